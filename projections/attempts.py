@@ -1,0 +1,126 @@
+"""One row per attempt: which worker made it, when it began and ended, how, and what it used."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from queuectl.clock import micros
+from queuectl.events import Cancelled, Claimed, Completed, Failed, Purged, Released
+
+if TYPE_CHECKING:
+    from projections import Change, Store
+
+
+class Attempt(msgspec.Struct, frozen=True, gc=False):
+    """One claim of one job by one worker. Moments are microseconds UTC, durations seconds, sizes bytes."""
+
+    seq: int
+    """Of its `claimed` event."""
+    job: str
+    number: int
+    worker: str
+    lease: int
+    claimed_at: int
+    outcome: str | None = None
+    """completed, failed, cancelled or released; None while it is held."""
+    started_at: int | None = None
+    ended_at: int | None = None
+    cause: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    run_seconds: float | None = None
+    cpu_seconds: float | None = None
+    max_rss: int | None = None
+    output_bytes: int | None = None
+    output_cut: int | None = None
+    error: str | None = None
+
+
+name = "attempts"
+version = 1
+tables = ("attempts",)
+schema = """
+create table attempts (
+    seq integer primary key,
+    job text not null,
+    number integer not null,
+    worker text not null,
+    lease integer not null,
+    claimed_at integer not null,
+    outcome text,
+    started_at integer,
+    ended_at integer,
+    cause text,
+    exit_code integer,
+    signal integer,
+    run_seconds real,
+    cpu_seconds real,
+    max_rss integer,
+    output_bytes integer,
+    output_cut integer,
+    error text
+);
+create unique index attempts_of_job on attempts (job, number);
+"""
+
+_INSERT = """
+insert into attempts (
+    seq, job, number, worker, lease, claimed_at, outcome, started_at, ended_at, cause, exit_code, signal,
+    run_seconds, cpu_seconds, max_rss, output_bytes, output_cut, error
+) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+_UPDATE = """
+update attempts set
+    outcome = ?, started_at = ?, ended_at = ?, cause = ?, exit_code = ?, signal = ?,
+    run_seconds = ?, cpu_seconds = ?, max_rss = ?, output_bytes = ?, output_cut = ?, error = ?
+where job = ? and number = ?
+"""
+
+_HELD = (None,) * 12
+
+
+def fold(changes: Sequence["Change"], store: "Store") -> None:
+    """A claim makes a row, its outcome fills it, a purge removes the rows of its job."""
+    claims: dict[tuple[str, int], tuple[Any, ...]] = {}
+    outcomes: dict[tuple[str, int], tuple[Any, ...]] = {}
+    purged: set[str] = set()
+    for change in changes:
+        record, event = change.record, change.event
+        if isinstance(event, Claimed):
+            job = record.subject
+            claims[job, event.attempt] = (record.seq, job, event.attempt, event.worker, record.version, record.at)
+        elif isinstance(event, Completed | Failed | Released) or (
+            isinstance(event, Cancelled) and event.attempt is not None
+        ):
+            outcomes[record.subject, event.attempt or 0] = _outcome(record.type, record.at, event)
+        elif isinstance(event, Purged):
+            purged.add(record.subject)
+    rows = [(*claim, *outcomes.pop(key, _HELD)) for key, claim in claims.items() if key[0] not in purged]
+    if rows:
+        store.executemany(_INSERT, rows)
+    if outcomes:
+        store.executemany(_UPDATE, [(*outcome, *key) for key, outcome in outcomes.items()])
+    if purged:
+        store.executemany("delete from attempts where job = ?", [(job,) for job in sorted(purged)])
+
+
+def _outcome(kind: str, at: int, event: Any) -> tuple[Any, ...]:
+    if isinstance(event, Released):
+        return (kind, None, at, *_HELD[3:])
+    failed = isinstance(event, Failed)
+    return (
+        kind,
+        micros(event.started_at) if event.started_at is not None else None,
+        at,
+        event.cause if failed else None,
+        event.exit_code,
+        event.signal,
+        event.run_seconds,
+        event.cpu_seconds,
+        event.max_rss,
+        event.output_bytes,
+        event.output_cut,
+        event.error if failed else None,
+    )

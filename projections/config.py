@@ -1,0 +1,60 @@
+"""The settings that were stored with `config set`."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from queuectl.events import ConfigSet, Recorded
+
+if TYPE_CHECKING:
+    from projections import Change, Store
+
+
+class Config(msgspec.Struct, frozen=True):
+    """All stored settings, as the text that was given for each."""
+
+    version: int
+    values: dict[str, str]
+
+
+def evolve(config: Config | None, record: Recorded, event: ConfigSet) -> Config:
+    """The settings after one more change."""
+    values = dict(config.values) if config is not None else {}
+    if event.value is None:
+        values.pop(event.key, None)
+    else:
+        values[event.key] = event.value
+    return Config(record.version, values)
+
+
+name = "config"
+version = 1
+tables = ("config",)
+schema = """
+create table config (
+    key text primary key,
+    value text not null,
+    set_at integer not null,
+    set_by text not null
+);
+"""
+
+
+def fold(changes: Sequence["Change"], store: "Store") -> None:
+    """The last word on each key."""
+    for change in changes:
+        event = change.event
+        if not isinstance(event, ConfigSet):
+            continue
+        if event.value is None:
+            store.execute("delete from config where key = ?", (event.key,))
+        else:
+            store.execute(
+                """
+                insert into config (key, value, set_at, set_by) values (?, ?, ?, ?)
+                on conflict (key) do update set
+                    value = excluded.value, set_at = excluded.set_at, set_by = excluded.set_by
+                """,
+                (event.key, event.value, change.record.at, change.record.actor),
+            )

@@ -1,0 +1,293 @@
+"""The job: what its events make of it, and the table of all jobs with the indexes that a claim needs."""
+
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from queuectl.clock import micros
+from queuectl.events import (
+    Cancelled,
+    CancelRequested,
+    Claimed,
+    Completed,
+    Dead,
+    Ended,
+    Enqueued,
+    Failed,
+    Purged,
+    Recorded,
+    Released,
+    Requeued,
+    Retried,
+)
+
+if TYPE_CHECKING:
+    from projections import Change, Store
+
+STATES = ("pending", "blocked", "processing", "failed", "completed", "dead", "cancelled")
+"""Every state a job can be in, in the order in which they are shown."""
+
+FINAL = frozenset({"completed", "dead", "cancelled"})
+"""The states in which nothing more happens by itself."""
+
+
+class Job(msgspec.Struct, frozen=True, gc=False):
+    """A job as its events have made it. Moments are microseconds UTC, durations seconds, sizes bytes."""
+
+    id: str
+    seq: int
+    """Of its `enqueued` event: the order in which jobs came."""
+    version: int
+    """Of its stream: how many events it has."""
+    state: str
+    queue: str
+    priority: int
+    run_at: int
+    """Not before this moment is it claimed."""
+    spec: Enqueued
+    enqueued_at: int
+    enqueued_by: str
+    max_retries: int
+    timeout: float | None
+    secrets: tuple[str, ...] = ()
+    """The names of the variables whose values lie apart from the log."""
+    attempt: int = 0
+    """The number of its latest attempt; counts up for its whole life."""
+    failures: int = 0
+    """How much of the retry budget is used: it dies when this is above `max_retries`."""
+    worker: str | None = None
+    """Who holds it, while it is processing."""
+    lease: int | None = None
+    """The version of the `claimed` event by which it is held."""
+    cancel_requested: bool = False
+    finished_at: int | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    cause: str | None = None
+    """Why its latest attempt failed."""
+    error: str | None = None
+
+    @property
+    def command(self) -> str:
+        """What it runs, as one line of shell."""
+        return self.spec.command if self.spec.command is not None else shlex.join(self.spec.argv or [])
+
+
+def evolve(job: Job | None, record: Recorded, event: Any) -> Job | None:
+    """The job after one more event of its stream; None when it has been purged.
+
+    Total over every history that `decisions` can produce; raises ValueError on one that it can't (a damaged log).
+    """
+    if isinstance(event, Enqueued):
+        return Job(
+            id=record.subject,
+            seq=record.seq,
+            version=record.version,
+            state="pending",
+            queue=event.queue,
+            priority=event.priority,
+            run_at=micros(event.run_at),
+            spec=event,
+            enqueued_at=record.at,
+            enqueued_by=record.actor,
+            max_retries=event.max_retries,
+            timeout=event.timeout,
+            secrets=tuple(event.secrets),
+        )
+    if job is None:
+        raise ValueError(f"{record.stream} has a {record.type!r} event (seq {record.seq}) but no job before it")
+    return _STEPS[type(event)](job, record, event)
+
+
+def _claimed(job: Job, record: Recorded, event: Claimed) -> Job:
+    return msgspec.structs.replace(
+        job,
+        version=record.version,
+        state="processing",
+        attempt=event.attempt,
+        worker=event.worker,
+        lease=record.version,
+        finished_at=None,
+    )
+
+
+def _ended(job: Job, record: Recorded, state: str, event: Ended | Cancelled, **more: Any) -> Job:
+    return msgspec.structs.replace(
+        job,
+        version=record.version,
+        state=state,
+        worker=None,
+        lease=None,
+        cancel_requested=False,
+        exit_code=event.exit_code,
+        signal=event.signal,
+        **more,
+    )
+
+
+def _completed(job: Job, record: Recorded, event: Completed) -> Job:
+    # The secrets of a completed job are forgotten with it; the names stand in the log.
+    return _ended(job, record, "completed", event, finished_at=record.at, cause=None, error=None)
+
+
+def _failed(job: Job, record: Recorded, event: Failed) -> Job:
+    return _ended(
+        job, record, "failed", event, failures=job.failures + 1, cause=event.cause, error=event.error
+    )  # fmt: skip
+
+
+def _retried(job: Job, record: Recorded, event: Retried) -> Job:
+    return msgspec.structs.replace(job, version=record.version, state="failed", run_at=micros(event.run_at))
+
+
+def _dead(job: Job, record: Recorded, event: Dead) -> Job:
+    return msgspec.structs.replace(job, version=record.version, state="dead", finished_at=record.at)
+
+
+def _requeued(job: Job, record: Recorded, event: Requeued) -> Job:
+    return msgspec.structs.replace(
+        job,
+        version=record.version,
+        state="pending",
+        run_at=micros(event.run_at),
+        failures=0,
+        finished_at=None,
+        exit_code=None,
+        signal=None,
+        cause=None,
+        error=None,
+        secrets=job.secrets if event.secrets is None else tuple(event.secrets),
+    )
+
+
+def _cancel_requested(job: Job, record: Recorded, event: CancelRequested) -> Job:
+    return msgspec.structs.replace(job, version=record.version, cancel_requested=True)
+
+
+def _cancelled(job: Job, record: Recorded, event: Cancelled) -> Job:
+    return _ended(job, record, "cancelled", event, finished_at=record.at)
+
+
+def _released(job: Job, record: Recorded, event: Released) -> Job:
+    return msgspec.structs.replace(
+        job,
+        version=record.version,
+        state="failed" if job.failures else "pending",
+        worker=None,
+        lease=None,
+        cancel_requested=False,
+    )
+
+
+def _purged(job: Job, record: Recorded, event: Purged) -> None:
+    return None
+
+
+_STEPS: dict[type, Any] = {
+    Claimed: _claimed,
+    Completed: _completed,
+    Failed: _failed,
+    Retried: _retried,
+    Dead: _dead,
+    Requeued: _requeued,
+    CancelRequested: _cancel_requested,
+    Cancelled: _cancelled,
+    Released: _released,
+    Purged: _purged,
+}
+
+# -- the table -------------------------------------------------------------------------------------------------------
+
+name = "jobs"
+version = 1
+tables = ("jobs",)
+
+WAITING = "state in ('pending', 'failed')"
+"""The condition of the partial indexes below, to be used word for word where they should serve."""
+
+# The spec is not kept twice: its row in the log is found by seq. Two indexes serve the claims of workers that serve all
+# queues and of those that serve some; both hold waiting jobs only, so a million finished ones cost a claim nothing.
+schema = f"""
+create table jobs (
+    seq integer primary key,
+    id text not null unique,
+    version integer not null,
+    state text not null,
+    queue text not null,
+    priority integer not null,
+    run_at integer not null,
+    enqueued_at integer not null,
+    enqueued_by text not null,
+    command text not null,
+    max_retries integer not null,
+    timeout real,
+    secrets text,
+    attempt integer not null,
+    failures integer not null,
+    worker text,
+    lease integer,
+    cancel_requested integer not null,
+    finished_at integer,
+    exit_code integer,
+    signal integer,
+    cause text,
+    error text
+);
+create index jobs_waiting on jobs (priority, run_at, seq) where {WAITING};
+create index jobs_waiting_by_queue on jobs (queue, priority, run_at, seq) where {WAITING};
+create index jobs_held on jobs (worker) where worker is not null;
+create index jobs_buried on jobs (state, seq) where state in ('dead', 'cancelled');
+"""
+
+_INSERT = """
+insert into jobs (
+    version, state, priority, run_at, max_retries, timeout, secrets, attempt, failures, worker, lease,
+    cancel_requested, finished_at, exit_code, signal, cause, error,
+    seq, id, queue, enqueued_at, enqueued_by, command
+) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+_UPDATE = """
+update jobs set
+    version = ?, state = ?, priority = ?, run_at = ?, max_retries = ?, timeout = ?, secrets = ?, attempt = ?,
+    failures = ?, worker = ?, lease = ?, cancel_requested = ?, finished_at = ?, exit_code = ?, signal = ?, cause = ?,
+    error = ?
+where seq = ?
+"""
+
+
+def fold(changes: Sequence["Change"], store: "Store") -> None:
+    """Bring the rows of all jobs in this batch to their latest state: one write a job, however many events it had."""
+    first: dict[int, Job | None] = {}
+    last: dict[int, Job | None] = {}
+    for change in changes:
+        job: Job | None = change.after or change.before
+        if isinstance(job, Job):
+            first.setdefault(job.seq, change.before)
+            last[job.seq] = change.after
+    new: list[tuple[Any, ...]] = []
+    moved: list[tuple[Any, ...]] = []
+    gone: list[tuple[Any, ...]] = []
+    for seq, job in last.items():
+        if job is None:
+            gone.append((seq,))
+        elif first[seq] is None:
+            new.append((*_columns(job), seq, job.id, job.queue, job.enqueued_at, job.enqueued_by, job.command))
+        else:
+            moved.append((*_columns(job), seq))
+    if new:
+        store.executemany(_INSERT, new)
+    if moved:
+        store.executemany(_UPDATE, moved)
+    if gone:
+        store.executemany("delete from jobs where seq = ?", gone)
+
+
+def _columns(job: Job) -> tuple[Any, ...]:
+    return (
+        job.version, job.state, job.priority, job.run_at, job.max_retries, job.timeout,
+        ",".join(job.secrets) or None, job.attempt, job.failures, job.worker, job.lease,
+        int(job.cancel_requested), job.finished_at, job.exit_code, job.signal, job.cause, job.error,
+    )  # fmt: skip

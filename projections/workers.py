@@ -1,0 +1,129 @@
+"""The worker processes: who started where, and how each ended."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from queuectl.events import Heartbeat, Recorded, StopRequested, WorkerLost, WorkerStarted, WorkerStopped
+
+if TYPE_CHECKING:
+    from projections import Change, Store
+
+
+class Worker(msgspec.Struct, frozen=True, gc=False):
+    """A worker as its events have made it. Moments are microseconds UTC."""
+
+    id: str
+    seq: int
+    version: int
+    state: str
+    """running, stopping, stopped or lost."""
+    host: str
+    pid: int
+    slots: int
+    queues: tuple[str, ...]
+    boot_id: str
+    pid_namespace: str
+    machine_id: str
+    identity: str
+    started_at: int
+    heartbeat_at: int
+    """Of its latest word. Told to people; nobody is judged by it, clocks jump."""
+    ended_at: int | None = None
+    stop_now: bool = False
+    reason: str | None = None
+
+    @property
+    def live(self) -> bool:
+        """Started and not ended, as far as the log knows."""
+        return self.state in ("running", "stopping")
+
+
+def evolve(worker: Worker | None, record: Recorded, event: Any) -> Worker:
+    """The worker after one more event of its stream. Raises ValueError on a history that can't be."""
+    if isinstance(event, WorkerStarted):
+        return Worker(
+            id=record.subject,
+            seq=record.seq,
+            version=record.version,
+            state="running",
+            host=event.host,
+            pid=event.pid,
+            slots=event.slots,
+            queues=tuple(event.queues),
+            boot_id=event.boot_id,
+            pid_namespace=event.pid_namespace,
+            machine_id=event.machine_id,
+            identity=event.identity,
+            started_at=record.at,
+            heartbeat_at=record.at,
+        )
+    if worker is None:
+        raise ValueError(f"{record.stream} has a {record.type!r} event (seq {record.seq}) but was never started")
+    change: dict[str, Any] = {"version": record.version}
+    if isinstance(event, Heartbeat):
+        change |= {"heartbeat_at": record.at}
+    elif isinstance(event, StopRequested):
+        change |= {"state": "stopping", "stop_now": worker.stop_now or event.now, "reason": event.reason}
+    elif isinstance(event, WorkerStopped | WorkerLost):
+        state = "stopped" if isinstance(event, WorkerStopped) else "lost"
+        change |= {"state": state, "ended_at": record.at, "reason": event.reason or worker.reason}
+    return msgspec.structs.replace(worker, **change)
+
+
+name = "workers"
+version = 1
+tables = ("workers",)
+
+LIVE = "state in ('running', 'stopping')"
+"""The condition of the partial index below, to be used word for word where it should serve."""
+
+schema = f"""
+create table workers (
+    seq integer primary key,
+    id text not null unique,
+    version integer not null,
+    state text not null,
+    host text not null,
+    pid integer not null,
+    slots integer not null,
+    queues text not null,
+    boot_id text not null,
+    pid_namespace text not null,
+    machine_id text not null,
+    identity text not null,
+    started_at integer not null,
+    heartbeat_at integer not null,
+    ended_at integer,
+    stop_now integer not null,
+    reason text
+);
+create index workers_live on workers (seq) where {LIVE};
+"""
+
+
+def fold(changes: Sequence["Change"], store: "Store") -> None:
+    """One row a worker, written once for all of its events in the batch."""
+    latest = {change.after.id: change.after for change in changes if isinstance(change.after, Worker)}
+    if latest:
+        store.executemany(
+            """
+            insert into workers (
+                seq, id, version, state, host, pid, slots, queues, boot_id, pid_namespace, machine_id, identity,
+                started_at, heartbeat_at, ended_at, stop_now, reason
+            ) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            on conflict (seq) do update set
+                version = excluded.version, state = excluded.state, heartbeat_at = excluded.heartbeat_at,
+                ended_at = excluded.ended_at, stop_now = excluded.stop_now, reason = excluded.reason
+            """,
+            [_row(worker) for worker in latest.values()],
+        )
+
+
+def _row(worker: Worker) -> tuple[Any, ...]:
+    return (
+        worker.seq, worker.id, worker.version, worker.state, worker.host, worker.pid, worker.slots,
+        "\n".join(worker.queues), worker.boot_id, worker.pid_namespace, worker.machine_id, worker.identity,
+        worker.started_at, worker.heartbeat_at, worker.ended_at, int(worker.stop_now), worker.reason,
+    )  # fmt: skip

@@ -1,0 +1,177 @@
+"""What may happen next: pure functions from a job's state and a command to events, or a refusal.
+
+No I/O, no clock, no random numbers of their own: `now` (microseconds UTC, the transaction's raw clock) and `draw` (in
+[0, 1)) are given. What they return always folds (`projections.evolve`), and nothing else may be appended to a job's
+stream.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from projections.jobs import FINAL, Job
+from queuectl import retry
+from queuectl.clock import SECOND, text
+from queuectl.errors import Fenced, Refused
+from queuectl.events import (
+    Cancelled,
+    CancelRequested,
+    Claimed,
+    Completed,
+    Dead,
+    Enqueued,
+    Event,
+    Failed,
+    Purged,
+    Released,
+    Requeued,
+    Retried,
+)
+
+
+class Lease(msgspec.Struct, frozen=True, gc=False):
+    """The right to start an attempt and to report its outcome."""
+
+    job: str
+    attempt: int
+    version: int
+    """Of the `claimed` event in the job's stream."""
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How an attempt ended, as the worker (or recovery) saw it. Moments µs UTC, durations seconds, sizes bytes."""
+
+    cause: str | None = None
+    """None where it did what it should; else one of exit, signal, timeout, spawn, lost, output, cancel."""
+    exit_code: int | None = None
+    signal: int | None = None
+    started_at: int | None = None
+    run_seconds: float | None = None
+    cpu_seconds: float | None = None
+    max_rss: int | None = None
+    output_bytes: int | None = None
+    output_cut: int | None = None
+    error: str | None = None
+
+
+def lease(job: Job) -> Lease:
+    """The lease under which a processing job is held."""
+    if job.lease is None:
+        raise Fenced(f"job {job.id} is {job.state}: nobody holds it")
+    return Lease(job.id, job.attempt, job.lease)
+
+
+def enqueue(policy: Enqueued) -> list[Event]:
+    """A new job: its policy, resolved before (see `queuectl.spec`)."""
+    return [policy]
+
+
+def claim(job: Job, worker: str, now: int) -> list[Event]:
+    """The next attempt of a job that waits and is due. Refused otherwise."""
+    if job.state not in ("pending", "failed"):
+        raise Refused(f"job {job.id} is {job.state}, not waiting to be claimed")
+    if job.run_at > now:
+        raise Refused(f"job {job.id} is not due before {text(job.run_at)}")
+    return [Claimed(attempt=job.attempt + 1, worker=worker)]
+
+
+def release(job: Job, held: Lease, reason: str | None = None) -> list[Event]:
+    """A claim whose command was never started is given back; where a cancel came in between, it is cancelled."""
+    _fence(job, held)
+    if job.cancel_requested:
+        return [Released(attempt=held.attempt, reason=reason), Cancelled()]
+    return [Released(attempt=held.attempt, reason=reason)]
+
+
+def report(job: Job, held: Lease, outcome: Outcome, now: int, draw: float) -> list[Event]:
+    """The outcome of an attempt: completed; failed and retried; failed and dead; or cancelled, where that was asked.
+
+    A command that ended well before the cancel reached it has completed: what happened is told, not what was wished.
+    Raises Fenced where the lease is not the one by which the job is held.
+    """
+    _fence(job, held)
+    if outcome.cause is None:
+        return [Completed(**_ended(held, outcome))]
+    if job.cancel_requested:
+        return [Cancelled(**_ended(held, outcome))]
+    # Whoever ends an attempt for a cancel has seen the request, so it stands in the stream.
+    cause = "signal" if outcome.cause == "cancel" else outcome.cause
+    failed = Failed(cause=cause, error=outcome.error, **_ended(held, outcome))
+    failures = job.failures + 1
+    if cause == "lost" and job.spec.on_lost == "dead":
+        return [failed, Dead(reason="its attempt was lost, and on-lost is dead")]
+    if failures > job.max_retries:
+        return [failed, Dead(reason=_spent(failures, job.max_retries))]
+    delay = retry.delay(failures, job.spec.backoff_base, job.spec.backoff_max, job.spec.jitter, draw)
+    return [failed, Retried(run_at=text(now + round(delay * SECOND)), delay=delay)]
+
+
+def refuse_to_run(job: Job, held: Lease, missing: Sequence[str]) -> list[Event]:
+    """A job whose secret values are not here is not run, and not tried again: no later attempt would find them."""
+    _fence(job, held)
+    names = ", ".join(missing)
+    error = f"the values of {names} are not in this database"
+    return [
+        Failed(attempt=held.attempt, cause="spawn", error=error),
+        Dead(reason=f"{error}; retry it with --env"),
+    ]
+
+
+def cancel(job: Job, reason: str | None = None) -> list[Event]:
+    """A waiting job is cancelled at once; a running one is asked to end. Nothing more where that was asked already."""
+    if job.state == "processing":
+        return [] if job.cancel_requested else [CancelRequested(reason=reason)]
+    if job.state in FINAL and job.state != "dead":
+        raise Refused(f"job {job.id} is {job.state} already; nothing to cancel")
+    return [Cancelled(reason=reason)]
+
+
+def requeue(job: Job, now: int, secrets: Sequence[str] | None = None, reason: str | None = None) -> list[Event]:
+    """A finished job runs again: the same job, its retry budget anew, attempt numbers going on.
+
+    `secrets` are the names of the variables given anew. A completed job's values are forgotten, so it must be given all
+    of those that it had.
+    """
+    if job.state not in FINAL:
+        hint = "cancel it first" if job.state == "processing" else "it will run by itself"
+        raise Refused(f"job {job.id} is {job.state}: only a finished job can be retried; {hint}")
+    kept = () if job.state == "completed" else job.secrets
+    missing = [name for name in job.secrets if name not in kept and name not in (secrets or ())]
+    if missing:
+        flags = " ".join(f"--env {name}=…" for name in missing)
+        raise Refused(f"job {job.id} needs its secret variables again (they are forgotten once it completes): {flags}")
+    names = None if secrets is None else sorted({*kept, *secrets})
+    return [Requeued(run_at=text(now), secrets=names, reason=reason)]
+
+
+def purge(job: Job, reason: str | None = None) -> list[Event]:
+    """A finished job leaves the tables for good."""
+    if job.state not in FINAL:
+        raise Refused(f"job {job.id} is {job.state}: only a finished job can be purged; cancel it first")
+    return [Purged(reason=reason)]
+
+
+def _fence(job: Job, held: Lease) -> None:
+    if job.state != "processing" or job.lease != held.version or job.attempt != held.attempt:
+        raise Fenced(f"attempt {held.attempt} of job {job.id} is no longer held: the job is {job.state}")
+
+
+def _ended(held: Lease, outcome: Outcome) -> dict[str, Any]:
+    return {
+        "attempt": held.attempt,
+        "started_at": text(outcome.started_at) if outcome.started_at is not None else None,
+        "run_seconds": outcome.run_seconds,
+        "exit_code": outcome.exit_code,
+        "signal": outcome.signal,
+        "cpu_seconds": outcome.cpu_seconds,
+        "max_rss": outcome.max_rss,
+        "output_bytes": outcome.output_bytes,
+        "output_cut": outcome.output_cut,
+    }
+
+
+def _spent(failures: int, max_retries: int) -> str:
+    if max_retries == 0:
+        return "failed, and no retries were allowed"
+    return f"failed {failures} times; {max_retries} retr{'y' if max_retries == 1 else 'ies'} used up"

@@ -1,0 +1,50 @@
+"""What can go wrong, as a small family: each message is one line that says what was wrong and what to do.
+
+Every error knows the exit code the command line gives for it (`exit_code`).
+"""
+
+
+class QueueError(Exception):
+    """Something the caller asked for could not be done."""
+
+    exit_code = 1
+
+
+class NotFound(QueueError):
+    """No such job, attempt, worker or key."""
+
+
+class Invalid(QueueError, ValueError):
+    """A value that is not accepted: the message names it and what would be."""
+
+    exit_code = 2
+
+
+class Refused(QueueError):
+    """The job's state does not allow it (retrying a running job, say)."""
+
+    exit_code = 3
+
+
+class Fenced(Refused):
+    """A report under a lease that is no longer held: somebody else owns the job's outcome now."""
+
+
+class Conflict(QueueError):
+    """The stream has moved on since its state was read (the optimistic lock): load again and decide again."""
+
+
+class Unusable(QueueError):
+    """The database can't be used: missing rights, not ours, corrupt, full, locked too long, of a newer version."""
+
+    exit_code = 4
+
+
+class Outdated(Unusable):
+    """A newer queuectl has been at the database: this one must stop and be started anew."""
+
+
+class Deadline(QueueError):
+    """The time given to `wait` has passed."""
+
+    exit_code = 124

@@ -1,0 +1,315 @@
+"""The vocabulary: every kind of event there is, its JSON form, and how old forms are read.
+
+An event is a frozen Struct; together they are one tagged union, `Event`, whose tag is the `type` column of the log (so
+it is not stored a second time within the payload). Moments in payloads are RFC 3339 text, durations are seconds, sizes
+are bytes: what is stored is what people read, and it is never re-encoded. Imports nothing of ours but the clock.
+"""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import msgspec
+
+from queuectl.clock import text
+
+
+class Payload(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
+    """What an event says. `type` and `v` (the schema version of that type) name its form."""
+
+    type: ClassVar[str] = ""
+    v: ClassVar[int] = 1
+
+
+# -- a job's ---------------------------------------------------------------------------------------------------------
+
+
+class Enqueued(Payload, kw_only=True):
+    """A job was added. Carries its whole resolved policy: later changes of the settings don't touch it."""
+
+    type: ClassVar[str] = "enqueued"
+    command: str | None = None
+    """A line for `/bin/sh -c`; or None where `argv` is given."""
+    argv: list[str] | None = None
+    """A program and its arguments, run without a shell."""
+    queue: str = "default"
+    priority: int = 0
+    run_at: str
+    """The moment from which it may run."""
+    cwd: str
+    env: dict[str, str] = {}
+    """Variables kept from the enqueuer (`keep-env`); not secret."""
+    secrets: list[str] = []
+    """The names of variables given with `--env`; their values lie apart from the log."""
+    stdin: str | None = None
+    """The name of the copied input, or None for /dev/null."""
+    timeout: float | None = None
+    """Seconds an attempt may take; None is for ever."""
+    max_retries: int
+    backoff_base: float
+    backoff_max: float
+    """The longest delay between attempts, in seconds."""
+    jitter: float = 0.0
+    on_lost: str = "retry"
+    """`retry` or `dead`: what becomes of it when an attempt is lost with its worker."""
+    keep_children: bool = False
+    reason: str | None = None
+
+
+class Claimed(Payload, kw_only=True):
+    """A worker took the job: attempt number `attempt` of its whole life. Its version in the stream is the lease."""
+
+    type: ClassVar[str] = "claimed"
+    attempt: int
+    worker: str
+
+
+class Ended(Payload, kw_only=True):
+    """How an attempt's process ended; what the outcomes have in common."""
+
+    attempt: int
+    started_at: str | None = None
+    run_seconds: float | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    cpu_seconds: float | None = None
+    max_rss: int | None = None
+    """Peak memory in bytes; None where it can't be told from the worker's own."""
+    output_bytes: int | None = None
+    output_cut: int | None = None
+    """Bytes punched out of the middle of the output, where it grew past the limit."""
+
+
+class Completed(Ended, kw_only=True):
+    """The attempt did what it should."""
+
+    type: ClassVar[str] = "completed"
+
+
+class Failed(Ended, kw_only=True):
+    """The attempt did not. A `retried` or a `dead` follows in the same transaction."""
+
+    type: ClassVar[str] = "failed"
+    cause: str
+    """One of exit, signal, timeout, spawn, lost, output."""
+    error: str | None = None
+    """What went wrong, where the exit code does not say it."""
+
+
+class Retried(Payload, kw_only=True):
+    """It will be tried again at `run_at`, `delay` seconds (jitter included) after the failure."""
+
+    type: ClassVar[str] = "retried"
+    run_at: str
+    delay: float
+
+
+class Dead(Payload, kw_only=True):
+    """It went to the dead letter queue."""
+
+    type: ClassVar[str] = "dead"
+    reason: str | None = None
+
+
+class Requeued(Payload, kw_only=True):
+    """Somebody asked for a finished job to run again, with its retry budget anew."""
+
+    type: ClassVar[str] = "requeued"
+    run_at: str
+    secrets: list[str] | None = None
+    """The names of the variables given anew, where some were."""
+    reason: str | None = None
+
+
+class CancelRequested(Payload, kw_only=True):
+    """Somebody asked for a running job to be ended; its worker will."""
+
+    type: ClassVar[str] = "cancel_requested"
+    reason: str | None = None
+
+
+class Cancelled(Payload, kw_only=True):
+    """It will not run (again), by somebody's wish. The outcome of the attempt it cut short stands with it."""
+
+    type: ClassVar[str] = "cancelled"
+    attempt: int | None = None
+    started_at: str | None = None
+    run_seconds: float | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    cpu_seconds: float | None = None
+    max_rss: int | None = None
+    output_bytes: int | None = None
+    output_cut: int | None = None
+    reason: str | None = None
+
+
+class Released(Payload, kw_only=True):
+    """A claim was given back before its command started: it used up nothing."""
+
+    type: ClassVar[str] = "released"
+    attempt: int
+    reason: str | None = None
+
+
+class Purged(Payload, kw_only=True):
+    """The job left the tables for good; its history stays in the log and its id is never used again."""
+
+    type: ClassVar[str] = "purged"
+    reason: str | None = None
+
+
+# -- a worker's ------------------------------------------------------------------------------------------------------
+
+
+class WorkerStarted(Payload, kw_only=True):
+    """A worker process is up. Boot id, pid namespace and machine id tell who may judge it by its processes."""
+
+    type: ClassVar[str] = "worker_started"
+    host: str
+    pid: int
+    slots: int
+    queues: list[str] = []
+    """The queues it serves; empty is all of them."""
+    boot_id: str = ""
+    pid_namespace: str = ""
+    machine_id: str = ""
+    identity: str = ""
+    """The identity of the queue's folder, which keys output files and environment tags."""
+
+
+class Held(msgspec.Struct, frozen=True, gc=False):
+    """One attempt that a heartbeat speaks for."""
+
+    job: str
+    attempt: int
+
+
+class Heartbeat(Payload, kw_only=True):
+    """The worker is alive and holds these attempts."""
+
+    type: ClassVar[str] = "heartbeat"
+    attempts: list[Held] = []
+
+
+class StopRequested(Payload, kw_only=True):
+    """Somebody asked the worker to stop; `now` is without waiting for its commands."""
+
+    type: ClassVar[str] = "stop_requested"
+    now: bool = False
+    reason: str | None = None
+
+
+class WorkerStopped(Payload, kw_only=True):
+    """The worker ended in good order."""
+
+    type: ClassVar[str] = "worker_stopped"
+    reason: str | None = None
+
+
+class WorkerLost(Payload, kw_only=True):
+    """The worker's process is gone without a word; recovery says so."""
+
+    type: ClassVar[str] = "worker_lost"
+    reason: str | None = None
+
+
+# -- the settings' ---------------------------------------------------------------------------------------------------
+
+
+class ConfigSet(Payload, kw_only=True):
+    """A setting was changed for jobs to come; `value` None removes it."""
+
+    type: ClassVar[str] = "config_set"
+    key: str
+    value: str | None = None
+    reason: str | None = None
+
+
+Event = (
+    Enqueued
+    | Claimed
+    | Completed
+    | Failed
+    | Retried
+    | Dead
+    | Requeued
+    | CancelRequested
+    | Cancelled
+    | Released
+    | Purged
+    | WorkerStarted
+    | Heartbeat
+    | StopRequested
+    | WorkerStopped
+    | WorkerLost
+    | ConfigSet
+)
+
+Upcast = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class Vocabulary:
+    """Reads stored payloads: the current form of every type, and the steps that lead there from older ones.
+
+    `upcasts[type, v]` turns a payload of version v into one of version v + 1. Stored events are never changed by it.
+    """
+
+    def __init__(self, payloads: tuple[type[Payload], ...], upcasts: dict[tuple[str, int], Upcast]) -> None:
+        self.payloads = {payload.type: payload for payload in payloads}
+        self.upcasts = upcasts
+        self._decoders = {(p.type, p.v): msgspec.json.Decoder(p).decode for p in payloads}
+
+    def decode(self, kind: str, v: int, data: str) -> Any:
+        """The event of a stored payload. Raises ValueError for a type or a version that this program doesn't know."""
+        decoder = self._decoders.get((kind, v))
+        if decoder is not None:
+            return decoder(data)
+        payload = self.payloads.get(kind)
+        if payload is None or v > payload.v:
+            raise ValueError(f"an event of type {kind!r} version {v} was written by a newer queuectl; upgrade this one")
+        old: dict[str, Any] = msgspec.json.decode(data)
+        for version in range(v, payload.v):
+            old = self.upcasts[kind, version](old)
+        return msgspec.convert(old, payload)
+
+
+VOCABULARY = Vocabulary(Event.__args__, {})
+
+encode = msgspec.json.Encoder().encode
+
+
+class Recorded(msgspec.Struct, frozen=True, gc=False):
+    """One row of the log. `at` is in microseconds UTC; `data` is the stored text, exactly."""
+
+    seq: int
+    stream: str
+    version: int
+    type: str
+    v: int
+    at: int
+    actor: str
+    data: str
+
+    @property
+    def event(self) -> Event:
+        """The payload, read (and upcast where it is old). Raises ValueError where it is newer than this program."""
+        return VOCABULARY.decode(self.type, self.v, self.data)
+
+    @property
+    def subject(self) -> str:
+        """The id behind the stream's kind: `job1` of `job:job1`."""
+        return self.stream.partition(":")[2]
+
+    def json(self, **more: Any) -> bytes:
+        """The one shape in which every command shows an event, with the stored payload untouched."""
+        return encode({
+            "seq": self.seq,
+            "stream": self.stream,
+            "version": self.version,
+            "type": self.type,
+            "v": self.v,
+            "at": text(self.at),
+            "actor": self.actor,
+            "data": msgspec.Raw(self.data.encode()),
+            **more,
+        })  # fmt: skip
