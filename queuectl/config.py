@@ -1,0 +1,213 @@
+"""The settings: what each is called, what it accepts, and which of the places that may set it wins.
+
+    flag > environment (QUEUECTL_MAX_RETRIES) > `config set` > the seed's MAX_RETRIES, BACKOFF_BASE
+    (environment, then .env) > default
+
+A setting travels as text (in the log, in the environment, on the command line) and is parsed where it is used.
+The flag is not looked at here: it is a field of the job that is enqueued.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from queuectl import spec, units
+from queuectl.errors import Invalid
+
+Value = int | float | str | tuple[str, ...] | None
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """The values that are in force, parsed. Durations are seconds, sizes bytes."""
+
+    max_retries: int = 3
+    backoff_base: float = 2.0
+    backoff_max: float = 86400.0
+    jitter: float = 0.0
+    timeout: float | None = 60.0
+    on_lost: str = "retry"
+    keep_env: tuple[str, ...] = ("PATH", "VIRTUAL_ENV")
+    output_limit: int = 64 << 20
+    synchronous: str = "full"
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One key: how it is spelled for people, how its text is read, and which variable of the seed's may set it."""
+
+    key: str
+    default: str
+    parse: Callable[[str], Value]
+    help: str
+    seed: str | None = None
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it: `QUEUECTL_MAX_RETRIES`."""
+        return "QUEUECTL_" + self.field.upper()
+
+    @property
+    def field(self) -> str:
+        """Its name in `Settings`."""
+        return self.key.replace("-", "_")
+
+
+class Resolved(msgspec.Struct, frozen=True):
+    """The value that won, its text, and where it comes from: `default`, `config set`, `environment QUEUECTL_TIMEOUT`,
+    `environment MAX_RETRIES` or `.env MAX_RETRIES`."""
+
+    value: Value
+    text: str
+    source: str
+
+
+def _timeout(text: str) -> float | None:
+    return None if text.strip().lower() == "none" else spec.check_timeout(units.duration(text))
+
+
+def _choice(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if (word := text.strip().lower()) in words:
+            return word
+        raise Invalid(f"{text!r} is not one of {', '.join(words)}{units.nearest(text, words)}")
+
+    return parse
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name for name in re.split(r"[,\s]+", text) if name and name.lower() != "none"))
+    spec.check_env(dict.fromkeys(names, ""))
+    return names
+
+
+def _limit(text: str) -> int:
+    count = units.size(text)
+    if not 4096 <= count <= 1 << 50:
+        raise Invalid(f"{text!r} is not a size from 4KiB to 1024TiB")
+    return count
+
+
+_TABLE = (
+    Setting("max-retries", "3", lambda text: units.whole(text, 0, spec.MOST_RETRIES),
+            "further attempts after the first one has failed", "MAX_RETRIES"),
+    Setting("backoff-base", "2", lambda text: units.number(text, *spec.BASES),
+            "the retry after failure n is due base^n seconds later", "BACKOFF_BASE"),
+    Setting("backoff-max", "1d", units.duration, "the longest delay between attempts"),
+    Setting("jitter", "0", lambda text: units.number(text, *spec.JITTERS),
+            "the fraction (0 to 1) of each delay by which it is randomly longer or shorter"),
+    Setting("timeout", "60s", _timeout, "how long an attempt may take; none: for ever"),
+    Setting("on-lost", "retry", _choice(*spec.ON_LOST), "what becomes of a job whose worker died: retry or dead"),
+    Setting("keep-env", "PATH,VIRTUAL_ENV", _names, "variables of the caller that a job is given; none: no variable"),
+    Setting("output-limit", "64MiB", _limit, "how much output of an attempt is kept"),
+    Setting("synchronous", "full", _choice("full", "normal"),
+            "full: what was acknowledged survives a power cut; normal: only a crash of the program"),
+)  # fmt: skip
+
+SETTINGS: dict[str, Setting] = {setting.key: setting for setting in _TABLE}
+"""Every setting by its key, in the order in which they are shown."""
+
+
+def setting(key: str) -> Setting:
+    """The setting of that name; `max_retries` is `max-retries` too. Raises Invalid, which names the nearest."""
+    found = SETTINGS.get(key.strip().lower().replace("_", "-"))
+    if found is None:
+        raise Invalid(f"there is no setting {key!r}{units.nearest(key, SETTINGS)}; known: {', '.join(SETTINGS)}")
+    return found
+
+
+def parse(key: str, text: str) -> Value:
+    """The value that text means for a key. Raises Invalid: an unknown key, or what is accepted instead."""
+    found = setting(key)
+    try:
+        return found.parse(text)
+    except Invalid as error:
+        raise Invalid(f"{found.key}: {str(error).removeprefix(found.field + ': ')}") from None
+
+
+def resolve(
+    stored: Mapping[str, str], environ: Mapping[str, str] | None = None, env_file: Mapping[str, str] | None = None
+) -> dict[str, Resolved]:
+    """Every setting with the value that wins. `stored` is what `config set` has stored, by key.
+
+    `environ` is the process's and `env_file` that of the working directory unless given. An empty variable counts as
+    not set. Raises Invalid where the winner is no valid value; the message names the place.
+    """
+    environ = os.environ if environ is None else environ
+    env_file = dotenv() if env_file is None else env_file
+    return {key: _resolve(each, stored, environ, env_file) for key, each in SETTINGS.items()}
+
+
+def settings(
+    stored: Mapping[str, str], environ: Mapping[str, str] | None = None, env_file: Mapping[str, str] | None = None
+) -> Settings:
+    """The values in force, as `resolve` finds them. Raises Invalid."""
+    fields: dict[str, Any] = {
+        SETTINGS[key].field: found.value for key, found in resolve(stored, environ, env_file).items()
+    }
+    return Settings(**fields)
+
+
+def _resolve(
+    wanted: Setting, stored: Mapping[str, str], environ: Mapping[str, str], env_file: Mapping[str, str]
+) -> Resolved:
+    places: list[tuple[str | None, str]] = [
+        (environ.get(wanted.variable), f"environment {wanted.variable}"),
+        (stored.get(wanted.key), "config set"),
+    ]
+    if wanted.seed is not None:
+        places.append((environ.get(wanted.seed), f"environment {wanted.seed}"))
+        places.append((env_file.get(wanted.seed), f".env {wanted.seed}"))
+    for text, source in places:
+        if text:
+            try:
+                return Resolved(parse(wanted.key, text), text, source)
+            except Invalid as error:
+                raise Invalid(f"{error} (from {source})") from None
+    return Resolved(wanted.parse(wanted.default), wanted.default, "default")
+
+
+def dotenv() -> dict[str, str]:
+    """The variables of `.env` in the working directory, as they stand there; none where there is no such file.
+
+    Raises Invalid where it can't be read.
+    """
+    if not os.path.isfile(".env"):
+        return {}
+    try:
+        with open(".env", encoding="utf-8-sig") as file:
+            from dotenv import dotenv_values  # costs as much as opening the database: only where there is a file
+
+            found = dotenv_values(stream=file, interpolate=False)
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not valid UTF-8"
+        raise Invalid(f"can't read {os.path.abspath('.env')}: {why}") from None
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def database(flag: str | None = None) -> str:
+    """Where the queue is: the flag > QUEUECTL_DB > DB_PATH (environment, then .env) > the user's state folder.
+
+    A path or URL as it was given. Raises Invalid.
+    """
+    for text, source in (
+        (flag, "--db"),
+        (os.environ.get("QUEUECTL_DB"), "QUEUECTL_DB"),
+        (os.environ.get("DB_PATH"), "DB_PATH"),
+    ):
+        if text:
+            return _located(text, source)
+        if text is not None and source == "--db":
+            raise Invalid("--db: is empty")
+    if text := dotenv().get("DB_PATH"):
+        return _located(text, ".env DB_PATH")
+    from platformdirs import user_state_dir  # only who names no database pays for it
+
+    return os.path.join(user_state_dir("queuectl", appauthor=False), "queue.db")
+
+
+def _located(text: str, source: str) -> str:
+    if "\0" in text:
+        raise Invalid(f"{source}: has a NUL byte in it")
+    return text

@@ -1,0 +1,213 @@
+"""The seam: what an engine is. It keeps the log and the projections, and nothing above it knows how.
+
+No SQL, no type of a database and no path crosses it, so that PostgreSQL can stand beside SQLite without a change to
+queue, workers or command line. `tests/engines/` is the definition: one suite, run against every engine.
+
+An engine promises:
+
+- an append writes the events and all projections in one atomic step, or nothing;
+- an event's place in its stream is taken once: appending after a version that is not the stream's last is a `Conflict`;
+- `ready` gives the jobs that may run, by priority (higher first), then `run_at`, then the order in which they came;
+- whoever reads the log page by page, each after the last seq seen, meets every event, and each once;
+- who listens is woken soon after another process has appended.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import msgspec
+
+from projections import Change
+from projections.attempts import Attempt
+from projections.jobs import Job
+from projections.workers import Worker
+from queuectl.events import Event, Recorded
+
+Progress = Callable[[int, int], None]
+"""Called with (events done, events in all) while something long goes on."""
+
+
+class Write(msgspec.Struct, frozen=True, gc=False):
+    """Events to append to one stream after `before`, the subject they were decided on."""
+
+    stream: str
+    before: Any
+    """The subject (Job, Worker, Config) as it was loaded; None for a new stream."""
+    events: Sequence[Event]
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which events are asked for; every None lets all pass. Moments are microseconds UTC."""
+
+    streams: tuple[str, ...] | None = None
+    types: tuple[str, ...] | None = None
+    queue: str | None = None
+    """Only events of jobs of this queue."""
+    since: int | None = None
+    until: int | None = None
+
+
+ALL = Filter()
+
+
+class View(ABC):
+    """Reading, all of it at one point of the log."""
+
+    @abstractmethod
+    def head(self) -> tuple[int, int]:
+        """(seq, at) of the last event; (0, 0) in an empty log."""
+
+    @abstractmethod
+    def events(self, *, after: int = 0, upto: int | None = None, limit: int = 1000, where: Filter = ALL) -> list[Recorded]:
+        """A page of the log: events with `after` < seq <= `upto`, in order."""
+
+    @abstractmethod
+    def stream(self, stream: str) -> list[Recorded]:
+        """All events of one stream, in order."""
+
+    @abstractmethod
+    def job(self, id: str) -> Job | None:
+        """The job of exactly this id."""
+
+    @abstractmethod
+    def jobs(
+        self,
+        *,
+        state: str | None = None,
+        queue: str | None = None,
+        since: int | None = None,
+        before: int | None = None,
+        limit: int = 1000,
+    ) -> list[Job]:
+        """A page of jobs, newest first: those whose seq is below `before`, enqueued at `since` or later."""
+
+    @abstractmethod
+    def ids(self, prefix: str, limit: int = 10) -> list[str]:
+        """Ids of jobs that begin with `prefix`."""
+
+    @abstractmethod
+    def attempts(self, job: str) -> list[Attempt]:
+        """The attempts of a job, first to last."""
+
+    @abstractmethod
+    def page_of_attempts(self, *, after: int = 0, limit: int = 1000) -> list[Attempt]:
+        """A page of all attempts, in the order of their claims: those whose seq is above `after`."""
+
+    @abstractmethod
+    def held(self, worker: str) -> list[Job]:
+        """The jobs that this worker holds."""
+
+    @abstractmethod
+    def counts(self, queues: Sequence[str] = ()) -> dict[str, int]:
+        """Jobs by state, of all queues or of some; states without jobs are left out."""
+
+    @abstractmethod
+    def worker(self, id: str) -> Worker | None:
+        """The worker of exactly this id."""
+
+    @abstractmethod
+    def workers(self, *, live: bool = True) -> list[Worker]:
+        """The workers that started and have not ended, or all there were."""
+
+    @abstractmethod
+    def config(self) -> Any:
+        """The stored settings (`projections.config.Config`), or None where none was ever stored."""
+
+    @abstractmethod
+    def next_due(self, queues: Sequence[str] = ()) -> int | None:
+        """The earliest `run_at` (µs UTC) of the waiting jobs, or None."""
+
+
+class Transaction(View):
+    """Reading and writing, alone: nobody else appends until it ends. It ends in a commit, or in nothing at all."""
+
+    now: int
+    """The raw clock, read once the write lock was held: every due time is computed from it and compared with it."""
+    at: int
+    """What the events of this transaction are stamped with: `now`, or a little later so that the log never goes back."""
+
+    @abstractmethod
+    def append(self, writes: Iterable[Write], actor: str) -> list[Change]:
+        """Append events and fold them into every projection. Raises Conflict where a stream has moved on."""
+
+    @abstractmethod
+    def ready(self, queues: Sequence[str], limit: int) -> list[Job]:
+        """The jobs that may be claimed now, best first: of all queues where none are named."""
+
+    @abstractmethod
+    def numbers(self, count: int) -> range:
+        """`count` new numbers, never given before in this database, for the ids of the jobs appended next."""
+
+    @abstractmethod
+    def keep_secrets(self, job: str, values: Mapping[str, str]) -> None:
+        """Keep the values of a job's secret variables, apart from the log."""
+
+    @abstractmethod
+    def secrets(self, job: str) -> dict[str, str]:
+        """The values of a job's secret variables that are here."""
+
+    @abstractmethod
+    def forget_secrets(self, jobs: Iterable[str]) -> None:
+        """Forget all secret values of these jobs."""
+
+
+class Listener(Protocol):
+    """A doorbell: becomes readable when somebody appended something that this listener waits for."""
+
+    def fileno(self) -> int:
+        """For `select`."""
+        ...
+
+    def clear(self) -> None:
+        """Hear what has rung so far."""
+        ...
+
+    def wait(self, timeout: float | None) -> bool:
+        """Sleep until it rings (True) or `timeout` seconds have passed (False)."""
+        ...
+
+    def close(self) -> None:
+        """Stop listening."""
+        ...
+
+
+class Engine(ABC):
+    """Where log and projections live."""
+
+    @abstractmethod
+    def snapshot(self) -> AbstractContextManager[View]:
+        """A view that does not change while it is open. Short: never keep it open between pages of output."""
+
+    @abstractmethod
+    def transaction(self, patience: float | None = 30.0) -> AbstractContextManager[Transaction]:
+        """The write lock, then a transaction. Raises Unusable when it waited longer than `patience` seconds."""
+
+    @abstractmethod
+    def listen(self, kind: str) -> Listener:
+        """A doorbell for `work` (something may be claimed, or must be stopped) or `log` (anything was appended)."""
+
+    @abstractmethod
+    def replay(self, names: Sequence[str] = (), progress: Progress | None = None) -> int:
+        """Drop the tables of all (or the named) projections and fold them anew; returns how many events were folded."""
+
+    @abstractmethod
+    def check(self, progress: Progress | None = None) -> list[str]:
+        """Fold the whole log into scratch tables and compare: a line for each difference, none when all is true."""
+
+    @abstractmethod
+    def synchronize(self, level: str) -> None:
+        """What a commit survives from now on: `full` a power cut, `normal` only the death of the program."""
+
+    @abstractmethod
+    def identify(self, worker: str) -> None:
+        """Say which worker this process is, so that one that hangs while it writes can be told from a running command."""
+
+    @abstractmethod
+    def tidy(self) -> None:
+        """What a worker does while nothing else is to do (SQLite: write the log ahead back into the database)."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of everything. Harmless when repeated."""

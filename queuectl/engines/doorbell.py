@@ -1,0 +1,121 @@
+"""The doorbell: how one process wakes others at once, without their polling (a FIFO for each who listens).
+
+A bell carries no message: it says "look". It may be rung once for many things, or for nothing, and a ring that could
+not be delivered is lost; what counts stands in the log.
+"""
+
+import errno
+import os
+import select
+from collections.abc import Container
+from typing import Self
+
+FLAGS = os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+class Bell:
+    """The listener's end, made by `listen`; a context manager. It can stand in a selector by its `fileno()`."""
+
+    __slots__ = ("_fd", "_owner", "path")
+
+    def __init__(self, path: str, fd: int) -> None:
+        self.path = path
+        self._fd = fd
+        self._owner = os.getpid()
+
+    def fileno(self) -> int:
+        """The descriptor that is readable once the bell was rung."""
+        return self._fd
+
+    def clear(self) -> bool:
+        """Forget the rings so far; whether there were any. Clear first and look then, or a ring between is lost."""
+        rung = False
+        while True:
+            try:
+                rung = bool(os.read(self._fd, 65536)) or rung
+            except BlockingIOError:
+                return rung
+
+    def wait(self, timeout: float | None) -> bool:
+        """Sleep until rung (then clear) or until `timeout` seconds passed (None: for ever); whether it was rung."""
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        return bool(poll.poll(None if timeout is None else max(0.0, timeout) * 1000)) and self.clear()
+
+    def close(self) -> None:
+        """Listen no more, and remove the FIFO. In a forked child only the child's descriptor is closed."""
+        if self._fd < 0:
+            return
+        fd, self._fd = self._fd, -1
+        if self._owner == os.getpid():
+            _remove(self.path)
+        os.close(fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def listen(folder: str, kind: str) -> Bell:
+    """Hang up a bell of this kind in the folder. Raises OSError where that is impossible.
+
+    It is made under a dot name and renamed when it is open: seen earlier, it would look like a dead listener's.
+    """
+    name = f"{kind}-{os.urandom(8).hex()}"
+    draft, path = f"{folder}/.{name}", f"{folder}/{name}"
+    os.mkfifo(draft, 0o600)
+    try:
+        os.chmod(draft, 0o600)  # whatever the umask took away
+        fd = os.open(draft, os.O_RDWR | FLAGS)  # a writer of our own: never an end of file
+    except BaseException:
+        os.unlink(draft)
+        raise
+    try:
+        os.rename(draft, path)
+    except BaseException:
+        os.close(fd)
+        raise
+    return Bell(path, fd)
+
+
+def ring(folder: str, kinds: Container[str]) -> int:
+    """Ring every bell of these kinds, remove those whose listener is dead, and return how many were rung.
+
+    Never raises: it comes after the commit, and what was committed must not look failed because nobody could be woken.
+    """
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return 0
+    rung = 0
+    for name in names:
+        if name[0] != "." and name.rpartition("-")[0] in kinds:
+            rung += _ring(f"{folder}/{name}")
+    return rung
+
+
+def _ring(path: str) -> bool:
+    try:
+        fd = os.open(path, os.O_WRONLY | FLAGS)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # nobody has it open for reading
+            _remove(path)
+        return False
+    try:
+        os.write(fd, b"\0")
+    except BlockingIOError:
+        return True  # full of rings already
+    except BrokenPipeError:
+        return False  # closed since
+    finally:
+        os.close(fd)
+    return True
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass  # somebody else did

@@ -1,0 +1,175 @@
+"""Who is inside the gate, and what to do about one who does not come out: named to people, killed where R5 says so.
+
+The text that a holder writes into the gate's file may be stale (the lock decides), so before anybody is killed the
+kernel's own list of locks is asked too.
+"""
+
+import fcntl
+import os
+
+import msgspec
+
+from queuectl.clock import monotonic
+from queuectl.paths import shown
+
+STEP = 1.0
+"""Seconds between two looks at the holder."""
+
+
+def locked(path: str) -> bool:
+    """Whether somebody holds an flock on the file; False where it does not exist.
+
+    It tries a shared lock for a microsecond, which can make somebody's non-blocking attempt fail meanwhile.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """Who wrote itself into the gate: pid and start time (clock ticks since boot), pid namespace, worker id or "-"."""
+
+    pid: int
+    started: int
+    namespace: int
+    worker: str
+
+    def text(self) -> bytes:
+        """As it stands in the file, up to the line's end; what follows is older and longer."""
+        return f"{self.pid} {self.started} {self.namespace} {self.worker}\n".encode()
+
+
+def read_holder(fd: int) -> Holder | None:
+    """Who stands in the gate's file; None where nobody does (legibly)."""
+    fields = os.pread(fd, 512, 0).partition(b"\n")[0].decode(errors="replace").split(" ")
+    if len(fields) == 4 and all(field.isdecimal() for field in fields[:3]):
+        return Holder(int(fields[0]), int(fields[1]), int(fields[2]), fields[3])
+    return None
+
+
+class Process(msgspec.Struct, frozen=True):
+    """What /proc says of a process: its state's letter, and its start time in clock ticks since boot."""
+
+    state: str
+    started: int
+
+
+def look(pid: int) -> Process | None:
+    """A process as it is now; None where there is none (or no /proc)."""
+    text = _proc(f"{pid}/stat")
+    fields = text[text.rfind(b")") + 2 :].split()
+    return Process(fields[0].decode(), int(fields[19])) if len(fields) > 19 else None
+
+
+def pid_namespace() -> int:
+    """The number of our pid namespace (pids of two namespaces can't be compared); 0 where unknown."""
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return 0
+
+
+def locker(fd: int) -> int | None:
+    """The pid that has the file behind `fd` under an flock, by the kernel's list; None where it does not tell."""
+    file = os.fstat(fd)
+    name = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}".encode()
+    for line in _proc("locks").splitlines():
+        fields = line.split()
+        if len(fields) > 5 and fields[1] == b"FLOCK" and fields[5] == name:  # one that waits has "->" as second field
+            return int(fields[4])
+    return None
+
+
+class Watch:
+    """What one who waits has seen of the holder; a judgement needs what itself saw, on its own monotonic clock."""
+
+    def __init__(self, fd: int, workers: str, stuck: float) -> None:
+        self.fd = fd
+        self.workers = workers
+        self.stuck = stuck
+        self.step = min(STEP, stuck / 5)
+        self.holder: Holder | None = None
+        self.stopped = 0.0
+        self.last = monotonic()
+
+    def look(self) -> None:
+        """Look once more; kill the holder where it is a worker that was seen stopped for `stuck` seconds throughout."""
+        now = monotonic()
+        since, self.last = min(now - self.last, 2 * self.step), now  # where we were stopped ourselves, we saw nothing
+        before, self.holder = self.holder, read_holder(self.fd)
+        if self.holder is None or self.holder != before or not self._is_stopped(self.holder):
+            self.stopped = 0.0
+            return
+        self.stopped += since
+        if self.stopped >= self.stuck and self._is_stuck_worker(self.holder):
+            self._kill(self.holder)
+            self.stopped = 0.0
+
+    def tell(self) -> str:
+        """The holder for people: who it is, what it is doing, and what to do about it."""
+        holder = read_holder(self.fd)
+        pid = locker(self.fd) or (holder.pid if holder else 0)
+        process = look(pid) if pid else None
+        if holder and holder.pid == pid and holder.namespace != pid_namespace():
+            return f"by process {pid} of another container: wait for it, or end it there"
+        if not process or (holder and holder.pid == pid and holder.started != process.started):
+            return "by a process that can't be seen from here: wait for it"
+        who = f"by process {pid} ({_command(pid)})"
+        if holder and holder.pid == pid and holder.worker != "-":
+            who = f"by worker {holder.worker}, process {pid} ({_command(pid)})"
+        if process.state == "T":
+            return f"{who}, which is stopped: continue it (kill -CONT {pid}) or end it"
+        return f"{who}, which is busy: try again, or end it"
+
+    def _is_stopped(self, holder: Holder) -> bool:
+        process = look(holder.pid) if holder.namespace == pid_namespace() else None
+        return process is not None and process.started == holder.started and process.state == "T"
+
+    def _is_stuck_worker(self, holder: Holder) -> bool:
+        return (
+            holder.worker != "-"
+            and "/" not in holder.worker
+            and locked(f"{self.workers}/{holder.worker}")
+            and locker(self.fd) in (None, holder.pid)
+        )
+
+    def _kill(self, holder: Holder) -> None:
+        import signal
+
+        try:
+            process = os.pidfd_open(holder.pid)
+        except ProcessLookupError:
+            return  # and its lock is free
+        try:
+            # From here on the pid can't be given away: is it still the one we judged?
+            if read_holder(self.fd) == holder and self._is_stopped(holder) and self._is_stuck_worker(holder):
+                signal.pidfd_send_signal(process, signal.SIGKILL)
+        except PermissionError:
+            pass  # somebody else's: all we can do is wait, and name it
+        except ProcessLookupError:
+            pass  # ended by itself
+        finally:
+            os.close(process)
+
+
+def _command(pid: int) -> str:
+    """The command line of a process, short and printable."""
+    words = " ".join(_proc(f"{pid}/cmdline").decode(errors="replace").rstrip("\0").split("\0"))
+    return shown(words if len(words) <= 80 else words[:79] + "…") or "?"
+
+
+def _proc(name: str) -> bytes:
+    """A file of /proc, whole; empty where there is none: the process has ended, or this is not Linux."""
+    try:
+        with open(f"/proc/{name}", "rb", buffering=0) as file:
+            return file.readall()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return b""

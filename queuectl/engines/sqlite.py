@@ -1,0 +1,237 @@
+"""The default engine: log and projections in one SQLite file, for any number of processes of one machine.
+
+Writers queue up at a gate before SQLite's own lock, so that none starves (R5); what they have appended they tell by
+ringing the doorbells of those who listen. A forked child opens anew and never touches the connection it inherited (R7).
+"""
+
+import os
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+
+import apsw
+
+from projections import Change, evolve, replay
+from projections.jobs import Job
+from queuectl import clock
+from queuectl.engines import doorbell, sqlite_file
+from queuectl.engines.base import Engine, Listener, Progress, Transaction, View, Write
+from queuectl.engines.gate import Gate
+from queuectl.engines.sqlite_file import translated
+from queuectl.engines.sqlite_view import SqliteStore, SqliteView
+from queuectl.engines.standing import Registry
+from queuectl.errors import Conflict, QueueError
+from queuectl.events import Recorded, encode
+from queuectl.paths import Place, prepare
+
+WORK = frozenset({"enqueued", "retried", "requeued", "released", "cancel_requested", "stop_requested", "config_set"})
+"""The events after which a worker may have something to do."""
+
+INSERT = "insert into events (seq, stream, version, type, v, at, actor, data) values (?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+class SqliteEngine(Engine):
+    """See `queuectl.engines.base.Engine` for what it promises."""
+
+    def __init__(self, place: Place, *, progress: Progress | None = None, patience: float | None = 30.0) -> None:
+        """Open, make where it does not exist, and heal what is missing or late.
+
+        `progress` is told while it heals. Raises Unusable where the file can't be used, or is locked for longer than
+        `patience` seconds.
+        """
+        self.place = place
+        self._progress = progress
+        self._synchronous = "full"
+        self._open(patience)
+
+    def _open(self, patience: float | None) -> None:
+        prepare(self.place)
+        self._pid = os.getpid()
+        self._gate = Gate(self.place.gate, self.place.workers)
+        self._db = sqlite_file.connect(self.place, self._gate, patience)
+        self._registry = Registry(self._db)
+        self._writing = False
+        with translated(self.place.database):
+            with self.snapshot():
+                whole = self._registry.whole()
+            if not whole:
+                with self._gate.hold(patience), self._locked():
+                    head = SqliteView(self._db).head()[0]
+                    self._registry.active(head, self._progress, thorough=True)
+            self.synchronize(self._synchronous)
+
+    def _mine(self) -> None:
+        """After a fork: a connection of our own. The inherited one is never closed, not even by the garbage collector."""
+        if self._pid != os.getpid():
+            import ctypes
+
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._db))
+            self._open(None)
+
+    @contextmanager
+    def _locked(self) -> Generator[None]:
+        self._db.execute("begin immediate")
+        try:
+            yield
+            self._db.execute("commit")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("rollback")
+            raise
+
+    @contextmanager
+    def snapshot(self) -> Generator[View]:
+        self._mine()
+        with translated(self.place.database):
+            self._db.execute("begin")
+            try:
+                yield SqliteView(self._db)
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("commit")
+
+    @contextmanager
+    def transaction(self, patience: float | None = 30.0) -> Generator[Transaction]:
+        self._mine()
+        if self._writing:
+            raise RuntimeError("a transaction of this queue is open already; finish it first")
+        with translated(self.place.database), self._gate.hold(patience):
+            self._writing = True
+            try:
+                with self._locked():
+                    tx = SqliteTransaction(self._db, self._registry)
+                    yield tx
+                    tx.finish()
+            finally:
+                self._writing = False
+        if tx.types:
+            kinds = ("log", "work") if tx.types & WORK else ("log",)
+            doorbell.ring(self.place.bells, kinds)
+
+    def listen(self, kind: str) -> Listener:
+        return doorbell.listen(self.place.bells, kind)
+
+    def replay(self, names: Sequence[str] = (), progress: Progress | None = None) -> int:
+        self._mine()
+        with translated(self.place.database), self._gate.hold(None):
+            with self._locked():
+                head = SqliteView(self._db).head()[0]
+                try:
+                    broken = self._registry.replay(names, head, progress)
+                except ValueError as error:
+                    if isinstance(error, QueueError):
+                        raise
+                    raise QueueError(f"the log can't be replayed: {error}") from error
+        if broken:
+            raise QueueError("; ".join(f"projection {name!r} raised {why}" for name, why in broken.items()))
+        return head
+
+    def check(self, progress: Progress | None = None) -> list[str]:
+        self._mine()
+        with translated(self.place.database):
+            view = SqliteView(self._db)
+            projections, scratch = self._registry.scratch()
+            store = SqliteStore(scratch)
+            try:
+                upto = view.head()[0]
+                told = (lambda done: progress(done, upto)) if progress is not None else None
+                replay.fold(projections, self._registry.pages(0, upto), view.history, store, told)
+                # Whatever came meanwhile is folded within the snapshot in which the tables are compared.
+                with self.snapshot():
+                    head = view.head()[0]
+                    replay.fold(projections, self._registry.pages(upto, head), view.history, store)
+                    live = SqliteStore(self._db)
+                    return [line for p in projections for line in replay.differences(p, live, store)]
+            finally:
+                scratch.close()
+
+    def synchronize(self, level: str) -> None:
+        self._mine()
+        self._synchronous = level
+        with translated(self.place.database):
+            self._db.pragma("synchronous", sqlite_file.SYNCHRONOUS[level])
+
+    def identify(self, worker: str) -> None:
+        self._gate.worker = worker
+
+    def tidy(self) -> None:
+        self._mine()
+        with translated(self.place.database):
+            self._db.set_busy_timeout(50)
+            try:
+                self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            except apsw.BusyError:
+                pass  # somebody is at work: there will be another idle moment
+            finally:
+                self._db.set_busy_timeout(sqlite_file.BUSY)
+
+    def close(self) -> None:
+        if self._pid == os.getpid():
+            self._db.close()
+            self._gate.close()
+
+
+class SqliteTransaction(SqliteView, Transaction):
+    """The write transaction: see `queuectl.engines.base.Transaction`."""
+
+    def __init__(self, db: apsw.Connection, registry: Registry) -> None:
+        super().__init__(db)
+        self._registry = registry
+        self._seq, last = self.head()
+        self._folding = registry.active(self._seq)
+        self.now = clock.now()
+        self.at = max(self.now, last + 1)
+        self.types: set[str] = set()
+
+    def append(self, writes: Iterable[Write], actor: str) -> list[Change]:
+        rows: list[tuple[object, ...]] = []
+        changes: list[Change] = []
+        seq, at = self._seq, self.at
+        for write in writes:
+            before = write.before
+            version = before.version if before is not None else 0
+            for event in write.events:
+                seq += 1
+                version += 1
+                data = encode(event).decode()
+                record = Recorded(seq, write.stream, version, event.type, event.v, at, actor, data)
+                after = evolve(before, record, event)
+                changes.append(Change(record, event, before, after))
+                rows.append((seq, write.stream, version, event.type, event.v, at, actor, data))
+                self.types.add(event.type)
+                before = after
+        if not rows:
+            return changes
+        try:
+            self._db.executemany(INSERT, rows)
+        except apsw.ConstraintError as error:
+            raise Conflict(f"{error}: load it again and decide again") from error
+        self._registry.fold(self._folding, changes)
+        self._seq = seq
+        return changes
+
+    def finish(self) -> None:
+        """Note how far the projections are, last thing before the commit."""
+        if self.types:
+            self._registry.advance(self._folding, self._seq)
+
+    def ready(self, queues: Sequence[str], limit: int) -> list[Job]:
+        return self._ready(queues, limit, self.now)
+
+    def numbers(self, count: int) -> range:
+        last = self._db.execute("select last from numbers where name = 'job'").get or 0
+        return range(last + 1, last + 1 + count)
+
+    def keep_secrets(self, job: str, values: Mapping[str, str]) -> None:
+        self._db.executemany(
+            """
+            insert into secrets (job, name, value) values (?, ?, ?)
+            on conflict (job, name) do update set value = excluded.value
+            """,
+            [(job, name, value) for name, value in values.items()],
+        )
+
+    def secrets(self, job: str) -> dict[str, str]:
+        return dict(self._db.execute("select name, value from secrets where job = ?", (job,)))
+
+    def forget_secrets(self, jobs: Iterable[str]) -> None:
+        self._db.executemany("delete from secrets where job = ?", [(job,) for job in jobs])

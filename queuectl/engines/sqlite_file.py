@@ -1,0 +1,127 @@
+"""The SQLite file: opened, made, and refused where it is not ours, without a byte of it changed (R6, R9)."""
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from urllib.parse import quote
+
+import apsw
+
+from queuectl.engines.gate import Gate
+from queuectl.errors import Unusable
+from queuectl.paths import Place, shown
+
+APPLICATION_ID = 0x51435431
+"""`QCT1`: what makes a SQLite file one of ours."""
+
+SCHEMA = 1
+"""Version of the log's own schema, kept in `user_version`."""
+
+OLDEST_SQLITE = 3_053_000
+"""Before it, SQLite could lose a commit when the log ahead was reset."""
+
+BUSY = 5000
+"""Milliseconds to wait for a lock of SQLite's own: our writers wait at the gate, so only strangers are met here."""
+
+SYNCHRONOUS = {"full": 2, "normal": 1}
+
+
+@contextmanager
+def translated(path: str) -> Generator[None]:
+    """SQLite's errors as ours: each one line that says what is wrong with the file and what to do."""
+    try:
+        yield
+    except apsw.Error as error:
+        raise Unusable(f"{shown(path)}: {_explained(error)}") from error
+
+
+def _explained(error: apsw.Error) -> str:
+    match error:
+        case apsw.NotADBError():
+            return "is not a SQLite database: name another file with --db"
+        case apsw.CorruptError():
+            return f"is damaged ({error}): restore a backup, or replay from an exported log"
+        case apsw.FullError():
+            return "the disk is full: nothing was written; make room and try again"
+        case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.AuthError():
+            return "can't be written: check the rights of the file and its folder"
+        case apsw.CantOpenError():
+            return "can't be opened: check the rights of the file and its folder"
+        case apsw.BusyError() | apsw.LockedError():
+            return "is locked by another program: close it and try again"
+        case apsw.IOError():
+            return f"could not be read or written ({error}): check the disk"
+        case _:
+            return f"SQLite says: {error}"
+
+
+def connect(place: Place, gate: Gate, patience: float | None) -> apsw.Connection:
+    """An open connection to the queue's database, made and switched to WAL first where that is still to do.
+
+    Raises Unusable for another program's database, a newer schema, or what can't be opened at all.
+    """
+    if apsw.SQLITE_VERSION_NUMBER < OLDEST_SQLITE:
+        raise Unusable(f"SQLite {apsw.sqlite_lib_version()} is too old: install apsw >= 3.53")
+    with translated(place.database):
+        ready = _is_ours(place.database)
+        db = apsw.Connection(place.database, flags=apsw.SQLITE_OPEN_READWRITE)
+        try:
+            db.set_busy_timeout(BUSY)
+            db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            if not ready or db.pragma("journal_mode") != "wal":
+                # The switch to WAL ignores the busy timeout, so it and the making of the schema stay behind the gate.
+                with gate.hold(patience):
+                    _make(db)
+            version = db.pragma("user_version")
+            if version != SCHEMA:
+                raise Unusable(
+                    f"{shown(place.database)}: has schema version {version}, this queuectl knows {SCHEMA}: upgrade it"
+                )
+            db.pragma("secure_delete", True)
+        except BaseException:
+            db.close()
+            raise
+    return db
+
+
+def _is_ours(path: str) -> bool:
+    """Whether the file carries our mark; False for an empty one. Raises Unusable where it is another program's.
+
+    Opened immutable, so that neither a lock is taken nor a side file made or rolled back in a file that is not ours. It
+    goes through SQLite, because closing a descriptor of our own would drop the locks of every connection we have.
+    """
+    if os.stat(path).st_size == 0:
+        return False
+    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    peek = apsw.Connection(f"file:{quote(path)}?immutable=1", flags=flags)
+    try:
+        mark = peek.pragma("application_id")
+        if mark == APPLICATION_ID:
+            return True
+        if mark or peek.execute("select count(*) from sqlite_master").get:
+            raise Unusable(f"{shown(path)}: is another program's SQLite database: name another file with --db")
+    finally:
+        peek.close()
+    return False
+
+
+def _make(db: apsw.Connection) -> None:
+    """The schema, in one transaction in the file itself (so that its mark never lies in the log ahead alone), then WAL."""
+    if db.pragma("application_id") != APPLICATION_ID:
+        here = os.path.join(os.path.dirname(__file__), "sqlite.sql")
+        with open(here, encoding="utf-8") as file:
+            schema = file.read()
+        db.execute("begin immediate")
+        try:
+            for _ in db.execute(schema):
+                pass
+            db.pragma("application_id", APPLICATION_ID)
+            db.pragma("user_version", SCHEMA)
+            db.execute("commit")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("rollback")
+            raise
+    mode = db.pragma("journal_mode", "wal")
+    if mode != "wal":
+        raise Unusable(f"{shown(db.filename)}: can't keep a log ahead (journal mode {mode}): use another file system")

@@ -1,0 +1,211 @@
+"""Reading from SQLite: the questions of `View`, each as one short statement."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import apsw
+
+from projections import workers as workers_table
+from projections.attempts import Attempt
+from projections.config import Config
+from projections.jobs import WAITING, Job
+from projections.workers import Worker
+from queuectl.engines.base import ALL, Filter, View
+from queuectl.events import VOCABULARY, Recorded
+
+EVENT = "seq, stream, version, type, v, at, actor, data"
+
+JOB = """
+    j.id, j.seq, j.version, j.state, j.queue, j.priority, j.run_at, j.enqueued_at, j.enqueued_by, j.max_retries,
+    j.timeout, j.secrets, j.attempt, j.failures, j.worker, j.lease, j.cancel_requested, j.finished_at, j.exit_code,
+    j.signal, j.cause, j.error, e.v, e.data
+from jobs j join events e on e.seq = j.seq
+"""
+
+ATTEMPT = ", ".join(Attempt.__struct_fields__)
+WORKER = ", ".join(Worker.__struct_fields__)
+
+
+class SqliteStore:
+    """A projection's view of the tables (see `projections.Store`)."""
+
+    def __init__(self, db: apsw.Connection) -> None:
+        self._db = db
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement and give all its rows."""
+        return list(self._db.execute(sql, values))
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Run one statement for each row of values."""
+        self._db.executemany(sql, rows)
+
+
+def read_job(row: tuple[Any, ...]) -> Job:
+    """A job from the columns of JOB."""
+    spec = VOCABULARY.decode("enqueued", row[22], row[23])
+    return Job(
+        *row[:7], spec, *row[7:11], tuple(row[11].split(",")) if row[11] else (), *row[12:16], bool(row[16]), *row[17:22]
+    )  # fmt: skip
+
+
+def read_worker(row: tuple[Any, ...]) -> Worker:
+    """A worker from the columns of WORKER."""
+    values = dict(zip(Worker.__struct_fields__, row, strict=True))
+    values["queues"] = tuple(values["queues"].split("\n")) if values["queues"] else ()
+    values["stop_now"] = bool(values["stop_now"])
+    return Worker(**values)
+
+
+class SqliteView(View):
+    """A view of one connection, for as long as its transaction is open."""
+
+    def __init__(self, db: apsw.Connection) -> None:
+        self._db = db
+
+    def head(self) -> tuple[int, int]:
+        row = self._db.execute("select seq, at from events order by seq desc limit 1").get
+        return row if row is not None else (0, 0)
+
+    def events(self, *, after: int = 0, upto: int | None = None, limit: int = 1000, where: Filter = ALL) -> list[Recorded]:
+        terms: list[str] = ["seq > ?"]
+        values: list[Any] = [after]
+        if upto is not None:
+            terms.append("seq <= ?")
+            values.append(upto)
+        if where.streams is not None:
+            terms.append(f"stream in ({_marks(where.streams)})")
+            values += where.streams
+        if where.types is not None:
+            terms.append(f"type in ({_marks(where.types)})")
+            values += where.types
+        if where.queue is not None:
+            # Not by the jobs table: a purged job's events belong to its queue as well.
+            terms.append("""
+                stream in (select stream from events where type = 'enqueued' and version = 1
+                           and coalesce(data ->> '$.queue', 'default') = ?)
+            """)
+            values.append(where.queue)
+        if where.since is not None:
+            terms.append("at >= ?")
+            values.append(where.since)
+        if where.until is not None:
+            terms.append("at <= ?")
+            values.append(where.until)
+        sql = f"select {EVENT} from events where {' and '.join(terms)} order by seq limit {int(limit)}"
+        return [Recorded(*row) for row in self._db.execute(sql, values)]
+
+    def stream(self, stream: str) -> list[Recorded]:
+        return list(self.history(stream, 1 << 62))
+
+    def history(self, stream: str, below: int) -> Iterable[Recorded]:
+        """The events of one stream whose version is lower than `below`, in order."""
+        rows = self._db.execute(
+            f"select {EVENT} from events where stream = ? and version < ? order by version", (stream, below)
+        )
+        return [Recorded(*row) for row in rows]
+
+    def job(self, id: str) -> Job | None:
+        row = self._db.execute(f"select {JOB} where j.id = ?", (id,)).get
+        return read_job(row) if row is not None else None
+
+    def jobs(
+        self,
+        *,
+        state: str | None = None,
+        queue: str | None = None,
+        since: int | None = None,
+        before: int | None = None,
+        limit: int = 1000,
+    ) -> list[Job]:
+        terms: list[str] = ["j.seq < ?"]
+        values: list[Any] = [before if before is not None else 1 << 62]
+        for term, value in (("j.state = ?", state), ("j.queue = ?", queue), ("j.enqueued_at >= ?", since)):
+            if value is not None:
+                terms.append(term)
+                values.append(value)
+        sql = f"select {JOB} where {' and '.join(terms)} order by j.seq desc limit {int(limit)}"
+        return [read_job(row) for row in self._db.execute(sql, values)]
+
+    def ids(self, prefix: str, limit: int = 10) -> list[str]:
+        sql = "select id from jobs where id >= ? and id < ? order by id limit ?"
+        return [id for (id,) in self._db.execute(sql, (prefix, prefix + "\U0010ffff", limit))]
+
+    def attempts(self, job: str) -> list[Attempt]:
+        rows = self._db.execute(f"select {ATTEMPT} from attempts where job = ? order by number", (job,))
+        return [Attempt(*row) for row in rows]
+
+    def page_of_attempts(self, *, after: int = 0, limit: int = 1000) -> list[Attempt]:
+        rows = self._db.execute(f"select {ATTEMPT} from attempts where seq > ? order by seq limit ?", (after, limit))
+        return [Attempt(*row) for row in rows]
+
+    def held(self, worker: str) -> list[Job]:
+        return [read_job(row) for row in self._db.execute(f"select {JOB} where j.worker = ?", (worker,))]
+
+    def counts(self, queues: Sequence[str] = ()) -> dict[str, int]:
+        where = f"where queue in ({_marks(queues)})" if queues else ""
+        return dict(self._db.execute(f"select state, sum(jobs) from counts {where} group by state", tuple(queues)))
+
+    def worker(self, id: str) -> Worker | None:
+        row = self._db.execute(f"select {WORKER} from workers where id = ?", (id,)).get
+        return read_worker(row) if row is not None else None
+
+    def workers(self, *, live: bool = True) -> list[Worker]:
+        where = f"where {workers_table.LIVE}" if live else ""
+        return [read_worker(row) for row in self._db.execute(f"select {WORKER} from workers {where} order by seq")]
+
+    def config(self) -> Config | None:
+        version = self._db.execute("select max(version) from events where stream = 'config'").get
+        if version is None:
+            return None
+        return Config(version, dict(self._db.execute("select key, value from config")))
+
+    def next_due(self, queues: Sequence[str] = ()) -> int | None:
+        due = [
+            self._db.execute(
+                f"select min(run_at) from jobs where {WAITING} and {scope} priority = ?", (*values, priority)
+            ).get
+            for scope, values in _scopes(queues)
+            for priority in self._priorities(scope, values)
+        ]
+        return min((moment for moment in due if moment is not None), default=None)
+
+    def _priorities(self, scope: str, values: tuple[Any, ...]) -> Iterable[int]:
+        """The priorities of waiting jobs, highest first: one step in the index for each, however many jobs wait."""
+        sql = f"select max(priority) from jobs where {WAITING} and {scope} priority < ?"
+        bound = 1 << 40
+        while (found := self._db.execute(sql, (*values, bound)).get) is not None:
+            yield found
+            bound = found
+
+    def _ready(self, queues: Sequence[str], limit: int, now: int) -> list[Job]:
+        picked: list[tuple[int, int, int]] = []
+        for scope, values in _scopes(queues):
+            left = limit
+            for priority in self._priorities(scope, values):
+                found = list(
+                    self._db.execute(
+                        f"""
+                        select -priority, run_at, seq from jobs
+                        where {WAITING} and {scope} priority = ? and run_at <= ?
+                        order by run_at, seq limit ?
+                        """,
+                        (*values, priority, now, left),
+                    )
+                )
+                picked += found
+                left -= len(found)
+                if left <= 0:
+                    break
+        picked.sort()
+        rows = (self._db.execute(f"select {JOB} where j.seq = ?", (seq,)).get for _, _, seq in picked[:limit])
+        return [read_job(row) for row in rows]
+
+
+def _scopes(queues: Sequence[str]) -> list[tuple[str, tuple[Any, ...]]]:
+    """How to ask for waiting jobs: once over all queues, or once for each that is named, by the index that serves it."""
+    return [("queue = ? and", (queue,)) for queue in dict.fromkeys(queues)] or [("", ())]
+
+
+def _marks(values: Sequence[Any]) -> str:
+    return ", ".join("?" * len(values))

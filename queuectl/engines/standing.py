@@ -1,0 +1,251 @@
+"""Where each projection stands, and how one that is missing, late, older or broken is brought up to the head (R4).
+
+Looked at when a database is opened and in every write transaction. Newer code rebuilds what older code made; older code
+stops. A user's projection is known by its import path, kept in the database by `replay`; where it can't be imported
+(another installation) it is left behind, and whoever can import it catches it up before it folds on.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from typing import Any
+
+import apsw
+import msgspec
+
+from projections import Change, Projection, builtin, replay
+from queuectl.engines.base import Progress
+from queuectl.engines.sqlite_view import SqliteStore, SqliteView
+from queuectl.errors import Invalid, NotFound, Outdated
+from queuectl.events import Recorded
+
+PAGE = 5000
+"""Events folded at a time."""
+
+RESERVED = ("events", "projection_state", "secrets")
+"""Tables that are no projection's."""
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """A row of `projection_state`."""
+
+    name: str
+    version: int
+    seq: int
+    """The last event that it has folded."""
+    tables: str
+    source: str | None
+    broken: str | None
+
+
+class Registry:
+    """The projections of one database: ours, and those that users have registered in it."""
+
+    def __init__(self, db: apsw.Connection) -> None:
+        self._db = db
+        self._store = SqliteStore(db)
+        self._view = SqliteView(db)
+        self._ours = {projection.name: projection for projection in builtin()}
+        self._theirs: dict[str, Projection | None] = {}
+
+    def rows(self) -> dict[str, Standing]:
+        """Where each stands, by name."""
+        sql = "select name, version, seq, tables, source, broken from projection_state"
+        return {row[0]: Standing(*row) for row in self._db.execute(sql)}
+
+    def whole(self) -> bool:
+        """Whether our own projections need nothing (asked once, when the database is opened)."""
+        rows, head = self.rows(), self._view.head()[0]
+        tables = {name for (name,) in self._db.execute("select name from sqlite_master where type = 'table'")}
+        return all(
+            (row := rows.get(name)) is not None
+            and row.version >= projection.version
+            and row.seq == head
+            and tables.issuperset(projection.tables)
+            for name, projection in self._ours.items()
+        )
+
+    def active(self, head: int, progress: Progress | None = None, *, thorough: bool = False) -> list[Projection]:
+        """The projections to fold into, each at the head. Within a write transaction only.
+
+        `thorough` also looks whether the tables are there. Raises Unusable where newer code has been here.
+        """
+        rows = self.rows()
+        folding: list[Projection] = []
+        stale: list[Projection] = []
+        for name, projection in self._ours.items():
+            row = rows.get(name)
+            if row is not None and row.version > projection.version:
+                raise Outdated(f"the database was upgraded by a newer queuectl (projection {name!r}): restart this one")
+            missing = thorough and not self._exist(projection.tables)
+            if row is None or row.version < projection.version or missing:
+                stale.append(projection)
+            elif row.seq < head:
+                self._catch_up(projection, row.seq, head)
+            folding.append(projection)
+        if stale:
+            self._rebuild(stale, head, progress)
+        for row in rows.values():
+            if row.source is None or row.broken is not None:
+                continue
+            projection = self._imported(row.name, row.source)
+            if projection is None or projection.version != row.version:
+                continue  # not the code that filled it: left behind until `replay`
+            if row.seq < head and not self.guarded(projection, lambda p=projection, s=row.seq: self._catch_up(p, s, head)):
+                continue
+            folding.append(projection)
+        return folding
+
+    def fold(self, folding: Sequence[Projection], changes: Sequence[Change]) -> None:
+        """Fold into ours, then into users' own, each of those in a savepoint."""
+        for projection in folding:
+            if projection.name in self._ours:
+                projection.fold(changes, self._store)
+            else:
+                self.guarded(projection, lambda p=projection: p.fold(changes, self._store))
+
+    def guarded(self, projection: Projection, work: Callable[[], Any]) -> bool:
+        """Do a user's projection's work in a savepoint; where it raises, undo it and set the projection aside."""
+        try:
+            with self._db:
+                work()
+        except (apsw.FullError, apsw.IOError, apsw.CorruptError, apsw.ReadOnlyError):
+            raise  # the file's fault, not the projection's
+        except Exception as error:
+            self._db.execute(
+                "update projection_state set broken = ? where name = ?",
+                (f"{type(error).__name__}: {error}", projection.name),
+            )
+            return False
+        return True
+
+    def advance(self, folding: Sequence[Projection], head: int) -> None:
+        """Note that these have folded everything up to `head`."""
+        marks = ", ".join("?" * len(folding))
+        self._db.execute(
+            f"update projection_state set seq = ? where name in ({marks}) and broken is null",
+            (head, *(projection.name for projection in folding)),
+        )
+
+    def replay(self, names: Sequence[str], head: int, progress: Progress | None = None) -> dict[str, str]:
+        """Register what is installed, drop the tables of all (or the named) projections and fold them anew.
+
+        Returns what went wrong with users' own, by name. Raises NotFound for an unknown name, Invalid for an installed
+        one that can't be used at all.
+        """
+        sources = installed()
+        theirs = {name: self._offered(name, source) for name, source in sources.items()}
+        known = {**self._ours, **theirs}
+        for name in names:
+            if name not in known:
+                raise NotFound(f"no projection {name!r}; there are {', '.join(known)}")
+        chosen = set(names or known)
+        ours = [projection for name, projection in self._ours.items() if name in chosen]
+        if ours:
+            self._rebuild(ours, head, progress)
+        for name, projection in theirs.items():
+            if name in chosen:
+                self._theirs[name] = projection
+                self._note(projection, 0, sources[name])
+                self.guarded(projection, lambda p=projection: self._rebuild([p], head, progress, sources[p.name]))
+        return {row.name: row.broken for row in self.rows().values() if row.broken is not None and row.name in chosen}
+
+    def _offered(self, name: str, source: str) -> Projection:
+        try:
+            projection = load(source)
+            tables = set(projection.tables)
+        except Exception as error:
+            raise Invalid(f"the projection {name!r} ({source}) can't be loaded: {type(error).__name__}: {error}") from error
+        taken = {*RESERVED, *(table for ours in self._ours.values() for table in ours.tables)}
+        if name in self._ours or projection.name != name or tables & taken:
+            raise Invalid(
+                f"the projection {name!r} ({source}) must have its entry point's name and tables, none of them ours"
+            )
+        return projection
+
+    def scratch(self) -> tuple[list[Projection], apsw.Connection]:
+        """A private database with empty tables of every projection that stands at the head."""
+        rows = self.rows()
+        head = self._view.head()[0]
+        theirs = [
+            self._imported(row.name, row.source)
+            for row in rows.values()
+            if row.source is not None and row.broken is None and row.seq == head
+        ]
+        projections = [*self._ours.values(), *(projection for projection in theirs if projection is not None)]
+        db = apsw.Connection("")
+        for projection in projections:
+            _run(db, projection.schema)
+        return projections, db
+
+    def pages(self, after: int, head: int) -> Iterator[list[Recorded]]:
+        """The log from after `after` to `head`, in pages; no cursor is left open between two."""
+        while after < head and (page := self._view.events(after=after, upto=head, limit=PAGE)):
+            yield page
+            after = page[-1].seq
+
+    def _exist(self, tables: Sequence[str]) -> bool:
+        marks = ", ".join("?" * len(tables))
+        sql = f"select count(*) from sqlite_master where type = 'table' and name in ({marks})"
+        return self._db.execute(sql, tuple(tables)).get == len(tables)
+
+    def _catch_up(self, projection: Projection, seq: int, head: int) -> None:
+        replay.fold([projection], self.pages(seq, head), self._view.history, self._store)
+        self.advance([projection], head)
+
+    def _rebuild(
+        self, projections: Sequence[Projection], head: int, progress: Progress | None, source: str | None = None
+    ) -> None:
+        rows = self.rows()
+        for projection in projections:
+            old = rows.get(projection.name)
+            for table in {*projection.tables, *(old.tables.split() if old is not None else ())}:
+                self._db.execute(f'drop table if exists "{table}"')
+            _run(self._db, projection.schema)
+        told = (lambda done: progress(done, head)) if progress is not None else None
+        replay.fold(projections, self.pages(0, head), self._view.history, self._store, told)
+        for projection in projections:
+            self._note(projection, head, source)
+
+    def _note(self, projection: Projection, seq: int, source: str | None) -> None:
+        self._db.execute(
+            """
+            insert into projection_state (name, version, seq, tables, source, broken) values (?, ?, ?, ?, ?, null)
+            on conflict (name) do update set
+                version = excluded.version, seq = excluded.seq, tables = excluded.tables, source = excluded.source,
+                broken = null
+            """,
+            (projection.name, projection.version, seq, " ".join(projection.tables), source),
+        )
+
+    def _imported(self, name: str, source: str) -> Projection | None:
+        """A user's projection, or None where it can't be imported here: then it is left behind, not lost."""
+        if name not in self._theirs:
+            try:
+                self._theirs[name] = load(source)
+            except Exception:
+                self._theirs[name] = None
+        return self._theirs[name]
+
+
+def installed() -> dict[str, str]:
+    """The import path of every projection that an installed package offers, by name."""
+    from importlib.metadata import entry_points
+
+    from projections import GROUP
+
+    return {entry.name: entry.value for entry in entry_points(group=GROUP)}
+
+
+def load(source: str) -> Projection:
+    """The projection at an import path: `package.module` or `package.module:name` (a class is called without arguments)."""
+    module, _, attribute = source.partition(":")
+    found: Any = import_module(module)
+    for part in filter(None, attribute.split(".")):
+        found = getattr(found, part)
+    return found() if isinstance(found, type) else found
+
+
+def _run(db: apsw.Connection, script: str) -> None:
+    """Run every statement of a script to its end (apsw runs a statement only as far as its rows are fetched)."""
+    for _ in db.execute(script):
+        pass

@@ -1,0 +1,84 @@
+"""From what a user asked for to the policy that stands in the log: a `Spec` with the settings filled in."""
+
+import os
+import stat
+
+from msgspec import UNSET
+
+from queuectl.clock import SECOND, text
+from queuectl.config import Settings
+from queuectl.errors import Invalid
+from queuectl.events import Enqueued
+from queuectl.spec import Spec
+
+STDIN_LIMIT = 64 << 20
+"""Bytes of input that are copied for a job."""
+
+
+def resolve(spec: Spec, settings: Settings, now: int, here: str, kept: dict[str, str], stdin: str | None) -> Enqueued:
+    """The whole policy of a job. `now` is µs UTC, `here` the enqueuer's folder, `stdin` the name of the copied input."""
+    run_at = spec.at if spec.at is not None else now + round((spec.delay or 0.0) * SECOND)
+    return Enqueued(
+        command=spec.command,
+        argv=list(spec.argv) if spec.argv is not None else None,
+        queue=spec.queue,
+        priority=spec.priority,
+        run_at=text(run_at),
+        cwd=spec.cwd if spec.cwd is not None else here,
+        env=kept,
+        secrets=sorted(spec.env),
+        stdin=stdin,
+        timeout=settings.timeout if spec.timeout is UNSET else spec.timeout,
+        max_retries=settings.max_retries if spec.max_retries is None else spec.max_retries,
+        backoff_base=settings.backoff_base if spec.backoff_base is None else spec.backoff_base,
+        backoff_max=settings.backoff_max if spec.backoff_max is None else spec.backoff_max,
+        jitter=settings.jitter if spec.jitter is None else spec.jitter,
+        on_lost=settings.on_lost if spec.on_lost is None else spec.on_lost,
+        keep_children=spec.keep_children,
+        reason=spec.reason,
+    )
+
+
+def kept(settings: Settings) -> dict[str, str]:
+    """The caller's variables that a job is given (`keep-env`); ones that are no valid UTF-8 can't stand in the log."""
+    found: dict[str, str] = {}
+    for name in settings.keep_env:
+        value = os.environ.get(name)
+        if value is not None:
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                raise Invalid(f"the variable {name} is not valid UTF-8: unset it, or take it out of keep-env") from None
+            found[name] = value
+    return found
+
+
+def copy_stdin(path: str, folder: str) -> str:
+    """Copy a job's input into the queue's folder and give the copy's name: the same content has the same name.
+
+    Only a regular file, up to 64 MiB: a FIFO would hang the worker that opens it. Raises Invalid.
+    """
+    import hashlib
+
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise Invalid(f"stdin: can't read {path!r}: {error.strerror}") from None
+    with os.fdopen(fd, "rb") as source:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise Invalid(f"stdin: {path!r} is not a regular file; give a file, or let the command read the pipe itself")
+        data = source.read(STDIN_LIMIT + 1)
+    if len(data) > STDIN_LIMIT:
+        raise Invalid(f"stdin: {path!r} is larger than {STDIN_LIMIT >> 20} MiB; let the command open the file itself")
+    name = hashlib.sha256(data).hexdigest()
+    target = f"{folder}/{name}"
+    if not os.path.exists(target):
+        draft = f"{folder}/.{name}-{os.urandom(4).hex()}"
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as copy:
+            os.fchmod(copy.fileno(), 0o600)
+            copy.write(data)
+            copy.flush()
+            os.fsync(copy.fileno())
+        os.replace(draft, target)
+    return name

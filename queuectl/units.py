@@ -1,0 +1,174 @@
+"""How people write durations, moments, sizes and numbers, and how QueueCTL writes them back.
+
+Every reader here takes text and returns a bounded number, or raises `Invalid` with a message that shows the
+text and says what is accepted; the caller puts the name of the flag, key or field before it. Durations are
+seconds (float), moments are microseconds UTC (int), sizes are bytes (int).
+"""
+
+import math
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from queuectl import clock
+from queuectl.errors import Invalid
+
+LONGEST = 100 * 366 * 86400.0
+"""The longest duration that is accepted, in seconds (100 years): sums with it stay within the calendar."""
+
+_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TICK = timedelta(microseconds=1)
+_DURATION = r"(?:\d+(?:\.\d+)?(?:us|ms|[smhdw]))+"
+
+
+def duration(text: str) -> float:
+    """Seconds from `90`, `1.5`, `90s`, `5m`, `2h30m`, `1d`, `250ms`. Raises Invalid; never negative."""
+    word = text.strip().lower()
+    if re.fullmatch(r"\d+(?:\.\d+)?", word, re.ASCII):
+        seconds = float(word)
+    elif re.fullmatch(_DURATION, word, re.ASCII):
+        parts = re.findall(r"([\d.]+)([a-z]+)", word)
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    else:
+        raise Invalid(f"{text!r} is not a duration; write 90, 90s, 5m, 2h30m or 1d")
+    return bounded(seconds, text)
+
+
+def bounded(seconds: float, text: str) -> float:
+    """The same seconds, if they are a duration at all: finite, not negative, at most 100 years. Raises Invalid."""
+    if not 0 <= seconds <= LONGEST:  # also false for nan
+        raise Invalid(f"{text!r} is not a duration from 0 to 100 years")
+    return float(seconds)
+
+
+def moment(text: str, now: int | None = None) -> int:
+    """A moment as microseconds UTC: ISO 8601 (local time where it names no zone), or a duration ahead of now.
+
+    Raises Invalid. `now` is the clock's unless given.
+    """
+    stamp = _iso(text)
+    if stamp is not None:
+        return stamp
+    try:
+        ahead = duration(text)
+    except Invalid:
+        raise Invalid(
+            f"{text!r} is not a moment; write 2026-11-24T09:00 (local), 2026-11-24T09:00:00Z or, from now, 2h30m"
+        ) from None
+    return (clock.now() if now is None else now) + round(ahead * 1_000_000)
+
+
+def past(text: str, now: int | None = None) -> int:
+    """A past moment as microseconds UTC: ISO 8601 as in `moment`, or a duration ago (`-10m`, also `10m`).
+
+    Raises Invalid.
+    """
+    stamp = _iso(text)
+    if stamp is not None:
+        return stamp
+    try:
+        ago = duration(text.strip().removeprefix("-"))
+    except Invalid:
+        raise Invalid(
+            f"{text!r} is not a past moment; write 2026-11-24T09:00 (local), 2026-11-24T09:00:00Z or, before now, -10m"
+        ) from None
+    return (clock.now() if now is None else now) - round(ago * 1_000_000)
+
+
+def seq(text: str) -> int | None:
+    """N of `seq:N`, the number of an event, or None where the text does not begin with `seq:`. Raises Invalid."""
+    if not text.startswith("seq:"):
+        return None
+    return whole(text[4:], 0, 2**63 - 1, shown=text)
+
+
+def _iso(text: str) -> int | None:
+    word = text.strip()
+    if not re.match(r"\d{4}-?\d\d-?\d\d", word, re.ASCII):  # `fromisoformat` would take 2026W01 too: leave that
+        return None
+    try:
+        when = datetime.fromisoformat(word)
+        return (when.astimezone(UTC) - _EPOCH) // _TICK
+    except (ValueError, OverflowError):
+        return None
+
+
+def whole(text: str, low: int, high: int, shown: str | None = None) -> int:
+    """A whole number within the bounds, both included. Raises Invalid."""
+    word = text.strip()
+    if re.fullmatch(r"[+-]?\d{1,19}", word, re.ASCII) and low <= int(word) <= high:
+        return int(word)
+    raise Invalid(f"{shown or text!r} is not a whole number from {low} to {high}")
+
+
+def number(text: str, low: float, high: float) -> float:
+    """A number within the bounds, both included; never nan or infinite. Raises Invalid."""
+    word = text.strip()
+    if re.fullmatch(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d{1,3})?", word, re.ASCII | re.IGNORECASE):
+        value = float(word)
+        if math.isfinite(value) and low <= value <= high:
+            return value
+    raise Invalid(f"{text!r} is not a number from {plain(low)} to {plain(high)}")
+
+
+def plain(value: float) -> str:
+    """A number for people, without an exponent or a needless `.0`."""
+    return f"{int(value)}" if value == int(value) else f"{value:g}"
+
+
+def size(text: str) -> int:
+    """Bytes from `4096`, `64K`, `64KiB`, `64M`, `2GiB` (powers of 1024). Raises Invalid."""
+    match = re.fullmatch(r"(\d{1,15})\s*([kmgt]?)(?:i?b)?", text.strip().lower(), re.ASCII)
+    if match is None:
+        raise Invalid(f"{text!r} is not a size; write bytes, or 64KiB, 64MiB, 2GiB")
+    return int(match[1]) * _SIZES[match[2]]
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """` (did you mean 'x'?)` for the known word most like this one, or nothing: to be put behind a message."""
+    import difflib  # only a message about a mistake needs it
+
+    found = difflib.get_close_matches(word.lower().replace("-", "_"), spelled := list(known), 1, 0.5)
+    found = found or difflib.get_close_matches(word.lower(), spelled, 1, 0.5)
+    return f" (did you mean {found[0]!r}?)" if found else ""
+
+
+def span(seconds: float) -> str:
+    """A duration for people, in at most two units: `0.25s`, `42s`, `2h30m`, `1d`."""
+    if seconds < 0:
+        return "-" + span(-seconds)
+    if seconds < 10:
+        return f"{seconds:.3g}s" if seconds >= 0.001 or seconds == 0 else f"{seconds * 1000:.2g}ms"
+    left = round(seconds)
+    parts: list[str] = []
+    for unit in ("d", "h", "m", "s"):
+        count, left = divmod(left, int(_UNITS[unit]))
+        if count:
+            parts.append(f"{count}{unit}")
+        elif parts:
+            break  # 1d 0h 5m reads as 1d: two neighbouring units are as exact as a person reads
+        if len(parts) == 2:
+            break
+    return "".join(parts)
+
+
+def exact(seconds: float) -> str:
+    """A duration in text that `duration` reads back as the same number: `60s`, `1d`, `1.5s`."""
+    for unit in ("w", "d", "h", "m"):
+        count = seconds / _UNITS[unit]
+        if count >= 1 and count == int(count):
+            return f"{int(count)}{unit}"
+    text = f"{seconds:f}".rstrip("0").rstrip(".") if float(f"{seconds:f}") == seconds else f"{seconds:.17f}"
+    return f"{text}s"
+
+
+def size_text(count: int) -> str:
+    """A size for people: `812 B`, `1.5 KiB`, `64 MiB`."""
+    value, unit = float(count), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024 or unit == "TiB":
+            break
+        value /= 1024
+    return f"{value:.0f} {unit}" if unit == "B" or value >= 10 or value == int(value) else f"{value:.1f} {unit}"
