@@ -53,10 +53,13 @@ class Projection(Protocol):
 
     name: str
     version: int
-    tables: Sequence[str]
-    """The tables it owns, in the order in which they are compared."""
     schema: str
     """`create table` and `create index` statements, separated by semicolons."""
+
+    @property
+    def tables(self) -> Sequence[str]:
+        """The tables it owns."""
+        ...
 
     def fold(self, changes: Sequence[Change], store: Store) -> None:
         """Write what these changes mean. Called within the transaction that appends the events."""

@@ -7,6 +7,9 @@ from typing import Any
 from projections import EVOLVE, Change, Projection, Store, evolve
 from queuectl.events import Recorded
 
+Progress = Callable[[int, int], None]
+"""Called with (events done, events in all) while something long goes on."""
+
 History = Callable[[str, int], Iterable[Recorded]]
 """(stream, version) -> the stream's events below that version, in order."""
 
@@ -45,9 +48,10 @@ def fold(
     pages: Iterable[Sequence[Recorded]],
     history: History,
     store: Store,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
+    total: int = 0,
 ) -> int:
-    """Fold pages of the log into the projections' tables. Returns the number of events; `progress` gets it as it grows.
+    """Fold pages of the log into the projections' tables. Returns the number of events.
 
     The tables must stand where the pages begin.
     """
@@ -59,7 +63,7 @@ def fold(
             projection.fold(changes, store)
         done += len(page)
         if progress is not None:
-            progress(done)
+            progress(done, total)
     return done
 
 

@@ -18,13 +18,15 @@ if TYPE_CHECKING:
     from queuectl.errors import Conflict, Deadline, Fenced, Invalid, NotFound, QueueError, Refused, Unusable
     from queuectl.events import Recorded
     from queuectl.history import Moment
-    from queuectl.queue import Queue, Status
+    from queuectl.queue import Queue
+    from queuectl.reading import Status
     from queuectl.spec import Spec
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "queuectl.queue": ("Queue", "Status"),
+    "queuectl.queue": ("Queue",),
+    "queuectl.reading": ("Status",),
     "queuectl.spec": ("Spec",),
     "queuectl.history": ("Moment",),
     "queuectl.events": ("Recorded",),

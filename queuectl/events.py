@@ -23,7 +23,7 @@ class Payload(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=
 # -- a job's ---------------------------------------------------------------------------------------------------------
 
 
-class Enqueued(Payload, kw_only=True):
+class Enqueued(Payload, frozen=True, kw_only=True):
     """A job was added. Carries its whole resolved policy: later changes of the settings don't touch it."""
 
     type: ClassVar[str] = "enqueued"
@@ -55,7 +55,7 @@ class Enqueued(Payload, kw_only=True):
     reason: str | None = None
 
 
-class Claimed(Payload, kw_only=True):
+class Claimed(Payload, frozen=True, kw_only=True):
     """A worker took the job: attempt number `attempt` of its whole life. Its version in the stream is the lease."""
 
     type: ClassVar[str] = "claimed"
@@ -63,7 +63,7 @@ class Claimed(Payload, kw_only=True):
     worker: str
 
 
-class Ended(Payload, kw_only=True):
+class Ended(Payload, frozen=True, kw_only=True):
     """How an attempt's process ended; what the outcomes have in common."""
 
     attempt: int
@@ -79,13 +79,13 @@ class Ended(Payload, kw_only=True):
     """Bytes punched out of the middle of the output, where it grew past the limit."""
 
 
-class Completed(Ended, kw_only=True):
+class Completed(Ended, frozen=True, kw_only=True):
     """The attempt did what it should."""
 
     type: ClassVar[str] = "completed"
 
 
-class Failed(Ended, kw_only=True):
+class Failed(Ended, frozen=True, kw_only=True):
     """The attempt did not. A `retried` or a `dead` follows in the same transaction."""
 
     type: ClassVar[str] = "failed"
@@ -95,7 +95,7 @@ class Failed(Ended, kw_only=True):
     """What went wrong, where the exit code does not say it."""
 
 
-class Retried(Payload, kw_only=True):
+class Retried(Payload, frozen=True, kw_only=True):
     """It will be tried again at `run_at`, `delay` seconds (jitter included) after the failure."""
 
     type: ClassVar[str] = "retried"
@@ -103,14 +103,14 @@ class Retried(Payload, kw_only=True):
     delay: float
 
 
-class Dead(Payload, kw_only=True):
+class Dead(Payload, frozen=True, kw_only=True):
     """It went to the dead letter queue."""
 
     type: ClassVar[str] = "dead"
     reason: str | None = None
 
 
-class Requeued(Payload, kw_only=True):
+class Requeued(Payload, frozen=True, kw_only=True):
     """Somebody asked for a finished job to run again, with its retry budget anew."""
 
     type: ClassVar[str] = "requeued"
@@ -120,14 +120,14 @@ class Requeued(Payload, kw_only=True):
     reason: str | None = None
 
 
-class CancelRequested(Payload, kw_only=True):
+class CancelRequested(Payload, frozen=True, kw_only=True):
     """Somebody asked for a running job to be ended; its worker will."""
 
     type: ClassVar[str] = "cancel_requested"
     reason: str | None = None
 
 
-class Cancelled(Payload, kw_only=True):
+class Cancelled(Payload, frozen=True, kw_only=True):
     """It will not run (again), by somebody's wish. The outcome of the attempt it cut short stands with it."""
 
     type: ClassVar[str] = "cancelled"
@@ -143,7 +143,7 @@ class Cancelled(Payload, kw_only=True):
     reason: str | None = None
 
 
-class Released(Payload, kw_only=True):
+class Released(Payload, frozen=True, kw_only=True):
     """A claim was given back before its command started: it used up nothing."""
 
     type: ClassVar[str] = "released"
@@ -151,7 +151,7 @@ class Released(Payload, kw_only=True):
     reason: str | None = None
 
 
-class Purged(Payload, kw_only=True):
+class Purged(Payload, frozen=True, kw_only=True):
     """The job left the tables for good; its history stays in the log and its id is never used again."""
 
     type: ClassVar[str] = "purged"
@@ -161,7 +161,7 @@ class Purged(Payload, kw_only=True):
 # -- a worker's ------------------------------------------------------------------------------------------------------
 
 
-class WorkerStarted(Payload, kw_only=True):
+class WorkerStarted(Payload, frozen=True, kw_only=True):
     """A worker process is up. Boot id, pid namespace and machine id tell who may judge it by its processes."""
 
     type: ClassVar[str] = "worker_started"
@@ -184,14 +184,14 @@ class Held(msgspec.Struct, frozen=True, gc=False):
     attempt: int
 
 
-class Heartbeat(Payload, kw_only=True):
+class Heartbeat(Payload, frozen=True, kw_only=True):
     """The worker is alive and holds these attempts."""
 
     type: ClassVar[str] = "heartbeat"
     attempts: list[Held] = []
 
 
-class StopRequested(Payload, kw_only=True):
+class StopRequested(Payload, frozen=True, kw_only=True):
     """Somebody asked the worker to stop; `now` is without waiting for its commands."""
 
     type: ClassVar[str] = "stop_requested"
@@ -199,14 +199,14 @@ class StopRequested(Payload, kw_only=True):
     reason: str | None = None
 
 
-class WorkerStopped(Payload, kw_only=True):
+class WorkerStopped(Payload, frozen=True, kw_only=True):
     """The worker ended in good order."""
 
     type: ClassVar[str] = "worker_stopped"
     reason: str | None = None
 
 
-class WorkerLost(Payload, kw_only=True):
+class WorkerLost(Payload, frozen=True, kw_only=True):
     """The worker's process is gone without a word; recovery says so."""
 
     type: ClassVar[str] = "worker_lost"
@@ -216,7 +216,7 @@ class WorkerLost(Payload, kw_only=True):
 # -- the settings' ---------------------------------------------------------------------------------------------------
 
 
-class ConfigSet(Payload, kw_only=True):
+class ConfigSet(Payload, frozen=True, kw_only=True):
     """A setting was changed for jobs to come; `value` None removes it."""
 
     type: ClassVar[str] = "config_set"

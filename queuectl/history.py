@@ -74,7 +74,7 @@ def as_of(
     existed = False
     for moment in moments:
         record = moment.record
-        if at is not None and record.at > at or seq is not None and record.seq > seq:
+        if (at is not None and record.at > at) or (seq is not None and record.seq > seq):
             break
         if version is not None and record.stream.startswith("job:") and record.version > version:
             break

@@ -19,6 +19,8 @@ ID_LENGTH = 32
 
 SUBFOLDERS = ("output", "stdin", "workers", "bells", "logs")
 
+MOUNTINFO = "/proc/self/mountinfo"
+
 NETWORK = frozenset(
     "nfs nfs4 cifs smb3 smbfs 9p afs ceph lustre beegfs gpfs glusterfs davfs ncpfs fuse.sshfs fuse.rclone fuse.s3fs"
     " fuse.gcsfuse fuse.glusterfs fuse.ceph fuse.juicefs fuse.davfs2 fuse.beegfs fuse.curlftpfs".split()
@@ -51,6 +53,10 @@ class Place(msgspec.Struct, frozen=True):
     def output(self) -> str:
         """One file for each attempt."""
         return self.folder + "/output"
+
+    def output_of(self, identity: str, job: str, lease: int) -> str:
+        """The output file of one attempt, named by the queue's identity, the job and the lease (R12)."""
+        return f"{self.output}/{job}.{lease}.{identity}"
 
     @property
     def stdin(self) -> str:
@@ -197,7 +203,7 @@ def shown(path: str) -> str:
 
 def _check_mounts(place: Place) -> None:
     try:
-        mountinfo = os.fsdecode(_read("/proc/self/mountinfo"))
+        mountinfo = os.fsdecode(_read(MOUNTINFO))
     except FileNotFoundError:
         return  # not Linux, or no /proc: nothing to know
     for path in (place.database, place.folder):
@@ -236,7 +242,7 @@ def _check_database(place: Place) -> bool:
             raise Unusable(f"{shown(path + suffix)}: is not a regular file: move it away")
         _check_trust(path + suffix, found)
         if suffix == "-wal" and not size and found.st_size:
-            raise Unusable(f"{shown(path)}: is gone or empty, but its -wal is there: put it back, or move that away too")
+            raise Unusable(f"{shown(path)}: is gone or empty, but its -wal is there: put it back, or move both away")
     return size is not None
 
 

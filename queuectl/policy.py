@@ -16,7 +16,7 @@ STDIN_LIMIT = 64 << 20
 
 
 def resolve(spec: Spec, settings: Settings, now: int, here: str, kept: dict[str, str], stdin: str | None) -> Enqueued:
-    """The whole policy of a job. `now` is µs UTC, `here` the enqueuer's folder, `stdin` the name of the copied input."""
+    """A job's whole policy. `now` is µs UTC, `here` the enqueuer's folder, `stdin` the name of the copied input."""
     run_at = spec.at if spec.at is not None else now + round((spec.delay or 0.0) * SECOND)
     return Enqueued(
         command=spec.command,
@@ -67,7 +67,7 @@ def copy_stdin(path: str, folder: str) -> str:
     with os.fdopen(fd, "rb") as source:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
-            raise Invalid(f"stdin: {path!r} is not a regular file; give a file, or let the command read the pipe itself")
+            raise Invalid(f"stdin: {path!r} is not a regular file; give one, or let the command read the pipe itself")
         data = source.read(STDIN_LIMIT + 1)
     if len(data) > STDIN_LIMIT:
         raise Invalid(f"stdin: {path!r} is larger than {STDIN_LIMIT >> 20} MiB; let the command open the file itself")

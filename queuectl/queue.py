@@ -1,24 +1,20 @@
-"""The queue: each command of a user as one transaction (load, decide, append), and the questions people ask of it."""
+"""The queue: each command of a user as one transaction: load, decide, append."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
 
-from projections.attempts import Attempt
 from projections.config import Config
-from projections.jobs import FINAL, STATES, Job
-from projections.workers import Worker
-from queuectl import config, decisions, engines, history, paths, policy
-from queuectl.clock import monotonic, text
-from queuectl.config import Resolved, Settings
-from queuectl.engines.base import ALL, Engine, Filter, Progress, Transaction, View, Write
-from queuectl.engines.holder import locked
+from projections.jobs import FINAL, Job
+from queuectl import config, decisions, engines, paths, policy
+from queuectl.clock import monotonic
+from queuectl.engines.base import Progress, Transaction, View, Write
 from queuectl.errors import Deadline, Invalid, NotFound, Refused
-from queuectl.events import ConfigSet, Event, Recorded, StopRequested
-from queuectl.history import Moment
+from queuectl.events import ConfigSet, Event, StopRequested
+from queuectl.reading import Reading, found
 from queuectl.spec import Spec, check, check_env
 
 PAGE = 1000
@@ -26,54 +22,33 @@ CHUNK = 10_000
 """Jobs that are made into events at a time while many are enqueued; it is one transaction all the same."""
 
 
-class Status(msgspec.Struct, frozen=True):
-    """Jobs by state, and how many workers there are, as of one event of the log."""
-
-    counts: dict[str, int]
-    """Every state, in the order of `projections.jobs.STATES`."""
-    workers: int
-    seq: int
-    at: int
-    """Microseconds UTC of the last event; 0 in an empty log."""
-
-    @property
-    def total(self) -> int:
-        """Jobs of all states."""
-        return sum(self.counts.values())
-
-    def json(self) -> dict[str, Any]:
-        """The document of `status --json`: the seed's keys first."""
-        counts = self.counts
-        seed = ("pending", "processing", "completed", "failed", "dead")
-        return {
-            **{state: counts[state] for state in seed},
-            "total": self.total,
-            "workers": self.workers,
-            "blocked": counts["blocked"],
-            "cancelled": counts["cancelled"],
-            "as_of": {"seq": self.seq, "at": text(self.at) if self.seq else None},
-        }
-
-
-class Queue:
+class Queue(Reading):
     """A queue of shell commands in one database, which is made on first use. A context manager.
 
     `url` is a path or `sqlite:///path`; left out, it is found as the command line does (QUEUECTL_DB, DB_PATH, the
-    user's state folder). `actor` stands in the events as who did it. `progress(done, total)` is told while a database
-    that needs it is healed by replay.
+    user's state folder). `actor` stands in the events as who did it. `logs` is the folder for what workers and
+    recoveries write about themselves (left out: QUEUECTL_LOGS, or `logs/` beside the database). `progress(done, total)`
+    is told while a database that needs it is healed by replay.
 
-    One Queue belongs to one thread at a time. After a fork the child may go on using its copy, which opens anew. Nothing
-    else in the process may open the database file meanwhile (sqlite3, DuckDB): closing it would drop SQLite's locks.
+    One Queue belongs to one thread at a time. After a fork the child may go on using its copy, which opens anew.
+    Nothing else in the process may open the database file meanwhile (sqlite3, DuckDB): closing it would drop SQLite's
+    locks.
 
     Raises Unusable where the database can't be used, Invalid for a URL that names none.
     """
 
     def __init__(
-        self, url: str | os.PathLike[str] | None = None, *, actor: str | None = None, progress: Progress | None = None
+        self,
+        url: str | os.PathLike[str] | None = None,
+        *,
+        actor: str | None = None,
+        logs: str | os.PathLike[str] | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self.place = paths.place(os.fspath(url) if url is not None else config.database())
+        self.logs = os.path.abspath(logs or os.environ.get("QUEUECTL_LOGS") or self.place.logs)
         self.actor = actor if actor is not None else f"library:{caller()}"
-        self._engine = engines.open(self.place.database, progress=progress)
+        self._engine = engines.connect(self.place.database, progress=progress)
         with self._engine.snapshot() as view:
             settings = self.settings(view)
         if settings.synchronous != "full":
@@ -90,16 +65,6 @@ class Queue:
     def close(self) -> None:
         """Let go of the database. Harmless when repeated."""
         self._engine.close()
-
-    @property
-    def url(self) -> str:
-        """The absolute path of the database."""
-        return self.place.database
-
-    @property
-    def engine(self) -> Engine:
-        """Where log and projections live; for workers."""
-        return self._engine
 
     # -- adding ------------------------------------------------------------------------------------------------------
 
@@ -157,118 +122,6 @@ class Queue:
                 raise Refused(f"there is a job {spec.id!r} already (ids are never used again): choose another id")
             seen.add(spec.id)
 
-    # -- asking ------------------------------------------------------------------------------------------------------
-
-    def resolve(self, id: str, prefix: bool = True) -> str:
-        """The id that is meant: exactly this one, or else the only one that begins so (made ids only exactly).
-
-        Raises NotFound, or Invalid where several begin so.
-        """
-        with self._engine.snapshot() as view:
-            if view.job(id) is not None or view.stream(f"job:{id}"):
-                return id
-            found = view.ids(id, 4) if prefix and id and not id.isdecimal() else []
-        if len(found) == 1:
-            return found[0]
-        if found:
-            more = ", …" if len(found) > 3 else ""
-            raise Invalid(f"{id!r} is ambiguous: it could be {', '.join(found[:3])}{more}")
-        raise NotFound(f"no job {id!r}; see `queuectl list`")
-
-    def job(self, id: str) -> Job:
-        """The job of that id. Raises NotFound."""
-        with self._engine.snapshot() as view:
-            return _found(view, id)
-
-    def attempts(self, id: str) -> list[Attempt]:
-        """The attempts of a job, first to last."""
-        with self._engine.snapshot() as view:
-            return view.attempts(id)
-
-    def jobs(
-        self, *, state: str | None = None, queue: str | None = None, since: int | None = None, limit: int | None = None
-    ) -> Iterator[Job]:
-        """Jobs, newest first; `since` (µs UTC) is when they were enqueued. Read in pages. Raises Invalid for a state."""
-        if state is not None and state not in STATES:
-            raise Invalid(f"no state {state!r}; there are {', '.join(STATES)}")
-        return self._jobs(state, queue, since, limit)
-
-    def _jobs(self, state: str | None, queue: str | None, since: int | None, limit: int | None) -> Iterator[Job]:
-        before: int | None = None
-        left = limit if limit is not None else 1 << 62
-        while left > 0:
-            with self._engine.snapshot() as view:
-                page = view.jobs(state=state, queue=queue, since=since, before=before, limit=min(left, PAGE))
-            if not page:
-                return
-            yield from page
-            left -= len(page)
-            before = page[-1].seq
-
-    def status(self, queue: str | None = None) -> Status:
-        """Jobs by state (of one queue, if named) and the number of workers, read at one moment."""
-        with self._engine.snapshot() as view:
-            counts = view.counts((queue,) if queue is not None else ())
-            seq, at = view.head()
-            workers = sum(worker.slots > 0 for worker in view.workers())
-            return Status({state: counts.get(state, 0) for state in STATES}, workers, seq, at)
-
-    def history(self, id: str) -> list[Moment]:
-        """Everything that happened to a job, replayed from the log, with the job after each event. Raises NotFound."""
-        with self._engine.snapshot() as view:
-            return history.history(view, id)
-
-    def job_at(self, id: str, *, at: int | None = None, seq: int | None = None, version: int | None = None) -> Job:
-        """The job as it was at a moment (µs UTC), after event `seq` of the log, or after its own event `version`."""
-        return history.as_of(self.history(id), at=at, seq=seq, version=version)
-
-    def events(
-        self,
-        *,
-        after: int = 0,
-        follow: bool = False,
-        job: str | None = None,
-        type: str | None = None,
-        queue: str | None = None,
-        since: int | None = None,
-        until: int | None = None,
-    ) -> Iterator[Recorded]:
-        """The log in order, after seq `after`, all of it or what the filters let through (moments µs UTC).
-
-        `follow` goes on for ever with what is appended, by whatever process; otherwise it ends at what was the end when
-        it began. Read in pages: nothing is kept open between two.
-        """
-        streams = (f"job:{job}",) if job is not None else None
-        where = Filter(streams=streams, types=(type,) if type else None, queue=queue, since=since, until=until)
-        bell = self._engine.listen("log") if follow else None
-        try:
-            while True:
-                with self._engine.snapshot() as view:
-                    end = view.head()[0]
-                while after < end:
-                    with self._engine.snapshot() as view:
-                        page = view.events(after=after, upto=end, limit=PAGE, where=where)
-                    yield from page
-                    after = page[-1].seq if len(page) == PAGE else end
-                if bell is None:
-                    return
-                bell.wait(5.0)
-                bell.clear()
-        finally:
-            if bell is not None:
-                bell.close()
-
-    def all_attempts(self) -> Iterator[Attempt]:
-        """Every attempt there was, in the order of their claims. Read in pages."""
-        after = 0
-        while True:
-            with self._engine.snapshot() as view:
-                page = view.page_of_attempts(after=after, limit=PAGE)
-            if not page:
-                return
-            yield from page
-            after = page[-1].seq
-
     # -- changing ----------------------------------------------------------------------------------------------------
 
     def cancel(self, *ids: str, reason: str | None = None) -> None:
@@ -307,7 +160,7 @@ class Queue:
         with self._engine.transaction() as tx:
             writes: list[Write] = []
             for id in dict.fromkeys(ids):
-                job = _found(tx, id)
+                job = found(tx, id)
                 writes.append(Write(f"job:{id}", job, decide(tx, job)))
             tx.append(writes, self.actor)
 
@@ -326,7 +179,7 @@ class Queue:
             while True:
                 with self._engine.snapshot() as view:
                     for id in ids:
-                        if id not in ended and (job := _found(view, id)).state in FINAL:
+                        if id not in ended and (job := found(view, id)).state in FINAL:
                             ended[id] = job
                     left = len(set(ids)) - len(ended) if ids else _unfinished(view)
                 most = max(most, left)
@@ -342,36 +195,7 @@ class Queue:
         finally:
             bell.close()
 
-    # -- output ------------------------------------------------------------------------------------------------------
-
-    def output(self, id: str, attempt: int | None = None) -> str:
-        """The path of the file with an attempt's output (stdout and stderr as they came); the latest that has one.
-
-        Raises NotFound where the job or the attempt is unknown, or has written none.
-        """
-        with self._engine.snapshot() as view:
-            _found(view, id)
-            attempts = [a for a in view.attempts(id) if attempt in (None, a.number)]
-            workers = {a.worker: view.worker(a.worker) for a in attempts}
-        if attempt is not None and not attempts:
-            raise NotFound(f"job {id} has no attempt {attempt}")
-        for each in reversed(attempts):
-            worker = workers[each.worker]
-            path = output_path(self.place, worker.identity if worker is not None else "", id, each.lease)
-            if os.path.isfile(path):
-                return path
-        raise NotFound(f"job {id} has no output yet" if attempt is None else f"attempt {attempt} of job {id} has no output")
-
     # -- settings ----------------------------------------------------------------------------------------------------
-
-    def settings(self, view: View) -> Settings:
-        """The settings in force, with what `config set` has stored as of this view."""
-        return config.settings(_stored(view))
-
-    def config(self) -> dict[str, Resolved]:
-        """Every setting: its value, its text and where it comes from."""
-        with self._engine.snapshot() as view:
-            return config.resolve(_stored(view))
 
     def set_config(self, key: str, value: str | None, reason: str | None = None) -> None:
         """Store a setting for jobs to come, or take it back (None). Raises Invalid for a bad key or value."""
@@ -383,20 +207,6 @@ class Queue:
             tx.append([Write("config", before, [ConfigSet(key=setting.key, value=value, reason=reason)])], self.actor)
 
     # -- workers -----------------------------------------------------------------------------------------------------
-
-    def workers(self, *, all: bool = False) -> list[Worker]:
-        """The workers that have started and not ended, in the log; or all there ever were."""
-        with self._engine.snapshot() as view:
-            return view.workers(live=not all)
-
-    def held(self, worker: str) -> list[Job]:
-        """The jobs that a worker holds."""
-        with self._engine.snapshot() as view:
-            return view.held(worker)
-
-    def alive(self, worker: str) -> bool:
-        """Whether the worker's process lives, as the kernel knows it (this machine only)."""
-        return locked(f"{self.place.workers}/{worker}")
 
     def stop_workers(
         self, *ids: str, now: bool = False, reason: str | None = None, timeout: float | None = None
@@ -462,29 +272,8 @@ def as_spec(command: str | Sequence[str] | Spec, fields: dict[str, Any]) -> Spec
     return check(Spec(**what, **fields))
 
 
-def output_path(place: paths.Place, identity: str, job: str, lease: int) -> str:
-    """Where the output of an attempt is: named by the queue's identity, the job and the lease (R12)."""
-    return f"{place.output}/{job}.{lease}.{identity}"
-
-
-def _found(view: View, id: str) -> Job:
-    job = view.job(id)
-    if job is None:
-        purged = bool(view.stream(f"job:{id}"))
-        raise NotFound(
-            f"job {id!r} was purged; its history: `queuectl inspect {id} --events`" if purged
-            else f"no job {id!r}; see `queuectl list`"
-        )  # fmt: skip
-    return job
-
-
 def _unfinished(view: View) -> int:
     return sum(jobs for state, jobs in view.counts().items() if state not in FINAL)
-
-
-def _stored(view: View) -> dict[str, str]:
-    stored: Config | None = view.config()
-    return stored.values if stored is not None else {}
 
 
 def _here() -> str:
@@ -492,6 +281,3 @@ def _here() -> str:
         return os.getcwd()
     except FileNotFoundError:
         raise Invalid("the working directory is gone: change to one that exists, or give --cwd") from None
-
-
-__all__ = ["ALL", "Queue", "Status"]

@@ -136,11 +136,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def span(seconds: float) -> str:
-    """A duration for people, in at most two units: `0.25s`, `42s`, `2h30m`, `1d`."""
+    """A duration for people, in at most two units: `2.5ms`, `250ms`, `4.2s`, `42s`, `2h30m`, `1d`."""
     if seconds < 0:
         return "-" + span(-seconds)
+    if 0 < seconds < 0.9995:
+        return f"{seconds * 1000:.3g}ms" if seconds >= 0.01 else f"{seconds * 1000:.2g}ms"
     if seconds < 10:
-        return f"{seconds:.3g}s" if seconds >= 0.001 or seconds == 0 else f"{seconds * 1000:.2g}ms"
+        return f"{seconds:.2g}s"
     left = round(seconds)
     parts: list[str] = []
     for unit in ("d", "h", "m", "s"):

@@ -1,9 +1,10 @@
-"""Where log and projections live. `open` is the one place that knows which engine a URL means."""
+"""Where log and projections live. `connect` is the one place that knows which engine a URL means."""
 
-from queuectl.engines.base import Engine, Progress
+from projections.replay import Progress
+from queuectl.engines.base import Engine
 
 
-def open(url: str, *, progress: Progress | None = None, patience: float | None = 30.0) -> Engine:
+def connect(url: str, *, progress: Progress | None = None, patience: float | None = 30.0) -> Engine:
     """The engine for a path or `sqlite:///path`. Raises Invalid for a URL of no known kind, Unusable for a bad file."""
     from queuectl.engines.sqlite import SqliteEngine
     from queuectl.paths import place

@@ -13,7 +13,7 @@ An engine promises:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -21,12 +21,11 @@ import msgspec
 
 from projections import Change
 from projections.attempts import Attempt
+from projections.config import Config
 from projections.jobs import Job
+from projections.replay import Progress
 from projections.workers import Worker
 from queuectl.events import Event, Recorded
-
-Progress = Callable[[int, int], None]
-"""Called with (events done, events in all) while something long goes on."""
 
 
 class Write(msgspec.Struct, frozen=True, gc=False):
@@ -60,7 +59,9 @@ class View(ABC):
         """(seq, at) of the last event; (0, 0) in an empty log."""
 
     @abstractmethod
-    def events(self, *, after: int = 0, upto: int | None = None, limit: int = 1000, where: Filter = ALL) -> list[Recorded]:
+    def events(
+        self, *, after: int = 0, upto: int | None = None, limit: int = 1000, where: Filter = ALL
+    ) -> list[Recorded]:
         """A page of the log: events with `after` < seq <= `upto`, in order."""
 
     @abstractmethod
@@ -92,8 +93,8 @@ class View(ABC):
         """The attempts of a job, first to last."""
 
     @abstractmethod
-    def page_of_attempts(self, *, after: int = 0, limit: int = 1000) -> list[Attempt]:
-        """A page of all attempts, in the order of their claims: those whose seq is above `after`."""
+    def page_of_attempts(self, *, after: int = 0, queue: str | None = None, limit: int = 1000) -> list[Attempt]:
+        """A page of the attempts of all queues or of one, in the order of their claims: those with a seq above."""
 
     @abstractmethod
     def held(self, worker: str) -> list[Job]:
@@ -112,8 +113,8 @@ class View(ABC):
         """The workers that started and have not ended, or all there were."""
 
     @abstractmethod
-    def config(self) -> Any:
-        """The stored settings (`projections.config.Config`), or None where none was ever stored."""
+    def config(self) -> Config | None:
+        """The stored settings, or None where none was ever stored."""
 
     @abstractmethod
     def next_due(self, queues: Sequence[str] = ()) -> int | None:
@@ -126,7 +127,7 @@ class Transaction(View):
     now: int
     """The raw clock, read once the write lock was held: every due time is computed from it and compared with it."""
     at: int
-    """What the events of this transaction are stamped with: `now`, or a little later so that the log never goes back."""
+    """What the events of this transaction are stamped with: `now`, or later, so that the log never goes back."""
 
     @abstractmethod
     def append(self, writes: Iterable[Write], actor: str) -> list[Change]:
@@ -160,8 +161,8 @@ class Listener(Protocol):
         """For `select`."""
         ...
 
-    def clear(self) -> None:
-        """Hear what has rung so far."""
+    def clear(self) -> bool:
+        """Hear what has rung so far; whether anything has."""
         ...
 
     def wait(self, timeout: float | None) -> bool:
@@ -202,7 +203,7 @@ class Engine(ABC):
 
     @abstractmethod
     def identify(self, worker: str) -> None:
-        """Say which worker this process is, so that one that hangs while it writes can be told from a running command."""
+        """Say which worker this process is, so that one that hangs while it writes can be told from a command."""
 
     @abstractmethod
     def tidy(self) -> None:

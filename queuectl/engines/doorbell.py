@@ -65,17 +65,16 @@ def listen(folder: str, kind: str) -> Bell:
     """
     name = f"{kind}-{os.urandom(8).hex()}"
     draft, path = f"{folder}/.{name}", f"{folder}/{name}"
+    fd = -1
     os.mkfifo(draft, 0o600)
     try:
         os.chmod(draft, 0o600)  # whatever the umask took away
         fd = os.open(draft, os.O_RDWR | FLAGS)  # a writer of our own: never an end of file
-    except BaseException:
-        os.unlink(draft)
-        raise
-    try:
         os.rename(draft, path)
     except BaseException:
-        os.close(fd)
+        if fd >= 0:
+            os.close(fd)
+        os.unlink(draft)
         raise
     return Bell(path, fd)
 

@@ -12,9 +12,10 @@ import apsw
 
 from projections import Change, evolve, replay
 from projections.jobs import Job
+from projections.replay import Progress
 from queuectl import clock
 from queuectl.engines import doorbell, sqlite_file
-from queuectl.engines.base import Engine, Listener, Progress, Transaction, View, Write
+from queuectl.engines.base import Engine, Listener, Transaction, View, Write
 from queuectl.engines.gate import Gate
 from queuectl.engines.sqlite_file import translated
 from queuectl.engines.sqlite_view import SqliteStore, SqliteView
@@ -60,7 +61,7 @@ class SqliteEngine(Engine):
             self.synchronize(self._synchronous)
 
     def _mine(self) -> None:
-        """After a fork: a connection of our own. The inherited one is never closed, not even by the garbage collector."""
+        """After a fork: a connection of our own. The inherited one is never closed, nor by the garbage collector."""
         if self._pid != os.getpid():
             import ctypes
 
@@ -112,15 +113,9 @@ class SqliteEngine(Engine):
 
     def replay(self, names: Sequence[str] = (), progress: Progress | None = None) -> int:
         self._mine()
-        with translated(self.place.database), self._gate.hold(None):
-            with self._locked():
-                head = SqliteView(self._db).head()[0]
-                try:
-                    broken = self._registry.replay(names, head, progress)
-                except ValueError as error:
-                    if isinstance(error, QueueError):
-                        raise
-                    raise QueueError(f"the log can't be replayed: {error}") from error
+        with translated(self.place.database), self._gate.hold(None), self._locked():
+            head = SqliteView(self._db).head()[0]
+            broken = self._registry.replay(names, head, progress)
         if broken:
             raise QueueError("; ".join(f"projection {name!r} raised {why}" for name, why in broken.items()))
         return head
@@ -133,8 +128,7 @@ class SqliteEngine(Engine):
             store = SqliteStore(scratch)
             try:
                 upto = view.head()[0]
-                told = (lambda done: progress(done, upto)) if progress is not None else None
-                replay.fold(projections, self._registry.pages(0, upto), view.history, store, told)
+                replay.fold(projections, self._registry.pages(0, upto), view.history, store, progress, upto)
                 # Whatever came meanwhile is folded within the snapshot in which the tables are compared.
                 with self.snapshot():
                     head = view.head()[0]
@@ -183,7 +177,7 @@ class SqliteTransaction(SqliteView, Transaction):
         self.types: set[str] = set()
 
     def append(self, writes: Iterable[Write], actor: str) -> list[Change]:
-        rows: list[tuple[object, ...]] = []
+        rows: list[tuple[int | str, ...]] = []
         changes: list[Change] = []
         seq, at = self._seq, self.at
         for write in writes:

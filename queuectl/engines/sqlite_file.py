@@ -106,7 +106,7 @@ def _is_ours(path: str) -> bool:
 
 
 def _make(db: apsw.Connection) -> None:
-    """The schema, in one transaction in the file itself (so that its mark never lies in the log ahead alone), then WAL."""
+    """The schema, in one transaction in the file itself (its mark must not lie in the log ahead alone), then WAL."""
     if db.pragma("application_id") != APPLICATION_ID:
         here = os.path.join(os.path.dirname(__file__), "sqlite.sql")
         with open(here, encoding="utf-8") as file:

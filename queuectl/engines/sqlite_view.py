@@ -43,9 +43,14 @@ class SqliteStore:
 
 def read_job(row: tuple[Any, ...]) -> Job:
     """A job from the columns of JOB."""
-    spec = VOCABULARY.decode("enqueued", row[22], row[23])
+    (
+        id, seq, version, state, queue, priority, run_at, enqueued_at, enqueued_by, max_retries, timeout, secrets,
+        attempt, failures, worker, lease, cancel_requested, finished_at, exit_code, signal, cause, error, v, data,
+    ) = row  # fmt: skip
     return Job(
-        *row[:7], spec, *row[7:11], tuple(row[11].split(",")) if row[11] else (), *row[12:16], bool(row[16]), *row[17:22]
+        id, seq, version, state, queue, priority, run_at, VOCABULARY.decode("enqueued", v, data), enqueued_at,
+        enqueued_by, max_retries, timeout, tuple(secrets.split(",")) if secrets else (), attempt, failures, worker,
+        lease, bool(cancel_requested), finished_at, exit_code, signal, cause, error,
     )  # fmt: skip
 
 
@@ -67,7 +72,9 @@ class SqliteView(View):
         row = self._db.execute("select seq, at from events order by seq desc limit 1").get
         return row if row is not None else (0, 0)
 
-    def events(self, *, after: int = 0, upto: int | None = None, limit: int = 1000, where: Filter = ALL) -> list[Recorded]:
+    def events(
+        self, *, after: int = 0, upto: int | None = None, limit: int = 1000, where: Filter = ALL
+    ) -> list[Recorded]:
         terms: list[str] = ["seq > ?"]
         values: list[Any] = [after]
         if upto is not None:
@@ -135,8 +142,10 @@ class SqliteView(View):
         rows = self._db.execute(f"select {ATTEMPT} from attempts where job = ? order by number", (job,))
         return [Attempt(*row) for row in rows]
 
-    def page_of_attempts(self, *, after: int = 0, limit: int = 1000) -> list[Attempt]:
-        rows = self._db.execute(f"select {ATTEMPT} from attempts where seq > ? order by seq limit ?", (after, limit))
+    def page_of_attempts(self, *, after: int = 0, queue: str | None = None, limit: int = 1000) -> list[Attempt]:
+        where = "and job in (select id from jobs where queue = ?)" if queue is not None else ""
+        values = (after, queue, limit) if queue is not None else (after, limit)
+        rows = self._db.execute(f"select {ATTEMPT} from attempts where seq > ? {where} order by seq limit ?", values)
         return [Attempt(*row) for row in rows]
 
     def held(self, worker: str) -> list[Job]:
@@ -203,7 +212,7 @@ class SqliteView(View):
 
 
 def _scopes(queues: Sequence[str]) -> list[tuple[str, tuple[Any, ...]]]:
-    """How to ask for waiting jobs: once over all queues, or once for each that is named, by the index that serves it."""
+    """How to ask for waiting jobs: once over all queues, or once for each that is named."""
     return [("queue = ? and", (queue,)) for queue in dict.fromkeys(queues)] or [("", ())]
 
 

@@ -6,6 +6,7 @@ stops. A user's projection is known by its import path, kept in the database by 
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -13,9 +14,9 @@ import apsw
 import msgspec
 
 from projections import Change, Projection, builtin, replay
-from queuectl.engines.base import Progress
+from projections.replay import Progress
 from queuectl.engines.sqlite_view import SqliteStore, SqliteView
-from queuectl.errors import Invalid, NotFound, Outdated
+from queuectl.errors import Invalid, NotFound, Outdated, Unusable
 from queuectl.events import Recorded
 
 PAGE = 5000
@@ -90,7 +91,8 @@ class Registry:
             projection = self._imported(row.name, row.source)
             if projection is None or projection.version != row.version:
                 continue  # not the code that filled it: left behind until `replay`
-            if row.seq < head and not self.guarded(projection, lambda p=projection, s=row.seq: self._catch_up(p, s, head)):
+            catch_up = partial(self._catch_up, projection, row.seq, head)
+            if row.seq < head and not self.guarded(projection, catch_up):
                 continue
             folding.append(projection)
         return folding
@@ -101,7 +103,7 @@ class Registry:
             if projection.name in self._ours:
                 projection.fold(changes, self._store)
             else:
-                self.guarded(projection, lambda p=projection: p.fold(changes, self._store))
+                self.guarded(projection, partial(projection.fold, changes, self._store))
 
     def guarded(self, projection: Projection, work: Callable[[], Any]) -> bool:
         """Do a user's projection's work in a savepoint; where it raises, undo it and set the projection aside."""
@@ -110,7 +112,7 @@ class Registry:
                 work()
         except (apsw.FullError, apsw.IOError, apsw.CorruptError, apsw.ReadOnlyError):
             raise  # the file's fault, not the projection's
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not keep ours from being written
             self._db.execute(
                 "update projection_state set broken = ? where name = ?",
                 (f"{type(error).__name__}: {error}", projection.name),
@@ -146,7 +148,7 @@ class Registry:
             if name in chosen:
                 self._theirs[name] = projection
                 self._note(projection, 0, sources[name])
-                self.guarded(projection, lambda p=projection: self._rebuild([p], head, progress, sources[p.name]))
+                self.guarded(projection, partial(self._rebuild, [projection], head, progress, sources[name]))
         return {row.name: row.broken for row in self.rows().values() if row.broken is not None and row.name in chosen}
 
     def _offered(self, name: str, source: str) -> Projection:
@@ -154,7 +156,8 @@ class Registry:
             projection = load(source)
             tables = set(projection.tables)
         except Exception as error:
-            raise Invalid(f"the projection {name!r} ({source}) can't be loaded: {type(error).__name__}: {error}") from error
+            what = f"{type(error).__name__}: {error}"
+            raise Invalid(f"the projection {name!r} ({source}) can't be loaded: {what}") from error
         taken = {*RESERVED, *(table for ours in self._ours.values() for table in ours.tables)}
         if name in self._ours or projection.name != name or tables & taken:
             raise Invalid(
@@ -201,8 +204,10 @@ class Registry:
             for table in {*projection.tables, *(old.tables.split() if old is not None else ())}:
                 self._db.execute(f'drop table if exists "{table}"')
             _run(self._db, projection.schema)
-        told = (lambda done: progress(done, head)) if progress is not None else None
-        replay.fold(projections, self.pages(0, head), self._view.history, self._store, told)
+        try:
+            replay.fold(projections, self.pages(0, head), self._view.history, self._store, progress, head)
+        except ValueError as error:
+            raise Unusable(f"the log can't be replayed: {error}") from error
         for projection in projections:
             self._note(projection, head, source)
 
@@ -222,7 +227,7 @@ class Registry:
         if name not in self._theirs:
             try:
                 self._theirs[name] = load(source)
-            except Exception:
+            except Exception:  # noqa: BLE001 - a module may fail to import in any way
                 self._theirs[name] = None
         return self._theirs[name]
 
@@ -237,7 +242,7 @@ def installed() -> dict[str, str]:
 
 
 def load(source: str) -> Projection:
-    """The projection at an import path: `package.module` or `package.module:name` (a class is called without arguments)."""
+    """The projection at an import path: `package.module` or `package.module:name` (a class is made an instance)."""
     module, _, attribute = source.partition(":")
     found: Any = import_module(module)
     for part in filter(None, attribute.split(".")):

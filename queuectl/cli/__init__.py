@@ -1,0 +1,105 @@
+"""The command line. `main` is the console script: it reads the words, calls one command and returns its exit code.
+
+Each command stands in a module of its own, which is imported when the command is called (the table is in `app.py`);
+what every command shares is here: where `--` and `--db` are looked for, and how an error ends.
+"""
+
+import gc
+import os
+import sys
+from collections.abc import Sequence
+
+from queuectl.errors import Invalid, QueueError
+
+_EVERYWHERE = ("--db", "--logs")
+"""Options that may stand before the command too."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command (`argv` without the program's name) and return the exit code. Never raises, never a traceback.
+
+    With QUEUECTL_DEBUG=1 an error of the program itself is raised as it is.
+    """
+    gc.disable()  # what is imported lives until the exit: looking for garbage in it costs more than the command itself
+    from cyclopts.exceptions import CycloptsError
+
+    from queuectl.cli import output
+
+    output.prepare()
+    try:
+        code = _run(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+        gc.freeze()
+        return code
+    except QueueError as error:
+        return _end(str(error), error.exit_code)
+    except CycloptsError as error:
+        from queuectl.cli.mistakes import explain
+
+        return _end(explain(error), Invalid.exit_code)
+    except KeyboardInterrupt:
+        return _end("", 130)
+    except BrokenPipeError:  # `queuectl events | head -1`: whoever read has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the exit would try to flush once more
+        return 0
+    except OSError as error:
+        what = f"{error.filename}: " if error.filename is not None else ""
+        return _end(f"{what}{error.strerror or error}", QueueError.exit_code)
+    except Exception as error:  # noqa: BLE001 - a person is told in one line, and how to see the rest
+        if os.environ.get("QUEUECTL_DEBUG"):
+            raise
+        return _end(f"internal error: {error!r} (QUEUECTL_DEBUG=1 shows where)", QueueError.exit_code)
+
+
+def _run(words: list[str]) -> int:
+    from queuectl.cli.app import RUNS_ARGV, app, load_all
+
+    for word in words:
+        if not word.isascii():
+            try:
+                word.encode()
+            except UnicodeEncodeError:
+                raise Invalid(f"{os.fsencode(word)!r} is not valid UTF-8") from None
+    words = _behind(words)
+    argv: tuple[str, ...] | None = None
+    if words and words[0] in RUNS_ARGV and "--" in words:
+        # cyclopts swallows the first `--` wherever it stands, also one that is an argument of the program
+        cut = words.index("--")
+        words, argv = words[:cut], tuple(words[cut + 1 :])
+    if not words or words[0] in ("-h", "--help"):
+        load_all()
+    command, bound, unparsed = app.parse_args(words, exit_on_error=False, print_error=False)
+    if "argv" in unparsed:
+        bound.arguments["argv"] = argv
+    gc.freeze()
+    gc.enable()
+    code = command(*bound.args, **bound.kwargs)
+    return code if isinstance(code, int) else 0
+
+
+def _behind(words: list[str]) -> list[str]:
+    """The same words with the options that may stand before the command put behind it, where cyclopts wants them."""
+    early: list[str] = []
+    while words and words[0].partition("=")[0] in _EVERYWHERE:
+        width = 1 if "=" in words[0] else 2
+        if len(words) < width:
+            raise Invalid(f"{words[0]} needs a value")
+        early += words[:width]
+        words = words[width:]
+    if not early:
+        return words
+    end = words.index("--") if "--" in words else len(words)
+    return words[:end] + early + words[end:]
+
+
+def _end(message: str, code: int) -> int:
+    """Say why, in one line, behind whatever the command has already answered."""
+    from queuectl.cli import output
+
+    try:
+        sys.stdout.flush()
+        if message:
+            output.note(message)
+    except OSError:  # nobody is there to read it: the exit code still tells
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code

@@ -1,0 +1,74 @@
+"""The table of all commands: name, where it is (imported when it is called), and under which heading `--help` lists it."""
+
+from cyclopts import App, Group, Parameter
+
+from queuectl import __version__
+from queuectl.cli.help import Formatter
+
+JOBS = Group("Jobs", sort_key=1)
+WORKERS = Group("Workers", sort_key=2)
+DEAD = Group("Dead letter queue", sort_key=3)
+HISTORY = Group("History", sort_key=4)
+UPKEEP = Group("Settings and upkeep", sort_key=5)
+
+RUNS_ARGV = ("enqueue", "run")
+"""Commands that take what stands after the first `--` as a program and its arguments."""
+
+_COMMANDS = (
+    ("enqueue", "enqueue:enqueue", JOBS),
+    ("run", "run:run", JOBS),
+    ("list", "jobs:list_jobs", JOBS),
+    ("status", "status:status", JOBS),
+    ("inspect", "inspect:inspect", JOBS),
+    ("logs", "logs:logs", JOBS),
+    ("wait", "wait:wait", JOBS),
+    ("cancel", "jobs:cancel", JOBS),
+    ("retry", "jobs:retry", JOBS),
+    ("worker", "worker:app", WORKERS),
+    ("stop-workers", "worker:stop_workers", WORKERS),
+    ("recover", "recover:recover", WORKERS),
+    ("recover-fail", "recover:recover", WORKERS),
+    ("monitor", "recover:monitor", WORKERS),
+    ("dlq", "dlq:app", DEAD),
+    ("events", "events:events", HISTORY),
+    ("export", "export:export", HISTORY),
+    ("replay", "replay:replay", HISTORY),
+    ("config", "settings:app", UPKEEP),
+    ("selftest", "selftest:selftest", UPKEEP),
+)
+
+
+app = App(
+    name="queuectl",
+    help="""A background job queue in one SQLite file, whose truth is an append-only log of events.
+
+$ queuectl enqueue 'gzip -k big.log'      add a job; prints its id
+$ queuectl worker start --count 2         run jobs until Ctrl-C
+$ queuectl status                         how many jobs are in which state
+$ queuectl inspect 1 --events             what happened to job 1, event by event
+
+`queuectl COMMAND --help` tells more of each. The database is --db, or QUEUECTL_DB, or DB_PATH (also in .env), or
+queue.db in the folder for your state files; it is made on first use.""",
+    version=__version__,
+    version_flags=["--version"],
+    help_format="plaintext",
+    help_formatter=Formatter(),
+    default_parameter=Parameter(negative=(), show_env_var=False),
+    group_parameters=Group("Options", sort_key=10),
+    group_arguments=Group("Arguments", sort_key=5),
+)
+"""What cyclopts parses with."""
+
+app["--help"].show = False
+app["--version"].show = False
+for _place, (_name, _path, _group) in enumerate(_COMMANDS):
+    _usage = {"usage": f"queuectl {_name} [OPTIONS] COMMAND | -- PROGRAM [ARG]..."} if _name in RUNS_ARGV else {}
+    app.command(
+        f"queuectl.cli.{_path}", name=_name, group=_group, sort_key=_place, show=_name != "recover-fail", **_usage
+    )
+
+
+def load_all() -> None:
+    """Import every command: the page that lists them shows the first line of each one's docstring."""
+    for name, _, _ in _COMMANDS:
+        app[name]

@@ -1,0 +1,193 @@
+"""`queuectl enqueue`: one job from the command line, or many from a file."""
+
+import os
+from collections.abc import Iterator
+from typing import IO, Annotated, Any, Literal
+
+import msgspec
+from cyclopts import Parameter
+
+from queuectl import spec, units
+from queuectl.cli import output, session
+from queuectl.cli import parameters as p
+from queuectl.errors import Invalid
+from queuectl.spec import Spec
+
+_LONGEST_LINE = 4 << 20
+"""Bytes of one line of a job file; no line that long can be a job (see `spec.LONGEST_COMMAND`)."""
+
+
+def _timeout(text: str) -> float | None:
+    return None if text.strip().lower() == "none" else spec.check_timeout(units.duration(text))
+
+
+Command = Annotated[
+    str | None,
+    Parameter(name="COMMAND", help="A line for /bin/sh, or a job spec as a JSON object. Behind -- a program and its "
+              "arguments, run without a shell."),
+]  # fmt: skip
+Words = Annotated[str, Parameter(name="WORD", show=False)]
+Argv = Annotated[tuple[str, ...] | None, Parameter(parse=False)]
+Id = Annotated[
+    str | None, p.option("--id", "ID", "An id of your own, not all digits. Default: a number.", spec.check_id)
+]
+InQueue = Annotated[
+    str | None, p.option("--queue", "NAME", "The queue it goes to. [default: default]", spec.check_queue)
+]
+Priority = Annotated[
+    int | None, p.option("--priority", "N", "Higher runs first. [default: 0]", p.count(*spec.PRIORITIES))
+]
+Delay = Annotated[float | None, p.option("--delay", "DURATION", "Not before so long from now: 90, 90s, 5m, 2h30m, 1d.", units.duration)]  # fmt: skip
+At = Annotated[dict[str, Any] | None, p.option("--at", "WHEN", "Not before then: 2026-11-24T09:00 (local), 2026-11-24T09:00:00Z, or a duration ahead.", spec.when, accepts_keys=False, n_tokens=1)]  # fmt: skip
+MaxRetries = Annotated[int | None, p.option("--max-retries", "N", "Further attempts after the first one has failed; then it goes to the dead letter queue. [default: 3, a setting]", p.count(0, spec.MOST_RETRIES))]  # fmt: skip
+Base = Annotated[float | None, p.option("--backoff-base", "X", "The retry after failure n is due X^n seconds later. [default: 2, a setting]", lambda text: units.number(text, *spec.BASES))]  # fmt: skip
+Most = Annotated[float | None, p.option("--backoff-max", "DURATION", "The longest delay between attempts. [default: 1d, a setting]", units.duration)]  # fmt: skip
+Jitter = Annotated[float | None, p.option("--jitter", "X", "The fraction (0 to 1) of each delay by which it is randomly longer or shorter. [default: 0, a setting]", lambda text: units.number(text, *spec.JITTERS))]  # fmt: skip
+Timeout = Annotated[float | None, p.option("--timeout", "DURATION", "How long an attempt may take; none: for ever. [default: 60s, a setting]", lambda text: (_timeout(text),))]  # fmt: skip
+Cwd = Annotated[str | None, p.option("--cwd", "FOLDER", "Where it runs. [default: here]")]
+Stdin = Annotated[str | None, p.option("--stdin", "FILE", "What it reads, copied now. [default: nothing]")]
+OnLost = Annotated[Literal["retry", "dead"] | None, p.option("--on-lost", "WHAT", "If its worker dies: retry it, or call it dead. [default: retry, a setting]", show_choices=False)]  # fmt: skip
+KeepChildren = Annotated[bool, Parameter(name="--keep-children", help="Leave what it left running in the background, rather than end it with the command.")]  # fmt: skip
+File = Annotated[str | None, p.option("--file", "FILE", "Add many: one command or JSON spec a line (blank lines and # lines skipped), all or none. - is stdin.")]  # fmt: skip
+
+
+def enqueue(
+    command: Command = None,
+    /,
+    *words: Words,
+    id: Id = None,
+    queue: InQueue = None,
+    priority: Priority = None,
+    delay: Delay = None,
+    at: At = None,
+    max_retries: MaxRetries = None,
+    backoff_base: Base = None,
+    backoff_max: Most = None,
+    jitter: Jitter = None,
+    timeout: Timeout = None,
+    env: p.Env = None,
+    cwd: Cwd = None,
+    stdin: Stdin = None,
+    on_lost: OnLost = None,
+    keep_children: KeepChildren = False,
+    file: File = None,
+    reason: p.Reason = None,
+    json: p.Json = False,
+    db: p.Database = None,
+    argv: Argv = None,
+) -> None:
+    """Add a job; when it is durable, print its id.
+
+    $ queuectl enqueue 'gzip -k big.log'
+    $ queuectl enqueue --id nightly --at 2026-11-25T03:00 --timeout 2h './backup.sh'
+    $ queuectl enqueue -- convert 'a b.png' out.jpg         no shell: words reach the program as they are
+    $ queuectl enqueue '{"id": "job1", "command": "sleep 2", "max_retries": 5}'
+    $ find . -name '*.log' -printf 'gzip %p\\n' | queuectl enqueue --file -
+
+    The fields of a JSON spec: id, queue, priority, delay, at, max_retries, backoff_base, backoff_max, jitter,
+    timeout, env, cwd, stdin, on_lost, keep_children, reason, and command (a list of strings is run without a
+    shell). What a spec says itself wins over the options.
+    """
+    given: dict[str, Any] = {
+        "id": id, "queue": queue, "priority": priority, "delay": delay, "max_retries": max_retries,
+        "backoff_base": backoff_base, "backoff_max": backoff_max, "jitter": jitter, "cwd": cwd, "stdin": stdin,
+        "on_lost": on_lost, "reason": reason, "env": p.environment(env) or None, "keep_children": keep_children or None,
+    }  # fmt: skip
+    fields = {name: value for name, value in given.items() if value is not None} | (at or {})
+    if delay is not None and at is not None:
+        raise Invalid("give --delay or --at, not both")
+    if isinstance(timeout, tuple):
+        fields["timeout"] = timeout[0]
+    if file is not None:
+        if command is not None or argv is not None:
+            raise Invalid("--file and a command: give one of them")
+        if id is not None:
+            raise Invalid("--id: an id names one job; in a file write it into the JSON spec of its line")
+        _many(file, fields, json, db)
+        return
+    job = filled(asked(command, words, argv, "enqueue"), fields)
+    with session.opened(db) as q:
+        made = q.enqueue(job)
+        if json:
+            from queuectl.documents import job_document
+
+            output.document(job_document(q.job(made)))
+        else:
+            output.line(made)
+
+
+def asked(command: str | None, words: tuple[str, ...], argv: tuple[str, ...] | None, verb: str) -> Spec:
+    """The job that the words of a command line name. Raises Invalid."""
+    if argv is not None:
+        if command is not None:
+            raise Invalid(f"{command!r} stands before --; what is to run stands behind it")
+        return spec.check(Spec(argv=argv))
+    if command is None:
+        raise Invalid(f"{verb} needs a COMMAND, or a program behind --; see queuectl {verb} --help")
+    if words:
+        import shlex
+
+        line = shlex.join((command, *words))
+        raise Invalid(f"several words: quote the command ({' '.join((command, *words))!r}), or put -- before it (queuectl {verb} -- {line})")  # fmt: skip
+    return spec.given(command)
+
+
+def filled(job: Spec, fields: dict[str, Any]) -> Spec:
+    """The job with the fields of the options where it does not say them itself, checked. Raises Invalid."""
+    if not fields:
+        return job
+    new: dict[str, Any] = {}
+    for name, value in fields.items():
+        if name == "env":
+            new[name] = value | job.env
+        elif name in ("delay", "at"):
+            if job.delay is None and job.at is None:
+                new[name] = value
+        elif getattr(job, name) == _DEFAULTS[name]:
+            new[name] = value
+    return spec.check(msgspec.structs.replace(job, **new))
+
+
+_DEFAULTS = {name: getattr(Spec(), name) for name in Spec.__struct_fields__}
+
+
+def _many(path: str, fields: dict[str, Any], json: bool, db: str | None) -> None:
+    import sys
+
+    name = "stdin" if path == "-" else path
+    with _file(path) as file, session.opened(db) as q:
+        size = os.fstat(file.fileno()).st_size if path != "-" else 0
+        bar = output.progress(f"Enqueueing {name}")
+        try:
+            made = q.enqueue_many(
+                (filled(job, fields) for job in spec.read(_lines(file))), progress=lambda done: bar(done, 0)
+            )
+        except Invalid as error:
+            raise Invalid(f"{name}: {error}; nothing was enqueued") from None
+        bar(size or 1, size or 1)
+        if json:
+            from queuectl.documents import job_document
+
+            output.documents(job_document(q.job(id)) for id in made)
+        elif made:
+            output.line("\n".join(made))
+    if not made:
+        sys.stdout.flush()
+        output.note(f"{name}: there is no job in it")
+
+
+def _file(path: str) -> IO[bytes]:
+    import sys
+
+    if path == "-":
+        return open(sys.stdin.fileno(), "rb", closefd=False)
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise Invalid(f"--file: {path!r}: {error.strerror}") from None
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    """The lines, none longer than can be held in memory."""
+    while line := file.readline(_LONGEST_LINE):
+        yield line

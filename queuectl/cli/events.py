@@ -1,0 +1,74 @@
+"""`queuectl events`: the log, as it stands or as it grows."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from queuectl import units
+from queuectl.cli import output, session
+from queuectl.cli import parameters as p
+from queuectl.errors import Invalid
+
+if TYPE_CHECKING:
+    from queuectl.events import Recorded
+
+
+def _type(text: str) -> str:
+    from queuectl.events import VOCABULARY
+
+    if text not in VOCABULARY.payloads:
+        raise Invalid(f"{text!r} is not a type{units.nearest(text, VOCABULARY.payloads)}; there are {', '.join(VOCABULARY.payloads)}")  # fmt: skip
+    return text
+
+
+Type = Annotated[
+    str | None, p.option("--type", "TYPE", "Only events of this type: enqueued, claimed, failed, ...", _type)
+]
+
+
+def events(
+    *,
+    follow: Annotated[
+        bool, Parameter(name=["--follow", "-f"], help="Go on with what is appended, until Ctrl-C.")
+    ] = False,
+    job: p.JobFilter = None,
+    type: Type = None,
+    queue: p.Queue = None,
+    since: p.Since = None,
+    until: p.Until = None,
+    after: p.AfterSeq = None,
+    json: p.JsonLines = False,
+    db: p.Database = None,
+) -> None:
+    """Show the log of events, whole unless limited.
+
+    $ queuectl events --job job1
+    $ queuectl events --follow --type dead
+    $ queuectl events --after 1000 --json > new.ndjson
+    """
+    with session.opened(db) as q:
+        found = q.events(
+            after=after or 0, follow=follow, job=q.resolve(job) if job is not None else None, type=type, queue=queue,
+            since=since, until=until,
+        )  # fmt: skip
+        if json:
+            output.documents((record.json() for record in found), flush=follow)
+        else:
+            _told(found, follow)
+
+
+def _told(records: Iterable["Recorded"], follow: bool) -> None:
+    import sys
+
+    from queuectl.cli import people
+
+    room = output.width()
+    for record in records:
+        head = f"{record.seq:>7}  {people.local(record.at):<8}  {output.safe(record.stream):<16}  "
+        what = output.safe(people.told(record))
+        line = output.cut(f"{head}{what}  [{output.safe(record.actor)}]", room)
+        style = {"failed": "yellow", "dead": "red", "worker_lost": "red", "completed": "green"}.get(record.type)
+        output.line(output.paint(line, style))
+        if follow:
+            sys.stdout.flush()

@@ -1,0 +1,205 @@
+"""What the commands print: JSON for machines, aligned columns for people, colour only on a terminal.
+
+stdout carries the answer, stderr everything else. Nothing here imports rich, except for the progress bar.
+"""
+
+import os
+import sys
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
+from typing import Any
+
+import msgspec
+
+STYLES = {
+    "bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "cyan": "36",
+    "pending": "36", "blocked": "2", "processing": "34", "failed": "33", "completed": "32", "dead": "31",
+    "cancelled": "35", "running": "32", "stopping": "33", "stopped": "2", "lost": "31",
+}  # fmt: skip
+"""Styles by name, the states of jobs and workers among them, as ANSI codes."""
+
+_SAMPLE = 500
+"""How many rows decide how wide the columns are: an answer of a million rows is streamed."""
+
+
+def prepare() -> None:
+    """Make stdout and stderr take any text: what their encoding lacks is shown as an escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream.errors != "backslashreplace":
+            stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+
+
+def terminal() -> bool:
+    """Whether the answer goes to a person."""
+    return sys.stdout.isatty()
+
+
+def colour() -> bool:
+    """Whether the answer may be coloured (https://no-color.org)."""
+    return terminal() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def width() -> int:
+    """Columns of the terminal; no limit where there is none."""
+    if not terminal():
+        return sys.maxsize
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or 80
+    except OSError:
+        return 80
+
+
+def paint(text: str, style: str | None) -> str:
+    """The text in a style, where colours are wanted."""
+    code = STYLES.get(style or "")
+    return f"\x1b[{code}m{text}\x1b[0m" if code and colour() else text
+
+
+def safe(text: str) -> str:
+    """The text with everything that could move a cursor or hide something escaped, on one line."""
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def _escaped(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
+
+
+def line(text: str = "") -> None:
+    """One line of the answer."""
+    sys.stdout.write(text + "\n")
+
+
+def note(text: str) -> None:
+    """One line beside the answer, on stderr."""
+    sys.stderr.write(f"queuectl: {safe(text)}\n")
+
+
+def document(value: Any) -> None:
+    """The answer as one JSON document: indented for a person, on one line for a program."""
+    data = msgspec.json.encode(value)
+    line((msgspec.json.format(data, indent=2) if terminal() else data).decode())
+
+
+def documents(values: Iterable[Any], flush: bool = False) -> None:
+    """The answer as NDJSON, one object a line; `bytes` are taken as JSON already. `flush`: each as soon as it comes."""
+    sys.stdout.flush()
+    out = sys.stdout.buffer
+    for value in values:
+        out.write((value if isinstance(value, bytes) else msgspec.json.encode(value)) + b"\n")
+        if flush:
+            out.flush()
+    out.flush()
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """A value of a table: escaped where it is shown, coloured by its style."""
+
+    text: str
+    style: str | None = None
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str | Cell]], right: Sequence[str] = ()) -> int:
+    """Aligned columns, the last one cut at the edge of a terminal. `right` names those aligned to the right.
+
+    Returns how many rows there were. Rows are streamed: the first few hundred decide how wide the columns are.
+    """
+    source = iter(rows)
+    sample = [_cells(row) for row in islice(source, _SAMPLE)]
+    if not sample:
+        return 0
+    widths = [max(cells_wide(row[column].text) for row in [_cells(heads), *sample]) for column in range(len(heads))]
+    room = width()
+    line(paint(_row([Cell(head) for head in heads], heads, widths, right, room), "bold"))
+    count = 0
+    for row in chain(sample, map(_cells, source)):
+        line(_row(row, heads, widths, right, room))
+        count += 1
+    return count
+
+
+def _cells(row: Sequence[str | Cell]) -> list[Cell]:
+    return [Cell(safe(cell)) if isinstance(cell, str) else Cell(safe(cell.text), cell.style) for cell in row]
+
+
+def _row(row: Sequence[Cell], heads: Sequence[str], widths: Sequence[int], right: Sequence[str], room: int) -> str:
+    parts: list[str] = []
+    used = 0
+    for column, cell in enumerate(row):
+        last = column == len(row) - 1
+        text = cut(cell.text, max(room - used, 8)) if last else cell.text
+        blank = " " * max(widths[column] - cells_wide(text), 0)
+        used += cells_wide(text) + len(blank) + 2
+        painted = paint(text, cell.style)
+        if heads[column] in right:
+            parts.append(blank + painted)
+        else:
+            parts.append(painted if last else painted + blank)
+    return "  ".join(parts).rstrip()
+
+
+def cells_wide(text: str) -> int:
+    """How many columns of a terminal the text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def cut(text: str, room: int) -> str:
+    """The text, or as much of it as there is room for, and an ellipsis."""
+    if cells_wide(text) <= room:
+        return text
+    while text and cells_wide(text) > room - 1:
+        text = text[: -max(1, (cells_wide(text) - room) // 2)]
+    return text + "…"
+
+
+def fields(pairs: Iterable[tuple[str, str]]) -> None:
+    """Names and values, one pair a line, the values beneath each other."""
+    known = [(name, value) for name, value in pairs if value]
+    space = max((len(name) for name, _ in known), default=0)
+    for name, value in known:
+        line(f"{paint(f'{name:<{space}}', 'dim')}  {value}")
+
+
+def progress(what: str, patience: float = 1.0) -> Callable[[int, int], None]:
+    """A function `(done, total)` that draws a bar on stderr, once the work has taken `patience` seconds; total 0 is unknown.
+
+    On no terminal it does nothing. The bar is gone when done reaches total, or at the exit.
+    """
+    if not sys.stderr.isatty():
+        return lambda done, total: None
+    return _Bar(what, patience)
+
+
+class _Bar:
+    """Draws with plain characters: importing rich would cost more than most of the work that it measures."""
+
+    def __init__(self, what: str, patience: float) -> None:
+        from queuectl import clock
+
+        self.what, self.monotonic = what, clock.monotonic
+        self.due = self.monotonic() + patience
+        self.drawn = False
+
+    def __call__(self, done: int, total: int) -> None:
+        now = self.monotonic()
+        over = total > 0 and done >= total
+        if over and self.drawn:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+            self.drawn = False
+        elif not over and now >= self.due:
+            self.due = now + 0.1
+            self.drawn = True
+            bar = f" {'█' * (24 * done // total):░<24} {100 * done // total:3d} %" if total > 0 else ""
+            of = f" of {total:,}" if total > 0 else ""
+            sys.stderr.write(f"\r\x1b[K{self.what}{bar}  {done:,}{of}")
+            sys.stderr.flush()
+
+
+def pages(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """The items in lists of at most `size`."""
+    source = iter(items)
+    while page := list(islice(source, size)):
+        yield page

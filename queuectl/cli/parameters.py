@@ -1,0 +1,111 @@
+"""The options that several commands share: how each is spelled, read and explained in `--help`."""
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+from cyclopts import Group, Parameter, Token
+
+from queuectl import spec, units
+
+EVERYWHERE = Group("Everywhere", sort_key=20)
+
+
+def reader(read: Callable[[str], Any]) -> Callable[[Any, Sequence[Token]], Any]:
+    """A cyclopts converter that reads the one word of an option; `read` raises Invalid for what it doesn't accept."""
+    return lambda _type, tokens: read(tokens[0].value)
+
+
+def readers(read: Callable[[str], Any]) -> Callable[[Any, Sequence[Token]], Any]:
+    """The same for an option that may be repeated."""
+    return lambda _type, tokens: [read(token.value) for token in tokens]
+
+
+def option(name: str | Sequence[str], metavar: str, help: str, read: Callable[[str], Any] | None = None, **more: Any) -> Parameter:  # fmt: skip
+    """An option with a value. One that is read may begin with a hyphen, so that the reader can say what is wrong with it."""
+    if read is not None:
+        more = {"converter": reader(read), "allow_leading_hyphen": True} | more
+    return Parameter(name=name, metavar=metavar, help=help, **more)
+
+
+def _queue(text: str) -> str:
+    return spec.check_queue(text)
+
+
+def _state(text: str) -> str:
+    from projections.jobs import STATES
+    from queuectl.errors import Invalid
+
+    if (word := text.strip().lower()) in STATES:
+        return word
+    raise Invalid(f"{text!r} is not a state{units.nearest(text, STATES)}; there are {', '.join(STATES)}")
+
+
+def count(low: int, high: int) -> Callable[[str], int]:
+    """A reader of whole numbers within the bounds."""
+    return lambda text: units.whole(text, low, high)
+
+
+def positive(text: str) -> float:
+    """A reader of durations above 0."""
+    from queuectl.errors import Invalid
+
+    if (seconds := units.duration(text)) > 0:
+        return seconds
+    raise Invalid(f"{text!r} is not a duration above 0")
+
+
+Database = Annotated[
+    str | None,
+    option("--db", "URL|PATH", "The database. Default: QUEUECTL_DB, or DB_PATH (environment, then .env), or queue.db in "
+           "the folder for your state files.", group=EVERYWHERE),
+]  # fmt: skip
+Logs = Annotated[
+    str | None,
+    option("--logs", "FOLDER", "Where the files about workers and recoveries go. Default: QUEUECTL_LOGS, or logs/ in the "
+           "folder beside the database.", group=EVERYWHERE),
+]  # fmt: skip
+Json = Annotated[bool, Parameter(name="--json", help="Answer as JSON.")]
+JsonLines = Annotated[bool, Parameter(name="--json", help="Answer as JSON, one object a line.")]
+Reason = Annotated[str | None, option("--reason", "TEXT", "Why; it stands in the event beside who did it.", spec.check_reason)]  # fmt: skip
+Queue = Annotated[str | None, option("--queue", "NAME", "Only jobs of this queue.", _queue)]
+QueueList = Annotated[
+    list[str] | None,
+    Parameter(name="--queue", metavar="NAME", help="Only jobs of this queue (may be repeated).",
+              converter=readers(_queue), consume_multiple=True),
+]  # fmt: skip
+State = Annotated[
+    str | None,
+    option("--state", "STATE", "Only jobs in this state: pending, blocked, processing, failed, completed, dead or "
+           "cancelled.", _state),
+]  # fmt: skip
+Since = Annotated[int | None, option("--since", "WHEN", "Not before then: 2026-11-24T09:00 (local), 2026-11-24T09:00:00Z, or -10m.", units.past)]  # fmt: skip
+Until = Annotated[int | None, option("--until", "WHEN", "Not after then, written as --since.", units.past)]
+AfterSeq = Annotated[int | None, option("--after", "SEQ", "Only events with a higher number than this.", count(0, 2**63 - 1))]  # fmt: skip
+Job = Annotated[str, Parameter(name="ID", help="The job: its id, or the beginning of one that was given with --id.")]
+JobFilter = Annotated[str | None, option("--job", "ID", "Only of this job.")]
+Env = Annotated[
+    list[str] | None,
+    Parameter(name="--env", metavar="K[=V]", help="A variable for the command (may be repeated); K alone: its value now. "
+              "The value is kept apart from the log."),
+]  # fmt: skip
+
+
+def environment(words: Sequence[str] | None) -> dict[str, str]:
+    """The variables that `--env K=V` and `--env K` name, as docker reads them. Raises Invalid."""
+    import os
+
+    from queuectl.errors import Invalid
+
+    found: dict[str, str] = {}
+    for word in words or ():
+        name, equals, value = word.partition("=")
+        if not equals:
+            here = os.environ.get(name)
+            if here is None:
+                raise Invalid(f"--env: {name!r} is not set here; write {name}=VALUE")
+            value = here
+        try:
+            found |= spec.check_env({name: value})
+        except Invalid as error:
+            raise Invalid(f"--env: {str(error).removeprefix('env: ')}") from None
+    return found

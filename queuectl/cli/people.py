@@ -1,0 +1,166 @@
+"""Jobs, attempts and events in words for people. Nothing here is escaped: `output` does that where it prints."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from queuectl import clock, events, units
+
+if TYPE_CHECKING:
+    from projections.attempts import Attempt
+    from projections.jobs import Job
+
+
+def local(at: int | None, now: int | None = None) -> str:
+    """A moment in local time, to the second; only the time of day where it is today's."""
+    if at is None:
+        return ""
+    when = datetime.fromtimestamp(at // 1_000_000, UTC).astimezone()
+    today = datetime.fromtimestamp((clock.now() if now is None else now) // 1_000_000, UTC).astimezone()
+    return f"{when:%H:%M:%S}" if when.date() == today.date() else f"{when:%Y-%m-%d %H:%M:%S}"
+
+
+def full(at: int | None) -> str:
+    """A moment in local time with its date and offset, and how long ago that is."""
+    if at is None:
+        return ""
+    when = datetime.fromtimestamp(at // 1_000_000, UTC).astimezone()
+    return f"{when:%Y-%m-%d %H:%M:%S %z} ({distance(at)})"
+
+
+def distance(at: int, now: int | None = None) -> str:
+    """How far a moment is from now: `3m ago`, `in 5s`."""
+    seconds = (at - (clock.now() if now is None else now)) / 1_000_000
+    if abs(seconds) < 1:
+        return "now"
+    return f"in {units.span(round(seconds))}" if seconds > 0 else f"{units.span(round(-seconds))} ago"
+
+
+def situation(job: "Job") -> str:
+    """What a job is doing or how it ended, in a few words."""
+    now = clock.now()
+    if job.state == "pending":
+        return f"due {distance(job.run_at, now)}" if job.run_at > now else "ready"
+    if job.state == "failed":
+        return f"{ending(job)}, retry {distance(job.run_at, now)}" if job.run_at > now else f"{ending(job)}, retry due"
+    if job.state == "processing":
+        return f"attempt {job.attempt}" + (", being cancelled" if job.cancel_requested else "")
+    if job.state == "dead":
+        return f"{ending(job)}, {_ago(job, now)}"
+    return _ago(job, now)
+
+
+def _ago(job: "Job", now: int) -> str:
+    return distance(job.finished_at, now) if job.finished_at is not None else ""
+
+
+def ending(what: Any) -> str:
+    """How an attempt ended: `exit 1`, `signal 9 (KILL)`, `timeout`, `not found`."""
+    if what.cause == "timeout":
+        return "timed out"
+    if what.cause == "spawn":
+        return {126: "not executable", 127: "not found"}.get(what.exit_code, "could not start")
+    if what.cause == "lost":
+        return "worker lost"
+    if what.cause == "output":
+        return "too much output"
+    if what.signal is not None:
+        return f"signal {signal_name(what.signal)}"
+    if what.exit_code is not None:
+        return f"exit {what.exit_code}"
+    return what.cause or ""
+
+
+def signal_name(number: int) -> str:
+    """`9 (KILL)`."""
+    import signal
+
+    try:
+        return f"{number} ({signal.Signals(number).name.removeprefix('SIG')})"
+    except ValueError:
+        return str(number)
+
+
+def outcome(attempt: "Attempt") -> str:
+    """How an attempt ended, `running` while it has not."""
+    if attempt.outcome is None:
+        return "running"
+    if attempt.outcome == "failed":
+        return ending(attempt)
+    return attempt.outcome
+
+
+def budget(job: "Job") -> str:
+    """How many attempts a job has had and may have."""
+    used = f"{job.failures} of {job.max_retries + 1} attempts failed"
+    return used + (f" (attempt {job.attempt} of its life)" if job.attempt > job.failures else "")
+
+
+def policy(job: "Job") -> str:
+    """When and how often it is tried again."""
+    spec = job.spec
+    if job.max_retries == 0:
+        return "no retry"
+    times = "once" if job.max_retries == 1 else f"{job.max_retries} times"
+    wait = f"{units.plain(spec.backoff_base)}^n seconds apart, at most {units.span(spec.backoff_max)}"
+    return f"retried {times}, {wait}" + (f", ±{100 * spec.jitter:g} %" if spec.jitter else "")
+
+
+def told(record: events.Recorded) -> str:
+    """What happened, in words."""
+    event = record.event
+    why = getattr(event, "reason", None)
+    return _told(record, event) + (f" — {why}" if why else "")
+
+
+def _told(record: events.Recorded, event: events.Event) -> str:  # noqa: PLR0911 - one line for each type
+    match event:
+        case events.Enqueued():
+            import shlex
+
+            command = event.command if event.command is not None else shlex.join(event.argv or [])
+            late = (clock.micros(event.run_at) - record.at) / 1_000_000
+            due = f", due {local(clock.micros(event.run_at))}" if late > 1 else ""
+            return f"enqueued in {event.queue}{due}: {command}"
+        case events.Claimed():
+            return f"claimed: attempt {event.attempt}"
+        case events.Completed():
+            return f"attempt {event.attempt} completed{_took(event)}"
+        case events.Failed():
+            more = f": {event.error}" if event.error else ""
+            return f"attempt {event.attempt} failed: {ending(event)}{_took(event)}{more}"
+        case events.Retried():
+            return f"will be retried in {units.span(event.delay)}, at {local(clock.micros(event.run_at))}"
+        case events.Dead():
+            return "went to the dead letter queue"
+        case events.Requeued():
+            return "requeued, with its retry budget anew"
+        case events.CancelRequested():
+            return "asked to be cancelled"
+        case events.Cancelled():
+            return "cancelled" + (f" in attempt {event.attempt}{_took(event)}" if event.attempt is not None else "")
+        case events.Released():
+            return f"attempt {event.attempt} given back before it started"
+        case events.Purged():
+            return "purged"
+        case events.WorkerStarted():
+            queues = f", for {', '.join(event.queues)}" if event.queues else ""
+            return f"worker started on {event.host}, pid {event.pid}, {event.slots} slot{_s(event.slots)}{queues}"
+        case events.Heartbeat():
+            held = ", ".join(f"{held.job} ({held.attempt})" for held in event.attempts)
+            return f"still running {held}" if held else "alive"
+        case events.StopRequested():
+            return "asked to stop" + (" now" if event.now else "")
+        case events.WorkerStopped():
+            return "worker stopped"
+        case events.WorkerLost():
+            return "worker lost"
+        case events.ConfigSet():
+            return f"{event.key} set to {event.value}" if event.value is not None else f"{event.key} unset"
+
+
+def _took(event: Any) -> str:
+    return f" after {units.span(event.run_seconds)}" if event.run_seconds is not None else ""
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"

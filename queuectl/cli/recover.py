@@ -1,0 +1,65 @@
+"""`queuectl recover` and `queuectl monitor`: what becomes of the jobs of workers that died."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from cyclopts import Parameter
+
+from queuectl.cli import output, session
+from queuectl.cli import parameters as p
+
+if TYPE_CHECKING:
+    from queuectl.workers.recovery import Report
+
+
+def recover(*, json: Annotated[bool, Parameter(name="--json", help="Answer as JSON.")] = False, db: p.Database = None) -> int:  # fmt: skip
+    """Bring back the jobs of dead workers, once: they run again, or are called dead (--on-lost).
+
+    $ queuectl recover
+
+    What such a worker left running is ended first. Workers do all this by themselves; this is for when none is up.
+    Exit code 1: something could not be ended, and its jobs stay as they are.
+    """
+    from queuectl.workers import recovery
+
+    with session.opened(db) as q:
+        report = recovery.recover(q)
+    if json:
+        output.document(msgspec.structs.asdict(report))
+    else:
+        _tell(report)
+        if not (report.jobs or report.workers or report.left):
+            output.line("nothing to recover")
+    return 1 if report.left else 0
+
+
+def monitor(*, json: p.JsonLines = False, db: p.Database = None) -> None:
+    """Watch for dead workers and bring back their jobs, until Ctrl-C.
+
+    $ queuectl monitor
+
+    Every worker does this too; a monitor is for when none may be up for a while.
+    """
+    import sys
+
+    from queuectl.workers import recovery
+
+    with session.opened(db) as q:
+        if sys.stderr.isatty():
+            output.note("watching for dead workers; Ctrl-C stops it")
+        for report in recovery.monitor(q):
+            if json:
+                output.documents([msgspec.structs.asdict(report)], flush=True)
+            else:
+                _tell(report)
+                sys.stdout.flush()
+
+
+def _tell(report: "Report") -> None:
+    for worker in report.workers:
+        output.line(f"worker {output.safe(worker)} is dead")
+    for job in report.jobs:
+        text = f"job {job.job}: attempt {job.attempt} {job.outcome}, now {job.then}"
+        output.line(output.safe(f"{text} ({job.error})" if job.error else text))
+    for line in report.left:
+        output.line(output.safe(line))

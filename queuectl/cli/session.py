@@ -1,0 +1,18 @@
+"""Opening the queue that a command works on."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from queuectl.queue import Queue
+
+
+def opened(db: str | None) -> "Queue":
+    """The queue in the database that the flag, the environment or .env names; with a bar while it heals.
+
+    Raises Unusable, Invalid.
+    """
+    from queuectl.cli import output
+    from queuectl.config import database
+    from queuectl.queue import Queue, caller
+
+    return Queue(database(db), actor=f"cli:{caller()}", progress=output.progress("Rebuilding the views"))

@@ -1,0 +1,97 @@
+"""`queuectl config`: the settings, and where each value comes from."""
+
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from queuectl import config
+from queuectl.cli import output, session
+from queuectl.cli import parameters as p
+
+Key = Annotated[str, Parameter(name="KEY", help=f"One of {', '.join(config.SETTINGS)}.")]
+
+app = App(
+    name="config",
+    help="""Look at the settings and change them; a change touches later jobs only.
+
+$ queuectl config get
+$ queuectl config set max-retries 5""",
+)
+
+
+@app.command
+def get(key: Annotated[str | None, Parameter(name="KEY", help="Only this one.")] = None, /, *, json: p.Json = False, db: p.Database = None) -> None:  # fmt: skip
+    """Show the settings with their values, and where each value comes from.
+
+    $ queuectl config get
+    $ queuectl config get backoff-base
+
+    What wins: QUEUECTL_MAX_RETRIES and so on in the environment, then `config set`, then MAX_RETRIES and
+    BACKOFF_BASE (environment, then .env), then the default. An option of `enqueue` outranks all.
+    """
+    chosen = [config.setting(key)] if key is not None else list(config.SETTINGS.values())
+    with session.opened(db) as q:
+        found = q.config()
+    if json:
+        documents = {setting.key: _document(setting, found[setting.key]) for setting in chosen}
+        output.document(documents if key is None else {"key": chosen[0].key, **documents[chosen[0].key]})
+    elif key is not None:
+        output.line(output.safe(found[chosen[0].key].text))
+    else:
+        rows = [
+            (setting.key, output.Cell(found[setting.key].text, "bold"), setting.default, found[setting.key].source,
+             setting.help) for setting in chosen
+        ]  # fmt: skip
+        output.table(("KEY", "VALUE", "DEFAULT", "FROM", "MEANING"), rows)
+
+
+@app.command(name="set")
+def set_(
+    key: Key,
+    value: Annotated[str, Parameter(name="VALUE", help="Its new value.", allow_leading_hyphen=True)],
+    /,
+    *,
+    reason: p.Reason = None,
+    json: p.Json = False,
+    db: p.Database = None,
+) -> None:
+    """Change a setting for jobs to come.
+
+    $ queuectl config set max-retries 5
+    $ queuectl config set timeout none --reason 'long backups'
+    """
+    with session.opened(db) as q:
+        q.set_config(key, value, reason)
+        _tell(q.config(), key, json)
+
+
+@app.command
+def unset(key: Key, /, *, reason: p.Reason = None, json: p.Json = False, db: p.Database = None) -> None:
+    """Take back what `config set` has stored.
+
+    $ queuectl config unset max-retries
+    """
+    with session.opened(db) as q:
+        q.set_config(key, None, reason)
+        _tell(q.config(), key, json)
+
+
+def _tell(found: dict[str, config.Resolved], key: str, json: bool) -> None:
+    setting = config.setting(key)
+    now = found[setting.key]
+    if json:
+        output.document({"key": setting.key, **_document(setting, now)})
+    else:
+        output.line(f"{setting.key} {output.safe(now.text)} ({now.source})")
+    if now.source.startswith("environment QUEUECTL_"):
+        output.note(f"{now.source} outranks `config set`: {now.text!r} is in force here")
+
+
+def _document(setting: config.Setting, found: config.Resolved) -> dict[str, Any]:
+    return {
+        "value": found.value,
+        "text": found.text,
+        "source": found.source,
+        "default": setting.parse(setting.default),
+        "help": setting.help,
+    }

@@ -1,0 +1,130 @@
+"""`queuectl worker`: the processes that run jobs."""
+
+import os
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from queuectl.cli import output, session
+from queuectl.cli import parameters as p
+
+Now = Annotated[bool, Parameter(name="--now", help="Kill what they run, rather than let it finish.")]
+Patience = Annotated[float | None, p.option("--timeout", "DURATION", "Wait at most so long for them (exit code 124).", p.positive)]  # fmt: skip
+
+app = App(
+    name="worker",
+    help="""Start, list and stop the processes that run jobs.
+
+$ queuectl worker start --count 2
+$ queuectl worker list
+$ queuectl worker stop""",
+)
+
+
+@app.command
+def start(
+    *,
+    count: Annotated[int, p.option("--count", "N", "How many worker processes.", p.count(1, 1000))] = 1,
+    slots: Annotated[int, p.option("--slots", "M", "How many commands each runs at once.", p.count(1, 10_000))] = 1,
+    queue: p.QueueList = None,
+    drain: Annotated[bool, Parameter(name="--drain", help="Stop when nothing is left to do (delayed jobs are left).")] = False,
+    for_: Annotated[float | None, p.option("--for", "DURATION", "Stop after so long.", p.positive)] = None,
+    detach: Annotated[bool, Parameter(name="--detach", help="In the background, out of reach of this terminal; `worker stop` ends it.")] = False,
+    logs: p.Logs = None,
+    db: p.Database = None,
+) -> int:  # fmt: skip
+    """Run jobs until told to stop, or in the background.
+
+    $ queuectl worker start --count 2
+    $ queuectl worker start --slots 8 --drain
+    $ queuectl worker start --queue mail --detach
+
+    Ctrl-C, SIGTERM and SIGHUP let what runs finish, claim no more, and exit 0; a second one kills what runs. A
+    worker that crashes is started anew.
+    """
+    from queuectl.config import database
+    from queuectl.workers.pool import start
+
+    return start(
+        database(db), count=count, slots=slots, queues=tuple(dict.fromkeys(queue or ())), drain=drain, seconds=for_,
+        detach=detach, logs=logs_folder(logs),
+    )  # fmt: skip
+
+
+@app.command(name="list")
+def list_workers(
+    *,
+    all: Annotated[bool, Parameter(name="--all", help="Also those that have ended.")] = False,
+    json: p.JsonLines = False,
+    db: p.Database = None,
+) -> None:
+    """List the workers that are up, and what each runs.
+
+    $ queuectl worker list
+    $ queuectl worker list --json | jq -r .pid
+    """
+    with session.opened(db) as q:
+        workers = [(worker, q.held(worker.id), worker.live and q.alive(worker.id)) for worker in q.workers(all=all)]
+    if json:
+        from queuectl.documents import worker_document
+
+        output.documents(worker_document(*each) for each in workers)
+        return
+    from queuectl.cli import people
+
+    rows = [
+        (
+            worker.id,
+            output.Cell(state := "dead" if worker.live and not alive else worker.state, state),
+            str(worker.pid),
+            worker.host,
+            str(worker.slots),
+            ",".join(worker.queues) or "all",
+            people.distance(worker.started_at),
+            ", ".join(job.id for job in held),
+        )
+        for worker, held, alive in workers
+    ]
+    heads = ("ID", "STATE", "PID", "HOST", "SLOTS", "QUEUES", "STARTED", "RUNS")
+    if not output.table(heads, rows, right=("PID", "SLOTS")) and output.terminal():
+        output.note("no worker is up; start one with `queuectl worker start`")
+
+
+@app.command
+def stop(
+    *ids: Annotated[str, Parameter(name="ID", help="These workers; all, where none is named.")],
+    now: Now = False,
+    timeout: Patience = None,
+    reason: p.Reason = None,
+    json: p.JsonLines = False,
+    db: p.Database = None,
+) -> None:
+    """Stop workers, and return when they are gone.
+
+    $ queuectl worker stop
+    $ queuectl worker stop 3f2a91bc --now --reason 'the machine goes down'
+    """
+    with session.opened(db) as q:
+        gone = q.stop_workers(*ids, now=now, reason=reason, timeout=timeout)
+    if json:
+        output.documents({"id": id} for id in gone)
+    else:
+        for id in gone:
+            output.line(f"{output.safe(id)}  stopped")
+    if not gone:
+        output.note("no worker is up")
+
+
+def stop_workers(*, now: Now = False, timeout: Patience = None, reason: p.Reason = None, json: p.JsonLines = False, db: p.Database = None) -> None:  # fmt: skip
+    """Stop all workers, and return when they are gone.
+
+    $ queuectl stop-workers
+    $ queuectl stop-workers --now
+    """
+    stop(now=now, timeout=timeout, reason=reason, json=json, db=db)
+
+
+def logs_folder(flag: str | None) -> str | None:
+    """The folder that --logs or QUEUECTL_LOGS names, absolute; None for the one beside the database."""
+    folder = flag or os.environ.get("QUEUECTL_LOGS")
+    return os.path.abspath(folder) if folder else None

@@ -1,0 +1,244 @@
+"""The questions people ask of a queue, each answered from one moment of the log."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from projections.attempts import Attempt
+from projections.config import Config
+from projections.jobs import STATES, Job
+from projections.workers import Worker
+from queuectl import config, history, paths
+from queuectl.clock import text
+from queuectl.config import Resolved, Settings
+from queuectl.engines.base import Engine, Filter, View
+from queuectl.engines.holder import locked
+from queuectl.errors import Invalid, NotFound
+from queuectl.events import Recorded
+from queuectl.history import Moment
+
+PAGE = 1000
+"""Rows read at a time: nothing is kept open between two pages (R8)."""
+
+
+class Status(msgspec.Struct, frozen=True):
+    """Jobs by state, and how many workers there are, as of one event of the log."""
+
+    counts: dict[str, int]
+    """Every state, in the order of `projections.jobs.STATES`."""
+    workers: int
+    seq: int
+    at: int
+    """Microseconds UTC of the last event; 0 in an empty log."""
+
+    @property
+    def total(self) -> int:
+        """Jobs of all states."""
+        return sum(self.counts.values())
+
+    def json(self) -> dict[str, Any]:
+        """The document of `status --json`: the seed's keys first."""
+        counts = self.counts
+        seed = ("pending", "processing", "completed", "failed", "dead")
+        return {
+            **{state: counts[state] for state in seed},
+            "total": self.total,
+            "workers": self.workers,
+            "blocked": counts["blocked"],
+            "cancelled": counts["cancelled"],
+            "as_of": {"seq": self.seq, "at": text(self.at) if self.seq else None},
+        }
+
+
+class Reading:
+    """What can be asked of the queue in one database. `Queue` adds what can be done to it."""
+
+    place: paths.Place
+    logs: str
+    """The folder of `worker.jsonl` and the reports of recoveries."""
+    _engine: Engine
+
+    @property
+    def url(self) -> str:
+        """The absolute path of the database."""
+        return self.place.database
+
+    @property
+    def engine(self) -> Engine:
+        """Where log and projections live; for workers."""
+        return self._engine
+
+    def resolve(self, id: str, prefix: bool = True) -> str:
+        """The id that is meant: exactly this one, or else the only one that begins so (made ids only exactly).
+
+        Raises NotFound, or Invalid where several begin so.
+        """
+        with self._engine.snapshot() as view:
+            if view.job(id) is not None or view.stream(f"job:{id}"):
+                return id
+            found = view.ids(id, 4) if prefix and id and not id.isdecimal() else []
+        if len(found) == 1:
+            return found[0]
+        if found:
+            more = ", …" if len(found) > 3 else ""
+            raise Invalid(f"{id!r} is ambiguous: it could be {', '.join(found[:3])}{more}")
+        raise NotFound(f"no job {id!r}; see `queuectl list`")
+
+    def job(self, id: str) -> Job:
+        """The job of that id. Raises NotFound."""
+        with self._engine.snapshot() as view:
+            return found(view, id)
+
+    def attempts(self, id: str) -> list[Attempt]:
+        """The attempts of a job, first to last."""
+        with self._engine.snapshot() as view:
+            return view.attempts(id)
+
+    def jobs(
+        self, *, state: str | None = None, queue: str | None = None, since: int | None = None, limit: int | None = None
+    ) -> Iterator[Job]:
+        """Jobs, newest first, enqueued at `since` (µs UTC) or later. Raises Invalid for a state that there is not."""
+        if state is not None and state not in STATES:
+            raise Invalid(f"no state {state!r}; there are {', '.join(STATES)}")
+        return self._jobs(state, queue, since, limit)
+
+    def _jobs(self, state: str | None, queue: str | None, since: int | None, limit: int | None) -> Iterator[Job]:
+        before: int | None = None
+        left = limit if limit is not None else 1 << 62
+        while left > 0:
+            with self._engine.snapshot() as view:
+                page = view.jobs(state=state, queue=queue, since=since, before=before, limit=min(left, PAGE))
+            if not page:
+                return
+            yield from page
+            left -= len(page)
+            before = page[-1].seq
+
+    def status(self, queue: str | None = None) -> Status:
+        """Jobs by state (of one queue, if named) and the number of workers, read at one moment."""
+        with self._engine.snapshot() as view:
+            counts = view.counts((queue,) if queue is not None else ())
+            seq, at = view.head()
+            workers = sum(worker.slots > 0 for worker in view.workers())
+            return Status({state: counts.get(state, 0) for state in STATES}, workers, seq, at)
+
+    def history(self, id: str) -> list[Moment]:
+        """Everything that happened to a job, replayed from the log, with the job after each event. Raises NotFound."""
+        with self._engine.snapshot() as view:
+            return history.history(view, id)
+
+    def job_at(self, id: str, *, at: int | None = None, seq: int | None = None, version: int | None = None) -> Job:
+        """The job as it was at a moment (µs UTC), after event `seq` of the log, or after its own event `version`."""
+        return history.as_of(self.history(id), at=at, seq=seq, version=version)
+
+    def events(
+        self,
+        *,
+        after: int = 0,
+        follow: bool = False,
+        job: str | None = None,
+        type: str | None = None,
+        queue: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+    ) -> Iterator[Recorded]:
+        """The log in order, after seq `after`, all of it or what the filters let through (moments µs UTC).
+
+        `follow` goes on for ever with what is appended, by whatever process; otherwise it ends at what was the end when
+        it began. Read in pages: nothing is kept open between two.
+        """
+        streams = (f"job:{job}",) if job is not None else None
+        where = Filter(streams=streams, types=(type,) if type else None, queue=queue, since=since, until=until)
+        bell = self._engine.listen("log") if follow else None
+        try:
+            while True:
+                with self._engine.snapshot() as view:
+                    end = view.head()[0]
+                while after < end:
+                    with self._engine.snapshot() as view:
+                        page = view.events(after=after, upto=end, limit=PAGE, where=where)
+                    yield from page
+                    after = page[-1].seq if len(page) == PAGE else end
+                if bell is None:
+                    return
+                bell.wait(5.0)
+                bell.clear()
+        finally:
+            if bell is not None:
+                bell.close()
+
+    def all_attempts(self, queue: str | None = None) -> Iterator[Attempt]:
+        """Every attempt there was, of all queues or of one, in the order of their claims. Read in pages."""
+        after = 0
+        while True:
+            with self._engine.snapshot() as view:
+                page = view.page_of_attempts(after=after, queue=queue, limit=PAGE)
+            if not page:
+                return
+            yield from page
+            after = page[-1].seq
+
+    # -- output ------------------------------------------------------------------------------------------------------
+
+    def output(self, id: str, attempt: int | None = None) -> str:
+        """The path of the file with an attempt's output (stdout and stderr as they came); the latest that has one.
+
+        Raises NotFound where the job or the attempt is unknown, or has written none.
+        """
+        with self._engine.snapshot() as view:
+            found(view, id)
+            attempts = [a for a in view.attempts(id) if attempt in (None, a.number)]
+            workers = {a.worker: view.worker(a.worker) for a in attempts}
+        if attempt is not None and not attempts:
+            raise NotFound(f"job {id} has no attempt {attempt}")
+        for each in reversed(attempts):
+            worker = workers[each.worker]
+            path = self.place.output_of(worker.identity if worker is not None else "", id, each.lease)
+            if os.path.isfile(path):
+                return path
+        which = f"job {id}" if attempt is None else f"attempt {attempt} of job {id}"
+        raise NotFound(f"{which} has no output yet")
+
+    # -- settings ----------------------------------------------------------------------------------------------------
+
+    def settings(self, view: View) -> Settings:
+        """The settings in force, with what `config set` has stored as of this view."""
+        return config.settings(_stored(view))
+
+    def config(self) -> dict[str, Resolved]:
+        """Every setting: its value, its text and where it comes from."""
+        with self._engine.snapshot() as view:
+            return config.resolve(_stored(view))
+
+    # -- workers -----------------------------------------------------------------------------------------------------
+
+    def workers(self, *, all: bool = False) -> list[Worker]:
+        """The workers that have started and not ended, in the log; or all there ever were."""
+        with self._engine.snapshot() as view:
+            return view.workers(live=not all)
+
+    def held(self, worker: str) -> list[Job]:
+        """The jobs that a worker holds."""
+        with self._engine.snapshot() as view:
+            return view.held(worker)
+
+    def alive(self, worker: str) -> bool:
+        """Whether the worker's process lives, as the kernel knows it (this machine only)."""
+        return locked(f"{self.place.workers}/{worker}")
+
+
+def found(view: View, id: str) -> Job:
+    """The job of that id. Raises NotFound, which tells a purged one from one that never was."""
+    job = view.job(id)
+    if job is None:
+        if view.stream(f"job:{id}"):
+            raise NotFound(f"job {id!r} was purged; its history: `queuectl inspect {id} --events`")
+        raise NotFound(f"no job {id!r}; see `queuectl list`")
+    return job
+
+
+def _stored(view: View) -> dict[str, str]:
+    stored: Config | None = view.config()
+    return stored.values if stored is not None else {}

@@ -1,0 +1,1 @@
+"""Workers: processes that claim jobs and run their commands."""

@@ -1,0 +1,42 @@
+"""What a worker process, or a detached parent, runs: `python -m queuectl.workers '{"type": "worker", …}'`."""
+
+import signal
+import sys
+
+import msgspec
+
+from queuectl.errors import QueueError
+from queuectl.queue import Queue
+from queuectl.workers import lock, processes
+from queuectl.workers.journal import Journal
+from queuectl.workers.loop import Loop, Task
+from queuectl.workers.pool import SIGNALS, Crew, Pool
+
+
+def main(argv: list[str]) -> int:
+    """Do what the JSON document says; returns the exit code (0: through, 4: the database can't be used)."""
+    what = msgspec.json.decode(argv[0], type=Task | Crew)
+    try:
+        return Pool(what).run() if isinstance(what, Crew) else _work(what)
+    except QueueError as error:
+        print(f"queuectl: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def _work(task: Task) -> int:
+    for number in SIGNALS:
+        # Orders come from the parent alone; what we run gets its signals' defaults back.
+        signal.signal(number, signal.SIG_IGN)
+    processes.subreaper()
+    with Queue(task.url, actor=f"worker:{task.worker}", logs=task.logs) as queue:
+        queue.engine.identify(task.worker)
+        journal = Journal(queue.logs, task.worker)
+        held = lock.take(queue.place.workers, task.worker)
+        Loop(queue, task, journal).run()
+        held.close()
+        journal.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,59 @@
+"""`logs/worker.jsonl`: what workers did and every failure, one JSON object a line, for those who watch files.
+
+The log of events is the truth; this is a convenience, so a line that can't be written (disk full) is dropped.
+"""
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from queuectl import clock
+from queuectl.events import encode
+
+LIMIT = 8 << 20
+"""Bytes after which the file is put aside as `worker.jsonl.1`, in place of the one before."""
+
+
+class Journal:
+    """An open file that several workers append to; whoever finds it full puts it aside."""
+
+    def __init__(self, folder: str, worker: str) -> None:
+        """Raises OSError where the folder can't be made or written."""
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        self._path = f"{folder}/worker.jsonl"
+        self._worker = worker
+        self._fd = self._open()
+
+    def write(self, lines: Iterable[dict[str, Any]]) -> None:
+        """Append one line for each, with time and worker, in one write."""
+        at = clock.text(clock.now())
+        data = b"".join(encode({"at": at, "worker": self._worker, **line}) + b"\n" for line in lines)
+        if not data:
+            return
+        try:
+            self._turn_over(len(data))
+            os.write(self._fd, data)
+        except OSError:
+            return
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._fd)
+
+    def _open(self) -> int:
+        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.fchmod(fd, 0o600)
+        return fd
+
+    def _turn_over(self, more: int) -> None:
+        mine = os.fstat(self._fd)
+        if mine.st_size + more <= LIMIT and mine.st_nlink:
+            return
+        try:
+            current = os.stat(self._path)
+        except FileNotFoundError:
+            current = None
+        if current is not None and current.st_ino == mine.st_ino:
+            os.replace(self._path, self._path + ".1")
+        old, self._fd = self._fd, self._open()
+        os.close(old)

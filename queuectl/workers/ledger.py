@@ -1,0 +1,221 @@
+"""What a worker writes: one transaction a turn, which reports what has ended and claims what comes next."""
+
+import os
+import random
+from collections.abc import Sequence
+
+import msgspec
+
+from projections.jobs import FINAL, Job
+from projections.workers import Worker
+from queuectl import decisions
+from queuectl.decisions import Lease, Outcome
+from queuectl.engines.base import Transaction, Write
+from queuectl.errors import Fenced
+from queuectl.events import Event, Heartbeat, Held, WorkerStarted, WorkerStopped
+from queuectl.queue import Queue
+from queuectl.workers import processes
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """A job that this worker has claimed and may start."""
+
+    job: Job
+    lease: Lease
+    secrets: dict[str, str]
+    earlier: tuple[str, str] | None
+    """Output file and tag of the attempt before, of which nothing may live when this one starts; None for the first."""
+
+
+class Report(msgspec.Struct, frozen=True):
+    """An attempt that has ended."""
+
+    lease: Lease
+    outcome: Outcome
+
+
+class Turn(msgspec.Struct):
+    """What one transaction did, and what it found."""
+
+    claims: list[Claim] = []
+    fenced: list[Lease] = []
+    """Leases of reports that were refused: somebody else has decided about these attempts."""
+    failed: list[tuple[Lease, str]] = []
+    """Leases of attempts that did not do what they should, with what became of the job."""
+    cancel: list[str] = []
+    """Jobs that this worker runs and that somebody wants to be ended."""
+    stop: bool = False
+    """Somebody asked this worker to stop."""
+    stop_now: bool = False
+    due_in: float | None = None
+    """Seconds until the next waiting job is due; None where none waits."""
+    drained: bool = False
+    """Its queues hold nothing that will run without somebody doing something."""
+
+
+class Ledger:
+    """A worker's hand in the log."""
+
+    def __init__(
+        self, queue: Queue, worker: str, queues: Sequence[str], identity: str, only: str | None = None
+    ) -> None:
+        """`queues` empty: all of them. `only` is the one job that this worker is for."""
+        self.worker = worker
+        self._queue = queue
+        self._engine = queue.engine
+        self._queues = queues
+        self._identity = identity
+        self._only = only
+        self._actor = f"worker:{worker}"
+        self._stream = f"worker:{worker}"
+        self._inside = os.environ.get("QUEUECTL_JOB_ID") if os.environ.get("QUEUECTL_DB") == queue.url else None
+
+    def start(self, slots: int) -> None:
+        """Say that this worker is up."""
+        event = WorkerStarted(
+            host=os.uname().nodename,
+            pid=os.getpid(),
+            slots=slots,
+            queues=list(self._queues),
+            boot_id=processes.boot_id(),
+            pid_namespace=processes.pid_namespace(),
+            machine_id=processes.machine_id(),
+            identity=self._identity,
+        )
+        with self._engine.transaction(None) as tx:
+            tx.append([Write(self._stream, None, [event])], self._actor)
+
+    def stop(self, reason: str) -> None:
+        """Say that this worker is through. Harmless where recovery has said already that it was lost."""
+        with self._engine.transaction(None) as tx:
+            me = tx.worker(self.worker)
+            if me is not None and me.live:
+                tx.append([Write(self._stream, me, [WorkerStopped(reason=reason)])], self._actor)
+
+    def turn(
+        self,
+        reports: Sequence[Report],
+        releases: Sequence[Lease],
+        want: int,
+        *,
+        holding: Sequence[Lease] = (),
+        heartbeat: bool = False,
+        look: bool = False,
+        drain: bool = False,
+    ) -> Turn:
+        """Report, give back, beat and claim at most `want` jobs, in one transaction.
+
+        `holding` are the leases that stay with this worker, for the heartbeat; `look` also looks for what others asked
+        of it; `drain` whether anything is left. Raises Unusable where nothing could be written: nothing has happened
+        then, and the turn can be taken again.
+        """
+        turn = Turn(claims=[], fenced=[], failed=[], cancel=[])
+        with self._engine.transaction(None) as tx:
+            writes: list[Write] = []
+            done: list[str] = []
+            for report in reports:
+                self._write(tx, report.lease, report.outcome, writes, turn, done)
+            for lease in releases:
+                self._write(tx, lease, None, writes, turn, done)
+            if heartbeat or look:
+                me = tx.worker(self.worker)
+                if heartbeat and me is not None and holding:
+                    held = [Held(job=lease.job, attempt=lease.attempt) for lease in holding]
+                    writes.append(Write(self._stream, me, [Heartbeat(attempts=held)]))
+                self._look(tx, me, turn)
+            tx.append(writes, self._actor)
+            tx.forget_secrets(done)
+            if want > 0 and not turn.stop:
+                turn.claims = self._claim(tx, want)
+            if len(turn.claims) < want or (drain and not holding and not turn.claims):
+                self._ahead(tx, turn, drain)
+        return turn
+
+    def _write(
+        self,
+        tx: Transaction,
+        lease: Lease,
+        outcome: Outcome | None,
+        writes: list[Write],
+        turn: Turn,
+        done: list[str],
+    ) -> None:
+        job = tx.job(lease.job)
+        try:
+            if job is None:
+                raise Fenced(f"job {lease.job} is gone")
+            if outcome is None:
+                events = decisions.release(job, lease, "not started in time")
+            else:
+                events = decisions.report(job, lease, outcome, tx.now, random.random())
+        except Fenced:
+            turn.fenced.append(lease)
+            return
+        writes.append(Write(f"job:{lease.job}", job, events))
+        last = events[-1].type
+        if last in ("retried", "dead"):
+            turn.failed.append((lease, last))
+        if last == "completed" and job.secrets:
+            done.append(lease.job)
+
+    def _look(self, tx: Transaction, me: Worker | None, turn: Turn) -> None:
+        turn.cancel = [job.id for job in tx.held(self.worker) if job.cancel_requested]
+        # Not in the log as live: recovery took it for dead, and its jobs with it. What is left is to go.
+        turn.stop = me is None or me.state != "running"
+        turn.stop_now = me is None or me.stop_now
+
+    def _claim(self, tx: Transaction, want: int) -> list[Claim]:
+        if self._only is not None:
+            job = tx.job(self._only)
+            due = job is not None and job.state in ("pending", "failed") and job.run_at <= tx.now
+            jobs = [job] if job is not None and due else []
+        else:
+            jobs = tx.ready(self._queues, want)
+        changes = tx.append(
+            [Write(f"job:{job.id}", job, decisions.claim(job, self.worker, tx.now)) for job in jobs], self._actor
+        )
+        claims: list[Claim] = []
+        for change in changes:
+            job: Job = change.after
+            lease = decisions.lease(job)
+            secrets = tx.secrets(job.id) if job.secrets else {}
+            missing = [name for name in job.secrets if name not in secrets]
+            if missing:
+                events: list[Event] = decisions.refuse_to_run(job, lease, missing)
+                tx.append([Write(f"job:{job.id}", job, events)], self._actor)
+            else:
+                claims.append(Claim(job, lease, secrets, self._earlier(tx, job)))
+        return claims
+
+    def _earlier(self, tx: Transaction, job: Job) -> tuple[str, str] | None:
+        if job.attempt == 1:
+            return None
+        for attempt in reversed(tx.attempts(job.id)[:-1]):
+            if attempt.outcome != "released":
+                worker = tx.worker(attempt.worker)
+                identity = worker.identity if worker is not None else self._identity
+                path = self._queue.place.output_of(identity, job.id, attempt.lease)
+                return path, tag(identity, job.id, attempt.lease)
+        return None
+
+    def _ahead(self, tx: Transaction, turn: Turn, drain: bool) -> None:
+        if self._only is not None:
+            job = tx.job(self._only)
+            turn.drained = job is None or job.state in FINAL
+            due = job.run_at if job is not None and job.state in ("pending", "failed") else None
+        else:
+            due = tx.next_due(self._queues)
+            if drain and (due is None or due > tx.now):
+                counts = tx.counts(self._queues)
+                turn.drained = not counts.get("failed") and counts.get("processing", 0) <= self._hosting(tx)
+        turn.due_in = max(0.0, (due - tx.now) / 1e6) if due is not None else None
+
+    def _hosting(self, tx: Transaction) -> int:
+        """1 where this worker was started by a job that runs in its own queues, which can't end before it does."""
+        job = tx.job(self._inside) if self._inside is not None else None
+        return int(job is not None and job.state == "processing" and (not self._queues or job.queue in self._queues))
+
+
+def tag(identity: str, job: str, lease: int) -> str:
+    """What an attempt's processes carry in their environment, so that they are found wherever they go (R12)."""
+    return f"{identity}:{job}:{lease}"

@@ -1,0 +1,105 @@
+"""Who is alive: each worker holds an flock on its lock file, and the kernel lets go of it when the worker is dead.
+
+The file is made under a dot name, locked, and only then gets its name: created and then locked, it would look like a
+dead worker's for a moment. A recovery holds the dead worker's lock while it works (R19) and removes the file last.
+"""
+
+import fcntl
+import os
+from typing import Self
+
+from queuectl.engines.holder import locked
+from queuectl.errors import Invalid, NotFound
+
+
+class Gone(NotFound):
+    """There is no lock file of that worker: it ended in order, or has been recovered."""
+
+
+class WorkerLock:
+    """A worker's lock file, held by this process: made by `take` or `try_lock`; a context manager."""
+
+    __slots__ = ("_fd", "_owner", "path", "worker")
+
+    def __init__(self, path: str, worker: str, fd: int) -> None:
+        self.path = path
+        self.worker = worker
+        self._fd = fd
+        self._owner = os.getpid()
+
+    def close(self, *, keep: bool = False) -> None:
+        """Remove the file and let go of the lock, in this order; `keep` leaves the file (a recovery to be continued).
+
+        In a forked child only the child's descriptor is closed: worker and lock live on in the parent.
+        """
+        if self._fd < 0:
+            return
+        fd, self._fd = self._fd, -1
+        if not keep and self._owner == os.getpid():
+            try:
+                os.unlink(self.path)
+            except FileNotFoundError:
+                pass  # somebody removed the whole folder: the aim is reached
+        os.close(fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def take(folder: str, worker: str) -> WorkerLock:
+    """Declare this process to be the worker. Raises FileExistsError where that id is in use, OSError where it can't."""
+    path = _path(folder, worker)
+    draft = f"{folder}/.{worker}-{os.urandom(4).hex()}"
+    fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(fd, 0o600)  # whatever the umask took away
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.link(draft, path)  # as rename, but never over another worker's
+    except BaseException:
+        os.close(fd)
+        raise
+    finally:
+        os.unlink(draft)
+    return WorkerLock(path, worker, fd)
+
+
+def try_lock(folder: str, worker: str) -> WorkerLock | None:
+    """Take over a dead worker's lock; None while the worker, or somebody who recovers it, holds it.
+
+    Raises Gone where there is no such file (any more).
+    """
+    path = _path(folder, worker)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        raise Gone(f"worker {worker} has no lock file: it has ended, or was recovered") from None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(fd).st_nlink == 0:  # recovered and removed between our open and our lock
+            raise Gone(f"worker {worker} has just been recovered by another process")
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    except BaseException:
+        os.close(fd)
+        raise
+    return WorkerLock(path, worker, fd)
+
+
+def held(folder: str, worker: str) -> bool:
+    """Whether the worker lives (or is being recovered). False where it has no lock file."""
+    return locked(_path(folder, worker))
+
+
+def ids(folder: str) -> list[str]:
+    """The workers that have a lock file, dead or alive, in no order. Raises OSError where the folder can't be read."""
+    return [name for name in os.listdir(folder) if name[0] != "."]
+
+
+def _path(folder: str, worker: str) -> str:
+    if not worker or worker[0] == "." or "/" in worker or "\0" in worker:
+        raise Invalid(f"{worker!r} is no worker id: see `queuectl worker list`")
+    return f"{folder}/{worker}"

@@ -1,0 +1,281 @@
+"""The parent of the workers: starts them, restarts one that crashed, counts the signals, and recovers its own dead.
+
+Workers run in process groups of their own and take orders from this process alone, through a pipe (R16): one Ctrl-C
+signals the whole foreground group, and would be counted twice. That pipe's end, should this process die, is an order to
+stop in good order.
+"""
+
+import os
+import select
+import signal
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+
+import msgspec
+
+from queuectl import paths
+from queuectl.clock import monotonic
+from queuectl.errors import QueueError
+from queuectl.events import encode
+from queuectl.queue import Queue
+from queuectl.workers import lock, processes
+from queuectl.workers.lock import Gone
+from queuectl.workers.loop import ORDER_KILL, ORDER_STOP, Task
+from queuectl.workers.recovery import Pass, write_report
+
+RESTART = 1.0
+"""Seconds between a worker's crash and its successor's start."""
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+READY = b"ready\n"
+
+
+class Crew(msgspec.Struct, frozen=True, tag="pool"):
+    """What a parent is for, as it is handed to a detached one."""
+
+    task: Task
+    """What each worker is for; its `worker` and `orders` are filled in for each."""
+    count: int
+    ready: int | None = None
+    """A descriptor on which it says that its workers are starting, or what went wrong."""
+
+
+class Hand(msgspec.Struct):
+    """One worker process of ours."""
+
+    id: str
+    pid: int
+    pidfd: int
+    orders: int
+    """The pipe's end into which orders are written."""
+
+
+def start(
+    url: str,
+    *,
+    count: int = 1,
+    slots: int = 1,
+    queues: Sequence[str] = (),
+    drain: bool = False,
+    seconds: float | None = None,
+    detach: bool = False,
+    logs: str | None = None,
+) -> int:
+    """Run `count` workers with `slots` commands each, until told to stop; returns the exit code.
+
+    `queues` empty: all of them. `drain`: until nothing is left to do. `seconds`: so long. `detach`: in the background,
+    out of reach of this terminal; returns at once. `logs`: another folder for `worker.jsonl`. Raises Unusable where the
+    database can't be used.
+    """
+    leave_job()
+    task = Task(url, "", slots, list(queues), drain, seconds, None, logs)
+    return _detach(Crew(task, count)) if detach else Pool(Crew(task, count)).run()
+
+
+@contextmanager
+def run_one(queue: Queue, id: str) -> Generator[None]:
+    """A worker for one job alone, in the background, for as long as the context is open (its job is finished all the
+    same where that is left before)."""
+    hand = _hire(Task(queue.url, "", 1, only=id))
+    try:
+        yield
+    finally:
+        os.close(hand.orders)
+        os.waitpid(hand.pid, 0)
+        os.close(hand.pidfd)
+
+
+def leave_job() -> None:
+    """Where this process was started by a job: drop the job's tag and every descriptor above 2 (R17).
+
+    Otherwise the job's leftovers would be found in everything that these workers run.
+    """
+    if os.environ.pop(processes.TAG, None) is not None:
+        os.closerange(3, max(int(name) for name in os.listdir("/proc/self/fd")) + 1)
+
+
+class Pool:
+    """The parent at work. One thread; it waits for its workers' ends and for signals."""
+
+    def __init__(self, crew: Crew) -> None:
+        """Opens the database, so that what is wrong with it is told before anything is started. Raises Unusable."""
+        self._crew = crew
+        self._queue = Queue(crew.task.url, logs=crew.task.logs)
+        self._hands: dict[int, Hand] = {}
+        self._restarts: list[float] = []
+        self._passes: list[Pass] = []
+        self._signals = 0
+        self._code = 0
+
+    def run(self) -> int:
+        """Until all workers have ended; returns the exit code."""
+        processes.subreaper()
+        hear, tell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        old = {number: signal.signal(number, lambda *_: None) for number in SIGNALS}
+        woken = signal.set_wakeup_fd(tell)
+        try:
+            for _ in range(self._crew.count):
+                self._hire()
+            self._say_ready()
+            while self._hands or self._restarts or self._passes:
+                self._wait(hear)
+        finally:
+            signal.set_wakeup_fd(woken)
+            for number, handler in old.items():
+                signal.signal(number, handler)
+            for hand in self._hands.values():
+                os.close(hand.orders)  # which is an order to stop
+            self._queue.close()
+            os.close(hear)
+            os.close(tell)
+        return self._code
+
+    def _hire(self) -> None:
+        hand = _hire(self._crew.task)
+        self._hands[hand.pidfd] = hand
+
+    def _say_ready(self) -> None:
+        if self._crew.ready is not None:
+            os.write(self._crew.ready, READY)
+            os.close(self._crew.ready)
+        if sys.stderr.isatty():
+            many = f"{self._crew.count} workers" if self._crew.count != 1 else "1 worker"
+            slots = f", {self._crew.task.slots} slots each" if self._crew.task.slots != 1 else ""
+            print(f"queuectl: {many} up{slots}; Ctrl-C finishes what runs and stops", file=sys.stderr)
+
+    def _wait(self, hear: int) -> None:
+        poll = select.poll()
+        poll.register(hear, select.POLLIN)
+        for pidfd in self._hands:
+            poll.register(pidfd, select.POLLIN)
+        times = [*self._restarts, *(each.next_tick for each in self._passes)]
+        rest = (min(times) - monotonic()) * 1000 if times else None
+        for fd, _ in poll.poll(max(0.0, rest) if rest is not None else None):
+            if fd == hear:
+                self._count(os.read(hear, 64))
+            else:
+                self._bury(self._hands.pop(fd))
+        now = monotonic()
+        for each in [each for each in self._passes if now >= each.next_tick]:
+            if each.tick(now):
+                self._passes.remove(each)
+                if each.report.jobs:
+                    write_report(self._queue.logs, each.report)
+        due = [moment for moment in self._restarts if moment <= now]
+        self._restarts = [moment for moment in self._restarts if moment > now] if not self._signals else []
+        for _ in due if not self._signals else ():
+            self._hire()
+        processes.reap({hand.pid for hand in self._hands.values()})
+
+    def _count(self, numbers: bytes) -> None:
+        for number in numbers:
+            if number not in SIGNALS:
+                continue
+            self._signals += 1
+            for hand in self._hands.values():
+                if self._signals > 2:
+                    signal.pidfd_send_signal(hand.pidfd, signal.SIGKILL)
+                else:
+                    _order(hand, ORDER_STOP if self._signals == 1 else ORDER_KILL)
+            if sys.stderr.isatty():
+                told = "finishing what runs; once more kills it" if self._signals == 1 else "killing what runs"
+                print(f"\nqueuectl: {told}", file=sys.stderr)
+
+    def _bury(self, hand: Hand) -> None:
+        """A worker has ended: in good order, for a reason that a successor would share, or by a crash."""
+        _, status = os.waitpid(hand.pid, 0)
+        os.close(hand.pidfd)
+        os.close(hand.orders)
+        code = os.waitstatus_to_exitcode(status)
+        if code == 0:
+            return
+        try:
+            held = lock.try_lock(self._queue.place.workers, hand.id)
+        except Gone:
+            held = None
+        if held is not None:
+            self._passes.append(Pass(self._queue, held, f"recovery:{hand.id}"))
+        if code == 4:
+            self._code = 4
+        elif not self._signals:
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            print(f"queuectl: worker {hand.id} (process {hand.pid}) {how}; starting another", file=sys.stderr)
+            self._restarts.append(monotonic() + RESTART)
+
+
+def _order(hand: Hand, order: bytes) -> None:
+    try:
+        os.write(hand.orders, order)
+    except BrokenPipeError:
+        pass  # it has ended, which we hear of next
+
+
+def _hire(task: Task) -> Hand:
+    """Start a worker process. posix_spawn, never fork: this process may have the database open (R7)."""
+    id = os.urandom(4).hex()
+    hear, tell = os.pipe2(os.O_CLOEXEC)
+    task = msgspec.structs.replace(task, worker=id, orders=3)
+    nothing = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        pid = os.posix_spawn(
+            sys.executable,
+            _command(task),
+            os.environ,
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, nothing, 0),
+                # Not onto itself, which would leave it close-on-exec.
+                (os.POSIX_SPAWN_DUP2, hear, 4) if hear == 3 else (os.POSIX_SPAWN_DUP2, hear, 3),
+                *([(os.POSIX_SPAWN_DUP2, 4, 3)] if hear == 3 else []),
+            ],
+            setpgroup=0,
+            setsigmask=[],
+        )
+    finally:
+        os.close(hear)
+        os.close(nothing)
+    return Hand(id, pid, os.pidfd_open(pid), tell)
+
+
+def _command(what: Task | Crew) -> list[str]:
+    return [sys.executable, "-m", "queuectl.workers", encode(what).decode()]
+
+
+def _detach(crew: Crew) -> int:
+    """Start a parent in a session of its own, with its messages in `logs/worker.log`, and wait until it is up."""
+    place = paths.place(crew.task.url)
+    with Queue(place.database, logs=crew.task.logs) as queue:
+        log = f"{queue.logs}/worker.log"
+    os.makedirs(os.path.dirname(log), mode=0o700, exist_ok=True)
+    hear, tell = os.pipe2(os.O_CLOEXEC)
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    os.fchmod(out, 0o600)
+    nothing = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    high = 9
+    crew = msgspec.structs.replace(crew, ready=high)
+    pid = os.posix_spawn(
+        sys.executable,
+        _command(crew),
+        os.environ,
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, nothing, 0),
+            (os.POSIX_SPAWN_DUP2, out, 1),
+            (os.POSIX_SPAWN_DUP2, out, 2),
+            (os.POSIX_SPAWN_DUP2, tell, high),
+        ],
+        setsid=True,
+        setsigmask=[],
+        setsigdef=SIGNALS,
+    )
+    for fd in (tell, out, nothing):
+        os.close(fd)
+    with open(hear, "rb") as answer:
+        said = answer.read()
+    if said != READY:
+        _, status = os.waitpid(pid, 0)
+        problem = QueueError(f"the workers could not be started; see {paths.shown(log)}")
+        problem.exit_code = 4 if os.waitstatus_to_exitcode(status) == 4 else 1
+        raise problem
+    print(f"queuectl: workers run in the background (process {pid}), log in {paths.shown(log)}", file=sys.stderr)
+    return 0

@@ -1,0 +1,268 @@
+"""What becomes of a dead worker's jobs (R11, R18, R19, R21).
+
+The kernel tells at once who is dead: a worker's lock file whose lock is free. Recovery takes that lock and keeps it
+during its whole pass. It never lets a job run again while anything of its last attempt is found: it ends all of that,
+looks until nothing is left, and only then appends. A claim that never started is given back and uses up nothing.
+"""
+
+import os
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from projections.jobs import Job
+from projections.workers import Worker
+from queuectl import clock, decisions, paths
+from queuectl.clock import monotonic
+from queuectl.decisions import Lease, Outcome
+from queuectl.engines.base import Write
+from queuectl.errors import Fenced
+from queuectl.events import Event, WorkerLost, encode
+from queuectl.queue import Queue
+from queuectl.workers import lock, processes
+from queuectl.workers.journal import Journal
+from queuectl.workers.ledger import tag
+from queuectl.workers.lock import Gone, WorkerLock
+
+SCAN = 1.0
+"""Seconds between two looks for dead workers."""
+COURTESY = 2.0
+"""Seconds that others leave to a dead worker's parent, which alone knows how its commands ended."""
+
+
+class Recovered(msgspec.Struct, frozen=True):
+    """What one recovery did about one job."""
+
+    job: str
+    attempt: int
+    worker: str
+    outcome: str
+    """released, failed or cancelled: what became of the attempt."""
+    then: str
+    """The state of the job now."""
+    error: str | None = None
+
+
+class Report(msgspec.Struct):
+    """What a recovery found and did."""
+
+    workers: list[str] = []
+    jobs: list[Recovered] = []
+    left: list[str] = []
+    """What could not be ended, one line each; these jobs stay as they are."""
+
+
+class Pass:
+    """The recovery of one dead worker, step by step for a loop that must not wait: call `tick` at `next_tick`."""
+
+    def __init__(self, queue: Queue, held: WorkerLock, actor: str) -> None:
+        """`held` is the dead worker's lock, which is let go when the pass is over."""
+        self.next_tick = 0.0
+        self.report = Report(workers=[], jobs=[], left=[])
+        self._queue = queue
+        self._lock = held
+        self._actor = actor
+        self._id = held.worker
+        self._verdicts: dict[Lease, Outcome | None] = {}
+        self._hunts: list[tuple[Lease, processes.Hunt]] = []
+        with queue.engine.snapshot() as view:
+            worker, jobs = view.worker(self._id), view.held(self._id)
+        for job in jobs:
+            self._judge(job, worker)
+
+    def tick(self, now: float) -> bool:
+        """Go on; True when the pass is over. `now` is monotonic seconds."""
+        for lease, hunt in list(self._hunts):
+            if now < hunt.next_tick:
+                continue
+            if hunt.tick(now):
+                hunt.close()
+                self._hunts.remove((lease, hunt))
+                self._verdicts[lease] = _lost("its worker died; what it ran was found and ended")
+        if self._hunts:
+            self.report.left = [f"job {lease.job}: {_described(hunt.left)}" for lease, hunt in self._hunts]
+            self.next_tick = min(hunt.next_tick for _, hunt in self._hunts)
+            return False
+        self.report.left = []
+        self._append()
+        self._lock.close()
+        return True
+
+    def abandon(self) -> None:
+        """Stop in the middle; somebody else will recover this worker."""
+        for _, hunt in self._hunts:
+            hunt.close()
+        self._lock.close(keep=True)
+
+    def _judge(self, job: Job, worker: Worker | None) -> None:
+        """What is known about one attempt: it never started, it is certainly gone, or it must be hunted."""
+        lease = decisions.lease(job)
+        identity = worker.identity if worker is not None else ""
+        path = self._queue.place.output_of(identity, job.id, lease.version)
+        if worker is None or worker.boot_id != processes.boot_id() or identity != paths.identity(self._queue.place):
+            # Another boot, or a copy of the queue: nothing of it lives here, and a missing file proves nothing.
+            self._verdicts[lease] = _lost("its worker died with the machine, or this is a copy of the queue")
+            return
+        try:
+            # Whoever makes the path decides whether the attempt may start (R11): a folder is as exclusive as a file.
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            if os.path.isdir(path):
+                self._verdicts[lease] = None
+            else:
+                mark = tag(identity, job.id, lease.version)
+                self._hunts.append((lease, processes.Hunt(path, mark)))
+        else:
+            self._verdicts[lease] = None
+
+    def _append(self) -> None:
+        with self._queue.engine.transaction(None) as tx:
+            writes: list[Write] = []
+            told: list[tuple[Lease, str]] = []
+            for lease, outcome in self._verdicts.items():
+                job = tx.job(lease.job)
+                try:
+                    if job is None:
+                        raise Fenced(f"job {lease.job} is gone")
+                    if outcome is None:
+                        events: list[Event] = decisions.release(job, lease, "its worker died before it started")
+                    else:
+                        events = decisions.report(job, lease, outcome, tx.now, random.random())
+                except Fenced:
+                    continue  # decided by somebody else meanwhile
+                writes.append(Write(f"job:{lease.job}", job, events))
+                told.append((lease, events[0].type))
+            worker = tx.worker(self._id)
+            if worker is not None and worker.live:
+                lost = WorkerLost(reason=f"process {worker.pid} is gone")
+                writes.append(Write(f"worker:{self._id}", worker, [lost]))
+                self.report.workers = [self._id]
+            after = {change.record.subject: change.after for change in tx.append(writes, self._actor)}
+        self.report.jobs = [
+            Recovered(lease.job, lease.attempt, self._id, outcome, after[lease.job].state, after[lease.job].error)
+            for lease, outcome in told
+        ]
+
+
+class Watch:
+    """Looks for dead workers again and again, and recovers them: what every worker does beside its work (R19)."""
+
+    def __init__(self, queue: Queue, worker: str, journal: Journal | None = None) -> None:
+        self.next_tick = monotonic() + SCAN
+        self._queue = queue
+        self._actor = f"recovery:{worker}"
+        self._me = worker
+        self._journal = journal
+        self._dead_since: dict[str, float] = {}
+        self._passes: list[Pass] = []
+
+    def tick(self, now: float) -> list[Report]:
+        """Look, and go on with what is under way. Returns what was finished."""
+        finished: list[Report] = []
+        for each in list(self._passes):
+            if now >= each.next_tick and each.tick(now):
+                self._passes.remove(each)
+                finished.append(each.report)
+                self._tell(each.report)
+        dead = {id for id in unlocked(self._queue) if id != self._me}
+        self._dead_since = {id: self._dead_since.get(id, now) for id in dead}
+        for id, since in self._dead_since.items():
+            if now - since >= COURTESY and (held := _taken(self._queue, id)) is not None:
+                self._passes.append(Pass(self._queue, held, self._actor))
+        self.next_tick = min([now + SCAN, *(max(each.next_tick, now) for each in self._passes)])
+        return finished
+
+    def _tell(self, report: Report) -> None:
+        if report.jobs or report.workers:
+            write_report(self._queue.logs, report)
+            if self._journal is not None:
+                self._journal.write(
+                    [{"event": "recovered", **msgspec.structs.asdict(each)} for each in report.jobs]
+                    or [{"event": "worker_lost", "lost": id} for id in report.workers]
+                )
+
+
+def monitor(queue: Queue) -> Iterator[Report]:
+    """Recovery as a service: watch for ever, and tell what each finished recovery did."""
+    watch = Watch(queue, os.urandom(4).hex())
+    while True:
+        yield from watch.tick(monotonic())
+        processes.wait([], max(0.0, watch.next_tick - monotonic()))
+
+
+def recover(queue: Queue, *, patience: float = 30.0) -> Report:
+    """One pass over all dead workers, now; what can't be ended within `patience` seconds is told and left.
+
+    Writes `logs/recovered_jobs_<timestamp>.json` where it found any.
+    """
+    whole = Report(workers=[], jobs=[], left=[])
+    deadline = monotonic() + patience
+    me = os.urandom(4).hex()
+    for id in unlocked(queue):
+        held = _taken(queue, id)
+        if held is None:
+            continue
+        one = Pass(queue, held, f"recovery:{me}")
+        while not one.tick(now := monotonic()):
+            if now >= deadline:
+                one.abandon()
+                break
+            processes.wait([], max(0.001, min(one.next_tick, deadline) - now))
+        whole.workers += one.report.workers
+        whole.jobs += one.report.jobs
+        whole.left += one.report.left
+    if whole.jobs or whole.workers:
+        write_report(queue.logs, whole)
+    return whole
+
+
+def unlocked(queue: Queue) -> list[str]:
+    """The workers whose processes are dead: a lock file that nobody holds, or live in the log without any file."""
+    folder = queue.place.workers
+    files = set(lock.ids(folder))
+    free = [id for id in files if not lock.held(folder, id)]
+    return [*free, *(worker.id for worker in queue.workers() if worker.id not in files and _is_here(worker))]
+
+
+def write_report(folder: str, report: Report) -> str:
+    """Write `recovered_jobs_<timestamp>.json` and return its path."""
+    stamp = clock.text(clock.now()).replace(":", "").replace("-", "").replace(".", "_")
+    path = f"{folder}/recovered_jobs_{stamp}.json"
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    document: dict[str, Any] = {"at": clock.text(clock.now()), **msgspec.structs.asdict(report)}
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(fd, "wb") as file:
+        os.fchmod(fd, 0o600)
+        file.write(msgspec.json.format(encode(document)) + b"\n")
+    return path
+
+
+def _taken(queue: Queue, id: str) -> WorkerLock | None:
+    """The dead worker's lock; None where it lives, or somebody else recovers it, or has."""
+    folder = queue.place.workers
+    try:
+        return lock.try_lock(folder, id)
+    except Gone:
+        pass
+    if not any(worker.id == id for worker in queue.workers()):
+        return None
+    try:
+        return lock.take(folder, id)  # its file is lost (a restored backup, say): ours stands in for it
+    except FileExistsError:
+        return None
+
+
+def _is_here(worker: Worker) -> bool:
+    return worker.machine_id == processes.machine_id()
+
+
+def _lost(error: str) -> Outcome:
+    return Outcome(cause="lost", error=error)
+
+
+def _described(left: processes.Left) -> str:
+    if left.pids:
+        return f"process {', '.join(map(str, left.pids))} can't be ended"
+    return "its output file is still locked by a process that can't be found"

@@ -1,0 +1,270 @@
+"""How a command becomes an OS process (R13): one posix_spawn in a session of its own, all signals as they were born.
+
+Nothing here may block the worker's loop, so what lies on a network or FUSE file system is entered and looked up by the
+child (a small shell before the command), never by the worker: a dead server must not stop every other job.
+"""
+
+import errno
+import fcntl
+import functools
+import os
+import re
+import select
+import signal
+
+LOCK_FD = 77
+"""A command holds its attempt's lock on fds 1, 2 and this one: many redirect the first two."""
+SCRIPT_FD = 78
+"""From here the shell reads a command that is longer than the kernel takes as one argument."""
+LONGEST = 131_071
+"""Bytes of the longest argument Linux takes (MAX_ARG_STRLEN without the NUL)."""
+
+_SIGNALS = tuple(sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}))
+_ENTER = 'cd "$1" || exit 127; shift; exec "$@"'
+_REMOTE = frozenset(
+    "nfs nfs4 cifs smb3 smbfs ncpfs 9p afs ceph lustre gpfs beegfs gfs2 ocfs2 glusterfs davfs autofs".split()
+)
+_REASONS = {
+    errno.ENOENT: "not found",
+    errno.ENOTDIR: "not a folder",
+    errno.EACCES: "permission denied",
+    errno.ENOEXEC: "not a program this machine can run (a script needs a first line like #!/bin/sh)",
+    errno.E2BIG: "the command and its environment are longer than this machine takes",
+}
+
+
+class NotStarted(Exception):
+    """No process came to be: the message says why, `code` is what a shell would exit with (127 not found, else 126)."""
+
+    def __init__(self, what: str, problem: OSError) -> None:
+        reason = _REASONS.get(problem.errno or 0) or (problem.strerror or str(problem))
+        super().__init__(f"{printable(what)}: {reason}")
+        self.code = 127 if problem.errno == errno.ENOENT else 126
+
+
+def printable(text: str) -> str:
+    """The text on one line of at most 200 characters: it goes into output files and messages."""
+    return ascii(text[:200])[1:-1] if not text.isprintable() else text[:200]
+
+
+def spawn(
+    command: str | None,
+    argv: tuple[str, ...] | None,
+    *,
+    env: dict[str, str],
+    cwd: str | None,
+    stdin: str | None,
+    output: int,
+) -> int:
+    """Start a shell command, or else an argv, and return its pid, which is also its process group and session.
+
+    `output` is the open output file, which must be above fd 2; `stdin` the path of a regular file (None: /dev/null).
+    Relative paths are relative to `cwd`, and argv[0] is looked up in the PATH of `env`. Raises NotStarted.
+    """
+    script = entrance = home = -1
+    try:
+        if command is not None:
+            if len(command) * 4 > LONGEST and len(os.fsencode(command)) > LONGEST:
+                script = _script(command)
+                command = f". /dev/fd/{SCRIPT_FD}"
+            argv = ("/bin/sh", "-c", command) if command[:1] not in "-+" else ("/bin/sh", "-c", "--", command)
+            program = "/bin/sh"
+        else:
+            assert argv is not None, "either a command or an argv"
+            program = ""
+        path = env.get("PATH", os.defpath)
+        mounts = _mounts()
+        mounts.look()
+        if (cwd is not None and mounts.remote(cwd)) or (not program and mounts.any_remote(argv[0], cwd, path)):
+            argv = ("/bin/sh", "-c", _ENTER, "queuectl", cwd or ".", *argv)
+            program, cwd = "/bin/sh", None
+        if cwd is not None:
+            home = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC)
+            try:
+                os.chdir(cwd)
+            except OSError as problem:
+                raise NotStarted(f"working directory {cwd}", problem) from problem
+        if not program:
+            program = _look_up(argv[0], path)
+        if stdin is not None:
+            entrance = _entrance(stdin)
+        actions: list[tuple[int, ...]] = [
+            (os.POSIX_SPAWN_DUP2, entrance if stdin is not None else _nothing(), 0),
+            (os.POSIX_SPAWN_DUP2, output, 1),
+            (os.POSIX_SPAWN_DUP2, output, 2),
+            (os.POSIX_SPAWN_DUP2, output, LOCK_FD),
+        ]
+        if script >= 0:
+            actions.append((os.POSIX_SPAWN_DUP2, script, SCRIPT_FD))
+        try:
+            return os.posix_spawn(
+                program, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_SIGNALS
+            )
+        except NotImplementedError:  # Python was built against a C library without POSIX_SPAWN_SETSID
+            return _spawn_by_subprocess(program, argv, env, actions)
+        except OSError as problem:
+            absent = problem.errno == errno.ENOENT and os.path.exists(program)
+            raise NotStarted(f"interpreter of {argv[0]}" if absent else argv[0], problem) from problem
+    except ValueError as problem:  # a NUL byte or a lone surrogate in a word, an "=" in a variable's name
+        raise NotStarted(str(problem), OSError(errno.EINVAL, "can't be handed to a program")) from problem
+    finally:
+        if home >= 0:
+            try:
+                os.fchdir(home)
+            except OSError:  # we may not go back there: the command may already run, so this must not fail
+                os.chdir("/")
+        for fd in (home, entrance, script):
+            if fd >= 0:
+                os.close(fd)
+
+
+@functools.cache
+def _nothing() -> int:
+    return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _entrance(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO put there must not hang the loop
+    except OSError as problem:
+        raise NotStarted(f"stdin {path}", problem) from problem
+
+
+def _script(command: str) -> int:
+    try:
+        made = os.memfd_create("command", os.MFD_CLOEXEC)
+    except AttributeError:  # not Linux
+        raise NotStarted("command", OSError(errno.E2BIG, "too long")) from None
+    except OSError as problem:
+        raise NotStarted("command", problem) from problem
+    text = memoryview(os.fsencode(command) + b"\n")
+    while text:
+        text = text[os.write(made, text) :]
+    high = fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, 100)  # above the fds that the spawn dups to
+    os.close(made)
+    return high
+
+
+def _look_up(name: str, path: str) -> str:
+    if "/" in name:
+        return name
+    found = [f"{folder or '.'}/{name}" for folder in path.split(os.pathsep)] if name else []
+    for program in found:
+        if os.access(program, os.X_OK) and not os.path.isdir(program):
+            return program
+    raise NotStarted(name, OSError(errno.EACCES if any(map(os.path.isfile, found)) else errno.ENOENT, ""))
+
+
+def _spawn_by_subprocess(
+    program: str, argv: tuple[str, ...], env: dict[str, str], actions: list[tuple[int, ...]]
+) -> int:
+    """The same with subprocess, slower: fd numbers above 2 are kept as they are, which serves as well for the lock."""
+    import subprocess
+
+    extra = [fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, target) for _, source, target in actions[3:]]
+    if len(extra) > 1 and extra[1] != SCRIPT_FD:
+        argv = (*argv[:-1], f". /dev/fd/{extra[1]}")
+    mask = signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    try:
+        process = subprocess.Popen(
+            argv,
+            executable=program,
+            env=env,
+            stdin=actions[0][1],
+            stdout=actions[1][1],
+            stderr=actions[2][1],
+            pass_fds=extra,
+            start_new_session=True,
+        )
+    except OSError as problem:
+        raise NotStarted(argv[0], problem) from problem
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for fd in extra:
+            os.close(fd)
+    process.returncode = 0  # else subprocess would reap it behind our back
+    return process.pid
+
+
+class _Mounts:
+    """Which paths lie on a network or FUSE file system; told without touching any of them."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, bool] = {}
+        self._points: dict[str, bool] = {}
+        try:
+            self._fd = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # not Linux: everything counts as local
+            self._fd = -1
+            return
+        self._poll = select.poll()
+        self._poll.register(self._fd, select.POLLPRI)  # which tells when something was mounted or unmounted
+        self._read()
+
+    def look(self) -> None:
+        """Take in what was mounted and unmounted; cheap, to be called before the other two."""
+        if self._fd >= 0 and self._poll.poll(0):
+            self._read()
+
+    def remote(self, path: str) -> bool:
+        """Whether the way to this absolute path, symbolic links followed, leads over such a file system."""
+        known = self._known.get(path)
+        if known is None:
+            if len(self._known) > 10_000:
+                self._known.clear()
+            known = self._known[path] = self._leads_over(path)
+        return known
+
+    def any_remote(self, name: str, cwd: str | None, path: str) -> bool:
+        """The same for each folder where the program could be."""
+        if "/" in name:
+            return self.remote(os.path.join(cwd or "/", os.path.dirname(name)))
+        known = self._known.get(path)  # a list of folders is no absolute path, unless there is one only
+        if known is None:
+            folders = [folder for folder in path.split(os.pathsep) if folder[:1] == "/"]  # others are below the cwd
+            known = self._known[path] = any(map(self.remote, folders))
+        return known
+
+    def _read(self) -> None:
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        text = b""
+        while piece := os.read(self._fd, 65536):
+            text += piece
+        self._known.clear()
+        self._points.clear()
+        for line in os.fsdecode(text).splitlines():
+            left, _, right = line.partition(" - ")
+            point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), left.split(" ")[4])
+            kind = right.split(" ", 1)[0]
+            self._points[point] = kind in _REMOTE or kind.startswith("fuse")
+
+    def _leads_over(self, path: str) -> bool:
+        # The root itself is not asked about: where that is remote, everything is, this program too.
+        here, parts, links = "", path.split("/"), 0
+        while parts:
+            part = parts.pop(0)
+            if part in ("", "."):
+                continue
+            if part == "..":
+                here = here.rpartition("/")[0]
+                continue
+            step = f"{here}/{part}"
+            if self._points.get(step):
+                return True
+            try:
+                target = os.readlink(step)
+            except OSError:  # no link, or not there at all
+                here = step
+                continue
+            links += 1
+            if links > 40:
+                return False  # a loop: chdir will say so
+            parts[:0] = target.split("/")
+            if target.startswith("/"):
+                here = ""
+        return False
+
+
+@functools.cache
+def _mounts() -> _Mounts:
+    return _Mounts()
