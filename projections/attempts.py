@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from queuectl.clock import micros
-from queuectl.events import Cancelled, Claimed, Completed, Failed, Purged, Released
+from queuectl.events import Failed, Released
 
 if TYPE_CHECKING:
     from projections import Change, Store
@@ -80,6 +80,8 @@ where job = ? and number = ?
 
 _HELD = (None,) * 12
 
+OUTCOMES = frozenset({"completed", "failed", "cancelled", "released"})
+
 
 def fold(changes: Sequence["Change"], store: "Store") -> None:
     """A claim makes a row, its outcome fills it, a purge removes the rows of its job."""
@@ -88,14 +90,12 @@ def fold(changes: Sequence["Change"], store: "Store") -> None:
     purged: set[str] = set()
     for change in changes:
         record, event = change.record, change.event
-        if isinstance(event, Claimed):
+        if record.type == "claimed":
             job = record.subject
             claims[job, event.attempt] = (record.seq, job, event.attempt, event.worker, record.version, record.at)
-        elif isinstance(event, Completed | Failed | Released) or (
-            isinstance(event, Cancelled) and event.attempt is not None
-        ):
-            outcomes[record.subject, event.attempt or 0] = _outcome(record.type, record.at, event)
-        elif isinstance(event, Purged):
+        elif record.type in OUTCOMES and event.attempt is not None:  # a waiting job is cancelled without an attempt
+            outcomes[record.subject, event.attempt] = _outcome(record.type, record.at, event)
+        elif record.type == "purged":
             purged.add(record.subject)
     rows = [(*claim, *outcomes.pop(key, _HELD)) for key, claim in claims.items() if key[0] not in purged]
     if rows:

@@ -21,6 +21,7 @@ from queuectl.events import (
     Released,
     Requeued,
     Retried,
+    Unreadable,
 )
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Job(msgspec.Struct, frozen=True, gc=False):
 def evolve(job: Job | None, record: Recorded, event: Any) -> Job | None:
     """The job after one more event of its stream; None when it has been purged.
 
-    Total over every history that `decisions` can produce; raises ValueError on one that it can't (a damaged log).
+    Total over every history that `decisions` can produce; raises Unreadable on one that it can't (a damaged log).
     """
     if isinstance(event, Enqueued):
         return Job(
@@ -97,7 +98,7 @@ def evolve(job: Job | None, record: Recorded, event: Any) -> Job | None:
             secrets=tuple(event.secrets),
         )
     if job is None:
-        raise ValueError(f"{record.stream} has a {record.type!r} event (seq {record.seq}) but no job before it")
+        raise Unreadable(f"{record.stream} has a {record.type!r} event (seq {record.seq}) but no job before it")
     return _STEPS[type(event)](job, record, event)
 
 
@@ -260,27 +261,24 @@ where seq = ?
 
 def fold(changes: Sequence["Change"], store: "Store") -> None:
     """Bring the rows of all jobs in this batch to their latest state: one write a job, however many events it had."""
-    first: dict[int, Job | None] = {}
-    last: dict[int, Job | None] = {}
+    new: dict[int, Job] = {}
+    moved: dict[int, Job] = {}
+    gone: list[tuple[int]] = []
     for change in changes:
-        job: Job | None = change.after or change.before
-        if isinstance(job, Job):
-            first.setdefault(job.seq, change.before)
-            last[job.seq] = change.after
-    new: list[tuple[Any, ...]] = []
-    moved: list[tuple[Any, ...]] = []
-    gone: list[tuple[Any, ...]] = []
-    for seq, job in last.items():
-        if job is None:
-            gone.append((seq,))
-        elif first[seq] is None:
-            new.append((*_columns(job), seq, job.id, job.queue, job.enqueued_at, job.enqueued_by, job.command))
-        else:
-            moved.append((*_columns(job), seq))
+        job = change.after
+        if change.record.type == "enqueued":
+            new[job.seq] = job
+        elif isinstance(job, Job):
+            (new if job.seq in new else moved)[job.seq] = job
+        elif isinstance(change.before, Job):
+            seq = change.before.seq
+            if new.pop(seq, None) is None:
+                moved.pop(seq, None)
+                gone.append((seq,))
     if new:
-        store.executemany(_INSERT, new)
+        store.executemany(_INSERT, [(*_columns(job), *_given(job)) for job in new.values()])
     if moved:
-        store.executemany(_UPDATE, moved)
+        store.executemany(_UPDATE, [(*_columns(job), job.seq) for job in moved.values()])
     if gone:
         store.executemany("delete from jobs where seq = ?", gone)
 
@@ -291,3 +289,7 @@ def _columns(job: Job) -> tuple[Any, ...]:
         ",".join(job.secrets) or None, job.attempt, job.failures, job.worker, job.lease,
         int(job.cancel_requested), job.finished_at, job.exit_code, job.signal, job.cause, job.error,
     )  # fmt: skip
+
+
+def _given(job: Job) -> tuple[Any, ...]:
+    return (job.seq, job.id, job.queue, job.enqueued_at, job.enqueued_by, job.command)

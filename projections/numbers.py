@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from queuectl.events import Enqueued
-
 if TYPE_CHECKING:
     from projections import Change, Store
 
@@ -21,7 +19,7 @@ create table numbers (
 
 def fold(changes: Sequence["Change"], store: "Store") -> None:
     """Ids of digits are always made, never given, so they count."""
-    ids = [change.record.subject for change in changes if isinstance(change.event, Enqueued)]
+    ids = [change.record.subject for change in changes if change.record.type == "enqueued"]
     last = max((int(id) for id in ids if id.isdecimal()), default=0)
     if last:
         store.execute(

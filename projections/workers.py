@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from queuectl.events import Heartbeat, Recorded, StopRequested, WorkerLost, WorkerStarted, WorkerStopped
+from queuectl.events import Heartbeat, Recorded, StopRequested, Unreadable, WorkerLost, WorkerStarted, WorkerStopped
 
 if TYPE_CHECKING:
     from projections import Change, Store
@@ -41,7 +41,7 @@ class Worker(msgspec.Struct, frozen=True, gc=False):
 
 
 def evolve(worker: Worker | None, record: Recorded, event: Any) -> Worker:
-    """The worker after one more event of its stream. Raises ValueError on a history that can't be."""
+    """The worker after one more event of its stream. Raises Unreadable on a history that can't be."""
     if isinstance(event, WorkerStarted):
         return Worker(
             id=record.subject,
@@ -60,7 +60,7 @@ def evolve(worker: Worker | None, record: Recorded, event: Any) -> Worker:
             heartbeat_at=record.at,
         )
     if worker is None:
-        raise ValueError(f"{record.stream} has a {record.type!r} event (seq {record.seq}) but was never started")
+        raise Unreadable(f"{record.stream} has a {record.type!r} event (seq {record.seq}) but was never started")
     change: dict[str, Any] = {"version": record.version}
     if isinstance(event, Heartbeat):
         change |= {"heartbeat_at": record.at}

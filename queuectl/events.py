@@ -248,6 +248,14 @@ Event = (
 Upcast = Callable[[dict[str, Any]], dict[str, Any]]
 
 
+class Unreadable(ValueError):
+    """A log that can't be read: a damaged payload, or events that can't have happened."""
+
+
+class Newer(Unreadable):
+    """An event that only a newer program can read."""
+
+
 class Vocabulary:
     """Reads stored payloads: the current form of every type, and the steps that lead there from older ones.
 
@@ -260,17 +268,23 @@ class Vocabulary:
         self._decoders = {(p.type, p.v): msgspec.json.Decoder(p).decode for p in payloads}
 
     def decode(self, kind: str, v: int, data: str) -> Any:
-        """The event of a stored payload. Raises ValueError for a type or a version that this program doesn't know."""
+        """The event of a stored payload.
+
+        Raises Newer for a type or a version that this program doesn't know, Unreadable for a damaged one.
+        """
         decoder = self._decoders.get((kind, v))
-        if decoder is not None:
-            return decoder(data)
-        payload = self.payloads.get(kind)
-        if payload is None or v > payload.v:
-            raise ValueError(f"an event of type {kind!r} version {v} was written by a newer queuectl; upgrade this one")
-        old: dict[str, Any] = msgspec.json.decode(data)
-        for version in range(v, payload.v):
-            old = self.upcasts[kind, version](old)
-        return msgspec.convert(old, payload)
+        try:
+            if decoder is not None:
+                return decoder(data)
+            payload = self.payloads.get(kind)
+            if payload is None or v > payload.v:
+                raise Newer(f"an event of type {kind!r} version {v} was written by a newer queuectl; upgrade this one")
+            old: dict[str, Any] = msgspec.json.decode(data)
+            for version in range(v, payload.v):
+                old = self.upcasts[kind, version](old)
+            return msgspec.convert(old, payload)
+        except msgspec.DecodeError as error:
+            raise Unreadable(f"an event of type {kind!r} version {v} is damaged ({error}): {data[:80]!r}") from error
 
 
 VOCABULARY = Vocabulary(Event.__args__, {})
@@ -292,7 +306,7 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def event(self) -> Event:
-        """The payload, read (and upcast where it is old). Raises ValueError where it is newer than this program."""
+        """The payload, read (and upcast where it is old). Raises Unreadable: damaged, or newer than this program."""
         return VOCABULARY.decode(self.type, self.v, self.data)
 
     @property

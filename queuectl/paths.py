@@ -35,6 +35,11 @@ class Place(msgspec.Struct, frozen=True):
     folder: str
 
     @property
+    def guarded(self) -> tuple[str, ...]:
+        """What only SQLite may open: closing another descriptor of it would drop SQLite's locks (R6)."""
+        return (self.database, self.database + "-wal", self.database + "-shm")
+
+    @property
     def gate(self) -> str:
         """The file whose lock is the right to write (R5)."""
         return self.folder + "/gate"

@@ -9,6 +9,7 @@ from queuectl.clock import SECOND, text
 from queuectl.config import Settings
 from queuectl.errors import Invalid
 from queuectl.events import Enqueued
+from queuectl.paths import Place
 from queuectl.spec import Spec
 
 STDIN_LIMIT = 64 << 20
@@ -53,7 +54,7 @@ def kept(settings: Settings) -> dict[str, str]:
     return found
 
 
-def copy_stdin(path: str, folder: str) -> str:
+def copy_stdin(path: str, place: Place) -> str:
     """Copy a job's input into the queue's folder and give the copy's name: the same content has the same name.
 
     Only a regular file, up to 64 MiB: a FIFO would hang the worker that opens it. Raises Invalid.
@@ -61,20 +62,22 @@ def copy_stdin(path: str, folder: str) -> str:
     import hashlib
 
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        raise Invalid(f"stdin: can't read {path!r}: {error.strerror}") from None
-    with os.fdopen(fd, "rb") as source:
-        found = os.fstat(fd)
+        found = os.stat(path)
         if not stat.S_ISREG(found.st_mode):
             raise Invalid(f"stdin: {path!r} is not a regular file; give one, or let the command read the pipe itself")
-        data = source.read(STDIN_LIMIT + 1)
+        if any(os.path.exists(own) and os.path.samestat(found, os.stat(own)) for own in place.guarded):
+            # To close it again would drop SQLite's locks.
+            raise Invalid(f"stdin: {path!r} is the queue's own database; give a copy of it")
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as source:
+            data = source.read(STDIN_LIMIT + 1)
+    except OSError as error:
+        raise Invalid(f"stdin: can't read {path!r}: {error.strerror}") from None
     if len(data) > STDIN_LIMIT:
         raise Invalid(f"stdin: {path!r} is larger than {STDIN_LIMIT >> 20} MiB; let the command open the file itself")
     name = hashlib.sha256(data).hexdigest()
-    target = f"{folder}/{name}"
+    target = f"{place.stdin}/{name}"
     if not os.path.exists(target):
-        draft = f"{folder}/.{name}-{os.urandom(4).hex()}"
+        draft = f"{place.stdin}/.{name}-{os.urandom(4).hex()}"
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as copy:
             os.fchmod(copy.fileno(), 0o600)
             copy.write(data)

@@ -85,7 +85,7 @@ class Queue(Reading):
         `progress` is told how many are in. Raises as `enqueue` does.
         """
         wanted = [as_spec(spec, {}) for spec in specs]
-        inputs = {spec.stdin: policy.copy_stdin(spec.stdin, self.place.stdin) for spec in wanted if spec.stdin}
+        inputs = {spec.stdin: policy.copy_stdin(spec.stdin, self.place) for spec in wanted if spec.stdin}
         here = _here()
         ids: list[str] = []
         with self._engine.transaction() as tx:

@@ -30,7 +30,7 @@ ON_LOST = ("retry", "dead")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
-class Spec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Spec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One job as it was asked for. Exactly one of `command` (for /bin/sh) and `argv` (run without a shell) is set."""
 
     command: str | None = None

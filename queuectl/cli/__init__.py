@@ -20,6 +20,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     With QUEUECTL_DEBUG=1 an error of the program itself is raised as it is.
     """
+    try:
+        return _main(list(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:
+        return 130
+
+
+def _main(words: list[str]) -> int:
     gc.disable()  # what is imported lives until the exit: looking for garbage in it costs more than the command itself
     from cyclopts.exceptions import CycloptsError
 
@@ -27,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     output.prepare()
     try:
-        code = _run(list(sys.argv[1:] if argv is None else argv))
+        code = _run(words)
         sys.stdout.flush()
         gc.freeze()
         return code
@@ -40,12 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _end("", 130)
     except BrokenPipeError:  # `queuectl events | head -1`: whoever read has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the exit would try to flush once more
+        _let_go()
         return 0
     except OSError as error:
         what = f"{error.filename}: " if error.filename is not None else ""
         return _end(f"{what}{error.strerror or error}", QueueError.exit_code)
-    except Exception as error:  # noqa: BLE001 - a person is told in one line, and how to see the rest
+    except Exception as error:
         if os.environ.get("QUEUECTL_DEBUG"):
             raise
         return _end(f"internal error: {error!r} (QUEUECTL_DEBUG=1 shows where)", QueueError.exit_code)
@@ -86,7 +93,7 @@ def _behind(words: list[str]) -> list[str]:
             raise Invalid(f"{words[0]} needs a value")
         early += words[:width]
         words = words[width:]
-    if not early:
+    if not early or not words:
         return words
     end = words.index("--") if "--" in words else len(words)
     return words[:end] + early + words[end:]
@@ -98,8 +105,17 @@ def _end(message: str, code: int) -> int:
 
     try:
         sys.stdout.flush()
+    except OSError:  # a full disk, or nobody there to read: the message and the exit code still tell
+        _let_go()
+    try:
         if message:
             output.note(message)
-    except OSError:  # nobody is there to read it: the exit code still tells
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.stderr.flush()
+    except OSError:  # nobody reads it: the exit code tells
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     return code
+
+
+def _let_go() -> None:
+    """Point stdout at nothing, or the exit would try once more to write what could not be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

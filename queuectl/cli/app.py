@@ -1,4 +1,4 @@
-"""The table of all commands: name, where it is (imported when it is called), and under which heading `--help` lists it."""
+"""The table of all commands: the name of each, where it is (imported when called), and its heading in `--help`."""
 
 from cyclopts import App, Group, Parameter
 

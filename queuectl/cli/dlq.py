@@ -66,8 +66,9 @@ def retry(
     $ queuectl dlq retry job1 job2
     $ queuectl dlq retry --all --reason 'the disk is back'
     """
+    _refuse(ids, all, queue, "retry")
     with session.opened(db) as q:
-        chosen = _chosen(q, ids, all, queue, "retry")
+        chosen = _chosen(q, ids, queue)
         q.retry(*chosen, env=p.environment(env) or None, reason=reason)
         changed(q, chosen, json)
 
@@ -86,8 +87,9 @@ def purge(
     $ queuectl dlq purge job1
     $ queuectl dlq purge --all --reason 'looked at, nothing to save'
     """
+    _refuse(ids, all, queue, "purge")
     with session.opened(db) as q:
-        chosen = _chosen(q, ids, all, queue, "purge")
+        chosen = _chosen(q, ids, queue)
         q.purge(*chosen, reason=reason)
         if json:
             output.documents({"id": id, "state": "purged"} for id in chosen)
@@ -96,13 +98,16 @@ def purge(
             output.line(f"{output.safe(id)}  purged")
 
 
-def _chosen(q: "Queue", ids: tuple[str, ...], all: bool, queue: str | None, verb: str) -> list[str]:
-    """The dead jobs that are meant. Raises Refused for one that is not dead, NotFound, Invalid."""
+def _refuse(ids: tuple[str, ...], all: bool, queue: str | None, verb: str) -> None:
     if all == bool(ids):
         raise Invalid(f"dlq {verb} needs an ID, or --all" if not ids else "give IDs or --all, not both")
     if queue is not None and not all:
         raise Invalid("--queue goes with --all")
-    if all:
+
+
+def _chosen(q: "Queue", ids: tuple[str, ...], queue: str | None) -> list[str]:
+    """The dead jobs that are meant; all, where none is named. Raises Refused for one that is not dead, NotFound."""
+    if not ids:
         found = q.dead(queue)
         if not found:
             output.note("the dead letter queue is empty")

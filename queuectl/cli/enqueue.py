@@ -23,9 +23,12 @@ def _timeout(text: str) -> float | None:
 
 Command = Annotated[
     str | None,
-    Parameter(name="COMMAND", help="A line for /bin/sh, or a job spec as a JSON object. Behind -- a program and its "
-              "arguments, run without a shell."),
-]  # fmt: skip
+    Parameter(
+        name="COMMAND",
+        help="A line for /bin/sh, or a job spec as a JSON object. Behind -- a program and its "
+        "arguments, run without a shell.",
+    ),
+]
 Words = Annotated[str, Parameter(name="WORD", show=False)]
 Argv = Annotated[tuple[str, ...] | None, Parameter(parse=False)]
 Id = Annotated[
@@ -37,18 +40,93 @@ InQueue = Annotated[
 Priority = Annotated[
     int | None, p.option("--priority", "N", "Higher runs first. [default: 0]", p.count(*spec.PRIORITIES))
 ]
-Delay = Annotated[float | None, p.option("--delay", "DURATION", "Not before so long from now: 90, 90s, 5m, 2h30m, 1d.", units.duration)]  # fmt: skip
-At = Annotated[dict[str, Any] | None, p.option("--at", "WHEN", "Not before then: 2026-11-24T09:00 (local), 2026-11-24T09:00:00Z, or a duration ahead.", spec.when, accepts_keys=False, n_tokens=1)]  # fmt: skip
-MaxRetries = Annotated[int | None, p.option("--max-retries", "N", "Further attempts after the first one has failed; then it goes to the dead letter queue. [default: 3, a setting]", p.count(0, spec.MOST_RETRIES))]  # fmt: skip
-Base = Annotated[float | None, p.option("--backoff-base", "X", "The retry after failure n is due X^n seconds later. [default: 2, a setting]", lambda text: units.number(text, *spec.BASES))]  # fmt: skip
-Most = Annotated[float | None, p.option("--backoff-max", "DURATION", "The longest delay between attempts. [default: 1d, a setting]", units.duration)]  # fmt: skip
-Jitter = Annotated[float | None, p.option("--jitter", "X", "The fraction (0 to 1) of each delay by which it is randomly longer or shorter. [default: 0, a setting]", lambda text: units.number(text, *spec.JITTERS))]  # fmt: skip
-Timeout = Annotated[float | None, p.option("--timeout", "DURATION", "How long an attempt may take; none: for ever. [default: 60s, a setting]", lambda text: (_timeout(text),))]  # fmt: skip
+Delay = Annotated[
+    float | None,
+    p.option("--delay", "DURATION", "Not before so long from now: 90, 90s, 5m, 2h30m, 1d.", units.duration),
+]
+At = Annotated[
+    dict[str, Any] | None,
+    p.option(
+        "--at",
+        "WHEN",
+        "Not before then: 2026-11-24T09:00 (local), 2026-11-24T09:00:00Z, or a duration ahead.",
+        spec.when,
+        accepts_keys=False,
+        n_tokens=1,
+    ),
+]
+MaxRetries = Annotated[
+    int | None,
+    p.option(
+        "--max-retries",
+        "N",
+        "Further attempts after the first one has failed; then it goes to the dead letter queue. [default: 3, a "
+        "setting]",
+        p.count(0, spec.MOST_RETRIES),
+    ),
+]
+Base = Annotated[
+    float | None,
+    p.option(
+        "--backoff-base",
+        "X",
+        "The retry after failure n is due X^n seconds later. [default: 2, a setting]",
+        lambda text: units.number(text, *spec.BASES),
+    ),
+]
+Most = Annotated[
+    float | None,
+    p.option(
+        "--backoff-max", "DURATION", "The longest delay between attempts. [default: 1d, a setting]", units.duration
+    ),
+]
+Jitter = Annotated[
+    float | None,
+    p.option(
+        "--jitter",
+        "X",
+        "The fraction (0 to 1) of each delay by which it is randomly longer or shorter. [default: 0, a setting]",
+        lambda text: units.number(text, *spec.JITTERS),
+    ),
+]
+Timeout = Annotated[
+    tuple[float | None] | None,
+    p.option(
+        "--timeout",
+        "DURATION",
+        "How long an attempt may take; none: for ever. [default: 60s, a setting]",
+        lambda text: (_timeout(text),),
+        accepts_keys=False,
+        n_tokens=1,
+    ),
+]
 Cwd = Annotated[str | None, p.option("--cwd", "FOLDER", "Where it runs. [default: here]")]
 Stdin = Annotated[str | None, p.option("--stdin", "FILE", "What it reads, copied now. [default: nothing]")]
-OnLost = Annotated[Literal["retry", "dead"] | None, p.option("--on-lost", "WHAT", "If its worker dies: retry it, or call it dead. [default: retry, a setting]", show_choices=False)]  # fmt: skip
-KeepChildren = Annotated[bool, Parameter(name="--keep-children", help="Leave what it left running in the background, rather than end it with the command.")]  # fmt: skip
-File = Annotated[str | None, p.option("--file", "FILE", "Add many: one command or JSON spec a line (blank lines and # lines skipped), all or none. - is stdin.")]  # fmt: skip
+OnLost = Annotated[
+    Literal["retry", "dead"] | None,
+    p.option(
+        "--on-lost",
+        "WHAT",
+        "If its worker dies: retry it, or call it dead. [default: retry, a setting]",
+        show_choices=False,
+    ),
+]
+KeepChildren = Annotated[
+    bool,
+    Parameter(
+        name="--keep-children",
+        help="Leave what it left running in the background, rather than end it with the command.",
+    ),
+]
+File = Annotated[
+    str | None,
+    p.option(
+        "--file",
+        "FILE",
+        "Add many: one command or JSON spec a line (blank lines and # lines skipped), all or none. - is stdin.",
+        allow_leading_hyphen=True,
+    ),
+]
 
 
 def enqueue(
@@ -96,7 +174,7 @@ def enqueue(
     fields = {name: value for name, value in given.items() if value is not None} | (at or {})
     if delay is not None and at is not None:
         raise Invalid("give --delay or --at, not both")
-    if isinstance(timeout, tuple):
+    if timeout is not None:
         fields["timeout"] = timeout[0]
     if file is not None:
         if command is not None or argv is not None:
@@ -128,12 +206,15 @@ def asked(command: str | None, words: tuple[str, ...], argv: tuple[str, ...] | N
         import shlex
 
         line = shlex.join((command, *words))
-        raise Invalid(f"several words: quote the command ({' '.join((command, *words))!r}), or put -- before it (queuectl {verb} -- {line})")  # fmt: skip
+        raise Invalid(
+            f"several words: quote the command ({' '.join((command, *words))!r}), or put -- before it (queuectl "
+            f"{verb} -- {line})"
+        )
     return spec.given(command)
 
 
 def filled(job: Spec, fields: dict[str, Any]) -> Spec:
-    """The job with the fields of the options where it does not say them itself, checked. Raises Invalid."""
+    """The job with the fields of the options where it does not say them itself; `Queue` checks the whole."""
     if not fields:
         return job
     new: dict[str, Any] = {}
@@ -145,7 +226,7 @@ def filled(job: Spec, fields: dict[str, Any]) -> Spec:
                 new[name] = value
         elif getattr(job, name) == _DEFAULTS[name]:
             new[name] = value
-    return spec.check(msgspec.structs.replace(job, **new))
+    return msgspec.structs.replace(job, **new) if new else job
 
 
 _DEFAULTS = {name: getattr(Spec(), name) for name in Spec.__struct_fields__}

@@ -18,7 +18,10 @@ def _type(text: str) -> str:
     from queuectl.events import VOCABULARY
 
     if text not in VOCABULARY.payloads:
-        raise Invalid(f"{text!r} is not a type{units.nearest(text, VOCABULARY.payloads)}; there are {', '.join(VOCABULARY.payloads)}")  # fmt: skip
+        raise Invalid(
+            f"{text!r} is not a type{units.nearest(text, VOCABULARY.payloads)}; "
+            f"there are {', '.join(VOCABULARY.payloads)}"
+        )
     return text
 
 
@@ -67,7 +70,9 @@ def _told(records: Iterable["Recorded"], follow: bool) -> None:
     for record in records:
         head = f"{record.seq:>7}  {people.local(record.at):<8}  {output.safe(record.stream):<16}  "
         what = output.safe(people.told(record))
-        line = output.cut(f"{head}{what}  [{output.safe(record.actor)}]", room)
+        line = f"{head}{what}  [{output.safe(record.actor)}]"
+        if output.cells_wide(line) > room:  # who did it is the first to go
+            line = output.cut(head + what, room)
         style = {"failed": "yellow", "dead": "red", "worker_lost": "red", "completed": "green"}.get(record.type)
         output.line(output.paint(line, style))
         if follow:

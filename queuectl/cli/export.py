@@ -11,9 +11,17 @@ from queuectl.cli import parameters as p
 from queuectl.cli.events import Type
 from queuectl.errors import Invalid
 
-Format = Annotated[Literal["ndjson", "csv"], p.option("--format", "FORMAT", "How: ndjson (one JSON object a line) or csv.", show_choices=False)]  # fmt: skip
-What = Annotated[Literal["events", "jobs", "attempts"], p.option("--what", "WHAT", "What: events (the log), jobs or attempts.", show_choices=False)]  # fmt: skip
-Target = Annotated[str | None, p.option(["--output", "-o"], "FILE", "Into this file, whole or not at all. [default: stdout]")]  # fmt: skip
+Format = Annotated[
+    Literal["ndjson", "csv"],
+    p.option("--format", "FORMAT", "How: ndjson (one JSON object a line) or csv.", show_choices=False),
+]
+What = Annotated[
+    Literal["events", "jobs", "attempts"],
+    p.option("--what", "WHAT", "What: events (the log), jobs or attempts.", show_choices=False),
+]
+Target = Annotated[
+    str | None, p.option(["--output", "-o"], "FILE", "Into this file, whole or not at all. [default: stdout]")
+]
 Force = Annotated[bool, Parameter(name="--force", help="Replace the file, if there is one.")]
 
 

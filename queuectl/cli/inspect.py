@@ -38,12 +38,26 @@ def inspect(
     id: p.Job,
     /,
     *,
-    events: Annotated[bool, Parameter(name="--events", help="Its history, replayed event by event, with the state after each.")] = False,
-    at: Annotated[Then | None, p.option("--at", "WHEN", "As it was then: 2026-11-24T09:00 (local), seq:N (after event N of the log), or -10m.", _then, accepts_keys=False, n_tokens=1)] = None,
-    version: Annotated[int | None, p.option("--version", "N", "As it was after its own event N.", p.count(1, 2**31))] = None,
+    events: Annotated[
+        bool, Parameter(name="--events", help="Its history, replayed event by event, with the state after each.")
+    ] = False,
+    at: Annotated[
+        Then | None,
+        p.option(
+            "--at",
+            "WHEN",
+            "As it was then: 2026-11-24T09:00 (local), seq:N (after event N of the log), or -10m.",
+            _then,
+            accepts_keys=False,
+            n_tokens=1,
+        ),
+    ] = None,
+    version: Annotated[
+        int | None, p.option("--version", "N", "As it was after its own event N.", p.count(1, 2**31))
+    ] = None,
     json: Annotated[bool, Parameter(name="--json", help="Answer as JSON; with --events one object a line.")] = False,
     db: p.Database = None,
-) -> None:  # fmt: skip
+) -> None:
     """Show everything about a job: its policy, its attempts, the end of its output.
 
     $ queuectl inspect job1
@@ -119,8 +133,10 @@ def _history(moments: list["Moment"], json: bool) -> None:
         record = moment.record
         state = moment.job.state if moment.job else "purged"
         head = f"{record.seq:>6}  {when:>{space}}  "
-        what = output.cut(output.safe(f"{people.told(record)}  [{record.actor}]"), room - len(head) - 12)
-        output.line(f"{head}{output.paint(f'{state:<10}', state)}  {what}")
+        what = output.wrapped(output.safe(f"{people.told(record)}  [{record.actor}]"), room - len(head) - 12)
+        output.line(f"{head}{output.paint(f'{state:<10}', state)}  {what[0]}")
+        for more in what[1:]:
+            output.line(" " * (len(head) + 12) + more)
 
 
 def _elapsed(micros: int) -> str:
@@ -143,7 +159,8 @@ def _page(q: "Queue", job: "Job", attempts: list["Attempt"], past: bool) -> None
         ("reason", output.safe(spec.reason or "")),
         ("due", people.full(job.run_at) if job.state in ("pending", "failed") and job.run_at > job.enqueued_at else ""),
         ("finished", people.full(job.finished_at)),
-        ("tries", f"{people.budget(job)}; {people.policy(job)}"),
+        ("attempts", people.tries(job)),
+        ("retries", people.policy(job) if job.max_retries else ""),
         ("timeout", f"{timeout}; if its worker dies: {spec.on_lost}"),
         ("secrets", ", ".join(job.secrets)),
         ("error", output.safe(job.error or "")),

@@ -13,11 +13,19 @@ def logs(
     id: p.Job,
     /,
     *,
-    attempt: Annotated[int | None, p.option("--attempt", "N", "Of this attempt. [default: the last one]", p.count(1, 2**31))] = None,
-    follow: Annotated[bool, Parameter(name=["--follow", "-f"], help="Go on until the job has ended, through its retries (with --attempt: until that has ended).")] = False,
+    attempt: Annotated[
+        int | None, p.option("--attempt", "N", "Of this attempt. [default: the last one]", p.count(1, 2**31))
+    ] = None,
+    follow: Annotated[
+        bool,
+        Parameter(
+            name=["--follow", "-f"],
+            help="Go on until the job has ended, through its retries (with --attempt: until that has ended).",
+        ),
+    ] = False,
     tail: Annotated[int | None, p.option(["--tail", "-n"], "N", "Only the last N lines.", p.count(0, 2**31))] = None,
     db: p.Database = None,
-) -> None:  # fmt: skip
+) -> None:
     """Show what a job wrote (stdout and stderr, as they came).
 
     $ queuectl logs job1 --tail 20

@@ -8,7 +8,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -24,7 +24,15 @@ _SAMPLE = 500
 
 
 def prepare() -> None:
-    """Make stdout and stderr take any text: what their encoding lacks is shown as an escape."""
+    """Make stdout and stderr take any text: what their encoding lacks is shown as an escape.
+
+    Where one was closed by whoever started us (`>&-`), it leads nowhere.
+    """
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            while (fd := os.open(os.devnull, os.O_RDWR)) < number:
+                pass  # a file that is opened later must not take the number of a standard stream
+            setattr(sys, name, open(fd, "w", encoding="utf-8"))  # noqa: SIM115 - for the life of the process
     for stream in (sys.stdout, sys.stderr):
         if stream.errors != "backslashreplace":
             stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
@@ -72,6 +80,8 @@ def line(text: str = "") -> None:
 
 def note(text: str) -> None:
     """One line beside the answer, on stderr."""
+    if _Bar.shown is not None:
+        _Bar.shown.clear()
     sys.stderr.write(f"queuectl: {safe(text)}\n")
 
 
@@ -154,6 +164,21 @@ def cut(text: str, room: int) -> str:
     return text + "…"
 
 
+def wrapped(text: str, room: int) -> list[str]:
+    """The text in lines that fit, broken at spaces where there are some."""
+    lines: list[str] = []
+    room = max(room, 20)
+    while cells_wide(text) > room:
+        end = room
+        while cells_wide(text[:end]) > room:
+            end -= 1
+        space = text.rfind(" ", 0, end + 1)
+        end = space if space > 0 else end
+        lines.append(text[:end].rstrip())
+        text = text[end:].lstrip()
+    return [*lines, text]
+
+
 def fields(pairs: Iterable[tuple[str, str]]) -> None:
     """Names and values, one pair a line, the values beneath each other."""
     known = [(name, value) for name, value in pairs if value]
@@ -163,9 +188,9 @@ def fields(pairs: Iterable[tuple[str, str]]) -> None:
 
 
 def progress(what: str, patience: float = 1.0) -> Callable[[int, int], None]:
-    """A function `(done, total)` that draws a bar on stderr, once the work has taken `patience` seconds; total 0 is unknown.
+    """A function `(done, total)` that draws a bar on stderr, once the work has taken `patience` seconds.
 
-    On no terminal it does nothing. The bar is gone when done reaches total, or at the exit.
+    Total 0 is unknown. On no terminal it does nothing. The bar is gone when done reaches total, or at the exit.
     """
     if not sys.stderr.isatty():
         return lambda done, total: None
@@ -175,23 +200,30 @@ def progress(what: str, patience: float = 1.0) -> Callable[[int, int], None]:
 class _Bar:
     """Draws with plain characters: importing rich would cost more than most of the work that it measures."""
 
+    shown: ClassVar["_Bar | None"] = None
+    """The one that is on the terminal now."""
+
     def __init__(self, what: str, patience: float) -> None:
         from queuectl import clock
 
         self.what, self.monotonic = what, clock.monotonic
         self.due = self.monotonic() + patience
-        self.drawn = False
+
+    def clear(self) -> None:
+        """Take it off the terminal."""
+        if _Bar.shown is self:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+            _Bar.shown = None
 
     def __call__(self, done: int, total: int) -> None:
         now = self.monotonic()
         over = total > 0 and done >= total
-        if over and self.drawn:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-            self.drawn = False
-        elif not over and now >= self.due:
+        if over:
+            self.clear()
+        elif now >= self.due:
             self.due = now + 0.1
-            self.drawn = True
+            _Bar.shown = self
             bar = f" {'█' * (24 * done // total):░<24} {100 * done // total:3d} %" if total > 0 else ""
             of = f" of {total:,}" if total > 0 else ""
             sys.stderr.write(f"\r\x1b[K{self.what}{bar}  {done:,}{of}")

@@ -20,11 +20,13 @@ def readers(read: Callable[[str], Any]) -> Callable[[Any, Sequence[Token]], Any]
     return lambda _type, tokens: [read(token.value) for token in tokens]
 
 
-def option(name: str | Sequence[str], metavar: str, help: str, read: Callable[[str], Any] | None = None, **more: Any) -> Parameter:  # fmt: skip
-    """An option with a value. One that is read may begin with a hyphen, so that the reader can say what is wrong with it."""
+def option(
+    name: str | Sequence[str], metavar: str, text: str, read: Callable[[str], Any] | None = None, **more: Any
+) -> Parameter:
+    """An option with a value. One that is read may begin with a hyphen: the reader can say better what is wrong."""
     if read is not None:
         more = {"converter": reader(read), "allow_leading_hyphen": True} | more
-    return Parameter(name=name, metavar=metavar, help=help, **more)
+    return Parameter(name=name, metavar=metavar, help=text, **more)
 
 
 def _queue(text: str) -> str:
@@ -56,38 +58,68 @@ def positive(text: str) -> float:
 
 Database = Annotated[
     str | None,
-    option("--db", "URL|PATH", "The database. Default: QUEUECTL_DB, or DB_PATH (environment, then .env), or queue.db in "
-           "the folder for your state files.", group=EVERYWHERE),
-]  # fmt: skip
+    option(
+        "--db",
+        "URL|PATH",
+        "The database. Default: QUEUECTL_DB, or DB_PATH (environment, then .env), or queue.db in "
+        "the folder for your state files.",
+        group=EVERYWHERE,
+    ),
+]
 Logs = Annotated[
     str | None,
-    option("--logs", "FOLDER", "Where the files about workers and recoveries go. Default: QUEUECTL_LOGS, or logs/ in the "
-           "folder beside the database.", group=EVERYWHERE),
-]  # fmt: skip
+    option(
+        "--logs",
+        "FOLDER",
+        "Where the files about workers and recoveries go. Default: QUEUECTL_LOGS, or logs/ in the "
+        "folder beside the database.",
+        group=EVERYWHERE,
+    ),
+]
 Json = Annotated[bool, Parameter(name="--json", help="Answer as JSON.")]
 JsonLines = Annotated[bool, Parameter(name="--json", help="Answer as JSON, one object a line.")]
-Reason = Annotated[str | None, option("--reason", "TEXT", "Why; it stands in the event beside who did it.", spec.check_reason)]  # fmt: skip
+Reason = Annotated[
+    str | None, option("--reason", "TEXT", "Why; it stands in the event beside who did it.", spec.check_reason)
+]
 Queue = Annotated[str | None, option("--queue", "NAME", "Only jobs of this queue.", _queue)]
 QueueList = Annotated[
     list[str] | None,
-    Parameter(name="--queue", metavar="NAME", help="Only jobs of this queue (may be repeated).",
-              converter=readers(_queue), consume_multiple=True),
-]  # fmt: skip
+    Parameter(
+        name="--queue",
+        metavar="NAME",
+        help="Only jobs of this queue (may be repeated).",
+        converter=readers(_queue),
+        consume_multiple=True,
+    ),
+]
 State = Annotated[
     str | None,
-    option("--state", "STATE", "Only jobs in this state: pending, blocked, processing, failed, completed, dead or "
-           "cancelled.", _state),
-]  # fmt: skip
-Since = Annotated[int | None, option("--since", "WHEN", "Not before then: 2026-11-24T09:00 (local), 2026-11-24T09:00:00Z, or -10m.", units.past)]  # fmt: skip
+    option(
+        "--state",
+        "STATE",
+        "Only jobs in this state: pending, blocked, processing, failed, completed, dead or cancelled.",
+        _state,
+    ),
+]
+Since = Annotated[
+    int | None,
+    option("--since", "WHEN", "Not before then: 2026-11-24T09:00 (local), 2026-11-24T09:00:00Z, or -10m.", units.past),
+]
 Until = Annotated[int | None, option("--until", "WHEN", "Not after then, written as --since.", units.past)]
-AfterSeq = Annotated[int | None, option("--after", "SEQ", "Only events with a higher number than this.", count(0, 2**63 - 1))]  # fmt: skip
+AfterSeq = Annotated[
+    int | None, option("--after", "SEQ", "Only events with a higher number than this.", count(0, 2**63 - 1))
+]
 Job = Annotated[str, Parameter(name="ID", help="The job: its id, or the beginning of one that was given with --id.")]
 JobFilter = Annotated[str | None, option("--job", "ID", "Only of this job.")]
 Env = Annotated[
     list[str] | None,
-    Parameter(name="--env", metavar="K[=V]", help="A variable for the command (may be repeated); K alone: its value now. "
-              "The value is kept apart from the log."),
-]  # fmt: skip
+    Parameter(
+        name="--env",
+        metavar="K[=V]",
+        help="A variable for the command (may be repeated); K alone: its value now. "
+        "The value is kept apart from the log.",
+    ),
+]
 
 
 def environment(words: Sequence[str] | None) -> dict[str, str]:

@@ -89,20 +89,19 @@ def outcome(attempt: "Attempt") -> str:
     return attempt.outcome
 
 
-def budget(job: "Job") -> str:
-    """How many attempts a job has had and may have."""
-    used = f"{job.failures} of {job.max_retries + 1} attempts failed"
-    return used + (f" (attempt {job.attempt} of its life)" if job.attempt > job.failures else "")
+def tries(job: "Job") -> str:
+    """How many attempts a job has had, and how many may fail."""
+    had = f"{job.attempt}, of which {job.failures} failed" if job.failures else str(job.attempt or "none yet")
+    allowed = job.max_retries + 1
+    return f"{had} (dead after {allowed} failure{_s(allowed)})"
 
 
 def policy(job: "Job") -> str:
-    """When and how often it is tried again."""
+    """When it is tried again."""
     spec = job.spec
-    if job.max_retries == 0:
-        return "no retry"
-    times = "once" if job.max_retries == 1 else f"{job.max_retries} times"
-    wait = f"{units.plain(spec.backoff_base)}^n seconds apart, at most {units.span(spec.backoff_max)}"
-    return f"retried {times}, {wait}" + (f", ±{100 * spec.jitter:g} %" if spec.jitter else "")
+    base = "1s" if spec.backoff_base == 1 else f"{units.plain(spec.backoff_base)}^n seconds"
+    spread = f", ±{100 * spec.jitter:g} %" if spec.jitter else ""
+    return f"{base} after the n-th failure{spread}, at most {units.span(spec.backoff_max)}"
 
 
 def told(record: events.Recorded) -> str:
@@ -112,7 +111,7 @@ def told(record: events.Recorded) -> str:
     return _told(record, event) + (f" — {why}" if why else "")
 
 
-def _told(record: events.Recorded, event: events.Event) -> str:  # noqa: PLR0911 - one line for each type
+def _told(record: events.Recorded, event: events.Event) -> str:
     match event:
         case events.Enqueued():
             import shlex

@@ -12,7 +12,12 @@ if TYPE_CHECKING:
     from queuectl.workers.recovery import Report
 
 
-def recover(*, json: Annotated[bool, Parameter(name="--json", help="Answer as JSON.")] = False, db: p.Database = None) -> int:  # fmt: skip
+def recover(
+    *,
+    json: Annotated[bool, Parameter(name="--json", help="Answer as JSON.")] = False,
+    logs: p.Logs = None,
+    db: p.Database = None,
+) -> int:
     """Bring back the jobs of dead workers, once: they run again, or are called dead (--on-lost).
 
     $ queuectl recover
@@ -22,7 +27,7 @@ def recover(*, json: Annotated[bool, Parameter(name="--json", help="Answer as JS
     """
     from queuectl.workers import recovery
 
-    with session.opened(db) as q:
+    with session.opened(db, logs) as q:
         report = recovery.recover(q)
     if json:
         output.document(msgspec.structs.asdict(report))
@@ -33,7 +38,7 @@ def recover(*, json: Annotated[bool, Parameter(name="--json", help="Answer as JS
     return 1 if report.left else 0
 
 
-def monitor(*, json: p.JsonLines = False, db: p.Database = None) -> None:
+def monitor(*, json: p.JsonLines = False, logs: p.Logs = None, db: p.Database = None) -> None:
     """Watch for dead workers and bring back their jobs, until Ctrl-C.
 
     $ queuectl monitor
@@ -44,7 +49,7 @@ def monitor(*, json: p.JsonLines = False, db: p.Database = None) -> None:
 
     from queuectl.workers import recovery
 
-    with session.opened(db) as q:
+    with session.opened(db, logs) as q:
         if sys.stderr.isatty():
             output.note("watching for dead workers; Ctrl-C stops it")
         for report in recovery.monitor(q):

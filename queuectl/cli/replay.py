@@ -9,11 +9,16 @@ from queuectl.cli import parameters as p
 
 
 def replay(
-    *names: Annotated[str, Parameter(name="NAME", help="Only these projections: jobs, attempts, counts, workers, config, or your own.")],
-    check: Annotated[bool, Parameter(name="--check", help="Compare and touch nothing; exit 1 with the differences, if any.")] = False,
+    *names: Annotated[
+        str,
+        Parameter(name="NAME", help="Only these projections: jobs, attempts, counts, workers, config, or your own."),
+    ],
+    check: Annotated[
+        bool, Parameter(name="--check", help="Compare and touch nothing; exit 1 with the differences, if any.")
+    ] = False,
     json: p.Json = False,
     db: p.Database = None,
-) -> int:  # fmt: skip
+) -> int:
     """Rebuild the tables from the log of events.
 
     $ queuectl replay

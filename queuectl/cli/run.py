@@ -11,7 +11,15 @@ from queuectl.cli.wait import code
 if TYPE_CHECKING:
     from queuectl.queue import Queue
 
-MaxRetries = Annotated[int | None, p.option("--max-retries", "N", "Further attempts after the first one has failed. [default: 3, a setting]", p.count(0, 1_000_000))]  # fmt: skip
+MaxRetries = Annotated[
+    int | None,
+    p.option(
+        "--max-retries",
+        "N",
+        "Further attempts after the first one has failed. [default: 3, a setting]",
+        p.count(0, 1_000_000),
+    ),
+]
 
 
 def run(
@@ -42,7 +50,7 @@ def run(
         "reason": reason, "env": p.environment(env) or None,
     }  # fmt: skip
     fields = {name: value for name, value in given.items() if value is not None}
-    if isinstance(timeout, tuple):
+    if timeout is not None:
         fields["timeout"] = timeout[0]
     job = asking.filled(asking.asked(command, words, argv, "run"), fields)
     with session.opened(db) as q:
@@ -62,9 +70,10 @@ def run(
 def _served(q: "Queue", queue: str) -> bool:
     """Whether a worker is up that takes jobs of this queue."""
     return any(
-        worker.state == "running" and worker.slots > 0 and (not worker.queues or queue in worker.queues) and q.alive(worker.id)
+        worker.slots > 0 and (not worker.queues or queue in worker.queues) and q.alive(worker.id)
         for worker in q.workers()
-    )  # fmt: skip
+        if worker.state == "running"
+    )
 
 
 def _cancel(q: "Queue", id: str) -> None:

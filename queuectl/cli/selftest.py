@@ -57,11 +57,11 @@ def _checks(folder: str) -> list[tuple[bool, str]]:
 
 
 def _specs(folder: str) -> list[Spec]:
-    common: dict[str, Any] = {"cwd": folder, "timeout": 30.0, "max_retries": 1, "backoff_base": 1.0}
+    common: dict[str, Any] = {"cwd": folder, "timeout": 30.0, "backoff_base": 1.0}
     note = "echo $QUEUECTL_JOB_ID >> ran"
-    specs = [Spec(command=note, id=f"good{n}", **common) for n in range(_JOBS - _FAILING - 1)]
-    specs += [Spec(command=f"{note}; exit 3", id=f"bad{n}", **common) for n in range(_FAILING)]
-    return [*specs, Spec(argv=("no-such-program-here",), id="missing", **common | {"max_retries": 0})]
+    specs = [Spec(command=note, id=f"good{n}", max_retries=1, **common) for n in range(_JOBS - _FAILING - 1)]
+    specs += [Spec(command=f"{note}; exit 3", id=f"bad{n}", max_retries=1, **common) for n in range(_FAILING)]
+    return [*specs, Spec(argv=("no-such-program-here",), id="missing", max_retries=0, **common)]
 
 
 def _work(folder: str) -> tuple[int, str]:

@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     from queuectl.queue import Queue
 
 
-def opened(db: str | None) -> "Queue":
+def opened(db: str | None, logs: str | None = None) -> "Queue":
     """The queue in the database that the flag, the environment or .env names; with a bar while it heals.
 
     Raises Unusable, Invalid.
@@ -15,4 +15,5 @@ def opened(db: str | None) -> "Queue":
     from queuectl.config import database
     from queuectl.queue import Queue, caller
 
-    return Queue(database(db), actor=f"cli:{caller()}", progress=output.progress("Rebuilding the views"))
+    bar = output.progress("Rebuilding the views")
+    return Queue(database(db), actor=f"cli:{caller()}", logs=logs, progress=bar)

@@ -20,7 +20,13 @@ $ queuectl config set max-retries 5""",
 
 
 @app.command
-def get(key: Annotated[str | None, Parameter(name="KEY", help="Only this one.")] = None, /, *, json: p.Json = False, db: p.Database = None) -> None:  # fmt: skip
+def get(
+    key: Annotated[str | None, Parameter(name="KEY", help="Only this one.")] = None,
+    /,
+    *,
+    json: p.Json = False,
+    db: p.Database = None,
+) -> None:
     """Show the settings with their values, and where each value comes from.
 
     $ queuectl config get
@@ -39,10 +45,14 @@ def get(key: Annotated[str | None, Parameter(name="KEY", help="Only this one.")]
         output.line(output.safe(found[chosen[0].key].text))
     else:
         rows = [
-            (setting.key, output.Cell(found[setting.key].text, "bold"), setting.default, found[setting.key].source,
-             setting.help) for setting in chosen
-        ]  # fmt: skip
-        output.table(("KEY", "VALUE", "DEFAULT", "FROM", "MEANING"), rows)
+            (each.key, output.Cell(found[each.key].text, "bold"), _origin(each, found[each.key]), each.help)
+            for each in chosen
+        ]
+        output.table(("KEY", "VALUE", "FROM", "MEANING"), rows)
+
+
+def _origin(setting: config.Setting, found: config.Resolved) -> str:
+    return found.source if found.source == "default" else f"{found.source} (default {setting.default})"
 
 
 @app.command(name="set")
@@ -60,6 +70,7 @@ def set_(
     $ queuectl config set max-retries 5
     $ queuectl config set timeout none --reason 'long backups'
     """
+    config.parse(key, value)  # nothing is made where it is wrong
     with session.opened(db) as q:
         q.set_config(key, value, reason)
         _tell(q.config(), key, json)
@@ -71,6 +82,7 @@ def unset(key: Key, /, *, reason: p.Reason = None, json: p.Json = False, db: p.D
 
     $ queuectl config unset max-retries
     """
+    config.setting(key)
     with session.opened(db) as q:
         q.set_config(key, None, reason)
         _tell(q.config(), key, json)

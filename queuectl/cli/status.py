@@ -1,10 +1,28 @@
 """`queuectl status`: how many jobs are in which state."""
 
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
 from queuectl.cli import output, session
 from queuectl.cli import parameters as p
 
+if TYPE_CHECKING:
+    from queuectl import Status
+    from queuectl.queue import Queue
 
-def status(*, queue: p.Queue = None, json: p.Json = False, db: p.Database = None) -> None:
+_PAUSE = 0.5
+"""Seconds between two looks of --watch."""
+
+
+def status(
+    *,
+    queue: p.Queue = None,
+    watch: Annotated[bool, Parameter(name="--watch", help="Show it anew whenever it changes, until Ctrl-C.")] = False,
+    json: p.Json = False,
+    db: p.Database = None,
+) -> None:
     """Count the jobs by state.
 
     $ queuectl status
@@ -13,17 +31,46 @@ def status(*, queue: p.Queue = None, json: p.Json = False, db: p.Database = None
     Piped, the answer is the JSON document too; `as_of` names the last event that it knows of.
     """
     with session.opened(db) as q:
-        found = q.status(queue)
-        if json or not output.terminal():
-            output.document(found.json())
-            return
-        from queuectl.cli import people
+        machine = json or not output.terminal()
+        if watch:
+            _watch(q, queue, machine)
+        elif machine:
+            output.document(q.status(queue).json())
+        else:
+            for line in _page(q.status(queue)):
+                output.line(line)
 
-        space = max(len(f"{count:,}") for count in (*found.counts.values(), found.total))
-        for state, count in found.counts.items():
-            style = state if count else "dim"
-            output.line(output.paint(f"{state:<11} {count:>{space},}", style))
-        output.line(output.paint(f"{'total':<11} {found.total:>{space},}", "bold"))
-        up = f"{found.workers} worker{'' if found.workers == 1 else 's'} up"
-        as_of = f"as of event {found.seq:,}, {people.full(found.at)}" if found.seq else "nothing has happened yet"
-        output.line(f"\n{up}; {as_of}")
+
+def _page(found: "Status") -> list[str]:
+    from queuectl.cli import people
+
+    space = max(len(f"{count:,}") for count in (*found.counts.values(), found.total))
+    up = f"{found.workers} worker{'' if found.workers == 1 else 's'} up"
+    as_of = f"as of event {found.seq:,}, {people.full(found.at)}" if found.seq else "nothing has happened yet"
+    return [
+        *(
+            output.paint(f"{state:<11} {count:>{space},}", state if count else "dim")
+            for state, count in found.counts.items()
+        ),
+        output.paint(f"{'total':<11} {found.total:>{space},}", "bold"),
+        "",
+        f"{up}; {as_of}",
+    ]
+
+
+def _watch(q: "Queue", queue: str | None, machine: bool) -> None:
+    import time
+
+    from queuectl.events import encode
+
+    last = -1
+    while True:
+        found = q.status(queue)
+        if not machine:  # drawn over itself; every time, because it tells how long ago the last event was
+            body = "".join(f"{line}\x1b[K\n" for line in _page(found))
+            sys.stdout.write(("\x1b[H\x1b[2J" if last < 0 else "\x1b[H") + body)
+        elif found.seq != last:
+            output.documents([encode(found.json())])
+        last = found.seq
+        sys.stdout.flush()
+        time.sleep(_PAUSE)

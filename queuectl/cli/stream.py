@@ -43,12 +43,16 @@ class Printer:
         if data:
             self.column = 0 if data.endswith(b"\n") else 1
 
-    def note(self, text: str) -> None:
-        """Say something beside the output, on a line of its own where both go to a terminal."""
+    def finish(self) -> None:
+        """End a line that was begun, for what comes after it on a terminal."""
         if self.column and self.terminal:
             sys.stdout.write("\n")
             self.column = 0
         sys.stdout.flush()
+
+    def note(self, text: str) -> None:
+        """Say something beside the output, on a line of its own."""
+        self.finish()
         output.note(text)
 
 
@@ -117,6 +121,7 @@ def show(path: str, tail: int | None) -> None:
         if tail is not None:
             reader.tail(tail)
         reader.more()
+        reader.printer.finish()
     finally:
         reader.close()
 
@@ -135,6 +140,7 @@ def follow(
     while True:
         job = _one(q, id, number, printer, tail, ended)
         tail = None
+        printer.finish()
         if attempt is not None or job.state in FINAL or (ended is not None and ended()):
             return job
         if job.attempt <= number:

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 
 def wait(
     *ids: Annotated[str, Parameter(name="ID", help="The jobs. None named: until nothing is left to do.")],
-    timeout: Annotated[float | None, p.option("--timeout", "DURATION", "Give up after so long (exit code 124).", p.positive)] = None,
+    timeout: Annotated[
+        float | None, p.option("--timeout", "DURATION", "Give up after so long (exit code 124).", p.positive)
+    ] = None,
     json: p.JsonLines = False,
     db: p.Database = None,
-) -> int:  # fmt: skip
+) -> int:
     """Wait until jobs have ended: completed, dead or cancelled.
 
     $ queuectl wait job1 && echo done

@@ -9,7 +9,9 @@ from queuectl.cli import output, session
 from queuectl.cli import parameters as p
 
 Now = Annotated[bool, Parameter(name="--now", help="Kill what they run, rather than let it finish.")]
-Patience = Annotated[float | None, p.option("--timeout", "DURATION", "Wait at most so long for them (exit code 124).", p.positive)]  # fmt: skip
+Patience = Annotated[
+    float | None, p.option("--timeout", "DURATION", "Wait at most so long for them (exit code 124).", p.positive)
+]
 
 app = App(
     name="worker",
@@ -27,12 +29,17 @@ def start(
     count: Annotated[int, p.option("--count", "N", "How many worker processes.", p.count(1, 1000))] = 1,
     slots: Annotated[int, p.option("--slots", "M", "How many commands each runs at once.", p.count(1, 10_000))] = 1,
     queue: p.QueueList = None,
-    drain: Annotated[bool, Parameter(name="--drain", help="Stop when nothing is left to do (delayed jobs are left).")] = False,
+    drain: Annotated[
+        bool, Parameter(name="--drain", help="Stop when nothing is left to do (delayed jobs are left).")
+    ] = False,
     for_: Annotated[float | None, p.option("--for", "DURATION", "Stop after so long.", p.positive)] = None,
-    detach: Annotated[bool, Parameter(name="--detach", help="In the background, out of reach of this terminal; `worker stop` ends it.")] = False,
+    detach: Annotated[
+        bool,
+        Parameter(name="--detach", help="In the background, out of reach of this terminal; `worker stop` ends it."),
+    ] = False,
     logs: p.Logs = None,
     db: p.Database = None,
-) -> int:  # fmt: skip
+) -> int:
     """Run jobs until told to stop, or in the background.
 
     $ queuectl worker start --count 2
@@ -47,7 +54,7 @@ def start(
 
     return start(
         database(db), count=count, slots=slots, queues=tuple(dict.fromkeys(queue or ())), drain=drain, seconds=for_,
-        detach=detach, logs=logs_folder(logs),
+        detach=detach, logs=os.path.abspath(logs) if logs else None,
     )  # fmt: skip
 
 
@@ -115,16 +122,17 @@ def stop(
         output.note("no worker is up")
 
 
-def stop_workers(*, now: Now = False, timeout: Patience = None, reason: p.Reason = None, json: p.JsonLines = False, db: p.Database = None) -> None:  # fmt: skip
+def stop_workers(
+    *,
+    now: Now = False,
+    timeout: Patience = None,
+    reason: p.Reason = None,
+    json: p.JsonLines = False,
+    db: p.Database = None,
+) -> None:
     """Stop all workers, and return when they are gone.
 
     $ queuectl stop-workers
     $ queuectl stop-workers --now
     """
     stop(now=now, timeout=timeout, reason=reason, json=json, db=db)
-
-
-def logs_folder(flag: str | None) -> str | None:
-    """The folder that --logs or QUEUECTL_LOGS names, absolute; None for the one beside the database."""
-    folder = flag or os.environ.get("QUEUECTL_LOGS")
-    return os.path.abspath(folder) if folder else None

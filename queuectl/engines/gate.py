@@ -155,8 +155,9 @@ class Gate:
     def _wait(self, patience: float | None) -> None:
         self._refuse_nesting()
         os.pwrite(self._fd, b"1", WANTED)
+        wait, watch = _Wait(self._fd, self.path), Watch(self._fd, self.workers, self.stuck)
         try:
-            _Wait(self._fd, self.path).until(patience, Watch(self._fd, self.workers, self.stuck))
+            wait.until(patience, watch)
         except BaseException:
             self._fd = -1  # it is the waiting thread's now
             raise
@@ -213,11 +214,7 @@ class _Wait:
         """Return with the lock, or raise Unusable after `patience` seconds; then the descriptor is lost."""
         end = None if patience is None else monotonic() + patience
         try:
-            start_new_thread(self.sleep, ())
-        except RuntimeError as error:
-            _close(self.fd)
-            raise Unusable(f"{shown(self.path)}: can't wait for it: {error}") from error
-        try:
+            self._start()
             while not self.done.acquire(timeout=_step(watch.step, end)):
                 watch.look()
                 if end is not None and monotonic() >= end:
@@ -230,8 +227,14 @@ class _Wait:
                 _close(self.fd)
             raise
 
-    def sleep(self) -> None:
-        """What the thread does."""
+    def _start(self) -> None:
+        try:
+            start_new_thread(self._sleep, ())
+        except RuntimeError as error:  # too many threads: nobody will close it for us
+            self.decided.acquire()
+            raise Unusable(f"{shown(self.path)}: can't wait for it: {error}") from error
+
+    def _sleep(self) -> None:
         try:
             fcntl.flock(self.fd, fcntl.LOCK_EX)
         except OSError as error:

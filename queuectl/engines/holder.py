@@ -109,8 +109,8 @@ class Watch:
             self.stopped = 0.0
             return
         self.stopped += since
-        if self.stopped >= self.stuck and self._is_stuck_worker(self.holder):
-            self._kill(self.holder)
+        if self.stopped >= self.stuck:
+            self._kill_if_worker(self.holder)
             self.stopped = 0.0
 
     def tell(self) -> str:
@@ -133,15 +133,7 @@ class Watch:
         process = look(holder.pid) if holder.namespace == pid_namespace() else None
         return process is not None and process.started == holder.started and process.state == "T"
 
-    def _is_stuck_worker(self, holder: Holder) -> bool:
-        return (
-            holder.worker != "-"
-            and "/" not in holder.worker
-            and locked(f"{self.workers}/{holder.worker}")
-            and locker(self.fd) in (None, holder.pid)
-        )
-
-    def _kill(self, holder: Holder) -> None:
+    def _kill_if_worker(self, holder: Holder) -> None:
         import signal
 
         try:
@@ -149,8 +141,13 @@ class Watch:
         except ProcessLookupError:
             return  # and its lock is free
         try:
-            # From here on the pid can't be given away: is it still the one we judged?
-            if read_holder(self.fd) == holder and self._is_stopped(holder) and self._is_stuck_worker(holder):
+            # From here on the pid can't be given away: is it the one we judged, a live worker, and inside?
+            if (
+                read_holder(self.fd) == holder
+                and self._is_stopped(holder)
+                and locked(f"{self.workers}/{holder.worker}")
+                and locker(self.fd) in (None, holder.pid)
+            ):
                 signal.pidfd_send_signal(process, signal.SIGKILL)
         except PermissionError:
             pass  # somebody else's: all we can do is wait, and name it

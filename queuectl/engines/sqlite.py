@@ -7,6 +7,7 @@ ringing the doorbells of those who listen. A forked child opens anew and never t
 import os
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from weakref import WeakSet
 
 import apsw
 
@@ -43,6 +44,13 @@ class SqliteEngine(Engine):
         self._progress = progress
         self._synchronous = "full"
         self._open(patience)
+        _engines.add(self)
+
+    def keep(self) -> None:
+        """In a forked child: never close the inherited connection, not by the garbage collector or at exit either."""
+        import ctypes
+
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._db))
 
     def _open(self, patience: float | None) -> None:
         prepare(self.place)
@@ -61,11 +69,8 @@ class SqliteEngine(Engine):
             self.synchronize(self._synchronous)
 
     def _mine(self) -> None:
-        """After a fork: a connection of our own. The inherited one is never closed, nor by the garbage collector."""
+        """After a fork: a connection of our own."""
         if self._pid != os.getpid():
-            import ctypes
-
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._db))
             self._open(None)
 
     @contextmanager
@@ -175,6 +180,7 @@ class SqliteTransaction(SqliteView, Transaction):
         self.now = clock.now()
         self.at = max(self.now, last + 1)
         self.types: set[str] = set()
+        self._conflict: Conflict | None = None
 
     def append(self, writes: Iterable[Write], actor: str) -> list[Change]:
         rows: list[tuple[int | str, ...]] = []
@@ -198,13 +204,17 @@ class SqliteTransaction(SqliteView, Transaction):
         try:
             self._db.executemany(INSERT, rows)
         except apsw.ConstraintError as error:
-            raise Conflict(f"{error}: load it again and decide again") from error
+            # Some of the rows are in: whoever catches this must not commit them.
+            self._conflict = Conflict(f"{error}: load it again and decide again")
+            raise self._conflict from error
         self._registry.fold(self._folding, changes)
         self._seq = seq
         return changes
 
     def finish(self) -> None:
-        """Note how far the projections are, last thing before the commit."""
+        """Note how far the projections are, last thing before the commit. Raises the Conflict that somebody caught."""
+        if self._conflict is not None:
+            raise self._conflict
         if self.types:
             self._registry.advance(self._folding, self._seq)
 
@@ -229,3 +239,14 @@ class SqliteTransaction(SqliteView, Transaction):
 
     def forget_secrets(self, jobs: Iterable[str]) -> None:
         self._db.executemany("delete from secrets where job = ?", [(job,) for job in jobs])
+
+
+_engines: WeakSet[SqliteEngine] = WeakSet()
+
+
+def _after_fork() -> None:
+    for engine in _engines:
+        engine.keep()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -8,7 +8,8 @@ from urllib.parse import quote
 import apsw
 
 from queuectl.engines.gate import Gate
-from queuectl.errors import Unusable
+from queuectl.errors import Outdated, Unusable
+from queuectl.events import Newer, Unreadable
 from queuectl.paths import Place, shown
 
 APPLICATION_ID = 0x51435431
@@ -28,9 +29,13 @@ SYNCHRONOUS = {"full": 2, "normal": 1}
 
 @contextmanager
 def translated(path: str) -> Generator[None]:
-    """SQLite's errors as ours: each one line that says what is wrong with the file and what to do."""
+    """SQLite's errors as ours, and those of a log that can't be read: one line that says what to do."""
     try:
         yield
+    except Newer as error:
+        raise Outdated(f"{shown(path)}: {error}") from error
+    except Unreadable as error:
+        raise Unusable(f"{shown(path)}: {error}") from error
     except apsw.Error as error:
         raise Unusable(f"{shown(path)}: {_explained(error)}") from error
 
@@ -90,8 +95,11 @@ def _is_ours(path: str) -> bool:
     Opened immutable, so that neither a lock is taken nor a side file made or rolled back in a file that is not ours. It
     goes through SQLite, because closing a descriptor of our own would drop the locks of every connection we have.
     """
-    if os.stat(path).st_size == 0:
+    size = os.stat(path).st_size
+    if size == 0:
         return False
+    if size == 1:  # which SQLite takes for an empty database as well
+        raise Unusable(f"{shown(path)}: is not a SQLite database: name another file with --db")
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
     peek = apsw.Connection(f"file:{quote(path)}?immutable=1", flags=flags)
     try:

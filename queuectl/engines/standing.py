@@ -5,7 +5,7 @@ stops. A user's projection is known by its import path, kept in the database by 
 (another installation) it is left behind, and whoever can import it catches it up before it folds on.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -16,8 +16,8 @@ import msgspec
 from projections import Change, Projection, builtin, replay
 from projections.replay import Progress
 from queuectl.engines.sqlite_view import SqliteStore, SqliteView
-from queuectl.errors import Invalid, NotFound, Outdated, Unusable
-from queuectl.events import Recorded
+from queuectl.errors import Invalid, NotFound, Outdated
+from queuectl.events import Recorded, Unreadable
 
 PAGE = 5000
 """Events folded at a time."""
@@ -59,7 +59,7 @@ class Registry:
         tables = {name for (name,) in self._db.execute("select name from sqlite_master where type = 'table'")}
         return all(
             (row := rows.get(name)) is not None
-            and row.version >= projection.version
+            and row.version == projection.version
             and row.seq == head
             and tables.issuperset(projection.tables)
             for name, projection in self._ours.items()
@@ -110,8 +110,8 @@ class Registry:
         try:
             with self._db:
                 work()
-        except (apsw.FullError, apsw.IOError, apsw.CorruptError, apsw.ReadOnlyError):
-            raise  # the file's fault, not the projection's
+        except (Unreadable, apsw.FullError, apsw.IOError, apsw.CorruptError, apsw.ReadOnlyError):
+            raise  # the log's or the file's fault, not the projection's
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not keep ours from being written
             self._db.execute(
                 "update projection_state set broken = ? where name = ?",
@@ -135,12 +135,14 @@ class Registry:
         one that can't be used at all.
         """
         sources = installed()
-        theirs = {name: self._offered(name, source) for name, source in sources.items()}
+        taken = {*RESERVED, *(table for ours in self._ours.values() for table in ours.tables)}
+        theirs = {name: self._offered(name, source, taken) for name, source in sources.items()}
         known = {**self._ours, **theirs}
         for name in names:
             if name not in known:
                 raise NotFound(f"no projection {name!r}; there are {', '.join(known)}")
         chosen = set(names or known)
+        before = self.rows()
         ours = [projection for name, projection in self._ours.items() if name in chosen]
         if ours:
             self._rebuild(ours, head, progress)
@@ -148,21 +150,22 @@ class Registry:
             if name in chosen:
                 self._theirs[name] = projection
                 self._note(projection, 0, sources[name])
-                self.guarded(projection, partial(self._rebuild, [projection], head, progress, sources[name]))
+                self.guarded(projection, partial(self._rebuild, [projection], head, progress, sources[name], before))
         return {row.name: row.broken for row in self.rows().values() if row.broken is not None and row.name in chosen}
 
-    def _offered(self, name: str, source: str) -> Projection:
+    def _offered(self, name: str, source: str, taken: set[str]) -> Projection:
+        """An installed projection, whose tables are then `taken` as well."""
         try:
             projection = load(source)
-            tables = set(projection.tables)
+            tables = {table.lower() for table in projection.tables}  # as SQL compares names
         except Exception as error:
             what = f"{type(error).__name__}: {error}"
             raise Invalid(f"the projection {name!r} ({source}) can't be loaded: {what}") from error
-        taken = {*RESERVED, *(table for ours in self._ours.values() for table in ours.tables)}
         if name in self._ours or projection.name != name or tables & taken:
             raise Invalid(
-                f"the projection {name!r} ({source}) must have its entry point's name and tables, none of them ours"
+                f"the projection {name!r} ({source}) must have its entry point's name, and tables that nobody else has"
             )
+        taken |= tables
         return projection
 
     def scratch(self) -> tuple[list[Projection], apsw.Connection]:
@@ -196,18 +199,20 @@ class Registry:
         self.advance([projection], head)
 
     def _rebuild(
-        self, projections: Sequence[Projection], head: int, progress: Progress | None, source: str | None = None
+        self,
+        projections: Sequence[Projection],
+        head: int,
+        progress: Progress | None,
+        source: str | None = None,
+        before: Mapping[str, Standing] | None = None,
     ) -> None:
-        rows = self.rows()
+        rows = self.rows() if before is None else before
         for projection in projections:
             old = rows.get(projection.name)
             for table in {*projection.tables, *(old.tables.split() if old is not None else ())}:
                 self._db.execute(f'drop table if exists "{table}"')
             _run(self._db, projection.schema)
-        try:
-            replay.fold(projections, self.pages(0, head), self._view.history, self._store, progress, head)
-        except ValueError as error:
-            raise Unusable(f"the log can't be replayed: {error}") from error
+        replay.fold(projections, self.pages(0, head), self._view.history, self._store, progress, head)
         for projection in projections:
             self._note(projection, head, source)
 

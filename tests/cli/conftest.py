@@ -1,0 +1,146 @@
+"""The real command, as a person runs it: another process, a folder of its own, an environment without our settings."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+class Answer:
+    """What a command said, and its exit code."""
+
+    def __init__(self, code: int, out: bytes, err: bytes) -> None:
+        self.code = code
+        self.raw = out
+        self.out = out.decode("utf-8", "replace")
+        self.err = err.decode("utf-8", "replace")
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+    @property
+    def json(self) -> Any:
+        return msgspec.json.decode(self.raw)
+
+    @property
+    def ndjson(self) -> list[Any]:
+        return [msgspec.json.decode(line) for line in self.raw.splitlines()]
+
+    def ok(self) -> "Answer":
+        assert self.code == 0, f"exit code {self.code}: {self.err or self.out}"
+        return self
+
+    def refused(self, code: int) -> str:
+        """The one line on stderr with which it was refused; nothing was answered."""
+        assert self.code == code, f"exit code {self.code}, not {code}: {self.err or self.out}"
+        assert self.out == ""
+        assert self.err.startswith("queuectl: ")
+        assert self.err.endswith("\n")
+        assert self.err.count("\n") == 1, self.err
+        assert "Traceback" not in self.err
+        assert "internal error" not in self.err
+        return self.err.removeprefix("queuectl: ").rstrip("\n")
+
+
+class Shell:
+    """Runs `queuectl` in a folder of its own, with `q.db` in it as the database."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.env = {
+            "PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8", "TZ": "UTC",
+            "PYTHONPATH": str(ROOT), "QUEUECTL_DB": "q.db", "PYTHONDONTWRITEBYTECODE": "1",
+        }  # fmt: skip
+
+    def __call__(self, *words: str | bytes, stdin: bytes = b"", **env: str) -> Answer:
+        done = subprocess.run(
+            self.command(*words), cwd=self.folder, env=self.env | env, input=stdin, capture_output=True, timeout=50,
+            check=False,
+        )  # fmt: skip
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+    def command(self, *words: str | bytes) -> list[str | bytes]:
+        return [sys.executable, "-m", "queuectl", *words]
+
+    def start(self, *words: str, stdout: int = subprocess.PIPE) -> "subprocess.Popen[bytes]":
+        """The command in the background."""
+        return subprocess.Popen(
+            self.command(*words), cwd=self.folder, env=self.env, stdin=subprocess.DEVNULL, stdout=stdout,
+            stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def drain(self) -> None:
+        """Run everything that is ready, with two slots."""
+        self("worker", "start", "--slots", "2", "--drain").ok()
+
+    def total(self) -> int:
+        """How many jobs there are."""
+        return self("status").ok().json["total"]
+
+
+@pytest.fixture
+def queuectl(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+@pytest.fixture
+def inside(
+    queuectl: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Answer]:
+    """The same command in this process, for tables of command lines: a tenth of the time."""
+    from queuectl.cli import main
+
+    monkeypatch.chdir(queuectl.folder)
+    monkeypatch.setenv("QUEUECTL_DB", "q.db")
+
+    def run(*words: str) -> Answer:
+        capsys.readouterr()
+        code = main(words)
+        out, err = capsys.readouterr()
+        return Answer(code, out.encode(), err.encode())
+
+    return run
+
+
+@pytest.fixture
+def terminal(queuectl: Shell) -> Callable[..., str]:
+    """What a command shows on a terminal (80 columns), stdout and stderr together."""
+
+    def show(*words: str, columns: int = 80, **env: str) -> str:
+        import fcntl
+        import pty
+        import struct
+        import termios
+
+        parent, child = pty.openpty()
+        fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        environ = queuectl.env | {"TERM": "xterm-256color"} | env
+        process = subprocess.Popen(
+            queuectl.command(*words), cwd=queuectl.folder, env=environ, stdin=child, stdout=child, stderr=child
+        )
+        os.close(child)
+        seen = b"".join(_until_closed(parent))
+        os.close(parent)
+        process.wait(50)
+        return seen.decode("utf-8").replace("\r\n", "\n")
+
+    return show
+
+
+def _until_closed(fd: int) -> Iterator[bytes]:
+    while True:
+        try:
+            data = os.read(fd, 65536)
+        except OSError:  # EIO: the other end is closed
+            return
+        if not data:
+            return
+        yield data

@@ -1,0 +1,174 @@
+"""`worker`, `run`, `wait`, `recover`, `monitor`, `selftest`: jobs that really run."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Shell
+
+
+def _until(what: Callable[[], object], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.02)
+
+
+def test_workers_are_listed_and_stopped(queuectl: Shell):
+    parent = queuectl.start("worker", "start", "--count", "2", "--slots", "3", "--queue", "a", "--queue", "b")
+    _until(lambda: len(queuectl("worker", "list", "--json").ok().ndjson) == 2)
+    workers = queuectl("worker", "list", "--json").ndjson
+    assert {(w["state"], w["alive"], w["slots"], tuple(w["queues"])) for w in workers} == {
+        ("running", True, 3, ("a", "b"))
+    }  # fmt: skip
+    assert queuectl("status").json["workers"] == 2
+    first, second = (worker["id"] for worker in workers)
+    assert queuectl("worker", "stop", first, "--reason", "why").ok().out == f"{first}  stopped\n"
+    assert [worker["id"] for worker in queuectl("worker", "list", "--json").ndjson] == [second]
+    assert queuectl("stop-workers").ok().out == f"{second}  stopped\n"
+    _, err = parent.communicate(timeout=20)
+    assert (parent.returncode, err) == (0, b"")
+    ended = queuectl("worker", "list", "--all", "--json").ndjson
+    assert {(worker["id"], worker["state"]) for worker in ended} == {(first, "stopped"), (second, "stopped")}
+
+
+def test_there_is_nothing_to_stop(queuectl: Shell):
+    for words in (["worker", "stop"], ["stop-workers"]):
+        answer = queuectl(*words).ok()
+        assert (answer.out, answer.err) == ("", "queuectl: no worker is up\n")
+    assert "'nope'" in queuectl("worker", "stop", "nope").refused(1)
+
+
+def test_a_detached_worker_outlives_its_starter_and_is_stopped(queuectl: Shell):
+    answer = queuectl("worker", "start", "--detach", "--logs", "logs").ok()
+    assert answer.out == ""
+    assert "worker.log" in answer.err
+    assert queuectl("run", "echo hi").ok().out == "hi\n"
+    assert len(queuectl("worker", "stop").ok().lines) == 1
+    assert (queuectl.folder / "logs" / "worker.jsonl").exists()
+
+
+def test_a_worker_stops_after_its_time(queuectl: Shell):
+    assert queuectl("worker", "start", "--for", "0.2s").ok()
+
+
+def test_run_streams_the_output_and_gives_the_exit_code(queuectl: Shell):
+    answer = queuectl("run", "--max-retries", "0", "echo out; echo err >&2; exit 7")
+    assert (answer.code, answer.out, answer.err) == (7, "out\nerr\n", "")
+    answer = queuectl("run", "--", "printf", "%s", "a b")
+    assert (answer.code, answer.out) == (0, "a b")
+    assert queuectl("run", "--max-retries", "0", "kill -9 $$").code == 128 + 9
+    assert queuectl("run", "--max-retries", "0", "--", "no-such-program").code == 127
+    assert queuectl("worker", "list").out == "", "its own worker is gone"
+
+
+def test_run_goes_through_retries(queuectl: Shell):
+    answer = queuectl("run", "echo $QUEUECTL_ATTEMPT; test $QUEUECTL_ATTEMPT = 2", QUEUECTL_BACKOFF_BASE="1")
+    assert (answer.code, answer.out, answer.err) == (0, "1\n2\n", "queuectl: attempt 2\n")
+
+
+def test_run_takes_no_other_job(queuectl: Shell):
+    queuectl("enqueue", "--id", "other", "touch ran").ok()
+    queuectl("run", "--id", "mine", "true").ok()
+    assert not (queuectl.folder / "ran").exists()
+
+
+def test_an_interrupted_run_cancels_its_job(queuectl: Shell):
+    running = queuectl.start("run", "--id", "a", "echo up; sleep 60")
+    assert running.stdout is not None
+    assert running.stdout.readline() == b"up\n"
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=20)
+    assert (running.returncode, err) == (130, b"")
+    assert queuectl("inspect", "a", "--json").json["state"] == "cancelled"
+
+
+def test_wait_gives_the_outcome(queuectl: Shell):
+    for id, command in (("good", "true"), ("bad", "exit 7"), ("killed", "kill -9 $$")):
+        queuectl("enqueue", "--id", id, "--max-retries", "0", command).ok()
+    queuectl.drain()
+    assert [queuectl("wait", id).code for id in ("good", "bad", "killed")] == [0, 7, 137]
+    assert queuectl("wait", "good", "bad").code == 1
+    assert queuectl("wait").code == 0
+    assert [job["id"] for job in queuectl("wait", "good", "bad", "--json").ndjson] == ["good", "bad"]
+
+
+def test_wait_wakes_when_the_job_has_ended(queuectl: Shell):
+    queuectl("enqueue", "--id", "a", "true").ok()
+    waiting = queuectl.start("wait", "a")
+    queuectl.drain()
+    waiting.communicate(timeout=20)
+    assert waiting.returncode == 0
+
+
+def test_the_deadline_of_wait_passes(queuectl: Shell):
+    queuectl("enqueue", "--id", "a", "--delay", "1h", "true").ok()
+    assert "still waiting" in queuectl("wait", "a", "--timeout", "0.2s").refused(124)
+    assert "still waiting" in queuectl("wait", "--timeout", "0.2s").refused(124)
+
+
+def _gone(pid: int) -> bool:
+    """Whether a process has ended; whoever adopted it may not have reaped it yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def _crash(queuectl: Shell, command: str, *words: str) -> None:
+    """Run a job until it has said `up`, then kill its worker and the worker's parent."""
+    queuectl("enqueue", "--id", "a", "--timeout", "none", *words, command).ok()
+    parent = queuectl.start("worker", "start")
+    following = queuectl.start("logs", "a", "--follow")
+    assert following.stdout is not None
+    assert following.stdout.readline() == b"up\n"
+    worker = queuectl("worker", "list", "--json").ndjson[0]["pid"]
+    parent.kill()
+    os.kill(worker, signal.SIGKILL)
+    following.kill()
+    parent.communicate(timeout=20)
+    following.communicate(timeout=20)
+
+
+@pytest.mark.parametrize("command", ["recover", "recover-fail"])
+def test_recover_brings_back_the_jobs_of_dead_workers(queuectl: Shell, command: str):
+    _crash(queuectl, "echo $$ > pid; echo up; sleep 60")
+    answer = queuectl(command, "--json", "--logs", "reports").ok().json
+    assert [(job["job"], job["outcome"]) for job in answer["jobs"]] == [("a", "failed")]
+    pid = int((queuectl.folder / "pid").read_text())
+    assert _gone(pid), "what it left running was ended"
+    job = queuectl("inspect", "a", "--json").json
+    assert (job["state"], job["cause"]) == ("failed", "lost")
+    assert [path.name[:15] for path in (queuectl.folder / "reports").iterdir()] == ["recovered_jobs_"]
+    assert queuectl("status").json["workers"] == 0
+    assert queuectl(command).ok().out == "nothing to recover\n"
+
+
+def test_a_lost_job_dies_where_that_was_asked_for(queuectl: Shell):
+    _crash(queuectl, "echo up; sleep 60", "--on-lost", "dead")
+    queuectl("recover").ok()
+    assert queuectl("inspect", "a", "--json").json["state"] == "dead"
+
+
+def test_the_monitor_recovers_by_itself_until_it_is_stopped(queuectl: Shell):
+    _crash(queuectl, "echo up; sleep 60")
+    watching = queuectl.start("monitor", "--json")
+    assert watching.stdout is not None
+    assert b'"job":"a"' in watching.stdout.readline()
+    watching.send_signal(signal.SIGINT)
+    _, err = watching.communicate(timeout=20)
+    assert (watching.returncode, err) == (130, b"")
+
+
+def test_the_selftest_passes_and_leaves_nothing(queuectl: Shell):
+    scratch = queuectl.folder / "scratch"
+    scratch.mkdir()
+    answer = queuectl("selftest", TMPDIR=str(scratch)).ok()
+    assert "45 of 45 good jobs ran exactly once" in answer.out
+    assert answer.lines[-1].startswith("selftest passed in ")
+    assert list(scratch.iterdir()) == []
+    assert not (queuectl.folder / "q.db").exists()

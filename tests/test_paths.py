@@ -1,0 +1,292 @@
+"""Where a queue lives, what is made there, and which queue it is (R12)."""
+
+import fcntl
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from queuectl import paths
+from queuectl.errors import Invalid, Unusable
+from queuectl.paths import identity, place, prepare
+
+ROOT = Path(__file__).parents[1]
+NOBODY = 65534
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return tmp_path / "q.db"
+
+
+PRELUDE = f"""
+import grp, hashlib, os, pwd, sys  # before we are somebody who can't read them
+from queuectl.paths import identity, place, prepare
+from queuectl.errors import QueueError
+
+os.chdir(sys.argv[1])
+
+def become_nobody():
+    if os.geteuid() == 0:
+        for name in (".", *os.listdir(".")):
+            os.chown(name, {NOBODY}, {NOBODY})
+        os.setgroups([])
+        os.setgid({NOBODY})
+        os.setuid({NOBODY})
+"""
+
+
+def run(script: str, folder: Path) -> str:
+    """What a script printed that ran in the folder, in a process of its own."""
+    command = [sys.executable, "-c", PRELUDE + script, str(folder)]
+    return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=30, check=True).stdout
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that anybody can get to: what pytest makes is closed to others."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder).resolve()
+
+
+def mode(path: Path | str) -> int:
+    return stat.S_IMODE(os.lstat(path).st_mode)
+
+
+def everything_below(folder: Path) -> dict[str, int]:
+    return {str(path.relative_to(folder)): mode(path) for path in sorted(folder.rglob("*"))}
+
+
+# The URL
+
+
+def test_a_path_and_a_url_name_the_same_place(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(database.parent)
+    monkeypatch.setenv("HOME", str(database.parent))
+    expected = place(str(database))
+    assert expected.database == str(database)
+    assert expected.folder == f"{database}.d"
+    for url in ("q.db", "./x/../q.db", f"sqlite:///{database}", "sqlite:///q.db", "SQLite:///q.db", "~/q.db"):
+        assert place(url) == expected
+
+
+def test_the_paths_of_a_place(database: Path) -> None:
+    found = place(str(database))
+    names = {name: getattr(found, name) for name in ("gate", "bells", "workers", "output", "stdin", "logs")}
+    assert names == {name: f"{database}.d/{name}" for name in names}
+
+
+def test_naming_a_place_touches_nothing(database: Path) -> None:
+    place(str(database))
+    assert os.listdir(database.parent) == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "sqlite:///", "sqlite://q.db", "mysql://host/db", "http://x/q.db", ":memory:", "sqlite:///:memory:", "a\0b"],
+)
+def test_what_names_no_file_is_wrong_usage(url: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        place(url)
+    assert caught.value.exit_code == 2
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["postgresql://host/db", "postgres://host/db"])
+def test_postgresql_needs_a_later_version(url: str) -> None:
+    with pytest.raises(Invalid, match="later version"):
+        place(url)
+
+
+def test_a_symbolic_link_leads_to_the_one_place_of_the_file(database: Path) -> None:
+    prepare(place(str(database)))
+    link = database.parent / "link.db"
+    link.symlink_to(database)
+    assert place(str(link)) == place(str(database))
+    (database.parent / "folder").symlink_to(database.parent)
+    assert place(f"{database.parent}/folder/q.db") == place(str(database))
+
+
+@as_root
+def test_a_symbolic_link_of_somebody_else_is_refused(database: Path) -> None:
+    prepare(place(str(database)))
+    link = database.parent / "link.db"
+    link.symlink_to(database)
+    os.lchown(link, NOBODY, NOBODY)
+    with pytest.raises(Unusable, match="symbolic link made by user nobody"):
+        place(str(link))
+
+
+def test_a_working_directory_that_is_gone_is_told(tmp_path: Path) -> None:
+    script = """
+os.mkdir("gone")
+os.chdir("gone")
+os.rmdir("../gone")
+try:
+    place("q.db")
+except QueueError as error:
+    print(error.exit_code, error)
+"""
+    assert run(script, tmp_path).startswith("4 q.db: No such file")
+
+
+# What is made
+
+
+EXPECTED = {"q.db": 0o600, "q.db.d": 0o700} | {f"q.db.d/{name}": 0o700 for name in paths.SUBFOLDERS}
+
+
+@pytest.mark.parametrize("umask", ["0", "0o022", "0o777"])
+def test_modes_do_not_depend_on_the_umask_nor_change_it(open_folder: Path, umask: str) -> None:
+    script = f"""
+become_nobody()
+os.umask({umask})
+here = place("new/deep/q.db")
+prepare(here)
+prepare(here)
+identity(here)
+assert os.umask(0) == {umask}
+"""
+    run(script, open_folder)
+    assert mode(open_folder / "new") == 0o700
+    found = everything_below(open_folder / "new/deep")
+    assert found.pop("q.db.d/id") == 0o600
+    assert found == EXPECTED
+
+
+def test_preparing_twice_changes_nothing_and_heals_what_is_missing(database: Path) -> None:
+    prepare(place(str(database)))
+    database.write_bytes(b"precious")
+    os.rmdir(f"{database}.d/stdin")
+    os.chmod(f"{database}.d/logs", 0o750)
+    prepare(place(str(database)))
+    assert database.read_bytes() == b"precious"
+    assert everything_below(database.parent) == EXPECTED | {"q.db.d/logs": 0o750}
+
+
+def test_the_database_is_never_opened(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[object] = []
+    real = os.open
+
+    def spy(path: str, *rest: int, **more: int) -> int:
+        opened.append(path)
+        return real(path, *rest, **more)
+
+    monkeypatch.setattr(os, "open", spy)
+    for _ in range(2):
+        prepare(place(str(database)))
+        identity(place(str(database)))
+    assert opened
+    assert all(path.startswith(f"{database}.d") for path in map(str, opened) if path.startswith(str(database)))
+
+
+# The identity
+
+
+def test_the_identity_is_the_same_at_every_opening_and_in_every_process(database: Path) -> None:
+    prepare(place(str(database)))
+    first = identity(place(str(database)))
+    assert len(first) == 16
+    int(first, 16)
+    prepare(place(str(database)))
+    assert identity(place(str(database))) == first
+    assert run("print(identity(place('q.db')))", database.parent).strip() == first
+
+
+def test_a_copy_is_another_queue(database: Path) -> None:
+    prepare(place(str(database)))
+    first = identity(place(str(database)))
+    copy = database.parent / "copy"
+    copy.mkdir()
+    shutil.copy2(database, copy)
+    subprocess.run(["cp", "-a", f"{database}.d", copy], check=True)
+    assert (copy / "q.db.d/id").read_bytes() == Path(f"{database}.d/id").read_bytes()
+    prepare(place(str(copy / "q.db")))
+    assert identity(place(str(copy / "q.db"))) != first
+
+
+def test_a_moved_queue_is_the_same(database: Path) -> None:
+    (database.parent / "old").mkdir()
+    (database.parent / "new").mkdir()
+    prepare(place(f"{database.parent}/old/q.db"))
+    first = identity(place(f"{database.parent}/old/q.db"))
+    for name in ("q.db", "q.db.d"):
+        os.rename(database.parent / "old" / name, database.parent / "new" / name)
+    assert identity(place(f"{database.parent}/new/q.db")) == first
+
+
+def test_without_its_id_it_is_another_queue(database: Path) -> None:
+    prepare(place(str(database)))
+    first = identity(place(str(database)))
+    os.unlink(f"{database}.d/id")
+    assert identity(place(str(database))) != first
+
+
+def test_a_new_database_beside_an_old_folder_is_another_queue(database: Path) -> None:
+    prepare(place(str(database)))
+    first = identity(place(str(database)))
+    database.unlink()
+    prepare(place(str(database)))
+    assert identity(place(str(database))) != first
+
+
+@pytest.mark.parametrize("text", ["", "abc\n", "x" * 32 + "\n"])
+def test_a_damaged_id_is_not_made_anew(database: Path, text: str) -> None:
+    prepare(place(str(database)))
+    Path(f"{database}.d/id").write_text(text)
+    with pytest.raises(Unusable, match="damaged"):
+        identity(place(str(database)))
+
+
+def test_the_first_id_stands(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(place(str(database)))
+    real, other = os.link, "0" * 32 + "\n"
+
+    def late(*names: str) -> None:
+        Path(f"{database}.d/id").write_text(other)
+        real(*names)
+
+    monkeypatch.setattr(os, "link", late)
+    first = identity(place(str(database)))
+    assert Path(f"{database}.d/id").read_text() == other
+    assert identity(place(str(database))) == first
+    assert not [name for name in os.listdir(f"{database}.d") if name.startswith(".")]
+
+
+def test_a_database_made_meanwhile_keeps_its_id(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(*_: int) -> None:
+        database.write_text("made by another process")
+        Path(f"{database}.d/id").write_text("0" * 32 + "\n")
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    prepare(place(str(database)))
+    assert database.read_text() == "made by another process"
+    assert Path(f"{database}.d/id").exists()
+
+
+def test_processes_that_meet_at_the_first_opening_agree(tmp_path: Path) -> None:
+    script = """
+sys.stdin.readline()
+for n in range(30):
+    here = place(f"{n}/q.db")
+    prepare(here)
+    print(identity(here))
+"""
+    command = [sys.executable, "-c", PRELUDE + script, str(tmp_path)]
+    processes = [
+        subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)
+    ]
+    told = {process.communicate("\n", timeout=30)[0] for process in processes}
+    assert [process.returncode for process in processes] == [0] * 4
+    assert len(told) == 1
+    assert len(set(told.pop().split())) == 30
+    assert not [name for n in range(30) for name in os.listdir(tmp_path / f"{n}/q.db.d") if name.startswith(".")]
