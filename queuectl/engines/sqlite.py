@@ -1,7 +1,8 @@
 """The default engine: log and projections in one SQLite file, for any number of processes of one machine.
 
 Writers queue up at a gate before SQLite's own lock, so that none starves (R5); what they have appended they tell by
-ringing the doorbells of those who listen. A forked child opens anew and never touches the connection it inherited (R7).
+ringing the doorbells of those who listen. No connection is open across a fork (R7): it is closed before it, and parent
+and child open anew when they need one; where it was in use, the child never touches what it inherited.
 """
 
 import os
@@ -46,19 +47,34 @@ class SqliteEngine(Engine):
         self._open(patience)
         _engines.add(self)
 
+    def rest(self) -> None:
+        """Before a fork: close the connection, where nobody is using it.
+
+        What SQLite knows of a file's locks would be inherited, the locks would not: the child's connections, new ones
+        too, would be without any, and when another program closes the file as the last one it removes the log ahead
+        with what the child goes on to write into it.
+        """
+        if not self._db.in_transaction:
+            self._db.close()
+            self._resting = True
+
     def keep(self) -> None:
-        """In a forked child: never close the inherited connection, not by the garbage collector or at exit either."""
+        """In a forked child: never close an inherited connection, not by the garbage collector or at exit either."""
         import ctypes
 
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._db))
+        if not self._resting:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._db))
 
     def _open(self, patience: float | None) -> None:
+        with translated(self.place.database):
+            ours = sqlite_file.is_ours(self.place.database)  # first of all: beside a stranger's file nothing is made
         prepare(self.place)
         self._pid = os.getpid()
+        self._resting = False
         self._gate = Gate(self.place.gate, self.place.workers)
-        self._db = sqlite_file.connect(self.place, self._gate, patience)
+        self._db = sqlite_file.connect(self.place, self._gate, patience, made=ours)
         self._registry = Registry(self._db)
-        self._writing = False
+        self._writing = self._closed = False
         with translated(self.place.database):
             with self.snapshot():
                 whole = self._registry.whole()
@@ -70,7 +86,7 @@ class SqliteEngine(Engine):
 
     def _mine(self) -> None:
         """After a fork: a connection of our own."""
-        if self._pid != os.getpid():
+        if self._resting or self._pid != os.getpid():
             self._open(None)
 
     @contextmanager
@@ -164,8 +180,11 @@ class SqliteEngine(Engine):
                 self._db.set_busy_timeout(sqlite_file.BUSY)
 
     def close(self) -> None:
-        if self._pid == os.getpid():
-            self._db.close()
+        if self._pid == os.getpid() and not self._closed:
+            self._closed = True
+            _engines.discard(self)
+            if not self._resting:
+                sqlite_file.disconnect(self._db, self.place)
             self._gate.close()
 
 
@@ -244,9 +263,14 @@ class SqliteTransaction(SqliteView, Transaction):
 _engines: WeakSet[SqliteEngine] = WeakSet()
 
 
+def _before_fork() -> None:
+    for engine in _engines:
+        engine.rest()
+
+
 def _after_fork() -> None:
     for engine in _engines:
         engine.keep()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

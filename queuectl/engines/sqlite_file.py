@@ -1,6 +1,7 @@
 """The SQLite file: opened, made, and refused where it is not ours, without a byte of it changed (R6, R9)."""
 
 import os
+import stat
 from collections.abc import Generator
 from contextlib import contextmanager
 from urllib.parse import quote
@@ -23,6 +24,9 @@ OLDEST_SQLITE = 3_053_000
 
 BUSY = 5000
 """Milliseconds to wait for a lock of SQLite's own: our writers wait at the gate, so only strangers are met here."""
+
+LOG_AHEAD = 1 << 20
+"""Bytes of the log ahead (q.db-wal) above which whoever closes the database last writes it back."""
 
 SYNCHRONOUS = {"full": 2, "normal": 1}
 
@@ -60,20 +64,19 @@ def _explained(error: apsw.Error) -> str:
             return f"SQLite says: {error}"
 
 
-def connect(place: Place, gate: Gate, patience: float | None) -> apsw.Connection:
-    """An open connection to the queue's database, made and switched to WAL first where that is still to do.
+def connect(place: Place, gate: Gate, patience: float | None, *, made: bool) -> apsw.Connection:
+    """An open connection to the queue's database, `made` and switched to WAL first where that is still to do.
 
-    Raises Unusable for another program's database, a newer schema, or what can't be opened at all.
+    Raises Unusable for a newer schema, or what can't be opened at all.
     """
     if apsw.SQLITE_VERSION_NUMBER < OLDEST_SQLITE:
         raise Unusable(f"SQLite {apsw.sqlite_lib_version()} is too old: install apsw >= 3.53")
     with translated(place.database):
-        ready = _is_ours(place.database)
         db = apsw.Connection(place.database, flags=apsw.SQLITE_OPEN_READWRITE)
         try:
             db.set_busy_timeout(BUSY)
             db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-            if not ready or db.pragma("journal_mode") != "wal":
+            if not made or db.pragma("journal_mode") != "wal":
                 # The switch to WAL ignores the busy timeout, so it and the making of the schema stay behind the gate.
                 with gate.hold(patience):
                     _make(db)
@@ -89,14 +92,34 @@ def connect(place: Place, gate: Gate, patience: float | None) -> apsw.Connection
     return db
 
 
-def _is_ours(path: str) -> bool:
-    """Whether the file carries our mark; False for an empty one. Raises Unusable where it is another program's.
+def disconnect(db: apsw.Connection, place: Place) -> None:
+    """Close the connection.
+
+    The last one to go leaves the log ahead as it is, because a checkpoint costs a short command several syncs; but not
+    one that has grown: those who come next could not begin it anew, for what was written back of it is forgotten when
+    nobody has the file open.
+    """
+    try:
+        grown = os.stat(place.database + "-wal").st_size > LOG_AHEAD
+    except FileNotFoundError:
+        grown = False
+    if grown:
+        db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
+    db.close()
+
+
+def is_ours(path: str) -> bool:
+    """Whether the file carries our mark; False for none or an empty one. Raises Unusable for another program's.
 
     Opened immutable, so that neither a lock is taken nor a side file made or rolled back in a file that is not ours. It
     goes through SQLite, because closing a descriptor of our own would drop the locks of every connection we have.
     """
-    size = os.stat(path).st_size
-    if size == 0:
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    size = found.st_size
+    if size == 0 or not stat.S_ISREG(found.st_mode):
         return False
     if size == 1:  # which SQLite takes for an empty database as well
         raise Unusable(f"{shown(path)}: is not a SQLite database: name another file with --db")

@@ -1,0 +1,120 @@
+"""The engines that the conformance suite is run against. To add one, write its `Lab` and name it in LABS."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from queuectl import engines
+from queuectl.engines.base import Engine
+
+ROOT = Path(__file__).parents[2]
+
+
+class Lab(Protocol):
+    """One new database, and the ways to open it."""
+
+    def make(self) -> Engine:
+        """An engine on the new database; the first call makes what there is to make."""
+        ...
+
+    def opening(self) -> str:
+        """Python that binds `engine` to an engine on that database, for another process."""
+        ...
+
+    def close(self) -> None:
+        """Take the database away."""
+        ...
+
+
+class SqliteLab:
+    def __init__(self, folder: Path) -> None:
+        self.path = str(folder / "q.db")
+
+    def make(self) -> Engine:
+        return engines.connect(self.path)
+
+    def opening(self) -> str:
+        return f"from queuectl import engines; engine = engines.connect({self.path!r})"
+
+    def close(self) -> None:
+        pass
+
+
+LABS = {"sqlite": SqliteLab}
+
+PRELUDE = """
+import sys
+from tests.engines.deeds import *
+def say(*words):
+    print(*words, flush=True)
+def until_told():
+    return sys.stdin.readline()
+"""
+
+
+class Process:
+    """Another process with an engine of its own on the same database; we talk by lines."""
+
+    def __init__(self, opening: str, script: str, *args: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", f"{PRELUDE}{opening}\n{script}", *args],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def hear(self) -> str:
+        """Its next line."""
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().rstrip("\n")
+
+    def tell(self, words: str = "") -> None:
+        """A line for it."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(words + "\n")
+        self._process.stdin.flush()
+
+    def end(self) -> int:
+        """Wait for it; its exit code."""
+        return self._process.wait(30)
+
+    def kill(self) -> None:
+        """It is not needed any more."""
+        self._process.kill()
+        self._process.communicate()
+
+
+class Site:
+    """A database under test."""
+
+    def __init__(self, lab: Lab, stack: ExitStack) -> None:
+        self._lab = lab
+        self._stack = stack
+
+    def again(self) -> Engine:
+        """Another engine on the same database."""
+        engine = self._lab.make()
+        self._stack.callback(engine.close)
+        return engine
+
+    def process(self, script: str, *args: str) -> Process:
+        """Run a script in another process, with `engine` on the same database and the deeds at hand."""
+        process = Process(self._lab.opening(), script, *args)
+        self._stack.callback(process.kill)
+        return process
+
+
+@pytest.fixture(params=LABS)
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    lab: Lab = LABS[request.param](tmp_path)
+    with ExitStack() as stack:
+        stack.callback(lab.close)
+        yield Site(lab, stack)
+
+
+@pytest.fixture
+def engine(site: Site) -> Engine:
+    return site.again()

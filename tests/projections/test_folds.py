@@ -1,0 +1,195 @@
+"""The folds: however the log is cut into batches, and little is kept in memory, the tables are the same (R1)."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import apsw
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from projections import Change, Projection, builtin, counts, evolve, jobs, replay
+from projections.jobs import Job
+from projections.replay import Subjects
+from queuectl.decisions import Outcome
+from queuectl.engines.sqlite_view import SqliteStore
+from queuectl.events import Claimed, Heartbeat, Recorded, Unreadable, encode
+from tests.histories import BEGIN, Command, logs, written
+
+FEW = settings(max_examples=60)
+
+
+class Tables:
+    """Empty tables in memory, and the log they are to be folded from."""
+
+    def __init__(self, log: Sequence[Recorded], projections: Iterable[Projection] = ()) -> None:
+        self.log = log
+        self.projections = list(projections) or list(builtin())
+        self.db = apsw.Connection(":memory:")
+        self.store = SqliteStore(self.db)
+        for projection in self.projections:
+            for _ in self.db.execute(projection.schema):
+                pass
+
+    def history(self, stream: str, below: int) -> Iterator[Recorded]:
+        return (record for record in self.log if record.stream == stream and record.version < below)
+
+    def fold(self, pages: Iterable[Sequence[Recorded]]) -> "Tables":
+        replay.fold(self.projections, pages, self.history, self.store)
+        return self
+
+    def rows(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Every table with its rows, as bytes would tell: values and types."""
+        return {
+            table: sorted((repr(row) for row in self.db.execute(f"select * from {table}")), key=str)
+            for projection in self.projections
+            for table in projection.tables
+        }  # pyright: ignore[reportReturnType]
+
+
+def cut(log: Sequence[Recorded], sizes: Sequence[int]) -> Iterator[Sequence[Recorded]]:
+    start = 0
+    for size in sizes:
+        yield log[start : start + size]
+        start += size
+    yield log[start:]
+
+
+@FEW
+@given(logs, st.lists(st.integers(0, 12), max_size=20))
+def test_any_cut_into_batches_gives_the_same_tables(log: list[Recorded], sizes: list[int]) -> None:
+    whole = Tables(log).fold([log]).rows()
+    assert Tables(log).fold([record] for record in log).rows() == whole
+    assert Tables(log).fold(cut(log, sizes)).rows() == whole
+
+
+@FEW
+@given(logs)
+def test_each_projection_can_be_folded_alone(log: list[Recorded]) -> None:
+    whole = Tables(log).fold([log]).rows()
+    for projection in builtin():
+        alone = Tables(log, [projection]).fold([log]).rows()
+        assert alone == {table: whole[table] for table in projection.tables}
+
+
+@FEW
+@given(logs, st.integers(0, 60))
+def test_a_projection_that_is_behind_catches_up_from_where_it_stands(log: list[Recorded], stand: int) -> None:
+    late = Tables(log).fold([log[:stand]])
+    late.fold([log[stand:]])
+    assert late.rows() == Tables(log).fold([log]).rows()
+
+
+@FEW
+@given(logs, st.integers(0, 3))
+def test_subjects_that_were_forgotten_are_folded_again_from_the_log(log: list[Recorded], limit: int) -> None:
+    tables = Tables(log)
+    roomy = list(Subjects(tables.history).changes(log))
+    assert list(Subjects(tables.history, limit).changes(log)) == roomy
+    for change in roomy:
+        assert change.after == evolve(change.before, change.record, change.event)
+
+
+@FEW
+@given(logs)
+def test_counts_are_the_jobs_counted(log: list[Recorded]) -> None:
+    tables = Tables(log).fold([log])
+    counted = tables.store.execute("select queue, state, count(*) from jobs group by 1, 2 order by 1, 2")
+    assert tables.store.execute("select queue, state, jobs from counts order by 1, 2") == counted
+
+
+@FEW
+@given(logs)
+def test_the_row_of_a_job_is_the_job_that_its_events_made(log: list[Recorded]) -> None:
+    tables = Tables(log).fold([log])
+    latest: dict[str, Any] = {}
+    for record in log:
+        latest[record.stream] = evolve(latest.get(record.stream), record, record.event)
+    live = {job.id: job for job in latest.values() if isinstance(job, Job)}
+    shared = [field for field in Job.__struct_fields__ if field not in ("spec", "secrets", "cancel_requested")]
+    rows = {row[0]: row for row in tables.store.execute(f"select {', '.join(shared)} from jobs")}
+    assert rows.keys() == live.keys()
+    for id, job in live.items():
+        assert rows[id] == tuple(getattr(job, field) for field in shared)
+
+
+@FEW
+@given(logs)
+def test_attempts_are_the_claims_of_the_jobs_that_are_there(log: list[Recorded]) -> None:
+    tables = Tables(log).fold([log])
+    there = {id for (id,) in tables.store.execute("select id from jobs")}
+    claims = [
+        (record.seq, record.subject, record.event.attempt, record.event.worker)
+        for record in log
+        if isinstance(record.event, Claimed) and record.subject in there
+    ]
+    assert tables.store.execute("select seq, job, number, worker from attempts order by seq") == claims
+    ended = ("completed", "failed", "released", "cancelled")
+    outcomes = tables.store.execute("select outcome, count(*) from attempts where outcome is not null group by 1")
+    found = dict.fromkeys(ended, 0)
+    for record in log:
+        if record.type in found and record.subject in there and getattr(record.event, "attempt", None) is not None:
+            found[record.type] += 1
+    assert dict(outcomes) == {kind: n for kind, n in found.items() if n}  # pyright: ignore[reportArgumentType]
+
+
+# -- by example ------------------------------------------------------------------------------------------------------
+
+
+def test_an_event_of_a_stream_without_a_subject_changes_no_count() -> None:
+    """As those of a job that was archived, or of a kind of stream that somebody else folds."""
+    tables = Tables([], [counts, jobs])
+    record = Recorded(1, "audit", 1, "heartbeat", 1, BEGIN, "test", "{}")
+    [change] = Subjects(tables.history).changes([record])
+    assert (change.before, change.after) == (None, None)
+    for projection in tables.projections:
+        projection.fold([Change(record, Heartbeat(), None, None)], tables.store)
+    assert tables.rows() == {"counts": [], "jobs": []}
+
+
+def test_the_highest_number_stays_when_its_job_is_gone() -> None:
+    log = written([
+        Command("enqueue"), Command("enqueue"), Command("claim", job=1), Command("report", job=1),
+        Command("purge", job=1),
+    ])  # fmt: skip
+    tables = Tables(log).fold([log])
+    assert tables.store.execute("select id from jobs") == [("1",)]
+    assert tables.store.execute("select name, last from numbers") == [("job", 2)]
+
+
+def test_the_highest_number_never_sinks() -> None:
+    """A log that was put together elsewhere may have the numbers in another order."""
+    policy = encode(Command("enqueue").policy).decode()
+    log = [Recorded(n, f"job:{id}", 1, "enqueued", 1, BEGIN + n, "test", policy) for n, id in enumerate("352", 1)]
+    assert Tables(log).fold([record] for record in log).store.execute("select last from numbers") == [(5,)]
+
+
+def test_an_attempt_that_failed_tells_why_and_what_it_used() -> None:
+    seen = Outcome(cause="output", exit_code=3, run_seconds=0.5, max_rss=7, output_bytes=9, output_cut=4, error="hm")
+    log = written([Command("enqueue"), Command("claim"), Command("report", outcome=seen)])
+    columns = "outcome, cause, exit_code, run_seconds, max_rss, output_bytes, output_cut, error, lease, ended_at"
+    assert Tables(log).fold([log]).store.execute(f"select {columns} from attempts") == [
+        ("failed", "output", 3, 0.5, 7, 9, 4, "hm", 2, log[-1].at)
+    ]
+
+
+@pytest.mark.parametrize("stream, event", [("job:a", Claimed(attempt=1, worker="w")), ("worker:w", Heartbeat())])
+def test_a_history_that_can_not_be_is_named_with_its_place(stream: str, event: msgspec.Struct) -> None:
+    kind = "claimed" if stream == "job:a" else "heartbeat"
+    record = Recorded(42, stream, 7, kind, 1, BEGIN, "test", encode(event).decode())
+    with pytest.raises(Unreadable, match=rf"{stream} has a '{kind}' event \(seq 42\)"):
+        evolve(None, record, record.event)
+
+
+def test_differences_name_the_rows_and_are_not_endless() -> None:
+    log = written([Command("enqueue")] * 9)
+    live, scratch = Tables(log, [jobs]).fold([log]), Tables(log, [jobs]).fold([log])
+    assert replay.differences(jobs, live.store, scratch.store) == []
+    live.store.execute("update jobs set state = 'dead' where seq = 3")
+    lines = replay.differences(jobs, live.store, scratch.store)
+    assert [line.split(" (", 1)[0] for line in lines] == ["jobs has", "jobs lacks"]
+    live.store.execute("delete from jobs")
+    lines = replay.differences(jobs, live.store, scratch.store)
+    assert len(lines) == 6
+    assert lines[-1] == "jobs: and 4 rows more"

@@ -1,0 +1,270 @@
+"""What may happen next: random sequences of commands against the tables of what is legal, written here by hand."""
+
+import pytest
+from hypothesis import given, settings
+
+from projections import evolve
+from projections.jobs import FINAL, Job
+from queuectl import decisions
+from queuectl.clock import SECOND, micros, text
+from queuectl.decisions import Lease, Outcome
+from queuectl.errors import Fenced, Refused
+from queuectl.events import Cancelled, Completed, Dead, Enqueued, Failed, Released, Requeued, Retried
+from tests.histories import BEGIN, Command, World, commands
+
+LEGAL: dict[tuple[str | None, str], set[str | None]] = {
+    (None, "enqueued"): {"pending"},
+    ("pending", "claimed"): {"processing"},
+    ("failed", "claimed"): {"processing"},
+    ("processing", "completed"): {"completed"},
+    ("processing", "failed"): {"failed"},
+    ("failed", "retried"): {"failed"},
+    ("failed", "dead"): {"dead"},
+    ("processing", "released"): {"pending", "failed"},
+    ("processing", "cancel_requested"): {"processing"},
+    ("processing", "cancelled"): {"cancelled"},
+    ("pending", "cancelled"): {"cancelled"},
+    ("failed", "cancelled"): {"cancelled"},
+    ("dead", "cancelled"): {"cancelled"},
+    ("completed", "requeued"): {"pending"},
+    ("dead", "requeued"): {"pending"},
+    ("cancelled", "requeued"): {"pending"},
+    ("completed", "purged"): {None},
+    ("dead", "purged"): {None},
+    ("cancelled", "purged"): {None},
+}
+"""(state, event) -> the states that may follow. Everything else is illegal."""
+
+ACCEPTED = {
+    "claim": {"pending", "failed"},
+    "report": {"processing"},
+    "release": {"processing"},
+    "missing": {"processing"},
+    "cancel": {"pending", "failed", "processing", "dead"},
+    "requeue": {"completed", "dead", "cancelled"},
+    "purge": {"completed", "dead", "cancelled"},
+}
+"""The states in which each command is carried out; in every other it is refused."""
+
+FENCED = {"report", "release", "missing"}
+
+
+def state(job: Job | None) -> str | None:
+    return job.state if job is not None else None
+
+
+@settings(max_examples=200)
+@given(commands())
+def test_whatever_is_asked_for_only_what_is_legal_happens(sequence: list[Command]) -> None:
+    world = World()
+    for command in sequence:
+        world.do(command)
+    jobs: dict[str, Job | None] = {}
+    for record in world.log:
+        before = jobs.get(record.stream)
+        after = evolve(before, record, record.event)
+        jobs[record.stream] = after
+        assert state(after) in LEGAL.get((state(before), record.type), set()), (state(before), record.type)
+        assert after is None or after.version == record.version == (before.version if before else 0) + 1
+        if before is not None and after is not None:
+            assert after.attempt == before.attempt + (record.type == "claimed")
+        if after is not None:
+            assert after.failures <= 1 + after.max_retries
+            assert after.state != "dead" or after.failures >= 1
+            assert (after.state == "processing") == (after.lease is not None) == (after.worker is not None)
+            assert not after.cancel_requested or after.state == "processing"
+            assert (after.finished_at is not None) == (after.state in FINAL)
+    # `failed` alone is half a decision: what becomes of the job stands right behind it.
+    for record, following in zip(world.log, [*world.log[1:], None], strict=True):
+        if record.type == "failed":
+            assert following is not None
+            assert following.stream == record.stream
+            assert following.type in ("retried", "dead")
+            assert following.at == record.at
+
+
+@settings(max_examples=200)
+@given(commands())
+def test_commands_are_carried_out_in_their_states_and_refused_in_all_others(sequence: list[Command]) -> None:
+    world = World()
+    for command in sequence:
+        step = world.do(command)
+        if step is None or step.before is None:
+            continue
+        before, name = step.before, command.name
+        held = Lease(step.id, before.attempt, before.lease or 0) if before.state == "processing" else None
+        if name in FENCED:
+            assert isinstance(step.refusal, Fenced) == (step.lease != held)
+        elif step.refusal is not None:
+            assert not isinstance(step.refusal, Fenced)
+            undue = name == "claim" and before.run_at > world.now
+            forgotten = name == "requeue" and before.state == "completed" and before.secrets and not command.again
+            assert before.state not in ACCEPTED[name] or undue or forgotten
+        else:
+            assert before.state in ACCEPTED[name]
+        if step.refusal is not None:
+            assert step.events == []
+            assert step.after == before
+            assert step.id in str(step.refusal)
+        if before.state in FINAL and step.after is not None and step.after.state != before.state:
+            assert step.events[0].type in ("requeued", "cancelled")
+
+
+@settings(max_examples=200)
+@given(commands((*["claim", "report"] * 4, "release", "cancel")))
+def test_without_a_requeue_no_job_fails_more_often_than_its_policy_allows(sequence: list[Command]) -> None:
+    world = World()
+    for command in sequence:
+        world.do(command)
+    failed: dict[str, int] = {}
+    for record in world.log:
+        failed[record.stream] = failed.get(record.stream, 0) + (record.type == "failed")
+    for stream, failures in failed.items():
+        job = world.job(stream.removeprefix("job:"))
+        assert job is not None
+        assert failures == job.failures <= 1 + job.max_retries
+
+
+# -- single decisions ------------------------------------------------------------------------------------------------
+
+
+def policy(**more: object) -> Enqueued:
+    fields: dict[str, object] = {
+        "command": "x", "run_at": text(BEGIN), "cwd": "/", "max_retries": 1, "backoff_base": 2.0, "backoff_max": 60.0,
+        **more,
+    }  # fmt: skip
+    return Enqueued(**fields)  # pyright: ignore[reportArgumentType]
+
+
+def held_job(**more: object) -> tuple[World, Job, Lease]:
+    """A job that a worker has claimed."""
+    world = World()
+    world.do(Command("enqueue", policy=policy(**more)))
+    world.do(Command("claim"))
+    job = world.job("1")
+    assert job is not None
+    return world, job, decisions.lease(job)
+
+
+def test_a_failure_is_retried_after_its_backoff_and_then_dead() -> None:
+    world, job, lease = held_job()
+    failed, retried = decisions.report(job, lease, Outcome(cause="exit", exit_code=1), BEGIN, 0.5)
+    assert failed == Failed(attempt=1, cause="exit", exit_code=1)
+    assert retried == Retried(run_at=text(BEGIN + 2 * SECOND), delay=2.0)
+    world.do(Command("report", outcome=Outcome(cause="exit", exit_code=1)))
+    world.do(Command("claim"))
+    step = world.do(Command("report", outcome=Outcome(cause="timeout")))
+    assert step is not None
+    assert step.events[1] == Dead(reason="failed 2 times; 1 retry used up")
+    assert step.after is not None
+    assert (step.after.state, step.after.failures, step.after.attempt, step.after.cause) == ("dead", 2, 2, "timeout")
+
+
+def test_a_job_without_retries_dies_of_its_first_failure() -> None:
+    _, job, lease = held_job(max_retries=0)
+    assert [event.type for event in decisions.report(job, lease, Outcome(cause="spawn"), BEGIN, 0.5)] == [
+        "failed",
+        "dead",
+    ]
+
+
+def test_a_lost_attempt_follows_the_jobs_own_policy() -> None:
+    lost = Outcome(cause="lost")
+    _, job, lease = held_job(on_lost="dead", max_retries=5)
+    assert decisions.report(job, lease, lost, BEGIN, 0.5)[1].type == "dead"
+    assert decisions.report(job, lease, Outcome(cause="exit"), BEGIN, 0.5)[1].type == "retried"
+    _, job, lease = held_job(on_lost="retry", max_retries=5)
+    assert decisions.report(job, lease, lost, BEGIN, 0.5)[1].type == "retried"
+
+
+def test_a_failure_after_a_cancel_is_the_cancel_and_a_success_stays_one() -> None:
+    world, _, _ = held_job()
+    assert world.do(Command("cancel"))
+    job = world.job("1")
+    assert job is not None
+    lease = decisions.lease(job)
+    ended = decisions.report(job, lease, Outcome(cause="cancel", signal=15, run_seconds=2.0), BEGIN, 0.5)
+    assert ended == [Cancelled(attempt=1, signal=15, run_seconds=2.0)]
+    assert decisions.report(job, lease, Outcome(exit_code=0), BEGIN, 0.5) == [Completed(attempt=1, exit_code=0)]
+    assert decisions.release(job, lease) == [Released(attempt=1), Cancelled()]
+    assert decisions.cancel(job) == []
+
+
+def test_an_attempt_that_was_given_back_uses_up_nothing() -> None:
+    world, _, _ = held_job(max_retries=0)
+    for _ in range(5):
+        world.do(Command("release"))
+        world.do(Command("claim"))
+    job = world.job("1")
+    assert job is not None
+    assert (job.attempt, job.failures) == (6, 0)
+
+
+def test_a_requeued_job_has_its_budget_anew_and_its_attempts_go_on() -> None:
+    world, _, _ = held_job(max_retries=0)
+    world.do(Command("report", outcome=Outcome(cause="exit", exit_code=3)))
+    step = world.do(Command("requeue"))
+    assert step is not None
+    assert step.events == [Requeued(run_at=text(world.now), reason="once more")]
+    job = step.after
+    assert job is not None
+    assert (job.state, job.failures, job.attempt, job.exit_code, job.finished_at) == ("pending", 0, 1, None, None)
+
+
+def test_a_report_is_fenced_by_the_attempt_and_by_the_version_of_its_claim() -> None:
+    _, job, lease = held_job()
+    for wrong in (Lease(job.id, lease.attempt + 1, lease.version), Lease(job.id, lease.attempt, lease.version + 1)):
+        with pytest.raises(Fenced, match="no longer held"):
+            decisions.report(job, wrong, Outcome(), BEGIN, 0.5)
+        with pytest.raises(Fenced):
+            decisions.release(job, wrong)
+        with pytest.raises(Fenced):
+            decisions.refuse_to_run(job, wrong, ["TOKEN"])
+
+
+def test_a_job_is_not_claimed_before_it_is_due() -> None:
+    world = World()
+    world.do(Command("enqueue", policy=policy(run_at=text(BEGIN + SECOND))))
+    job = world.job("1")
+    assert job is not None
+    with pytest.raises(Refused, match="not due before"):
+        decisions.claim(job, "w", BEGIN + SECOND - 1)
+    assert decisions.claim(job, "w", BEGIN + SECOND)[0].type == "claimed"
+
+
+def test_nobody_holds_a_waiting_job() -> None:
+    world = World()
+    world.do(Command("enqueue"))
+    job = world.job("1")
+    assert job is not None
+    with pytest.raises(Fenced, match="nobody holds it"):
+        decisions.lease(job)
+
+
+def test_a_completed_job_needs_its_secrets_again_a_dead_one_has_them() -> None:
+    world, _, _ = held_job(secrets=["KEY", "TOKEN"], max_retries=0)
+    world.do(Command("report", outcome=Outcome(cause="exit")))
+    dead = world.job("1")
+    assert dead is not None
+    assert decisions.requeue(dead, BEGIN)[0] == Requeued(run_at=text(BEGIN))
+    assert decisions.requeue(dead, BEGIN, ["NEW"])[0] == Requeued(run_at=text(BEGIN), secrets=["KEY", "NEW", "TOKEN"])
+    world, _, _ = held_job(secrets=["KEY", "TOKEN"])
+    world.do(Command("report"))
+    done = world.job("1")
+    assert done is not None
+    with pytest.raises(Refused, match=r"--env KEY=… --env TOKEN=…"):
+        decisions.requeue(done, BEGIN)
+    with pytest.raises(Refused, match=r"--env TOKEN=…"):
+        decisions.requeue(done, BEGIN, ["KEY"])
+    requeued = decisions.requeue(done, BEGIN, ["TOKEN", "KEY"])[0]
+    assert isinstance(requeued, Requeued)
+    assert requeued.secrets == ["KEY", "TOKEN"]
+    assert micros(requeued.run_at) == BEGIN
+
+
+def test_a_job_whose_secrets_are_missing_is_buried_naming_them() -> None:
+    _, job, lease = held_job(secrets=["TOKEN"], max_retries=5)
+    failed, dead = decisions.refuse_to_run(job, lease, ["TOKEN"])
+    assert isinstance(failed, Failed)
+    assert (failed.cause, failed.error) == ("spawn", "the values of TOKEN are not in this database")
+    assert isinstance(dead, Dead)

@@ -1,0 +1,280 @@
+"""What a command finds when it starts, and what is said when it can't."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from queuectl import clock
+from queuectl.workers import processes, spawn
+from queuectl.workers.attempt import Attempt, Outcome, Start, environment, launch
+
+ENV = {"PATH": os.environ.get("PATH", os.defpath)}
+Run = Callable[..., tuple[Outcome, str]]
+
+
+def finish(attempt: Attempt) -> Outcome:
+    while attempt.outcome is None:
+        assert select.select([attempt], [], [], 10)[0], "the command does not end"
+        attempt.collect(clock.monotonic())
+    return attempt.outcome
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run a shell command to its end: its outcome and output."""
+
+    def run(command: str | None = None, **what: object) -> tuple[Outcome, str]:
+        path = tmp_path / f"output{len(list(tmp_path.glob('output*')))}"
+        start = Start(**{"command": command, "env": ENV, "output": str(path), **what})  # type: ignore[arg-type]
+        return finish(launch(start)), path.read_text()
+
+    return run
+
+
+def test_output_is_in_order_from_both_streams(run: Run) -> None:
+    assert run("echo a; echo b >&2; echo c; ls /no/such >&2 || echo d")[1].splitlines()[::2] == ["a", "c", "d"]
+
+
+def test_a_shell_says_itself_that_a_command_does_not_exist(run: Run) -> None:
+    outcome, text = run("no-such-program --x")
+    assert (outcome.cause, outcome.exit_code) == ("exit", 127)
+    assert "not found" in text
+
+
+def script(path: Path, text: str, mode: int = 0o755) -> str:
+    path.write_text(text)
+    path.chmod(mode)
+    return str(path)
+
+
+def test_what_cannot_be_started_says_so_in_outcome_and_output(run: Run, tmp_path: Path) -> None:
+    plain = script(tmp_path / "plain", "#!/bin/sh\n", 0o644)
+    headless = script(tmp_path / "headless", "true\n")
+    orphan = script(tmp_path / "orphan", "#!/no/such/interpreter\n")
+    path = {"PATH": f"/no/such:{tmp_path}"}
+    for what, code, said in (
+        ({"argv": ("no-such-program", "x")}, 127, "no-such-program: not found"),
+        ({"argv": ("/no/such/program",)}, 127, "/no/such/program: not found"),
+        ({"argv": ("",)}, 127, ": not found"),
+        ({"argv": (plain,)}, 126, f"{plain}: permission denied"),
+        ({"argv": ("plain",), "env": path}, 126, "plain: permission denied"),
+        ({"argv": (str(tmp_path),)}, 126, f"{tmp_path}: permission denied"),
+        ({"argv": (headless,)}, 126, "not a program this machine can run"),
+        ({"argv": (orphan,)}, 127, f"interpreter of {orphan}: not found"),
+        ({"command": "true", "cwd": "/no/such"}, 127, "working directory /no/such: not found"),
+        ({"command": "true", "cwd": plain}, 126, f"working directory {plain}: not a folder"),
+        ({"command": "true", "stdin": "/no/such"}, 127, "stdin /no/such: not found"),
+        ({"command": "true\0"}, 126, "can't be handed to a program"),
+        ({"command": "true", "env": {"A": "\ud800"}}, 126, "can't be handed to a program"),
+        ({"argv": ("true", "x" * 200_000)}, 126, "longer than this machine takes"),
+    ):
+        outcome, text = run(**what)
+        assert (outcome.cause, outcome.exit_code) == ("spawn", code), what
+        assert outcome.error is not None
+        assert said in outcome.error
+        assert text == f"queuectl: {outcome.error}\n"
+        assert outcome.output_bytes == len(text)
+        assert outcome.started_at > 0
+
+
+def test_a_program_is_looked_up_in_the_jobs_path(run: Run, tmp_path: Path) -> None:
+    script(tmp_path / "greet", "#!/bin/sh\necho hello\n")
+    (tmp_path / "first" / "greet").mkdir(parents=True)  # a folder of that name is no program
+    outcome, text = run(argv=("greet",), env={"PATH": f"/no/such:{tmp_path}/first:{tmp_path}"})
+    assert (outcome.exit_code, text) == (0, "hello\n")
+    assert run(argv=("greet",))[0].exit_code == 127
+    assert run(argv=("./greet",), cwd=str(tmp_path))[1] == "hello\n"
+    assert run(argv=("greet",), cwd=str(tmp_path), env={"PATH": "/no/such::"})[1] == "hello\n"
+
+
+def test_a_command_runs_in_its_folder_and_the_worker_stays_in_its_own(run: Run, tmp_path: Path) -> None:
+    before = os.getcwd()
+    assert run("pwd", cwd=str(tmp_path))[1] == f"{tmp_path}\n"
+    assert run("pwd")[1] == f"{before}\n"
+    run(argv=("no-such-program",), cwd=str(tmp_path))
+    assert os.getcwd() == before
+
+
+@pytest.mark.parametrize("command, argv", [("echo $PWD; exit 3", None), (None, ("sh", "-c", "echo $PWD; exit 3"))])
+def test_a_folder_on_a_remote_mount_is_entered_by_the_child(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, argv: tuple[str, ...]
+) -> None:
+    far = tmp_path / "mnt" / "my share"
+    (far / "deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("mnt/my share/deep")
+
+    def read(mounts: spawn._Mounts) -> None:
+        mounts._points[str(far)] = True
+
+    monkeypatch.setattr(spawn._Mounts, "_read", read)
+    mounts = spawn._Mounts()
+    monkeypatch.setattr(spawn, "_mounts", lambda: mounts)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "chdir", lambda path: pytest.fail("the worker went there itself"))
+        outcome, text = run(command, argv=argv, cwd=str(tmp_path / "link"))
+        assert (outcome.cause, outcome.exit_code, text) == ("exit", 3, f"{tmp_path}/link\n")
+        outcome, text = run(command, argv=argv, cwd=f"{far}/not there")
+        assert (outcome.cause, outcome.exit_code) == ("exit", 127)
+        assert "not there" in text
+    if argv is not None:  # a program there is found by the child, too
+        script(far / "greet", "#!/bin/sh\necho hello\n")
+        monkeypatch.setattr(os, "access", lambda *_: pytest.fail("the worker looked there itself"))
+        assert run(argv=("greet",), env={"PATH": f"{far}:{ENV['PATH']}"})[1] == "hello\n"
+        assert run(argv=(f"{far}/greet",))[1] == "hello\n"
+
+
+def test_mounts_are_read_with_their_escapes_and_types(tmp_path: Path) -> None:
+    mounts = spawn._Mounts()
+    table = tmp_path / "mountinfo"
+    table.write_text(
+        "20 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw\n"
+        f"21 20 0:40 / {tmp_path}/with\\040space rw shared:1 - nfs4 host:/x rw\n"
+        f"22 20 0:41 / {tmp_path}/fuse rw - fuse.sshfs host: rw\n"
+        f"23 20 0:42 / {tmp_path}/tmp rw - tmpfs tmpfs rw\n"
+    )
+    os.close(mounts._fd)
+    mounts._fd = os.open(table, os.O_RDONLY)
+    mounts._read()
+    (tmp_path / "up").symlink_to(tmp_path / "tmp" / ".." / "fuse")
+    (tmp_path / "loop").symlink_to("loop")
+    for path, remote in (
+        ("with space", True),
+        ("with space/below/it", True),
+        ("with", False),
+        ("with spaces", False),
+        ("fuse", True),
+        ("tmp/x", False),
+        ("up/x", True),
+        ("fuse/../x", True),
+        ("loop/x", False),
+        ("", False),
+    ):
+        assert mounts.remote(f"{tmp_path}/{path}") is remote, path
+    os.close(mounts._fd)
+
+
+def test_stdin_is_empty_or_a_file_and_never_makes_the_worker_wait(run: Run, tmp_path: Path) -> None:
+    assert run("readlink /proc/self/fd/0; cat")[1] == "/dev/null\n"
+    (tmp_path / "input").write_text("one\ntwo\n")
+    assert run("cat", stdin=str(tmp_path / "input"))[1] == "one\ntwo\n"
+    os.mkfifo(tmp_path / "fifo")
+    assert run("cat; echo done", stdin=str(tmp_path / "fifo"))[1] == "done\n"
+
+
+def test_a_command_gets_no_descriptor_of_ours_but_the_lock(run: Run) -> None:
+    mine = os.open("/dev/null", os.O_RDONLY)
+    try:
+        text = run("for fd in /proc/$$/fd/*; do readlink $fd && echo ${fd##*/}; done")[1]
+    finally:
+        os.close(mine)
+    links = dict(zip(text.split("\n")[1::2], text.split("\n")[::2], strict=False))
+    inherited = {fd for fd in map(int, os.listdir("/proc/self/fd")) if is_inheritable(fd)}  # by the test run itself
+    assert {int(fd) for fd in links} == inherited | {0, 1, 2, 77}
+    assert links["1"] == links["2"] == links["77"] != "/dev/null"
+
+
+def is_inheritable(fd: int) -> bool:
+    try:
+        return os.get_inheritable(fd)
+    except OSError:
+        return False  # of listing the folder itself
+
+
+def test_signals_are_as_they_were_born(run: Run) -> None:
+    assert run("yes | head -1")[1] == "y\n"
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        text = run(argv=("grep", "-E", "Sig(Blk|Ign)", "/proc/self/status"))[1]
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGHUP, before)
+    of_the_c_library = 1 << 31 | 1 << 32  # 32 and 33: it has them ignored in what it spawns
+    assert [int(line.split()[1], 16) & ~of_the_c_library for line in text.splitlines()] == [0, 0]
+
+
+def test_a_command_has_a_session_and_a_process_group_of_its_own(run: Run) -> None:
+    pid, group, session = run("echo $$; ps -o pgid=,sid= -p $$")[1].split()
+    assert pid == group == session
+    assert int(session) != os.getsid(0)
+
+
+def test_a_command_longer_than_the_kernel_takes_as_an_argument_runs(run: Run) -> None:
+    outcome, text = run(f"x={'y' * 1_000_000}\necho ${{#x}}; exit 9")
+    assert (outcome.cause, outcome.exit_code, text) == ("exit", 9, "1000000\n")
+
+
+def test_a_command_may_begin_with_a_dash(run: Run, tmp_path: Path) -> None:
+    script(tmp_path / "-x", "#!/bin/sh\necho dashed\n")
+    assert run("-x", env={"PATH": f"{tmp_path}:/bin:/usr/bin"})[1] == "dashed\n"
+
+
+def test_where_posix_spawn_knows_no_sessions_it_is_done_otherwise(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking(*_: object, **__: object) -> int:
+        raise NotImplementedError
+
+    monkeypatch.setattr(os, "posix_spawn", lacking)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        blocked = run(argv=("grep", "SigBlk", "/proc/self/status"))[1].split()[1]
+        outcome, text = run("echo $$; ps -o sid= -p $$; ls /proc/$$/fd; exit 4")
+        assert signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    pid, session, *fds = text.split()
+    assert (outcome.exit_code, pid, blocked) == (4, session, "0" * 16)
+    assert max(map(int, fds)) >= 77
+    subprocess.run(["true"], check=True)  # which would reap what subprocess still remembers
+    assert run(f"x={'y' * 200_000}\necho ${{#x}}")[1] == "200000\n"
+    assert run(argv=("./no-such-program",))[0].exit_code == 127
+
+
+def test_the_environment_is_the_workers_with_what_was_kept_and_our_own(run: Run) -> None:
+    env = environment(
+        {"PATH": "/worker", "LANG": "C", "QUEUECTL_TAG": "stale", "PWD": "/elsewhere"},
+        {"PATH": ENV["PATH"], "VIRTUAL_ENV": "/venv"},
+        {"TOKEN": "s3cret", "VIRTUAL_ENV": "/its"},
+        database="/q.db",
+        job="job1",
+        attempt=2,
+        queue="mail",
+        tag="cafe:job1:7",
+        cwd="/",
+    )
+    text = run(argv=("env", "-0"), env=env, cwd="/")[1]
+    assert dict(entry.split("=", 1) for entry in text.rstrip("\0").split("\0")) == {
+        "PATH": ENV["PATH"],
+        "LANG": "C",
+        "VIRTUAL_ENV": "/its",
+        "TOKEN": "s3cret",
+        "PWD": "/",
+        "QUEUECTL_DB": "/q.db",
+        "QUEUECTL_JOB_ID": "job1",
+        "QUEUECTL_ATTEMPT": "2",
+        "QUEUECTL_QUEUE": "mail",
+        processes.TAG: "cafe:job1:7",
+    }
+
+
+def test_a_worker_without_stdin_stdout_and_stderr_starts_commands_just_as_well(tmp_path: Path) -> None:
+    program = """
+import os, select, sys
+from queuectl import clock
+from queuectl.workers.attempt import Start, launch
+for fd in (0, 1, 2): os.close(fd)
+attempt = launch(Start(command="echo out; echo err >&2; cat", output=sys.argv[1], env={}))
+select.select([attempt], [], [])
+os._exit(attempt.collect(clock.monotonic()).exit_code)
+"""
+    output = tmp_path / "output"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(output)], check=False, env={"PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+    assert done.returncode == 0
+    assert output.read_text() == "out\nerr\n"
