@@ -168,6 +168,8 @@ def _cancel_requested(job: Job, record: Recorded, event: CancelRequested) -> Job
 
 
 def _cancelled(job: Job, record: Recorded, event: Cancelled) -> Job:
+    if event.attempt is None:  # it waited, and how its latest attempt ended stays true
+        return msgspec.structs.replace(job, version=record.version, state="cancelled", finished_at=record.at)
     return _ended(job, record, "cancelled", event, finished_at=record.at)
 
 

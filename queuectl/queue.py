@@ -49,10 +49,14 @@ class Queue(Reading):
         self.logs = os.path.abspath(logs or os.environ.get("QUEUECTL_LOGS") or self.place.logs)
         self.actor = actor if actor is not None else f"library:{caller()}"
         self._engine = engines.connect(self.place.database, progress=progress)
-        with self._engine.snapshot() as view:
-            settings = self.settings(view)
-        if settings.synchronous != "full":
-            self._engine.synchronize(settings.synchronous)
+        try:
+            with self._engine.snapshot() as view:
+                settings = self.settings(view)
+            if settings.synchronous != "full":
+                self._engine.synchronize(settings.synchronous)
+        except BaseException:
+            self._engine.close()
+            raise
 
     def __enter__(self) -> Self:
         return self

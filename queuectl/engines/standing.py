@@ -135,22 +135,25 @@ class Registry:
         one that can't be used at all.
         """
         sources = installed()
-        taken = {*RESERVED, *(table for ours in self._ours.values() for table in ours.tables)}
-        theirs = {name: self._offered(name, source, taken) for name, source in sources.items()}
-        known = {**self._ours, **theirs}
+        known = dict.fromkeys((*self._ours, *sources))
         for name in names:
             if name not in known:
                 raise NotFound(f"no projection {name!r}; there are {', '.join(known)}")
         chosen = set(names or known)
+        taken = {*RESERVED, *(table for ours in self._ours.values() for table in ours.tables)}
+        theirs = {
+            name: self._offered(name, source, taken)
+            for name, source in sources.items()
+            if name in chosen or name in self._ours
+        }
         before = self.rows()
         ours = [projection for name, projection in self._ours.items() if name in chosen]
         if ours:
             self._rebuild(ours, head, progress)
         for name, projection in theirs.items():
-            if name in chosen:
-                self._theirs[name] = projection
-                self._note(projection, 0, sources[name])
-                self.guarded(projection, partial(self._rebuild, [projection], head, progress, sources[name], before))
+            self._theirs[name] = projection
+            self._note(projection, 0, sources[name])
+            self.guarded(projection, partial(self._rebuild, [projection], head, progress, sources[name], before))
         return {row.name: row.broken for row in self.rows().values() if row.broken is not None and row.name in chosen}
 
     def _offered(self, name: str, source: str, taken: set[str]) -> Projection:

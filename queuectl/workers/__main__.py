@@ -1,5 +1,6 @@
 """What a worker process, or a detached parent, runs: `python -m queuectl.workers '{"type": "worker", …}'`."""
 
+import os
 import signal
 import sys
 
@@ -27,13 +28,16 @@ def _work(task: Task) -> int:
     for number in SIGNALS:
         # Orders come from the parent alone; what we run gets its signals' defaults back.
         signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would take our children's exit codes away
+    if task.orders is not None:
+        os.set_inheritable(task.orders, False)  # not for the commands
     processes.subreaper()
     with Queue(task.url, actor=f"worker:{task.worker}", logs=task.logs) as queue:
         queue.engine.identify(task.worker)
         journal = Journal(queue.logs, task.worker)
         held = lock.take(queue.place.workers, task.worker)
-        Loop(queue, task, journal).run()
-        held.close()
+        done = Loop(queue, task, journal).run()
+        held.close(keep=not done)
         journal.close()
     return 0
 

@@ -232,9 +232,8 @@ class Attempt:
             if not self._has_ended():
                 self._ended_for = cause
                 self._timeout_at = None
-                if grace != 0:
-                    self._signal(signal.SIGTERM)
-                    self._signal(signal.SIGCONT)  # a stopped process would not see the TERM
+                self._signal(signal.SIGTERM)
+                self._signal(signal.SIGCONT)  # a stopped process would not see the TERM
             elif self.start.keep_children:
                 return False
         if not self._kills:
@@ -311,8 +310,6 @@ class Attempt:
         code = os.waitstatus_to_exitcode(status)
         found = self._stat()
         self.close_output()
-        if self._leftovers is not None:
-            self._leftovers.close()
         self.outcome = Outcome(
             cause=self._ended_for or ("signal" if code < 0 else "exit"),
             exit_code=code if code >= 0 else None,

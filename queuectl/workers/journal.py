@@ -3,11 +3,13 @@
 The log of events is the truth; this is a convenience, so a line that can't be written (disk full) is dropped.
 """
 
+import fcntl
 import os
 from collections.abc import Iterable
 from typing import Any
 
-from queuectl import clock
+from queuectl import clock, paths
+from queuectl.errors import Unusable
 from queuectl.events import encode
 
 LIMIT = 8 << 20
@@ -18,11 +20,14 @@ class Journal:
     """An open file that several workers append to; whoever finds it full puts it aside."""
 
     def __init__(self, folder: str, worker: str) -> None:
-        """Raises OSError where the folder can't be made or written."""
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        """Raises Unusable where the folder can't be made or written."""
         self._path = f"{folder}/worker.jsonl"
         self._worker = worker
-        self._fd = self._open()
+        try:
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+            self._fd = self._open()
+        except OSError as error:
+            raise Unusable(f"{paths.shown(self._path)}: {error.strerror}: name another folder with --logs") from error
 
     def write(self, lines: Iterable[dict[str, Any]]) -> None:
         """Append one line for each, with time and worker, in one write."""
@@ -49,6 +54,10 @@ class Journal:
         mine = os.fstat(self._fd)
         if mine.st_size + more <= LIMIT and mine.st_nlink:
             return
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go with the descriptor
+        except BlockingIOError:
+            return  # somebody else is putting it aside
         try:
             current = os.stat(self._path)
         except FileNotFoundError:

@@ -11,7 +11,7 @@ from projections.workers import Worker
 from queuectl import decisions
 from queuectl.decisions import Lease, Outcome
 from queuectl.engines.base import Transaction, Write
-from queuectl.errors import Fenced
+from queuectl.errors import Fenced, Invalid
 from queuectl.events import Event, Heartbeat, Held, WorkerStarted, WorkerStopped
 from queuectl.queue import Queue
 from queuectl.workers import processes
@@ -47,10 +47,13 @@ class Turn(msgspec.Struct):
     stop: bool = False
     """Somebody asked this worker to stop."""
     stop_now: bool = False
+    """And not to wait for what it runs."""
     due_in: float | None = None
     """Seconds until the next waiting job is due; None where none waits."""
     drained: bool = False
     """Its queues hold nothing that will run without somebody doing something."""
+    output_limit: int | None = None
+    """Bytes of output to keep of an attempt; None where that was not asked, or is set to nonsense."""
 
 
 class Ledger:
@@ -163,6 +166,10 @@ class Ledger:
         # Not in the log as live: recovery took it for dead, and its jobs with it. What is left is to go.
         turn.stop = me is None or me.state != "running"
         turn.stop_now = me is None or me.stop_now
+        try:
+            turn.output_limit = self._queue.settings(tx).output_limit
+        except Invalid:
+            pass  # somebody edits .env just now: what was in force stays so
 
     def _claim(self, tx: Transaction, want: int) -> list[Claim]:
         if self._only is not None:
@@ -176,15 +183,15 @@ class Ledger:
         )
         claims: list[Claim] = []
         for change in changes:
-            job: Job = change.after
-            lease = decisions.lease(job)
-            secrets = tx.secrets(job.id) if job.secrets else {}
-            missing = [name for name in job.secrets if name not in secrets]
+            claimed: Job = change.after
+            lease = decisions.lease(claimed)
+            secrets = tx.secrets(claimed.id) if claimed.secrets else {}
+            missing = [name for name in claimed.secrets if name not in secrets]
             if missing:
-                events: list[Event] = decisions.refuse_to_run(job, lease, missing)
-                tx.append([Write(f"job:{job.id}", job, events)], self._actor)
+                events: list[Event] = decisions.refuse_to_run(claimed, lease, missing)
+                tx.append([Write(f"job:{claimed.id}", claimed, events)], self._actor)
             else:
-                claims.append(Claim(job, lease, secrets, self._earlier(tx, job)))
+                claims.append(Claim(claimed, lease, secrets, self._earlier(tx, claimed)))
         return claims
 
     def _earlier(self, tx: Transaction, job: Job) -> tuple[str, str] | None:

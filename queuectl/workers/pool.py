@@ -22,7 +22,7 @@ from queuectl.queue import Queue
 from queuectl.workers import lock, processes
 from queuectl.workers.lock import Gone
 from queuectl.workers.loop import ORDER_KILL, ORDER_STOP, Task
-from queuectl.workers.recovery import Pass, write_report
+from queuectl.workers.recovery import Pass, Report, write_report
 
 RESTART = 1.0
 """Seconds between a worker's crash and its successor's start."""
@@ -30,6 +30,11 @@ RESTART = 1.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 READY = b"ready\n"
+
+ORDERS = 3
+"""The descriptor on which a worker finds its orders."""
+ANSWER = 9
+"""The descriptor on which a detached parent says that it is ready."""
 
 
 class Crew(msgspec.Struct, frozen=True, tag="pool"):
@@ -108,12 +113,15 @@ class Pool:
         self._passes: list[Pass] = []
         self._signals = 0
         self._code = 0
+        if crew.ready is not None:
+            os.set_inheritable(crew.ready, False)  # not for the workers: its end is waited for
 
     def run(self) -> int:
         """Until all workers have ended; returns the exit code."""
         processes.subreaper()
+        child = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would take our workers' exit codes away
         hear, tell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        old = {number: signal.signal(number, lambda *_: None) for number in SIGNALS}
+        old = {number: signal.signal(number, _heard) for number in SIGNALS}
         woken = signal.set_wakeup_fd(tell)
         try:
             for _ in range(self._crew.count):
@@ -125,6 +133,7 @@ class Pool:
             signal.set_wakeup_fd(woken)
             for number, handler in old.items():
                 signal.signal(number, handler)
+            signal.signal(signal.SIGCHLD, child)
             for hand in self._hands.values():
                 os.close(hand.orders)  # which is an order to stop
             self._queue.close()
@@ -196,13 +205,24 @@ class Pool:
         except Gone:
             held = None
         if held is not None:
-            self._passes.append(Pass(self._queue, held, f"recovery:{hand.id}"))
+            self._passes.append(Pass(self._queue, held, f"recovery:{hand.id}", patience=1.0))
         if code == 4:
             self._code = 4
         elif not self._signals:
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
             print(f"queuectl: worker {hand.id} (process {hand.pid}) {how}; starting another", file=sys.stderr)
             self._restarts.append(monotonic() + RESTART)
+
+    def _tell(self, report: Report) -> None:
+        try:
+            if report.jobs:
+                write_report(self._queue.place.logs, report)
+        except OSError as error:
+            print(f"queuectl: can't write the report of a recovery: {error}", file=sys.stderr)
+
+
+def _heard(number: int, frame: object) -> None:
+    """Nothing: the number comes through the wakeup descriptor."""
 
 
 def _order(hand: Hand, order: bytes) -> None:
@@ -216,22 +236,21 @@ def _hire(task: Task) -> Hand:
     """Start a worker process. posix_spawn, never fork: this process may have the database open (R7)."""
     id = os.urandom(4).hex()
     hear, tell = os.pipe2(os.O_CLOEXEC)
-    task = msgspec.structs.replace(task, worker=id, orders=3)
+    task = msgspec.structs.replace(task, worker=id, orders=ORDERS)
     nothing = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     try:
         pid = os.posix_spawn(
             sys.executable,
             _command(task),
             os.environ,
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, nothing, 0),
-                # Not onto itself, which would leave it close-on-exec.
-                (os.POSIX_SPAWN_DUP2, hear, 4) if hear == 3 else (os.POSIX_SPAWN_DUP2, hear, 3),
-                *([(os.POSIX_SPAWN_DUP2, 4, 3)] if hear == 3 else []),
-            ],
+            # Onto itself is fine as well: it takes close-on-exec away.
+            file_actions=[(os.POSIX_SPAWN_DUP2, nothing, 0), (os.POSIX_SPAWN_DUP2, hear, ORDERS)],
             setpgroup=0,
             setsigmask=[],
         )
+    except BaseException:
+        os.close(tell)
+        raise
     finally:
         os.close(hear)
         os.close(nothing)
@@ -252,8 +271,7 @@ def _detach(crew: Crew) -> int:
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     os.fchmod(out, 0o600)
     nothing = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-    high = 9
-    crew = msgspec.structs.replace(crew, ready=high)
+    crew = msgspec.structs.replace(crew, ready=ANSWER)
     pid = os.posix_spawn(
         sys.executable,
         _command(crew),
@@ -262,7 +280,7 @@ def _detach(crew: Crew) -> int:
             (os.POSIX_SPAWN_DUP2, nothing, 0),
             (os.POSIX_SPAWN_DUP2, out, 1),
             (os.POSIX_SPAWN_DUP2, out, 2),
-            (os.POSIX_SPAWN_DUP2, tell, high),
+            (os.POSIX_SPAWN_DUP2, tell, ANSWER),
         ],
         setsid=True,
         setsigmask=[],

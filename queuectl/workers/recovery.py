@@ -18,7 +18,7 @@ from queuectl import clock, decisions, paths
 from queuectl.clock import monotonic
 from queuectl.decisions import Lease, Outcome
 from queuectl.engines.base import Write
-from queuectl.errors import Fenced
+from queuectl.errors import Fenced, Outdated, QueueError
 from queuectl.events import Event, WorkerLost, encode
 from queuectl.queue import Queue
 from queuectl.workers import lock, processes
@@ -28,6 +28,8 @@ from queuectl.workers.lock import Gone, WorkerLock
 
 SCAN = 1.0
 """Seconds between two looks for dead workers."""
+PAUSE = 1.0
+"""Seconds to wait when the database or the folder of outputs can't be used, before the next try."""
 COURTESY = 2.0
 """Seconds that others leave to a dead worker's parent, which alone knows how its commands ended."""
 
@@ -57,23 +59,41 @@ class Report(msgspec.Struct):
 class Pass:
     """The recovery of one dead worker, step by step for a loop that must not wait: call `tick` at `next_tick`."""
 
-    def __init__(self, queue: Queue, held: WorkerLock, actor: str) -> None:
-        """`held` is the dead worker's lock, which is let go when the pass is over."""
+    def __init__(self, queue: Queue, held: WorkerLock, actor: str, *, patience: float | None = None) -> None:
+        """`held` is the dead worker's lock, which is let go when the pass is over.
+
+        `patience` is how many seconds a tick may wait for others who write; None: for ever.
+        """
         self.next_tick = 0.0
+        """When to go on, in monotonic seconds."""
         self.report = Report(workers=[], jobs=[], left=[])
         self._queue = queue
         self._lock = held
         self._actor = actor
+        self._patience = patience
         self._id = held.worker
-        self._verdicts: dict[Lease, Outcome | None] = {}
+        self._verdicts: dict[Lease, Outcome | None] | None = None
+        """What is known of each attempt, None: it never started. None altogether until the first tick."""
         self._hunts: list[tuple[Lease, processes.Hunt]] = []
-        with queue.engine.snapshot() as view:
-            worker, jobs = view.worker(self._id), view.held(self._id)
-        for job in jobs:
-            self._judge(job, worker)
 
     def tick(self, now: float) -> bool:
-        """Go on; True when the pass is over. `now` is monotonic seconds."""
+        """Go on; True when the pass is over. `now` is monotonic seconds.
+
+        Where the database or the folder of outputs can't be used just now, it tries again a second later. Raises
+        Outdated where a newer queuectl has been at the database.
+        """
+        try:
+            return self._go_on(now)
+        except Outdated:
+            raise
+        except (QueueError, OSError) as error:
+            self.report.left = [f"worker {self._id}: {error}"]
+            self.next_tick = now + PAUSE
+            return False
+
+    def _go_on(self, now: float) -> bool:
+        if self._verdicts is None:
+            self._verdicts = self._begin()
         for lease, hunt in list(self._hunts):
             if now < hunt.next_tick:
                 continue
@@ -86,7 +106,7 @@ class Pass:
             self.next_tick = min(hunt.next_tick for _, hunt in self._hunts)
             return False
         self.report.left = []
-        self._append()
+        self._append(self._verdicts)
         self._lock.close()
         return True
 
@@ -96,32 +116,41 @@ class Pass:
             hunt.close()
         self._lock.close(keep=True)
 
-    def _judge(self, job: Job, worker: Worker | None) -> None:
-        """What is known about one attempt: it never started, it is certainly gone, or it must be hunted."""
-        lease = decisions.lease(job)
+    def _begin(self) -> dict[Lease, Outcome | None]:
+        with self._queue.engine.snapshot() as view:
+            worker, jobs = view.worker(self._id), view.held(self._id)
+        verdicts: dict[Lease, Outcome | None] = {}
+        hunts: list[tuple[Lease, processes.Hunt]] = []
+        for job in jobs:
+            lease = decisions.lease(job)
+            found = self._judged(job, lease, worker)
+            if isinstance(found, processes.Hunt):
+                hunts.append((lease, found))
+            else:
+                verdicts[lease] = found
+        self._hunts = hunts
+        return verdicts
+
+    def _judged(self, job: Job, lease: Lease, worker: Worker | None) -> Outcome | processes.Hunt | None:
+        """What is known of one attempt: it never started (None), it is certainly gone, or it must be hunted."""
         identity = worker.identity if worker is not None else ""
-        path = self._queue.place.output_of(identity, job.id, lease.version)
         if worker is None or worker.boot_id != processes.boot_id() or identity != paths.identity(self._queue.place):
             # Another boot, or a copy of the queue: nothing of it lives here, and a missing file proves nothing.
-            self._verdicts[lease] = _lost("its worker died with the machine, or this is a copy of the queue")
-            return
+            return _lost("its worker died with the machine, or this is a copy of the queue")
+        path = self._queue.place.output_of(identity, job.id, lease.version)
         try:
             # Whoever makes the path decides whether the attempt may start (R11): a folder is as exclusive as a file.
             os.mkdir(path, 0o700)
         except FileExistsError:
-            if os.path.isdir(path):
-                self._verdicts[lease] = None
-            else:
-                mark = tag(identity, job.id, lease.version)
-                self._hunts.append((lease, processes.Hunt(path, mark)))
-        else:
-            self._verdicts[lease] = None
+            if not os.path.isdir(path):
+                return processes.Hunt(path, tag(identity, job.id, lease.version))
+        return None
 
-    def _append(self) -> None:
-        with self._queue.engine.transaction(None) as tx:
+    def _append(self, verdicts: dict[Lease, Outcome | None]) -> None:
+        with self._queue.engine.transaction(self._patience) as tx:
             writes: list[Write] = []
             told: list[tuple[Lease, str]] = []
-            for lease, outcome in self._verdicts.items():
+            for lease, outcome in verdicts.items():
                 job = tx.job(lease.job)
                 try:
                     if job is None:
@@ -155,33 +184,51 @@ class Watch:
         self._actor = f"recovery:{worker}"
         self._me = worker
         self._journal = journal
+        self._next_scan = self.next_tick
         self._dead_since: dict[str, float] = {}
         self._passes: list[Pass] = []
 
     def tick(self, now: float) -> list[Report]:
-        """Look, and go on with what is under way. Returns what was finished."""
+        """Look, and go on with what is under way. Returns what was finished. Raises Outdated as `Pass.tick` does."""
         finished: list[Report] = []
         for each in list(self._passes):
             if now >= each.next_tick and each.tick(now):
                 self._passes.remove(each)
                 finished.append(each.report)
-                self._tell(each.report)
+        if now >= self._next_scan:
+            self._next_scan = now + SCAN
+            try:
+                self._scan(now)
+            except Outdated:
+                raise
+            except (QueueError, OSError) as error:
+                self._note([{"event": "error", "error": f"can't look for dead workers: {error}"}])
+        self.next_tick = min([self._next_scan, *(max(each.next_tick, now) for each in self._passes)])
+        for report in finished:
+            self._tell(report)
+        return finished
+
+    def _scan(self, now: float) -> None:
         dead = {id for id in unlocked(self._queue) if id != self._me}
         self._dead_since = {id: self._dead_since.get(id, now) for id in dead}
         for id, since in self._dead_since.items():
             if now - since >= COURTESY and (held := _taken(self._queue, id)) is not None:
                 self._passes.append(Pass(self._queue, held, self._actor))
-        self.next_tick = min([now + SCAN, *(max(each.next_tick, now) for each in self._passes)])
-        return finished
 
     def _tell(self, report: Report) -> None:
         if report.jobs or report.workers:
-            write_report(self._queue.logs, report)
-            if self._journal is not None:
-                self._journal.write(
-                    [{"event": "recovered", **msgspec.structs.asdict(each)} for each in report.jobs]
-                    or [{"event": "worker_lost", "lost": id} for id in report.workers]
-                )
+            self._note(
+                [{"event": "recovered", **msgspec.structs.asdict(each)} for each in report.jobs]
+                or [{"event": "worker_lost", "lost": id} for id in report.workers]
+            )
+            try:
+                write_report(self._queue.logs, report)
+            except OSError as error:
+                self._note([{"event": "error", "error": f"can't write the report of a recovery: {error}"}])
+
+    def _note(self, lines: list[dict[str, Any]]) -> None:
+        if self._journal is not None:
+            self._journal.write(lines)
 
 
 def monitor(queue: Queue) -> Iterator[Report]:

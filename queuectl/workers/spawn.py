@@ -5,7 +5,6 @@ child (a small shell before the command), never by the worker: a dead server mus
 """
 
 import errno
-import fcntl
 import functools
 import os
 import re
@@ -14,10 +13,6 @@ import signal
 
 LOCK_FD = 77
 """A command holds its attempt's lock on fds 1, 2 and this one: many redirect the first two."""
-SCRIPT_FD = 78
-"""From here the shell reads a command that is longer than the kernel takes as one argument."""
-LONGEST = 131_071
-"""Bytes of the longest argument Linux takes (MAX_ARG_STRLEN without the NUL)."""
 
 _SIGNALS = tuple(sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}))
 _ENTER = 'cd "$1" || exit 127; shift; exec "$@"'
@@ -61,12 +56,9 @@ def spawn(
     `output` is the open output file, which must be above fd 2; `stdin` the path of a regular file (None: /dev/null).
     Relative paths are relative to `cwd`, and argv[0] is looked up in the PATH of `env`. Raises NotStarted.
     """
-    script = entrance = home = -1
+    entrance = home = -1
     try:
         if command is not None:
-            if len(command) * 4 > LONGEST and len(os.fsencode(command)) > LONGEST:
-                script = _script(command)
-                command = f". /dev/fd/{SCRIPT_FD}"
             argv = ("/bin/sh", "-c", command) if command[:1] not in "-+" else ("/bin/sh", "-c", "--", command)
             program = "/bin/sh"
         else:
@@ -94,14 +86,10 @@ def spawn(
             (os.POSIX_SPAWN_DUP2, output, 2),
             (os.POSIX_SPAWN_DUP2, output, LOCK_FD),
         ]
-        if script >= 0:
-            actions.append((os.POSIX_SPAWN_DUP2, script, SCRIPT_FD))
         try:
             return os.posix_spawn(
                 program, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_SIGNALS
             )
-        except NotImplementedError:  # Python was built against a C library without POSIX_SPAWN_SETSID
-            return _spawn_by_subprocess(program, argv, env, actions)
         except OSError as problem:
             absent = problem.errno == errno.ENOENT and os.path.exists(program)
             raise NotStarted(f"interpreter of {argv[0]}" if absent else argv[0], problem) from problem
@@ -113,7 +101,7 @@ def spawn(
                 os.fchdir(home)
             except OSError:  # we may not go back there: the command may already run, so this must not fail
                 os.chdir("/")
-        for fd in (home, entrance, script):
+        for fd in (home, entrance):
             if fd >= 0:
                 os.close(fd)
 
@@ -130,21 +118,6 @@ def _entrance(path: str) -> int:
         raise NotStarted(f"stdin {path}", problem) from problem
 
 
-def _script(command: str) -> int:
-    try:
-        made = os.memfd_create("command", os.MFD_CLOEXEC)
-    except AttributeError:  # not Linux
-        raise NotStarted("command", OSError(errno.E2BIG, "too long")) from None
-    except OSError as problem:
-        raise NotStarted("command", problem) from problem
-    text = memoryview(os.fsencode(command) + b"\n")
-    while text:
-        text = text[os.write(made, text) :]
-    high = fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, 100)  # above the fds that the spawn dups to
-    os.close(made)
-    return high
-
-
 def _look_up(name: str, path: str) -> str:
     if "/" in name:
         return name
@@ -153,37 +126,6 @@ def _look_up(name: str, path: str) -> str:
         if os.access(program, os.X_OK) and not os.path.isdir(program):
             return program
     raise NotStarted(name, OSError(errno.EACCES if any(map(os.path.isfile, found)) else errno.ENOENT, ""))
-
-
-def _spawn_by_subprocess(
-    program: str, argv: tuple[str, ...], env: dict[str, str], actions: list[tuple[int, ...]]
-) -> int:
-    """The same with subprocess, slower: fd numbers above 2 are kept as they are, which serves as well for the lock."""
-    import subprocess
-
-    extra = [fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, target) for _, source, target in actions[3:]]
-    if len(extra) > 1 and extra[1] != SCRIPT_FD:
-        argv = (*argv[:-1], f". /dev/fd/{extra[1]}")
-    mask = signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    try:
-        process = subprocess.Popen(
-            argv,
-            executable=program,
-            env=env,
-            stdin=actions[0][1],
-            stdout=actions[1][1],
-            stderr=actions[2][1],
-            pass_fds=extra,
-            start_new_session=True,
-        )
-    except OSError as problem:
-        raise NotStarted(argv[0], problem) from problem
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        for fd in extra:
-            os.close(fd)
-    process.returncode = 0  # else subprocess would reap it behind our back
-    return process.pid
 
 
 class _Mounts:
