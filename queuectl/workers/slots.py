@@ -1,0 +1,273 @@
+"""What a worker runs: each claimed job in a slot, from its start to the report of how it ended.
+
+Nothing here waits, and nothing is written to the log: what has become of the attempts lies in `reports` and `releases`
+until the worker's next turn takes it.
+"""
+
+import os
+import select
+from collections.abc import Callable
+
+import msgspec
+
+from queuectl import decisions
+from queuectl.clock import monotonic
+from queuectl.decisions import Lease
+from queuectl.queue import Queue
+from queuectl.units import span
+from queuectl.workers import attempt as attempts
+from queuectl.workers import processes
+from queuectl.workers.attempt import Attempt
+from queuectl.workers.ledger import Claim, Report, tag
+
+REPORT = 0.025
+"""Seconds that a report may wait for company while there are claimed jobs to start."""
+OUTPUT = 0.5
+"""Seconds between two looks at the sizes of the output files."""
+NEVER = float("inf")
+
+
+class Run(msgspec.Struct, frozen=True, gc=False):
+    """A command that runs."""
+
+    claim: Claim
+    attempt: Attempt
+    blocked: float
+    """What `Slots.blocked` was when it started."""
+
+
+class Slots:
+    """The commands of one worker. All times are monotonic seconds."""
+
+    def __init__(
+        self, queue: Queue, identity: str, count: int, poll: select.poll, complain: Callable[[str, float], None]
+    ) -> None:
+        """The descriptors to wait for are registered with `poll`; `complain` is told why a job could not be started."""
+        self.count = count
+        self.limit = 1 << 62
+        """Bytes of output that are kept of an attempt."""
+        self.reports: list[Report] = []
+        """Attempts that have ended, for the next turn."""
+        self.releases: list[Lease] = []
+        """Claims that were not started, for the next turn."""
+        self.due = NEVER
+        """When these should be written at the latest."""
+        self.blocked = 0.0
+        """How long the worker has been deaf to ends in all, because it was writing."""
+        self.run_time = NEVER
+        """How long commands take, as seen of late."""
+        self._start_time = 0.0
+        self._queue = queue
+        self._identity = identity
+        self._poll = poll
+        self._complain = complain
+        self._env = {name: value for name, value in os.environ.items() if name != processes.TAG}
+        self._running: dict[int, Run] = {}
+        self._hunts: list[tuple[Claim, processes.Hunt]] = []
+        self._next_output = 0.0
+
+    def __len__(self) -> int:
+        """How many are taken."""
+        return len(self._running) + len(self._hunts)
+
+    def __contains__(self, fd: int) -> bool:
+        """Whether this descriptor is to be given to `collect` when it is readable."""
+        return fd in self._running
+
+    @property
+    def free(self) -> int:
+        """How many are not taken."""
+        return self.count - len(self)
+
+    @property
+    def pace(self) -> float:
+        """Seconds from one start to the next while there are claims, by what commands and their starts took of late."""
+        return max(self.run_time / max(self.count, 1), self._start_time, 1e-5)
+
+    @property
+    def leases(self) -> list[Lease]:
+        """Of all that is in a slot."""
+        return [*(run.claim.lease for run in self._running.values()), *(claim.lease for claim, _ in self._hunts)]
+
+    @property
+    def stuck(self) -> bool:
+        """Whether nothing is left but what can't be ended."""
+        return not self._hunts and all(run.attempt.stuck for run in self._running.values())
+
+    @property
+    def next_wake(self) -> float:
+        """When `mind` wants to be called."""
+        times = [hunt.next_tick for _, hunt in self._hunts]
+        for run in self._running.values():
+            deadline = run.attempt.next_deadline
+            if deadline is not None:
+                times.append(deadline)
+        if self._running:
+            times.append(self._next_output)
+        return min(times, default=NEVER)
+
+    def start(self, claim: Claim, now: float) -> None:
+        """Start a claimed job, as soon as nothing of its attempt before is left: never two of a job at a time."""
+        if claim.earlier is not None and not _is_over(claim.earlier[0]):
+            self._hunts.append((claim, processes.Hunt(*claim.earlier)))
+        else:
+            self._launch(claim, now)
+
+    def mind(self, now: float) -> None:
+        """Do what is due."""
+        for fd, run in list(self._running.items()):
+            deadline = run.attempt.next_deadline
+            if deadline is not None and deadline <= now:
+                run.attempt.tick(now)
+                self._follow(fd, now)
+        if self._running and now >= self._next_output:
+            self._next_output = now + OUTPUT
+            for fd, run in list(self._running.items()):
+                run.attempt.check_output(self.limit, now)
+                self._follow(fd, now)
+        for claim, hunt in list(self._hunts):
+            if now >= hunt.next_tick and hunt.tick(now):
+                self._call_off(claim, hunt)
+                self._launch(claim, now)
+
+    def collect(self, fd: int, now: float) -> None:
+        """A descriptor is readable: a process has ended."""
+        run = self._running[fd]
+        run.attempt.check_output(self.limit, now)
+        run.attempt.collect(now)
+        self._follow(fd, now)
+
+    def give_back(self, lease: Lease, now: float) -> None:
+        """Have the next turn release a claim, at once: others may be waiting for it."""
+        self.releases.append(lease)
+        self.due = now
+
+    def taken(self, reports: int, releases: int) -> None:
+        """So many of the reports and releases, the oldest, are written."""
+        del self.reports[:reports], self.releases[:releases]
+        if not self.reports and not self.releases:
+            self.due = NEVER
+
+    def cancel(self, id: str, now: float) -> None:
+        """End what runs of this job."""
+        for fd, run in list(self._running.items()):
+            if run.claim.job.id == id:
+                run.attempt.end("cancel", now)
+                self._follow(fd, now)
+        self._stop_hunting(now, id)
+
+    def quit(self, now: float, *, kill: bool) -> None:
+        """Start nothing more that still waits for its predecessor's end; `kill` what runs."""
+        self._stop_hunting(now)
+        if kill:
+            for fd, run in list(self._running.items()):
+                run.attempt.end("lost", now, grace=0)
+                self._follow(fd, now)
+
+    def reap(self) -> None:
+        """Reap what our commands have left behind and has ended: orphans fall to us."""
+        processes.reap({run.attempt.pid for run in self._running.values()})
+
+    def _stop_hunting(self, now: float, id: str | None = None) -> None:
+        for claim, hunt in list(self._hunts):
+            if id is None or claim.job.id == id:
+                self._call_off(claim, hunt)
+                self.give_back(claim.lease, now)
+
+    def _call_off(self, claim: Claim, hunt: processes.Hunt) -> None:
+        hunt.close()
+        self._hunts.remove((claim, hunt))
+
+    def _launch(self, claim: Claim, now: float) -> None:
+        began = monotonic()
+        job, lease, spec = claim.job, claim.lease, claim.job.spec
+        mark = tag(self._identity, job.id, lease.version)
+        start = attempts.Start(
+            output=self._queue.place.output_of(self._identity, job.id, lease.version),
+            env=attempts.environment(
+                self._env,
+                spec.env,
+                claim.secrets,
+                database=self._queue.url,
+                job=job.id,
+                attempt=lease.attempt,
+                queue=job.queue,
+                tag=mark,
+                cwd=spec.cwd,
+            ),
+            command=spec.command,
+            argv=tuple(spec.argv) if spec.argv is not None else None,
+            cwd=spec.cwd,
+            stdin=f"{self._queue.place.stdin}/{spec.stdin}" if spec.stdin is not None else None,
+            timeout=job.timeout,
+            keep_children=spec.keep_children,
+            job=job.id,
+            attempt=lease.attempt,
+            lease=lease.version,
+            tag=mark,
+        )
+        try:
+            attempt = attempts.launch(start)
+        except attempts.AlreadyStarted:
+            # Recovery took us for dead and decided about this attempt; under our lease this is refused where it did.
+            self.give_back(lease, now)
+            return
+        except OSError as error:
+            self.give_back(lease, now)
+            self._complain(f"can't make the output file of job {job.id}: {error.strerror}", now)
+            return
+        if not self._running:
+            self._next_output = now + OUTPUT
+        # The system takes most of this: to make a process is much work when the machine is busy.
+        self._start_time += 0.2 * (monotonic() - began - self._start_time)
+        self._watch(Run(claim, attempt, self.blocked), now)
+
+    def _watch(self, run: Run, now: float) -> None:
+        if run.attempt.outcome is not None:
+            self._ended(run, run.attempt.outcome, now)
+        else:
+            self._running[run.attempt.fileno()] = run
+            self._poll.register(run.attempt.fileno(), select.POLLIN)
+
+    def _follow(self, fd: int, now: float) -> None:
+        """Whatever was done to the attempt behind `fd`: it may have ended, or wait for another descriptor now."""
+        run = self._running[fd]
+        if run.attempt.outcome is not None or run.attempt.fileno() != fd:
+            del self._running[fd]
+            self._poll.unregister(fd)
+            self._watch(run, now)
+
+    def _ended(self, run: Run, outcome: attempts.Outcome, now: float) -> None:
+        self.reports.append(Report(run.claim.lease, _reported(run.claim, outcome)))
+        self.due = min(self.due, now + REPORT)
+        # While the worker writes it sees no ends, so that a slow disk would make short commands look long.
+        seen = max(0.0, outcome.run_seconds - (self.blocked - run.blocked))
+        self.run_time = seen if self.run_time == NEVER else self.run_time + 0.2 * (seen - self.run_time)
+
+
+def _is_over(path: str) -> bool:
+    try:
+        return processes.lock_free(path)
+    except FileNotFoundError:
+        return True
+
+
+def _reported(claim: Claim, outcome: attempts.Outcome) -> decisions.Outcome:
+    cause = None if outcome.cause == "exit" and outcome.exit_code == 0 else outcome.cause
+    error = outcome.error
+    if cause == "timeout" and claim.job.timeout is not None:
+        error = f"ran into its timeout of {span(claim.job.timeout)} (set with --timeout, or config set timeout)"
+    elif cause == "lost":
+        error = "killed, because its worker was stopped without waiting"
+    return decisions.Outcome(
+        cause=cause,
+        exit_code=outcome.exit_code,
+        signal=outcome.signal,
+        started_at=outcome.started_at,
+        run_seconds=round(outcome.run_seconds, 6),
+        cpu_seconds=round(outcome.cpu_seconds, 6),
+        max_rss=outcome.max_rss,
+        output_bytes=outcome.output_bytes,
+        output_cut=outcome.output_cut or None,
+        error=error,
+    )

@@ -1,0 +1,147 @@
+"""Claiming ahead, giving back, and the start token: a job never waits behind another, and never runs twice."""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+from queuectl import decisions, paths
+from queuectl.clock import micros
+from queuectl.engines.base import Write
+from queuectl.events import Released
+from tests.workers.conftest import Fifo, Lab, gone
+
+
+def waits(lab: Lab) -> list[float]:
+    """How long each job lay claimed before its command was started, in seconds, over all attempts that were started."""
+    attempts = [attempt for attempt in lab.queue.all_attempts() if attempt.started_at is not None]
+    return [(attempt.started_at - attempt.claimed_at) / 1e6 for attempt in attempts if attempt.started_at]
+
+
+def test_short_jobs_are_claimed_many_at_a_time_and_reported_many_at_a_time(lab: Lab) -> None:
+    lab.queue.enqueue_many(["true"] * 200)
+
+    lab.drain(slots=2)
+
+    claims = Counter(record.at for record in lab.records("claimed"))
+    together = Counter(record.at for record in lab.records("completed"))
+    assert sum(count > 2 for count in _sizes(claims)) >= 3
+    assert sum(count > 2 for count in _sizes(together)) >= 3
+
+
+def _sizes(stamps: Counter[int]) -> list[int]:
+    """How many events each transaction wrote: within one they are stamped alike."""
+    return list(stamps.values())
+
+
+def test_long_jobs_are_not_claimed_ahead(lab: Lab) -> None:
+    lab.queue.enqueue_many(["sleep 0.1"] * 6)
+
+    lab.drain(slots=2)
+
+    assert max(Counter(record.at for record in lab.records("claimed")).values()) <= 2
+    assert not lab.records("released")
+
+
+def test_a_short_job_never_waits_behind_a_long_one_while_a_worker_is_idle(lab: Lab) -> None:
+    # Short ones first, so that both workers claim ahead when the long ones come.
+    lab.queue.enqueue_many([*["true"] * 60, "sleep 1.5", *["true"] * 60])
+
+    lab.drain(count=2, slots=1)
+
+    assert lab.queue.status().counts["completed"] == 121
+    [slow] = [attempt for attempt in lab.queue.all_attempts() if (attempt.run_seconds or 0) > 1.4]
+    others = [attempt.ended_at for attempt in lab.queue.all_attempts() if attempt.seq != slow.seq]
+    assert max(moment for moment in others if moment) < (slow.ended_at or 0) - 500_000
+    assert max(waits(lab)) < 0.25
+
+
+def test_a_claim_that_is_given_back_uses_up_nothing(lab: Lab, fifo: Fifo) -> None:
+    lab.worker(slots=1, drain=True)
+    lab.queue.enqueue_many([*["true"] * 40, f"echo > {fifo}; sleep 0.5", *["exit 1"] * 10])
+    fifo.line()
+    released = lab.until(lambda: lab.records("released"))
+
+    lab.until(lambda: lab.records("retried"))
+
+    for record in released:
+        event = record.event
+        assert isinstance(event, Released)
+        assert event.reason == "not started in time"
+        job = lab.queue.job(record.subject)
+        assert (job.attempt, job.failures) in ((1, 0), (2, 0), (2, 1))
+        numbers = [attempt.number for attempt in lab.queue.attempts(job.id)]
+        assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_an_attempt_whose_output_path_is_taken_is_given_back_and_never_run(lab: Lab) -> None:
+    # As recovery does it, which took the worker for dead between its claim and its start.
+    id = lab.queue.enqueue(f"echo $QUEUECTL_ATTEMPT >> {lab.folder}/ran")
+    taken = lab.queue.place.output_of(paths.identity(lab.queue.place), id, 2)
+    os.mkdir(taken)
+
+    lab.drain()
+
+    assert lab.log(id) == ["enqueued", "claimed", "released", "claimed", "completed"]
+    assert (lab.folder / "ran").read_text() == "2\n"
+    assert lab.queue.job(id).failures == 0
+
+
+def test_what_is_left_of_an_attempt_is_ended_before_the_next_one_starts(lab: Lab, fifo: Fifo) -> None:
+    # The main process leaves a session of its own behind, slow to end: only the lock and the tag tell of it.
+    (lab.folder / "left.sh").write_text(f"trap 'sleep 0.5; exit' TERM; echo $$ > {fifo}; while :; do sleep 0.05; done")
+    id = lab.queue.enqueue(
+        f"[ $QUEUECTL_ATTEMPT = 2 ] && exec sh -c 'echo second > {fifo}'; setsid sh left.sh & sleep 0.3; exit 1",
+        cwd=str(lab.folder),
+        max_retries=1,
+        backoff_base=1,
+        backoff_max=0.05,
+    )
+    lab.start(drain=True)
+    pid = int(fifo.line())
+
+    assert fifo.line() == "second"
+
+    assert gone(pid)
+    [job] = lab.queue.wait(id, timeout=20)
+    assert (job.state, job.attempt) == ("completed", 2)
+
+
+def test_priority_comes_before_age_and_delayed_jobs_wait_for_their_time(lab: Lab) -> None:
+    ran = lab.folder / "ran"
+    say = f"echo $QUEUECTL_JOB_ID >> {ran}"
+    for id, fields in {"old": {}, "low": {"priority": -1}, "high": {"priority": 5}, "later": {"delay": 0.4}}.items():
+        lab.queue.enqueue(say, id=id, **fields)
+    lab.start()
+
+    lab.queue.wait(timeout=20)
+
+    assert ran.read_text().split() == ["high", "old", "low", "later"]
+    [later] = lab.queue.attempts("later")
+    assert 0 <= later.claimed_at - micros(lab.queue.job("later").spec.run_at) < 300_000
+
+
+def test_workers_serve_their_queues_only(lab: Lab) -> None:
+    mine = lab.queue.enqueue("true", queue="mine")
+    other = lab.queue.enqueue("true", queue="other")
+
+    lab.drain(queues=["mine"])
+
+    assert (lab.queue.job(mine).state, lab.queue.job(other).state) == ("completed", "pending")
+
+
+def test_a_report_under_a_lease_that_was_taken_over_is_refused(lab: Lab, fifo: Fifo) -> None:
+    go = Fifo(lab.folder / "go")
+    id = lab.queue.enqueue(f"echo > {fifo}; read line < {go}; exit 5", max_retries=0, timeout=None)
+    lab.worker()
+    fifo.line()
+    with lab.queue.engine.transaction() as tx:
+        job = tx.job(id)
+        assert job is not None
+        tx.append([Write(f"job:{id}", job, decisions.release(job, decisions.lease(job), "test"))], "test")
+    lab.queue.cancel(id)
+    Path(go.path).write_text("go\n")
+    go.close()
+    journal = lab.folder / "q.db.d" / "logs" / "worker.jsonl"
+    lab.until(lambda: '"fenced"' in journal.read_text())
+
+    assert lab.log(id) == ["enqueued", "claimed", "released", "cancelled"]

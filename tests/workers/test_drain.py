@@ -1,0 +1,113 @@
+"""`--drain`: until nothing is left that will run by itself; also from within a job."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from queuectl.clock import monotonic
+from queuectl.events import WorkerStopped
+from queuectl.workers import processes
+from tests.workers.conftest import START, Fifo, Lab
+
+
+def test_an_empty_queue_is_drained_at_once(lab: Lab) -> None:
+    lab.drain()
+
+    [stopped] = lab.records("worker_stopped")
+    assert isinstance(stopped.event, WorkerStopped)
+    assert stopped.event.reason == "drained"
+
+
+def test_retries_are_waited_for_and_the_exit_code_is_0_whatever_became_of_the_jobs(lab: Lab) -> None:
+    id = lab.queue.enqueue("exit 1", max_retries=2, backoff_base=1, backoff_max=0.3)
+
+    lab.drain()
+
+    assert (lab.queue.job(id).state, lab.queue.job(id).attempt) == ("dead", 3)
+
+
+def test_jobs_delayed_by_their_user_and_other_queues_are_not_waited_for(lab: Lab) -> None:
+    later = lab.queue.enqueue("true", delay=3600)
+    lab.queue.enqueue("true")
+    other = lab.queue.enqueue("true", queue="other")
+
+    lab.drain(queues=["default"])
+
+    assert lab.queue.job(later).state == "pending"
+    assert lab.queue.job(other).state == "pending"
+    assert lab.queue.status("default").counts["completed"] == 1
+
+
+def test_a_job_that_runs_elsewhere_is_waited_for_and_its_end_stops_all_promptly(lab: Lab, fifo: Fifo) -> None:
+    go = Fifo(lab.folder / "go")
+    lab.queue.enqueue(f"echo > {fifo}; read line < {go}", timeout=None)
+    parent = lab.start(drain=True, count=2)
+    fifo.line()
+    lab.up(2)
+    lab.until(lambda: len([name for name in os.listdir(lab.queue.place.bells) if name.startswith("log-")]) == 2)
+
+    Path(go.path).write_text("go\n")
+    began = monotonic()
+
+    assert lab.ended(parent) == (0, "")
+    assert monotonic() - began < 2  # and not at the next look, after 5 s
+    stops = [record.at for record in lab.records("worker_stopped")]
+    assert max(stops) - min(stops) < 1_000_000
+    go.close()
+
+
+def test_a_job_that_comes_meanwhile_is_taken_by_the_idle_one(lab: Lab, fifo: Fifo) -> None:
+    go = Fifo(lab.folder / "go")
+    first = lab.queue.enqueue(f"echo > {fifo}; read line < {go}", timeout=None)
+    parent = lab.start(drain=True, count=2)
+    fifo.line()
+
+    second = lab.queue.enqueue("true")
+    lab.queue.wait(second, timeout=10)
+    assert lab.queue.job(first).state == "processing"
+    Path(go.path).write_text("go\n")
+
+    assert lab.ended(parent) == (0, "")
+    go.close()
+
+
+def test_a_worker_started_by_a_job_runs_the_others_and_does_not_wait_for_that_job(lab: Lab) -> None:
+    nested = "import sys; from queuectl.workers.pool import start; sys.exit(start(sys.argv[1], drain=True))"
+    outer = lab.queue.enqueue([sys.executable, "-c", nested, lab.database], timeout=20, max_retries=0)
+    inner = lab.queue.enqueue("tr '\\0' '\\n' < /proc/$PPID/environ; ls -l /proc/$PPID/fd")
+
+    lab.drain()
+
+    assert lab.queue.job(outer).state == "completed"
+    assert lab.queue.job(inner).state == "completed"
+    [mine] = lab.queue.attempts(inner)
+    [its] = lab.queue.attempts(outer)
+    said = Path(lab.queue.output(inner)).read_text()
+    if mine.worker != its.worker:  # else the outer worker was quicker
+        assert f"{processes.TAG}=" not in said
+        assert its.job not in "".join(line for line in said.splitlines() if "77 ->" in line)
+
+
+def test_a_worker_started_by_a_job_has_neither_its_tag_nor_its_lock(lab: Lab, fifo: Fifo) -> None:
+    go = Fifo(lab.folder / "go")
+    other = str(lab.folder / "other.db")
+    start = shlex.join([sys.executable, "-c", START, other, '{"detach": true}'])
+    outer = lab.queue.enqueue(f"{start} && echo > {fifo}; read line < {go}", timeout=None)
+    lab.start()
+    fifo.line()
+
+    workers = [pid for pid in lab.ours() if other.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    begun = [pid for pid in workers if b"-m\0queuectl.workers" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+    assert len(begun) == 2
+    for pid in begun:
+        assert processes.TAG.encode() not in Path(f"/proc/{pid}/environ").read_bytes()
+        assert not processes.is_writer(pid, lab.queue.output(outer))
+    Path(go.path).write_text("go\n")
+    [job] = lab.queue.wait(outer, timeout=20)
+    assert job.state == "completed"
+    assert all(processes.state(pid) in ("S", "R") for pid in begun)
+    for pid in begun:
+        os.kill(pid, 9)
+    go.close()

@@ -1,0 +1,257 @@
+"""What becomes of the jobs of workers that died: found, ended, tried again, each by one recoverer (R11, R18, R19)."""
+
+import json
+import os
+import signal
+import stat
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from projections.workers import Worker
+from queuectl import Queue, decisions, paths
+from queuectl.engines.base import Write
+from queuectl.events import Failed, Released, WorkerStarted
+from queuectl.workers import lock, processes, recovery
+from tests.workers.conftest import Fifo, Lab, gone
+
+
+def kill_all(lab: Lab) -> Worker:
+    """SIGKILL the parent and the only worker, parent first, so that nobody is left who would recover."""
+    [worker] = lab.up()
+    parent = int(Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(parent, signal.SIGSTOP)  # it must not see its worker end
+    os.kill(worker.pid, signal.SIGKILL)
+    os.kill(parent, signal.SIGKILL)
+    lab.until(lambda: not lab.queue.alive(worker.id))
+    return worker
+
+
+def pretend(lab: Lab, id: str, **started: str) -> str:
+    """Write into the log that a worker started and claimed a job, as one that died right then would have."""
+    event = WorkerStarted(
+        host="here",
+        pid=1,
+        slots=1,
+        boot_id=started.get("boot_id", processes.boot_id()),
+        pid_namespace=processes.pid_namespace(),
+        machine_id=processes.machine_id(),
+        identity=started.get("identity", paths.identity(lab.queue.place)),
+    )
+    with lab.queue.engine.transaction() as tx:
+        tx.append([Write("worker:w1", None, [event])], "test")
+        job = tx.job(id)
+        assert job is not None
+        tx.append([Write(f"job:{id}", job, decisions.claim(job, "w1", tx.now))], "test")
+    return "w1"
+
+
+def abandoned(lab: Lab, worker: str) -> None:
+    """Leave a lock file that nobody holds."""
+    lock.take(lab.queue.place.workers, worker).close(keep=True)
+
+
+@pytest.mark.parametrize("hidden", ["", "exec >/dev/null 2>&1; ", "exec setsid nohup sh left.sh >/dev/null 2>&1"])
+def test_what_a_dead_worker_ran_is_found_and_ended_and_the_job_tried_again(lab: Lab, fifo: Fifo, hidden: str) -> None:
+    body = f"echo $$ > {fifo}; while :; do sleep 0.05; echo $$ >> marks; done"
+    (lab.folder / "left.sh").write_text(body)
+    command = f"{hidden}{'' if 'left' in hidden else body}"
+    id = lab.queue.enqueue(f"({command}) & wait", cwd=str(lab.folder), timeout=None)
+    lab.start()
+    pid = int(fifo.line())
+    worker = kill_all(lab)
+    assert not gone(pid)
+
+    report = recovery.recover(lab.queue)
+
+    assert gone(pid)
+    [found] = report.jobs
+    assert (found.job, found.attempt, found.worker, found.outcome, found.then) == (id, 1, worker.id, "failed", "failed")
+    assert lab.log(id) == ["enqueued", "claimed", "failed", "retried"]
+    assert lab.queue.job(id).cause == "lost"
+    assert lab.queue.workers() == []
+    assert os.listdir(lab.queue.place.workers) == []
+    assert lab.queue.check() == []
+    size = (lab.folder / "marks").stat().st_size if (lab.folder / "marks").exists() else 0
+    time.sleep(0.2)
+    assert size == ((lab.folder / "marks").stat().st_size if size else 0)
+
+
+def test_each_recovery_that_found_something_writes_a_report_for_the_owner_only(lab: Lab, fifo: Fifo) -> None:
+    id = lab.queue.enqueue(f"echo $$ > {fifo}; sleep 60", timeout=None)
+    lab.start()
+    fifo.line()
+    worker = kill_all(lab)
+
+    recovery.recover(lab.queue)
+    assert recovery.recover(lab.queue) == recovery.Report(workers=[], jobs=[], left=[])
+
+    [path] = (lab.folder / "q.db.d" / "logs").glob("recovered_jobs_*.json")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    document = json.loads(path.read_text())
+    assert document["workers"] == [worker.id]
+    assert [job["job"] for job in document["jobs"]] == [id]
+
+
+def test_a_claim_that_never_started_is_given_back_and_uses_up_nothing(lab: Lab) -> None:
+    id = lab.queue.enqueue("true", max_retries=0)
+    worker = pretend(lab, id)
+    abandoned(lab, worker)
+
+    report = recovery.recover(lab.queue)
+
+    assert [(found.outcome, found.then) for found in report.jobs] == [("released", "pending")]
+    [record] = lab.records("released")
+    event = record.event
+    assert isinstance(event, Released)
+    assert record.actor.startswith("recovery:")
+    assert lab.queue.job(id).failures == 0
+    # The worker, should it live after all, finds the path taken.
+    assert os.path.isdir(lab.queue.place.output_of(paths.identity(lab.queue.place), id, 2))
+    lab.drain()
+    assert lab.queue.job(id).state == "completed"
+
+
+def test_a_worker_that_lives_is_recovered_by_nobody(lab: Lab, fifo: Fifo) -> None:
+    id = lab.queue.enqueue(f"echo > {fifo}; sleep 60", timeout=None)
+    lab.start()
+    fifo.line()
+    [worker] = lab.queue.workers()
+    os.kill(worker.pid, signal.SIGSTOP)
+
+    report = recovery.recover(lab.queue)
+
+    assert report == recovery.Report(workers=[], jobs=[], left=[])
+    assert lab.queue.job(id).state == "processing"
+    os.kill(worker.pid, signal.SIGCONT)
+
+
+def test_of_two_recoverers_one_acts(lab: Lab, fifo: Fifo) -> None:
+    slow = f"trap 'sleep 0.3; exit' TERM; echo > {fifo}; while :; do sleep 0.05; done"
+    ids = [lab.queue.enqueue(slow, timeout=None) for _ in range(3)]
+    lab.start(slots=3)
+    for _ in ids:
+        fifo.line()
+    kill_all(lab)
+    reports: list[recovery.Report] = []
+
+    def recover() -> None:
+        with Queue(lab.database) as queue:
+            reports.append(recovery.recover(queue))
+
+    threads = [threading.Thread(target=recover) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(len(report.jobs) for report in reports) == [0, 3]
+    assert len(lab.records("failed")) == len(lab.records("retried")) == 3
+    assert len(lab.records("worker_lost")) == 1
+
+
+def test_after_a_reboot_an_attempt_is_lost_and_nobody_is_hunted(lab: Lab) -> None:
+    id = lab.queue.enqueue("true", max_retries=0)
+    worker = pretend(lab, id, boot_id="another boot")
+    abandoned(lab, worker)
+    began = time.monotonic()
+
+    report = recovery.recover(lab.queue)
+
+    assert time.monotonic() - began < 1
+    assert [(found.outcome, found.then) for found in report.jobs] == [("failed", "dead")]
+    event = lab.records("failed", id)[0].event
+    assert isinstance(event, Failed)
+    assert event.cause == "lost"
+    assert lab.queue.job(id).state == "dead"
+
+
+def test_a_copy_of_the_queue_leaves_the_processes_of_the_original_alone(lab: Lab) -> None:
+    id = lab.queue.enqueue("true")
+    worker = pretend(lab, id, identity="the original's")
+    abandoned(lab, worker)
+
+    report = recovery.recover(lab.queue)
+
+    assert [found.outcome for found in report.jobs] == ["failed"]
+    assert not os.path.exists(lab.queue.place.output_of("the original's", id, 2))
+
+
+def test_a_worker_whose_lock_file_is_lost_is_recovered(lab: Lab) -> None:
+    id = lab.queue.enqueue("true")
+    pretend(lab, id)
+    assert os.listdir(lab.queue.place.workers) == []
+
+    report = recovery.recover(lab.queue)
+
+    assert report.workers == ["w1"]
+    assert lab.queue.job(id).state == "pending"
+    assert os.listdir(lab.queue.place.workers) == []
+
+
+def test_a_lock_file_without_a_worker_in_the_log_is_cleared_away(lab: Lab) -> None:
+    abandoned(lab, "never-said-a-word")
+
+    report = recovery.recover(lab.queue)
+
+    assert (report.workers, report.jobs) == ([], [])
+    assert os.listdir(lab.queue.place.workers) == []
+
+
+def test_another_worker_recovers_the_jobs_of_a_dead_one(lab: Lab, fifo: Fifo) -> None:
+    id = lab.queue.enqueue(
+        f"[ $QUEUECTL_ATTEMPT = 1 ] || exit 0; echo > {fifo}; sleep 60", timeout=None, backoff_base=1, backoff_max=0.1
+    )
+    lab.start()
+    fifo.line()
+    dead = kill_all(lab)
+
+    lab.start(drain=True)
+
+    [job] = lab.queue.wait(id, timeout=20)
+    assert (job.state, job.attempt) == ("completed", 2)
+    [lost] = lab.records("worker_lost")
+    assert lost.subject == dead.id
+    journal = (lab.folder / "q.db.d" / "logs" / "worker.jsonl").read_text()
+    assert '"event":"recovered"' in journal
+
+
+def test_a_job_that_was_to_be_cancelled_is_cancelled(lab: Lab, fifo: Fifo) -> None:
+    id = lab.queue.enqueue(f"echo $$ > {fifo}; sleep 60", timeout=None)
+    lab.start()
+    pid = int(fifo.line())
+    [worker] = lab.queue.workers()
+    os.kill(worker.pid, signal.SIGSTOP)
+    lab.queue.cancel(id)
+    kill_all(lab)
+
+    recovery.recover(lab.queue)
+
+    assert gone(pid)
+    assert lab.log(id) == ["enqueued", "claimed", "cancel_requested", "cancelled"]
+
+
+def test_trouble_while_recovering_is_told_and_the_worker_stays_to_be_recovered(lab: Lab) -> None:
+    id = lab.queue.enqueue("true")
+    worker = pretend(lab, id)
+    abandoned(lab, worker)
+    place = lab.queue.place
+    os.rename(place.output, place.output + ".away")
+
+    report = recovery.recover(lab.queue, patience=0.1)
+
+    assert report.jobs == []
+    assert worker in report.left[0]
+    os.rename(place.output + ".away", place.output)
+    assert [found.job for found in recovery.recover(lab.queue).jobs] == [id]
+
+
+def test_the_monitor_recovers_by_itself(lab: Lab) -> None:
+    id = lab.queue.enqueue("true")
+    abandoned(lab, pretend(lab, id))
+
+    report = next(recovery.monitor(lab.queue))
+
+    assert [found.job for found in report.jobs] == [id]

@@ -1,0 +1,251 @@
+"""How workers are stopped, and what happens to them otherwise (R16)."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from projections.workers import Worker
+from queuectl.errors import NotFound
+from queuectl.events import WorkerStopped
+from tests.workers.conftest import Fifo, Lab, gone
+
+
+def reasons(lab: Lab) -> list[str | None]:
+    found: list[str | None] = []
+    for record in lab.records("worker_stopped"):
+        event = record.event
+        assert isinstance(event, WorkerStopped)
+        found.append(event.reason)
+    return found
+
+
+def busy(lab: Lab, fifo: Fifo, **options: object) -> tuple[subprocess.Popen[str], str, int, str]:
+    """A worker in the middle of a command that waits for a word: its parent, the job, the pid, and a job behind it."""
+    go = lab.folder / "go"
+    os.mkfifo(go)
+    id = lab.queue.enqueue(f"echo $$ > {fifo}; read line < {go}", timeout=None, max_retries=1, backoff_base=1)
+    behind = lab.queue.enqueue("true")
+    parent = lab.start(**options)
+    return parent, id, int(fifo.line()), behind
+
+
+def let_go(lab: Lab) -> None:
+    """Have that command end."""
+    (lab.folder / "go").write_text("go\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_one_signal_finishes_what_runs_and_starts_nothing_new(lab: Lab, fifo: Fifo, number: signal.Signals) -> None:
+    parent, id, _, behind = busy(lab, fifo)
+
+    parent.send_signal(number)
+    time.sleep(0.2)
+    let_go(lab)
+
+    assert lab.ended(parent) == (0, "")
+    assert lab.queue.job(id).state == "completed"
+    assert lab.queue.job(behind).state == "pending"
+    assert reasons(lab) == ["signal"]
+    assert lab.queue.workers() == []
+
+
+def test_two_signals_kill_what_runs_and_the_job_is_tried_again(lab: Lab, fifo: Fifo) -> None:
+    parent, id, pid, _ = busy(lab, fifo)
+
+    parent.send_signal(signal.SIGINT)
+    parent.send_signal(signal.SIGTERM)
+
+    assert lab.ended(parent, 5) == (0, "")
+    assert gone(pid)
+    assert lab.log(id) == ["enqueued", "claimed", "failed", "retried"]
+    job = lab.queue.job(id)
+    assert job.cause == "lost"
+    assert job.signal in (9, 15)
+
+
+def test_two_signals_bury_a_job_that_must_not_run_twice(lab: Lab, fifo: Fifo) -> None:
+    lab.queue.set_config("on-lost", "dead")
+    parent, id, _, _ = busy(lab, fifo)
+
+    parent.send_signal(signal.SIGHUP)  # two of a kind at once would be one
+    parent.send_signal(signal.SIGINT)
+
+    assert lab.ended(parent, 5) == (0, "")
+    assert lab.log(id) == ["enqueued", "claimed", "failed", "dead"]
+
+
+def test_a_ctrl_c_that_hits_the_whole_foreground_group_counts_once(lab: Lab, fifo: Fifo) -> None:
+    parent, id, pid, _ = busy(lab, fifo, count=2)
+
+    # In groups of their own, they hear of it from their parent alone.
+    assert all(os.getpgid(worker.pid) == worker.pid for worker in lab.up(2))
+
+    os.killpg(parent.pid, signal.SIGINT)
+    time.sleep(0.3)
+    assert not gone(pid)
+    let_go(lab)
+
+    assert lab.ended(parent) == (0, "")
+    assert lab.queue.job(id).state == "completed"
+    assert reasons(lab) == ["signal", "signal"]
+
+
+def test_workers_whose_parent_was_killed_finish_what_runs_and_stop(lab: Lab, fifo: Fifo) -> None:
+    parent, id, pid, behind = busy(lab, fifo, count=2)
+    lab.until(lambda: lab.queue.job(behind).state == "completed")
+
+    parent.kill()
+    lab.until(lambda: len(lab.records("worker_stopped")) == 1)  # the idle one
+    after = lab.queue.enqueue("true")
+    assert not gone(pid)
+    let_go(lab)
+
+    lab.until(lambda: reasons(lab) == ["parent gone"] * 2)
+    assert lab.queue.job(id).state == "completed"
+    assert lab.queue.job(after).state == "pending"
+
+
+def test_claims_that_were_not_started_are_given_back_on_a_signal(lab: Lab) -> None:
+    lab.queue.enqueue_many(["true"] * 2000)
+    parent = lab.start(slots=2)
+    lab.until(lambda: lab.queue.status().counts["completed"] > 100)
+
+    parent.send_signal(signal.SIGTERM)
+
+    assert lab.ended(parent) == (0, "")
+    counts = lab.queue.status().counts
+    assert counts["processing"] == 0
+    assert counts["pending"] + counts["completed"] == 2000
+    assert lab.records("released")
+    assert {job.attempt for job in lab.queue.jobs(state="completed")} <= {1, 2}
+
+
+def test_all_workers_are_stopped_by_asking(lab: Lab) -> None:
+    parent = lab.start(count=2)
+    up = lab.up(2)
+
+    stopped = lab.queue.stop_workers(reason="enough", timeout=10)
+
+    assert sorted(stopped) == sorted(worker.id for worker in up)
+    assert lab.ended(parent, 5) == (0, "")
+    assert {record.actor for record in lab.records("stop_requested")} == {lab.queue.actor}
+    assert [worker.state for worker in lab.queue.workers(all=True)] == ["stopped", "stopped"]
+    assert lab.queue.stop_workers() == []
+
+
+def test_one_worker_is_stopped_and_its_parent_does_not_replace_it(lab: Lab) -> None:
+    parent = lab.start(count=2)
+    first, second = lab.up(2)
+
+    assert lab.queue.stop_workers(first.id, timeout=10) == [first.id]
+
+    time.sleep(1.2)
+    assert [worker.id for worker in lab.queue.workers()] == [second.id]
+    assert parent.poll() is None
+    with pytest.raises(NotFound):
+        lab.queue.stop_workers("nobody")
+    id = lab.queue.enqueue("true")
+    lab.queue.wait(id, timeout=10)
+
+
+def test_stopping_now_kills_what_runs_even_after_a_stop_that_waits(lab: Lab, fifo: Fifo) -> None:
+    parent, id, pid, _ = busy(lab, fifo)
+    [worker] = lab.queue.workers()
+    lab.python(f"from queuectl import Queue; Queue({lab.database!r}).stop_workers()")
+    lab.until(lambda: _state(lab, worker) == "stopping")
+    assert not gone(pid)
+
+    lab.queue.stop_workers(now=True, timeout=10)
+
+    assert lab.ended(parent, 5) == (0, "")
+    assert lab.queue.job(id).cause == "lost"
+
+
+def _state(lab: Lab, worker: Worker) -> str:
+    return next(each.state for each in lab.queue.workers(all=True) if each.id == worker.id)
+
+
+def test_a_crashed_worker_is_replaced_and_its_job_tried_again_without_overlap(lab: Lab, fifo: Fifo) -> None:
+    marks = lab.folder / "marks"
+    command = f"""
+        mkdir {lab.folder}/inside || echo overlap >> {marks}
+        echo $$ > {fifo}; [ $QUEUECTL_ATTEMPT = 2 ] || sleep 60
+        rmdir {lab.folder}/inside; echo end >> {marks}
+    """
+    (lab.folder / "job.sh").write_text(f"trap 'rmdir {lab.folder}/inside; exit 1' TERM; {command}")
+    id = lab.queue.enqueue("exec sh job.sh", cwd=str(lab.folder), timeout=None, backoff_base=1)
+    parent = lab.start()
+    pid = int(fifo.line())
+    [worker] = lab.queue.workers()
+
+    os.kill(worker.pid, signal.SIGKILL)
+
+    fifo.line()
+    [job] = lab.queue.wait(id, timeout=20)
+    assert gone(pid)
+    assert (job.state, job.attempt) == ("completed", 2)
+    assert lab.log(id) == ["enqueued", "claimed", "failed", "retried", "claimed", "completed"]
+    assert marks.read_text() == "end\n"
+    [lost] = lab.records("worker_lost")
+    assert (lost.subject, lost.actor) == (worker.id, f"recovery:{worker.id}")
+    assert len(lab.queue.workers()) == 1
+    parent.send_signal(signal.SIGTERM)
+    code, said = lab.ended(parent)
+    assert code == 0
+    assert said == f"queuectl: worker {worker.id} (process {worker.pid}) was killed by signal 9; starting another\n"
+
+
+def test_a_time_limit_stops_workers(lab: Lab) -> None:
+    began = time.monotonic()
+
+    assert lab.ended(lab.start(seconds=0.7, count=2), 10) == (0, "")
+
+    assert time.monotonic() - began >= 0.7
+    assert reasons(lab) == ["time is up"] * 2
+
+
+def test_detached_workers_outlive_their_starter_and_end_when_asked(lab: Lab) -> None:
+    starter = lab.start(detach=True, count=2)
+    code, said = lab.ended(starter, 10)
+    assert code == 0
+    assert "run in the background" in said
+    lab.up(2)
+
+    id = lab.queue.enqueue("cut -d \" \" -f 6 /proc/$PPID/stat; true")
+
+    lab.queue.wait(id, timeout=10)
+    log = lab.folder / "q.db.d" / "logs" / "worker.log"
+    assert log.stat().st_mode & 0o777 == 0o600
+    parents = [pid for pid in lab.ours() if os.getsid(pid) == pid]
+    assert len(parents) == 1
+    assert not os.path.exists(f"/proc/{parents[0]}/fd/9") or os.readlink(f"/proc/{parents[0]}/fd/9")[:4] != "pipe"
+    lab.queue.stop_workers(timeout=10)
+    lab.until(lambda: all(gone(pid) for pid in parents))
+    assert log.read_text() == ""
+
+
+def test_a_database_that_cannot_be_used_is_exit_code_4(lab: Lab, tmp_path: Path) -> None:
+    other = tmp_path / "other.db"
+    other.write_bytes(b"SQLite format 3\0 is what it says, but it is not" * 100)
+
+    code = "import sys; from queuectl.workers.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    process = lab.python(code, f'{{"type": "worker", "url": "{other}", "worker": "w"}}')
+
+    status, said = lab.ended(process)
+    assert status == 4
+    assert said.startswith(f"queuectl: {other}")
+    assert len(said.splitlines()) == 1
+
+
+def test_a_detached_start_that_fails_says_so(lab: Lab) -> None:
+    logs = lab.folder / "logs"
+    logs.write_text("a file where a folder should be")
+
+    code, said = lab.ended(lab.start(detach=True, logs=str(logs / "deeper")), 10)
+
+    assert code != 0
+    assert said
