@@ -188,27 +188,27 @@ class SqliteView(View):
             bound = found
 
     def _ready(self, queues: Sequence[str], limit: int, now: int) -> list[Job]:
-        picked: list[tuple[int, int, int]] = []
-        for scope, values in _scopes(queues):
+        found: list[Job] = []
+        scopes = _scopes(queues)
+        for scope, values in scopes:
             left = limit
             for priority in self._priorities(scope, values):
-                found = list(
-                    self._db.execute(
-                        f"""
-                        select -priority, run_at, seq from jobs
-                        where {WAITING} and {scope} priority = ? and run_at <= ?
-                        order by run_at, seq limit ?
-                        """,
-                        (*values, priority, now, left),
-                    )
+                rows = self._db.execute(
+                    f"""
+                    select {JOB}
+                    where {WAITING} and {scope} priority = ? and run_at <= ?
+                    order by j.run_at, j.seq limit ?
+                    """,
+                    (*values, priority, now, left),
                 )
-                picked += found
-                left -= len(found)
+                page = [read_job(row) for row in rows]
+                found += page
+                left -= len(page)
                 if left <= 0:
                     break
-        picked.sort()
-        rows = (self._db.execute(f"select {JOB} where j.seq = ?", (seq,)).get for _, _, seq in picked[:limit])
-        return [read_job(row) for row in rows]
+        if len(scopes) > 1:
+            found.sort(key=lambda job: (-job.priority, job.run_at, job.seq))
+        return found[:limit]
 
 
 def _scopes(queues: Sequence[str]) -> list[tuple[str, tuple[Any, ...]]]:

@@ -11,7 +11,7 @@ from projections.workers import Worker
 from queuectl import decisions
 from queuectl.decisions import Lease, Outcome
 from queuectl.engines.base import Transaction, Write
-from queuectl.errors import Fenced, Invalid
+from queuectl.errors import Conflict, Fenced, Invalid
 from queuectl.events import Event, Heartbeat, Held, WorkerStarted, WorkerStopped
 from queuectl.queue import Queue
 from queuectl.workers import processes
@@ -30,6 +30,8 @@ class Claim(msgspec.Struct, frozen=True):
 class Report(msgspec.Struct, frozen=True):
     """An attempt that has ended."""
 
+    job: Job
+    """As it was claimed: most often nothing has happened to it since, which the append finds out."""
     lease: Lease
     outcome: Outcome
 
@@ -112,14 +114,33 @@ class Ledger:
         of it; `drain` whether anything is left. Raises Unusable where nothing could be written: nothing has happened
         then, and the turn can be taken again.
         """
+        try:
+            return self._turn(reports, releases, want, holding, heartbeat, look, drain, trusting=True)
+        except Conflict:
+            # Somebody wanted a job to be cancelled, or took it for lost, since we claimed it: look at each.
+            return self._turn(reports, releases, want, holding, heartbeat, look, drain, trusting=False)
+
+    def _turn(
+        self,
+        reports: Sequence[Report],
+        releases: Sequence[Lease],
+        want: int,
+        holding: Sequence[Lease],
+        heartbeat: bool,
+        look: bool,
+        drain: bool,
+        *,
+        trusting: bool,
+    ) -> Turn:
         turn = Turn(claims=[], fenced=[], failed=[], cancel=[])
         with self._engine.transaction(None) as tx:
             writes: list[Write] = []
             done: list[str] = []
             for report in reports:
-                self._write(tx, report.lease, report.outcome, writes, turn, done)
+                job = report.job if trusting else tx.job(report.lease.job)
+                self._write(tx, job, report.lease, report.outcome, writes, turn, done)
             for lease in releases:
-                self._write(tx, lease, None, writes, turn, done)
+                self._write(tx, tx.job(lease.job), lease, None, writes, turn, done)
             if heartbeat or look:
                 me = tx.worker(self.worker)
                 if heartbeat and me is not None and holding:
@@ -137,13 +158,13 @@ class Ledger:
     def _write(
         self,
         tx: Transaction,
+        job: Job | None,
         lease: Lease,
         outcome: Outcome | None,
         writes: list[Write],
         turn: Turn,
         done: list[str],
     ) -> None:
-        job = tx.job(lease.job)
         try:
             if job is None:
                 raise Fenced(f"job {lease.job} is gone")

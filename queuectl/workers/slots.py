@@ -238,7 +238,7 @@ class Slots:
             self._watch(run, now)
 
     def _ended(self, run: Run, outcome: attempts.Outcome, now: float) -> None:
-        self.reports.append(Report(run.claim.lease, _reported(run.claim, outcome)))
+        self.reports.append(Report(run.claim.job, run.claim.lease, _reported(run.claim, outcome)))
         self.due = min(self.due, now + REPORT)
         # While the worker writes it sees no ends, so that a slow disk would make short commands look long.
         seen = max(0.0, outcome.run_seconds - (self.blocked - run.blocked))
