@@ -215,7 +215,7 @@ def test_detached_workers_outlive_their_starter_and_end_when_asked(lab: Lab) -> 
     assert "run in the background" in said
     lab.up(2)
 
-    id = lab.queue.enqueue("cut -d \" \" -f 6 /proc/$PPID/stat; true")
+    id = lab.queue.enqueue("cut -d ' ' -f 6 /proc/$PPID/stat; true")
 
     lab.queue.wait(id, timeout=10)
     log = lab.folder / "q.db.d" / "logs" / "worker.log"

@@ -1,0 +1,147 @@
+"""The shape of the house: who may import whom, what an import costs, how long a file may get."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LAYERS: list[tuple[str, ...]] = [
+    ("queuectl.errors", "queuectl.clock"),
+    ("queuectl.units",),
+    ("queuectl.events",),
+    ("projections",),
+    ("queuectl.retry", "queuectl.spec", "queuectl.config", "queuectl.paths"),
+    ("queuectl.decisions", "queuectl.policy"),
+    ("queuectl.engines",),
+    ("queuectl.history", "queuectl.documents", "queuectl.reading"),
+    ("queuectl.queue",),
+    ("queuectl.workers", "queuectl.audit"),
+    ("queuectl.cli",),
+]
+"""Lowest first: a module imports what stands in its own row or in a row above it in this list."""
+
+
+def files(*folders: str) -> list[Path]:
+    """Every Python file in these folders."""
+    return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+def modules(*packages: str) -> Iterator[tuple[str, Path]]:
+    """Every module of these packages: its dotted name and its file."""
+    for path in files(*packages):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def imports(name: str, path: Path) -> Iterator[tuple[str, int]]:
+    """(module, line) of every import in a file, those inside functions and `if TYPE_CHECKING` too."""
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package.rsplit(".", node.level - 1)[0] if node.level else ""
+            source = ".".join(part for part in (base, node.module) if part)
+            for alias in node.names:
+                whole = f"{source}.{alias.name}"
+                yield (whole if is_module(whole) else source), node.lineno
+
+
+def is_module(name: str) -> bool:
+    """Whether a dotted name is one of our files or packages, rather than something inside one."""
+    path = ROOT.joinpath(*name.split("."))
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
+def layer(name: str) -> int | None:
+    """The row in which a module of ours stands; None for what is not ours, and for `queuectl` itself."""
+    for row, members in enumerate(LAYERS):
+        if any(name == member or name.startswith(f"{member}.") for member in members):
+            return row
+    return None
+
+
+def test_every_module_has_its_place() -> None:
+    homeless = {name for name, _ in modules("queuectl", "projections") if layer(name) is None}
+    assert homeless <= {"queuectl", "queuectl.__main__"}, "give it a row in LAYERS"
+
+
+def test_imports_run_one_way() -> None:
+    upwards = [
+        f"{path.relative_to(ROOT)}:{line} imports {target}"
+        for name, path in modules("queuectl", "projections")
+        for target, line in imports(name, path)
+        if (mine := layer(name)) is not None and (theirs := layer(target)) is not None and theirs > mine
+    ]
+    assert not upwards, "\n".join(upwards)
+
+
+def test_projections_know_only_events_and_the_clock() -> None:
+    known = {
+        target
+        for name, path in modules("projections")
+        for target, _ in imports(name, path)
+        if target.startswith("queuectl")
+    }
+    assert known <= {"queuectl.events", "queuectl.clock"}
+
+
+def test_only_the_engines_know_a_database() -> None:
+    databases = {"apsw", "sqlite3", "dbm", "shelve", "duckdb", "pandas", "sqlalchemy", "psycopg"}
+    found = {
+        (name, target)
+        for name, path in modules("queuectl", "projections", "bench")
+        for target, _ in imports(name, path)
+        if target.partition(".")[0] in databases
+    }
+    assert {(name, target) for name, target in found if not name.startswith(("queuectl.engines.", "bench."))} == set()
+    assert {target.partition(".")[0] for _, target in found} <= {"apsw"}
+
+
+def test_the_command_line_goes_through_the_queue() -> None:
+    below = {
+        (name, target)
+        for name, path in modules("queuectl")
+        for target, _ in imports(name, path)
+        if name.startswith("queuectl.cli") and target.startswith(("queuectl.engines", "queuectl.decisions"))
+    }
+    assert not below
+
+
+def test_files_stay_short_enough_to_read() -> None:
+    sizes = {
+        path: len(path.read_text(encoding="utf-8").splitlines())
+        for path in files("queuectl", "projections", "bench", "tests")
+    }
+    assert {str(path.relative_to(ROOT)): lines for path, lines in sizes.items() if lines > 400} == {}
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    silent = [
+        path for path in files("queuectl", "projections", "bench") if not ast.get_docstring(ast.parse(path.read_text()))
+    ]
+    assert silent == []
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The top-level modules in `sys.modules` of a new interpreter after a statement."""
+    code = f"import sys\n{statement}\nprint(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30
+    )
+    return set(done.stdout.split())
+
+
+def test_importing_the_library_is_cheap() -> None:
+    heavy = {"apsw", "asyncio", "cyclopts", "dotenv", "freezegun", "platformdirs", "psycopg", "rich", "subprocess"}
+    assert not loaded_by("import queuectl") & heavy
+
+
+def test_projections_can_be_imported_first() -> None:
+    assert "projections" in loaded_by("import projections.jobs, projections.replay")
+
+
+def test_the_public_names_resolve_without_the_command_line() -> None:
+    assert not loaded_by("from queuectl import Queue; Queue") & {"cyclopts", "rich"}
