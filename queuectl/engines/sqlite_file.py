@@ -4,7 +4,6 @@ import os
 import stat
 from collections.abc import Generator
 from contextlib import contextmanager
-from urllib.parse import quote
 
 import apsw
 
@@ -124,7 +123,8 @@ def is_ours(path: str) -> bool:
     if size == 1:  # which SQLite takes for an empty database as well
         raise Unusable(f"{shown(path)}: is not a SQLite database: name another file with --db")
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-    peek = apsw.Connection(f"file:{quote(path)}?immutable=1", flags=flags)
+    name = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")  # as SQLite reads a URI
+    peek = apsw.Connection(f"file:{name}?immutable=1", flags=flags)
     try:
         mark = peek.pragma("application_id")
         if mark == APPLICATION_ID:
