@@ -55,6 +55,7 @@ class Shell:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.before: list[str] = []
         self.env = {
             "PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8", "TZ": "UTC",
             "PYTHONPATH": str(ROOT), "QUEUECTL_DB": "q.db", "PYTHONDONTWRITEBYTECODE": "1",
@@ -68,7 +69,12 @@ class Shell:
         return Answer(done.returncode, done.stdout, done.stderr)
 
     def command(self, *words: str | bytes) -> list[str | bytes]:
-        return [sys.executable, "-m", "queuectl", *words]
+        return [*self.before, sys.executable, "-m", "queuectl", *words]
+
+    def bind_root(self) -> None:
+        """From now on the rights of files bind us, even where the tests are run by root."""
+        if os.geteuid() == 0:
+            self.before = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
 
     def start(self, *words: str, stdout: int = subprocess.PIPE) -> "subprocess.Popen[bytes]":
         """The command in the background."""
