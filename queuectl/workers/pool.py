@@ -81,15 +81,19 @@ def start(
 
 @contextmanager
 def run_one(queue: Queue, id: str) -> Generator[None]:
-    """A worker for one job alone, in the background, for as long as the context is open (its job is finished all the
-    same where that is left before)."""
-    hand = _hire(Task(queue.url, "", 1, only=id))
+    """A worker for one job alone beside this process, under a parent as any, until the job has ended.
+
+    Where the context is left before, what runs is finished, and then nothing more is tried.
+    """
+    crew = Crew(Task(queue.url, "", 1, only=id, logs=queue.logs), 1)
+    pid = os.posix_spawn(
+        sys.executable, _command(crew), os.environ, setpgroup=0, setsigmask=[], setsigdef=SIGNALS
+    )  # fmt: skip
     try:
         yield
     finally:
-        os.close(hand.orders)
-        os.waitpid(hand.pid, 0)
-        os.close(hand.pidfd)
+        os.kill(pid, signal.SIGTERM)  # not reaped yet, so it can be nobody else
+        os.waitpid(pid, 0)
 
 
 def leave_job() -> None:
@@ -149,7 +153,7 @@ class Pool:
         if self._crew.ready is not None:
             os.write(self._crew.ready, READY)
             os.close(self._crew.ready)
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and self._crew.task.only is None:
             many = f"{self._crew.count} workers" if self._crew.count != 1 else "1 worker"
             slots = f", {self._crew.task.slots} slots each" if self._crew.task.slots != 1 else ""
             print(f"queuectl: {many} up{slots}; Ctrl-C finishes what runs and stops", file=sys.stderr)
@@ -170,8 +174,7 @@ class Pool:
         for each in [each for each in self._passes if now >= each.next_tick]:
             if each.tick(now):
                 self._passes.remove(each)
-                if each.report.jobs:
-                    write_report(self._queue.logs, each.report)
+                self._tell(each.report)
         due = [moment for moment in self._restarts if moment <= now]
         self._restarts = [moment for moment in self._restarts if moment > now] if not self._signals else []
         for _ in due if not self._signals else ():
@@ -188,7 +191,7 @@ class Pool:
                     signal.pidfd_send_signal(hand.pidfd, signal.SIGKILL)
                 else:
                     _order(hand, ORDER_STOP if self._signals == 1 else ORDER_KILL)
-            if sys.stderr.isatty():
+            if sys.stderr.isatty() and self._crew.task.only is None:
                 told = "finishing what runs; once more kills it" if self._signals == 1 else "killing what runs"
                 print(f"\nqueuectl: {told}", file=sys.stderr)
 
@@ -216,7 +219,7 @@ class Pool:
     def _tell(self, report: Report) -> None:
         try:
             if report.jobs:
-                write_report(self._queue.place.logs, report)
+                write_report(self._queue.logs, report)
         except OSError as error:
             print(f"queuectl: can't write the report of a recovery: {error}", file=sys.stderr)
 

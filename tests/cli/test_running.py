@@ -77,6 +77,18 @@ def test_run_takes_no_other_job(queuectl: Shell):
     assert not (queuectl.folder / "ran").exists()
 
 
+def test_run_goes_on_when_its_worker_is_killed(queuectl: Shell):
+    running = queuectl.start(
+        "run", "--backoff-base", "1", "echo $QUEUECTL_ATTEMPT; test $QUEUECTL_ATTEMPT = 2 || sleep 60"
+    )
+    assert running.stdout is not None
+    assert running.stdout.readline() == b"1\n"
+    os.kill(queuectl("worker", "list", "--json").json["pid"], signal.SIGKILL)
+    assert running.stdout.readline() == b"2\n"
+    running.communicate(timeout=20)
+    assert running.returncode == 0
+
+
 def test_an_interrupted_run_cancels_its_job(queuectl: Shell):
     running = queuectl.start("run", "--id", "a", "echo up; sleep 60")
     assert running.stdout is not None
