@@ -78,9 +78,8 @@ def test_run_takes_no_other_job(queuectl: Shell):
 
 
 def test_run_goes_on_when_its_worker_is_killed(queuectl: Shell):
-    running = queuectl.start(
-        "run", "--backoff-base", "1", "echo $QUEUECTL_ATTEMPT; test $QUEUECTL_ATTEMPT = 2 || sleep 60"
-    )
+    queuectl.env["QUEUECTL_BACKOFF_BASE"] = "1"
+    running = queuectl.start("run", "echo $QUEUECTL_ATTEMPT; test $QUEUECTL_ATTEMPT = 2 || sleep 60")
     assert running.stdout is not None
     assert running.stdout.readline() == b"1\n"
     os.kill(queuectl("worker", "list", "--json").json["pid"], signal.SIGKILL)
