@@ -27,6 +27,8 @@ class Worker(msgspec.Struct, frozen=True, gc=False):
     pid_namespace: str
     machine_id: str
     identity: str
+    drain: bool
+    inside: str | None
     started_at: int
     heartbeat_at: int
     """Of its latest word. Told to people; nobody is judged by it, clocks jump."""
@@ -56,6 +58,8 @@ def evolve(worker: Worker | None, record: Recorded, event: Any) -> Worker:
             pid_namespace=event.pid_namespace,
             machine_id=event.machine_id,
             identity=event.identity,
+            drain=event.drain,
+            inside=event.inside,
             started_at=record.at,
             heartbeat_at=record.at,
         )
@@ -73,7 +77,7 @@ def evolve(worker: Worker | None, record: Recorded, event: Any) -> Worker:
 
 
 name = "workers"
-version = 1
+version = 2
 tables = ("workers",)
 
 LIVE = "state in ('running', 'stopping')"
@@ -93,6 +97,8 @@ create table workers (
     pid_namespace text not null,
     machine_id text not null,
     identity text not null,
+    drain integer not null,
+    inside text,
     started_at integer not null,
     heartbeat_at integer not null,
     ended_at integer,
@@ -111,8 +117,8 @@ def fold(changes: Sequence["Change"], store: "Store") -> None:
             """
             insert into workers (
                 seq, id, version, state, host, pid, slots, queues, boot_id, pid_namespace, machine_id, identity,
-                started_at, heartbeat_at, ended_at, stop_now, reason
-            ) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                drain, inside, started_at, heartbeat_at, ended_at, stop_now, reason
+            ) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             on conflict (seq) do update set
                 version = excluded.version, state = excluded.state, heartbeat_at = excluded.heartbeat_at,
                 ended_at = excluded.ended_at, stop_now = excluded.stop_now, reason = excluded.reason
@@ -125,5 +131,6 @@ def _row(worker: Worker) -> tuple[Any, ...]:
     return (
         worker.seq, worker.id, worker.version, worker.state, worker.host, worker.pid, worker.slots,
         "\n".join(worker.queues), worker.boot_id, worker.pid_namespace, worker.machine_id, worker.identity,
-        worker.started_at, worker.heartbeat_at, worker.ended_at, int(worker.stop_now), worker.reason,
+        int(worker.drain), worker.inside, worker.started_at, worker.heartbeat_at, worker.ended_at,
+        int(worker.stop_now), worker.reason,
     )  # fmt: skip

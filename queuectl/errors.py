@@ -40,6 +40,10 @@ class Unusable(QueueError):
     exit_code = 4
 
 
+class Busy(Unusable):
+    """Somebody else has kept the database locked for too long."""
+
+
 class Outdated(Unusable):
     """A newer queuectl has been at the database: this one must stop and be started anew."""
 

@@ -175,6 +175,10 @@ class WorkerStarted(Payload, frozen=True, kw_only=True):
     machine_id: str = ""
     identity: str = ""
     """The identity of the queue's folder, which keys output files and environment tags."""
+    drain: bool = False
+    """It ends when its queues hold nothing more to do."""
+    inside: str | None = None
+    """The job that started it."""
 
 
 class Held(msgspec.Struct, frozen=True, gc=False):

@@ -220,7 +220,7 @@ class Queue(Reading):
         `now` kills what they run. Raises NotFound for a worker that is not there, Deadline after `timeout` seconds.
         """
         with self._engine.transaction() as tx:
-            live = {worker.id: worker for worker in tx.workers() if worker.slots > 0 or worker.id in ids}
+            live = {worker.id: worker for worker in tx.workers() if worker.slots > 0}
             for id in ids:
                 if id not in live:
                     raise NotFound(f"no worker {id!r} is up; see `queuectl worker list`")

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 def recover(
     *,
+    hung: Annotated[
+        bool,
+        Parameter(name="--hung", help="First listen for 20 seconds, and kill workers that live but say nothing."),
+    ] = False,
     json: Annotated[bool, Parameter(name="--json", help="Answer as JSON.")] = False,
     logs: p.Logs = None,
     db: p.Database = None,
@@ -21,14 +25,15 @@ def recover(
     """Bring back the jobs of dead workers, once: they run again, or are called dead (--on-lost).
 
     $ queuectl recover
+    $ queuectl recover --hung
 
     What such a worker left running is ended first. Workers do all this by themselves; this is for when none is up.
     Exit code 1: something could not be ended, and its jobs stay as they are.
     """
-    from queuectl.workers import recovery
+    from queuectl.workers import recovery, watch
 
     with session.opened(db, logs) as q:
-        report = recovery.recover(q)
+        report = watch.recover_hung(q) if hung else recovery.recover(q)
     if json:
         output.document(msgspec.structs.asdict(report))
     else:
@@ -47,12 +52,12 @@ def monitor(*, json: p.JsonLines = False, logs: p.Logs = None, db: p.Database = 
     """
     import sys
 
-    from queuectl.workers import recovery
+    from queuectl.workers import watch
 
     with session.opened(db, logs) as q:
         if sys.stderr.isatty():
             output.note("watching for dead workers; Ctrl-C stops it")
-        for report in recovery.monitor(q):
+        for report in watch.monitor(q):
             if json:
                 output.documents([msgspec.structs.asdict(report)], flush=True)
             else:

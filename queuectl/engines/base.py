@@ -13,7 +13,7 @@ An engine promises:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -182,8 +182,13 @@ class Engine(ABC):
         """A view that does not change while it is open. Short: never keep it open between pages of output."""
 
     @abstractmethod
-    def transaction(self, patience: float | None = 30.0) -> AbstractContextManager[Transaction]:
-        """The write lock, then a transaction. Raises Unusable when it waited longer than `patience` seconds."""
+    def transaction(
+        self, patience: float | None = 30.0, meanwhile: Callable[[], None] | None = None
+    ) -> AbstractContextManager[Transaction]:
+        """The write lock, then a transaction. Raises Unusable when it waited longer than `patience` seconds.
+
+        `meanwhile` is called now and then while it waits: a worker has deadlines to keep.
+        """
 
     @abstractmethod
     def listen(self, kind: str) -> Listener:

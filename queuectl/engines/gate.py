@@ -12,11 +12,12 @@ import fcntl
 import os
 import time
 from _thread import allocate_lock, get_ident, start_new_thread
+from collections.abc import Callable
 from weakref import WeakSet, ref
 
 from queuectl.clock import monotonic
 from queuectl.engines.holder import Holder, Watch, look, pid_namespace
-from queuectl.errors import Unusable
+from queuectl.errors import Busy, Unusable
 from queuectl.paths import shown
 
 STUCK = 15.0
@@ -27,6 +28,9 @@ TURN = 0.002
 
 COURTESY = 0.005
 """Seconds that it leaves them for that, at most: they may have died, or be stopped."""
+
+MEANWHILE = 0.05
+"""Seconds between two calls of what is to be done while one waits."""
 
 WANTED = 512
 """Where in the file a byte tells that somebody waits; the text of the holder stands at 0."""
@@ -59,13 +63,14 @@ class Gate:
         self._worker = worker
         self._text = b""
 
-    def hold(self, patience: float | None) -> "Hold":
+    def hold(self, patience: float | None, meanwhile: Callable[[], None] | None = None) -> "Hold":
         """A context manager: inside its `with` block nobody else is inside the gate. Not reentrant.
 
-        `patience` is how many seconds to wait for it, None for ever (workers). Raises Unusable, naming the holder, when
-        they have passed; also where the file can't be written, and where this very thread is inside already.
+        `patience` is how many seconds to wait for it, None for ever (workers); `meanwhile` is called now and then while
+        it waits. Raises Unusable, naming the holder, when they have passed; also where the file can't be written, and
+        where this very thread is inside already.
         """
-        return Hold(self, patience)
+        return Hold(self, patience, meanwhile)
 
     def close(self) -> None:
         """Close the file, which also leaves the gate. It opens again when used again."""
@@ -101,7 +106,7 @@ class Gate:
             try:
                 fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                self._wait(patience)
+                self._wait(patience, hold.meanwhile)
             _inside[self.path] = get_ident()
             os.pwrite(self._fd, self._text, 0)
         except OSError as error:
@@ -152,12 +157,12 @@ class Gate:
                 time.sleep(0.00005)
         self._turn = monotonic()
 
-    def _wait(self, patience: float | None) -> None:
+    def _wait(self, patience: float | None, meanwhile: Callable[[], None] | None) -> None:
         self._refuse_nesting()
         os.pwrite(self._fd, b"1", WANTED)
         wait, watch = _Wait(self._fd, self.path), Watch(self._fd, self.workers, self.stuck)
         try:
-            wait.until(patience, watch)
+            wait.until(patience, watch, meanwhile)
         except BaseException:
             self._fd = -1  # it is the waiting thread's now
             raise
@@ -170,7 +175,7 @@ class Gate:
         try:
             while self._passages.setdefault(0, passage) is not passage:
                 if end is not None and monotonic() >= end:
-                    raise Unusable(f"{shown(self.path)}: another thread has been writing for {patience:g} s: try again")
+                    raise Busy(f"{shown(self.path)}: another thread has been writing for {patience:g} s: try again")
                 self._out.acquire(timeout=_step(0.02, end))  # a ring may get lost, so look now and then
         finally:
             self._waiting -= 1
@@ -183,11 +188,12 @@ class Gate:
 class Hold:
     """One passage through the gate, made by `Gate.hold`."""
 
-    __slots__ = ("__weakref__", "_gate", "_patience")
+    __slots__ = ("__weakref__", "_gate", "_patience", "meanwhile")
 
-    def __init__(self, gate: Gate, patience: float | None) -> None:
+    def __init__(self, gate: Gate, patience: float | None, meanwhile: Callable[[], None] | None = None) -> None:
         self._gate = gate
         self._patience = patience
+        self.meanwhile = meanwhile
 
     def __enter__(self) -> None:
         self._gate.enter(self._patience, self)
@@ -210,15 +216,22 @@ class _Wait:
         self.done = allocate_lock()
         self.done.acquire()
 
-    def until(self, patience: float | None, watch: Watch) -> None:
+    def until(self, patience: float | None, watch: Watch, meanwhile: Callable[[], None] | None) -> None:
         """Return with the lock, or raise Unusable after `patience` seconds; then the descriptor is lost."""
-        end = None if patience is None else monotonic() + patience
+        began = monotonic()
+        end = None if patience is None else began + patience
+        step = watch.step if meanwhile is None else min(watch.step, MEANWHILE)
+        look = began + watch.step
         try:
             self._start()
-            while not self.done.acquire(timeout=_step(watch.step, end)):
-                watch.look()
+            while not self.done.acquire(timeout=_step(step, end)):
+                if meanwhile is not None:
+                    meanwhile()
+                if monotonic() >= look:
+                    watch.look()
+                    look += watch.step
                 if end is not None and monotonic() >= end:
-                    raise Unusable(f"locked for {patience:g} s ({shown(self.path)}) {watch.tell()}")
+                    raise Busy(f"locked for {patience:g} s ({shown(self.path)}) {watch.tell()}")
                 os.pwrite(self.fd, b"1", WANTED)
             if self.error:
                 raise self.error

@@ -6,7 +6,8 @@ and child open anew when they need one; where it was in use, the child never tou
 """
 
 import os
-from collections.abc import Generator, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from weakref import WeakSet
 
@@ -18,7 +19,7 @@ from projections.replay import Progress
 from queuectl import clock
 from queuectl.engines import doorbell, sqlite_file
 from queuectl.engines.base import Engine, Listener, Transaction, View, Write
-from queuectl.engines.gate import Gate
+from queuectl.engines.gate import MEANWHILE, Gate
 from queuectl.engines.sqlite_file import translated
 from queuectl.engines.sqlite_view import SqliteStore, SqliteView
 from queuectl.engines.standing import Registry
@@ -101,6 +102,26 @@ class SqliteEngine(Engine):
             raise
 
     @contextmanager
+    def _patient(self, meanwhile: Callable[[], None] | None) -> Generator[None]:
+        """While a stranger has SQLite's own lock (our writers wait at the gate), go on with what can't wait."""
+        if meanwhile is None:
+            yield
+            return
+
+        until = clock.monotonic() + sqlite_file.BUSY / 1000
+
+        def busy(_: int) -> bool:
+            meanwhile()
+            time.sleep(MEANWHILE)
+            return clock.monotonic() < until
+
+        self._db.set_busy_handler(busy)
+        try:
+            yield
+        finally:
+            self._db.set_busy_timeout(sqlite_file.BUSY)
+
+    @contextmanager
     def snapshot(self) -> Generator[View]:
         self._mine()
         with translated(self.place.database):
@@ -112,11 +133,13 @@ class SqliteEngine(Engine):
                     self._db.execute("commit")
 
     @contextmanager
-    def transaction(self, patience: float | None = 30.0) -> Generator[Transaction]:
+    def transaction(
+        self, patience: float | None = 30.0, meanwhile: Callable[[], None] | None = None
+    ) -> Generator[Transaction]:
         self._mine()
         if self._writing:
             raise RuntimeError("a transaction of this queue is open already; finish it first")
-        with translated(self.place.database), self._gate.hold(patience):
+        with translated(self.place.database), self._gate.hold(patience, meanwhile), self._patient(meanwhile):
             self._writing = True
             try:
                 with self._locked():

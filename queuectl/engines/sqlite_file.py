@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import apsw
 
 from queuectl.engines.gate import Gate
-from queuectl.errors import Outdated, Unusable
+from queuectl.errors import Busy, Outdated, Unusable
 from queuectl.events import Newer, Unreadable
 from queuectl.paths import Place, shown
 
@@ -27,6 +27,9 @@ BUSY = 5000
 LOG_AHEAD = 1 << 20
 """Bytes of the log ahead (q.db-wal) above which whoever closes the database last writes it back."""
 
+HEADER = 100
+"""Bytes at the beginning of a SQLite file that say what it is."""
+
 SYNCHRONOUS = {"full": 2, "normal": 1}
 
 
@@ -39,6 +42,8 @@ def translated(path: str) -> Generator[None]:
         raise Outdated(f"{shown(path)}: {error}") from error
     except Unreadable as error:
         raise Unusable(f"{shown(path)}: {error}") from error
+    except (apsw.BusyError, apsw.LockedError) as error:
+        raise Busy(f"{shown(path)}: is locked by another program: close it and try again") from error
     except apsw.Error as error:
         raise Unusable(f"{shown(path)}: {_explained(error)}") from error
 
@@ -55,8 +60,8 @@ def _explained(error: apsw.Error) -> str:
             return "can't be written: check the rights of the file and its folder"
         case apsw.CantOpenError():
             return "can't be opened: check the rights of the file and its folder"
-        case apsw.BusyError() | apsw.LockedError():
-            return "is locked by another program: close it and try again"
+        case apsw.IOError(extendedresult=apsw.SQLITE_IOERR_FSYNC):
+            return "the disk can't tell whether it was written: mend it, and look before you do the same again"
         case apsw.IOError():
             return f"could not be read or written ({error}): check the disk"
         case _:
@@ -73,6 +78,8 @@ def connect(place: Place, gate: Gate, patience: float | None, *, made: bool) -> 
     with translated(place.database):
         db = apsw.Connection(place.database, flags=apsw.SQLITE_OPEN_READWRITE)
         try:
+            if db.readonly("main"):  # SQLite takes what it gets, also where it was for want of a descriptor just now
+                raise Unusable(f"{shown(place.database)}: can't be opened for writing: check the rights of the file")
             db.set_busy_timeout(BUSY)
             db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             if not made or db.pragma("journal_mode") != "wal":
@@ -110,30 +117,43 @@ def disconnect(db: apsw.Connection, place: Place) -> None:
 def is_ours(path: str) -> bool:
     """Whether the file carries our mark; False for none or an empty one. Raises Unusable for another program's.
 
-    Opened immutable, so that neither a lock is taken nor a side file made or rolled back in a file that is not ours. It
-    goes through SQLite, because closing a descriptor of our own would drop the locks of every connection we have.
+    Only its header is read, where the mark never changes: the rest may be in the middle of a checkpoint, or of one that
+    was killed, which SQLite mends when the file is opened with its log ahead. It is read by SQLite's own file system
+    layer, because closing a descriptor of ours would drop the locks of every connection that this process has.
     """
     try:
         found = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         return False
-    size = found.st_size
-    if size == 0 or not stat.S_ISREG(found.st_mode):
+    if found.st_size == 0 or not stat.S_ISREG(found.st_mode):
         return False
-    if size == 1:  # which SQLite takes for an empty database as well
+    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_MAIN_DB
+    file = apsw.VFSFile("", path, [flags, 0])
+    try:
+        header = file.xRead(100, 0) if found.st_size >= 100 else b""
+    finally:
+        file.xClose()
+    if header[:16] != b"SQLite format 3\0":
         raise Unusable(f"{shown(path)}: is not a SQLite database: name another file with --db")
-    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    mark = int.from_bytes(header[68:72], "big")
+    if mark == APPLICATION_ID:
+        return True
+    if mark or _has_tables(path):
+        raise Unusable(f"{shown(path)}: is another program's SQLite database: name another file with --db")
+    return False
+
+
+def _has_tables(path: str) -> bool:
+    """Whether there is anything in a file without a mark. Opened immutable: not a byte of it, or beside it, changes."""
     name = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")  # as SQLite reads a URI
+    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
     peek = apsw.Connection(f"file:{name}?immutable=1", flags=flags)
     try:
-        mark = peek.pragma("application_id")
-        if mark == APPLICATION_ID:
-            return True
-        if mark or peek.execute("select count(*) from sqlite_master").get:
-            raise Unusable(f"{shown(path)}: is another program's SQLite database: name another file with --db")
+        return peek.execute("select count(*) from sqlite_master").get > 0
+    except apsw.CorruptError:
+        return True  # somebody is writing into it
     finally:
         peek.close()
-    return False
 
 
 def _make(db: apsw.Connection) -> None:

@@ -59,6 +59,7 @@ def read_worker(row: tuple[Any, ...]) -> Worker:
     values = dict(zip(Worker.__struct_fields__, row, strict=True))
     values["queues"] = tuple(values["queues"].split("\n")) if values["queues"] else ()
     values["stop_now"] = bool(values["stop_now"])
+    values["drain"] = bool(values["drain"])
     return Worker(**values)
 
 

@@ -12,6 +12,7 @@ from queuectl.workers import lock, processes
 from queuectl.workers.journal import Journal
 from queuectl.workers.loop import Loop, Task
 from queuectl.workers.pool import SIGNALS, Crew, Pool
+from queuectl.workers.roster import Roster
 
 
 def main(argv: list[str]) -> int:
@@ -36,7 +37,7 @@ def _work(task: Task) -> int:
         queue.engine.identify(task.worker)
         journal = Journal(queue.logs, task.worker)
         held = lock.take(queue.place.workers, task.worker)
-        done = Loop(queue, task, journal).run()
+        done = Loop(queue, task, journal, Roster(held.path, task.slots)).run()
         held.close(keep=not done)
         journal.close()
     return 0

@@ -119,7 +119,8 @@ def launch(start: Start) -> "Attempt":
     """Take the attempt by creating its output file, lock that, and start the command.
 
     A command that can't be started is an attempt too, with its outcome (cause spawn) at once. Raises AlreadyStarted
-    where the path is taken, and OSError where the file can't be made (disk full, no fds): then nothing has started.
+    where the path is taken, and OSError where the file or the process can't be made just now (disk full, no memory, no
+    descriptors): then nothing has started.
     """
     fd = output.create(start.output)
     started_at, began = clock.now(), clock.monotonic()
@@ -130,11 +131,14 @@ def launch(start: Start) -> "Attempt":
         return Attempt(start, pid, os.pidfd_open(pid), fd, started_at, began)
     except NotStarted as problem:
         error, code = str(problem), problem.code
-    except OSError as problem:  # no fd to be had: the attempt is used, but the worker lives on
-        error, code = f"can't be started: {printable(str(problem))}", 126
-        if pid >= 0:
-            os.killpg(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+    except OSError as problem:
+        if pid < 0:  # no process, no memory or no descriptor to be had just now
+            os.close(fd)
+            raise
+        # It has started and can't be watched: the attempt is used, but the worker lives on.
+        error, code = f"can't be watched: {printable(str(problem))}", 126
+        os.killpg(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
     try:
         os.write(fd, f"queuectl: {error}\n".encode())
     except OSError:
@@ -201,6 +205,11 @@ class Attempt:
     def fileno(self) -> int:
         """What to select on now: readable means `collect`. -1 when there is nothing to wait for."""
         return self.pidfd if self._leftovers is None else self._leftovers.fileno()
+
+    @property
+    def started_at(self) -> int:
+        """Microseconds UTC."""
+        return self._started_at
 
     @property
     def next_deadline(self) -> float | None:

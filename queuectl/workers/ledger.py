@@ -2,7 +2,7 @@
 
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -11,7 +11,7 @@ from projections.workers import Worker
 from queuectl import decisions
 from queuectl.decisions import Lease, Outcome
 from queuectl.engines.base import Transaction, Write
-from queuectl.errors import Conflict, Fenced, Invalid
+from queuectl.errors import Busy, Conflict, Fenced, Invalid, Unusable
 from queuectl.events import Event, Heartbeat, Held, WorkerStarted, WorkerStopped
 from queuectl.queue import Queue
 from queuectl.workers import processes
@@ -75,8 +75,8 @@ class Ledger:
         self._stream = f"worker:{worker}"
         self._inside = os.environ.get("QUEUECTL_JOB_ID") if os.environ.get("QUEUECTL_DB") == queue.url else None
 
-    def start(self, slots: int) -> None:
-        """Say that this worker is up."""
+    def start(self, slots: int, *, drain: bool = False) -> None:
+        """Say that this worker is up, however long others keep the database."""
         event = WorkerStarted(
             host=os.uname().nodename,
             pid=os.getpid(),
@@ -86,16 +86,37 @@ class Ledger:
             pid_namespace=processes.pid_namespace(),
             machine_id=processes.machine_id(),
             identity=self._identity,
+            drain=drain,
+            inside=self._inside,
         )
-        with self._engine.transaction(None) as tx:
-            tx.append([Write(self._stream, None, [event])], self._actor)
+        while True:
+            try:
+                with self._engine.transaction(None) as tx:
+                    tx.append([Write(self._stream, None, [event])], self._actor)
+                return
+            except Busy:
+                continue
 
-    def stop(self, reason: str) -> None:
-        """Say that this worker is through. Harmless where recovery has said already that it was lost."""
+    def beat(self) -> None:
+        """Say that this worker lives, though it holds nothing: for an observer, who must show that it can write."""
         with self._engine.transaction(None) as tx:
             me = tx.worker(self.worker)
             if me is not None and me.live:
-                tx.append([Write(self._stream, me, [WorkerStopped(reason=reason)])], self._actor)
+                tx.append([Write(self._stream, me, [Heartbeat()])], self._actor)
+
+    def stop(self, reason: str) -> bool:
+        """Say that this worker is through; False where that could not be written, and recovery has to say it.
+
+        Harmless where recovery has said already that it was lost.
+        """
+        try:
+            with self._engine.transaction() as tx:
+                me = tx.worker(self.worker)
+                if me is not None and me.live:
+                    tx.append([Write(self._stream, me, [WorkerStopped(reason=reason)])], self._actor)
+        except Unusable:
+            return False
+        return True
 
     def turn(
         self,
@@ -107,18 +128,19 @@ class Ledger:
         heartbeat: bool = False,
         look: bool = False,
         drain: bool = False,
+        meanwhile: Callable[[], None] | None = None,
     ) -> Turn:
         """Report, give back, beat and claim at most `want` jobs, in one transaction.
 
         `holding` are the leases that stay with this worker, for the heartbeat; `look` also looks for what others asked
-        of it; `drain` whether anything is left. Raises Unusable where nothing could be written: nothing has happened
-        then, and the turn can be taken again.
+        of it; `drain` whether anything is left; `meanwhile` is called while others write. Raises Unusable where nothing
+        could be written: nothing has happened then, and the turn can be taken again.
         """
         try:
-            return self._turn(reports, releases, want, holding, heartbeat, look, drain, trusting=True)
+            return self._turn(reports, releases, want, holding, heartbeat, look, drain, meanwhile, trusting=True)
         except Conflict:
             # Somebody wanted a job to be cancelled, or took it for lost, since we claimed it: look at each.
-            return self._turn(reports, releases, want, holding, heartbeat, look, drain, trusting=False)
+            return self._turn(reports, releases, want, holding, heartbeat, look, drain, meanwhile, trusting=False)
 
     def _turn(
         self,
@@ -129,11 +151,12 @@ class Ledger:
         heartbeat: bool,
         look: bool,
         drain: bool,
+        meanwhile: Callable[[], None] | None,
         *,
         trusting: bool,
     ) -> Turn:
         turn = Turn(claims=[], fenced=[], failed=[], cancel=[])
-        with self._engine.transaction(None) as tx:
+        with self._engine.transaction(None, meanwhile) as tx:
             writes: list[Write] = []
             done: list[str] = []
             for report in reports:
@@ -220,6 +243,8 @@ class Ledger:
             return None
         for attempt in reversed(tx.attempts(job.id)[:-1]):
             if attempt.outcome != "released":
+                if job.spec.keep_children and attempt.cause != "lost":
+                    return None  # what it left running was meant to stay
                 worker = tx.worker(attempt.worker)
                 identity = worker.identity if worker is not None else self._identity
                 path = self._queue.place.output_of(identity, job.id, attempt.lease)
@@ -239,9 +264,19 @@ class Ledger:
         turn.due_in = max(0.0, (due - tx.now) / 1e6) if due is not None else None
 
     def _hosting(self, tx: Transaction) -> int:
-        """1 where this worker was started by a job that runs in its own queues, which can't end before it does."""
-        job = tx.job(self._inside) if self._inside is not None else None
-        return int(job is not None and job.state == "processing" and (not self._queues or job.queue in self._queues))
+        """How many jobs of these queues can't end before this worker, or another that drains within a job, has ended.
+
+        Counted by a worker that was started by a job itself; else two jobs that each wait for the queue to be empty
+        would wait for each other.
+        """
+        if self._inside is None:
+            return 0
+        hosts = {worker.inside for worker in tx.workers() if worker.drain and worker.inside is not None}
+        jobs = (tx.job(id) for id in {*hosts, self._inside})
+        return sum(
+            job is not None and job.state == "processing" and (not self._queues or job.queue in self._queues)
+            for job in jobs
+        )
 
 
 def tag(identity: str, job: str, lease: int) -> str:

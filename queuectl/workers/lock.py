@@ -8,7 +8,7 @@ import fcntl
 import os
 from typing import Self
 
-from queuectl.engines.holder import locked
+from queuectl.engines.holder import locked, locker
 from queuectl.errors import Invalid, NotFound
 
 
@@ -92,6 +92,18 @@ def try_lock(folder: str, worker: str) -> WorkerLock | None:
 def held(folder: str, worker: str) -> bool:
     """Whether the worker lives (or is being recovered). False where it has no lock file."""
     return locked(_path(folder, worker))
+
+
+def owner(folder: str, worker: str) -> int | None:
+    """The pid of the process that holds the worker's lock, by the kernel's list; None where that tells of none."""
+    try:
+        fd = os.open(_path(folder, worker), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    try:
+        return locker(fd)
+    finally:
+        os.close(fd)
 
 
 def ids(folder: str) -> list[str]:

@@ -20,8 +20,9 @@ from queuectl.errors import Outdated, QueueError
 from queuectl.queue import Queue
 from queuectl.workers.journal import Journal
 from queuectl.workers.ledger import Claim, Ledger, Report, Turn
-from queuectl.workers.recovery import Watch
+from queuectl.workers.roster import Roster
 from queuectl.workers.slots import NEVER, Slots
+from queuectl.workers.watch import Watch
 
 AHEAD = 0.020
 """Seconds of work that may be claimed ahead."""
@@ -35,6 +36,8 @@ LOOK = 5.0
 """Seconds after which an idle worker looks for itself, should a bell not have been rung (its ringer was killed)."""
 PAUSE = 1.0
 """Seconds to wait when the database or the output folder can't be written, before the next try."""
+LONGEST_PAUSE = 30.0
+"""Seconds that this pause grows to when again and again nothing can be started."""
 IDLE = 1.0
 """Seconds without work after which a worker tidies up behind itself."""
 
@@ -60,15 +63,15 @@ class Task(msgspec.Struct, frozen=True, tag="worker"):
 class Loop:
     """A worker at work, until it is told to stop or nothing is left to do."""
 
-    def __init__(self, queue: Queue, task: Task, journal: Journal) -> None:
+    def __init__(self, queue: Queue, task: Task, journal: Journal, roster: Roster) -> None:
         self._queue = queue
         self._task = task
         self._journal = journal
         identity = paths.identity(queue.place)
         self._ledger = Ledger(queue, task.worker, task.queues, identity, task.only)
-        self._watch = Watch(queue, task.worker, journal)
+        self._watch = Watch(queue, self._ledger, journal)
         self._poll = select.poll()
-        self._slots = Slots(queue, identity, task.slots, self._poll, self._complain)
+        self._slots = Slots(queue, identity, task.slots, roster, self._poll, self._stumble)
         self._bell = queue.engine.listen("work")
         self._log_bell: Listener | None = None
         self._poll.register(self._bell.fileno(), select.POLLIN)
@@ -85,15 +88,20 @@ class Loop:
         """When there may be something to claim."""
         self._next_beat = now + HEARTBEAT
         self._paused_until = now
+        self._next_try = now
+        """When to claim again after nothing could be started."""
+        self._pause = PAUSE / 2
         self._may_claim_ahead = True
         self._stopping: str | None = None
         self._idle_since: float | None = None
         self._dirty = True
 
     def run(self) -> bool:
-        """Work. False where something could not be ended and is left to recovery. Raises Outdated where a newer
-        queuectl has been at the database."""
-        self._ledger.start(self._task.slots)
+        """Work. False where something could not be ended, or said, and is left to recovery.
+
+        Raises Outdated where a newer queuectl has been at the database.
+        """
+        self._ledger.start(self._task.slots, drain=self._drains)
         self._journal.write([{"event": "started", "pid": os.getpid(), "slots": self._task.slots}])
         while not self._over():
             self._wait()
@@ -109,9 +117,8 @@ class Loop:
             self._journal.write([{"event": "error", "error": "stopped, though not all of its commands could be ended"}])
             return False
         reason = self._stopping or "drained"
-        self._ledger.stop(reason)
         self._journal.write([{"event": "stopped", "reason": reason}])
-        return True
+        return self._ledger.stop(reason)
 
     # -- waiting -----------------------------------------------------------------------------------------------------
 
@@ -120,16 +127,26 @@ class Loop:
         wake = self._next_wake(now)
         if wake > now and not self._held() and self._idle_since is None:
             self._idle_since = now
-        found = self._poll.poll(max(0.0, wake - now) * 1000)
+        self._hear(max(0.0, wake - now))
+
+    def _hear(self, seconds: float) -> None:
+        """What happens within so many seconds: ends of commands, orders, the doorbell."""
+        found = self._poll.poll(seconds * 1000)
         now = monotonic()
         for fd, _ in found:
             if fd in self._slots:
                 self._slots.collect(fd, now)
                 self._may_claim_ahead = True
+                self._pause = PAUSE / 2
             elif fd == self._task.orders:
                 self._obey(fd)
             else:
                 self._ring()
+
+    def _listen(self) -> None:
+        """While others write, which may take long: commands end and run into their timeouts, and orders come."""
+        self._hear(0.0)
+        self._slots.mind(monotonic())
 
     def _ring(self) -> None:
         self._rung = True
@@ -182,7 +199,7 @@ class Loop:
         at = self._next_beat if self._held() else NEVER
         if len(self._claims) < self._task.slots and self._wanted() > 0:
             # What is claimed would not keep the slots busy.
-            at = min(at, self._next_claim)
+            at = min(at, max(self._next_claim, self._next_try))
         if self._slots.due < NEVER:
             # While there is enough to start, reports wait a little for company: one commit for many.
             company = self._claims and len(self._slots.reports) < MOST_AHEAD
@@ -199,9 +216,10 @@ class Loop:
         return max(0, free)
 
     def _turn(self, now: float) -> None:
-        want = self._wanted() if self._rung or now >= self._next_claim else 0
+        want = self._wanted() if (self._rung or now >= self._next_claim) and now >= self._next_try else 0
         reports, releases = self._slots.reports[:], self._slots.releases[:]
         heartbeat = now >= self._next_beat and self._held()
+        rung, self._rung = self._rung, False  # it may ring again while we wait for others to write
         try:
             turn = self._ledger.turn(
                 reports,
@@ -209,20 +227,21 @@ class Loop:
                 want,
                 holding=[*self._slots.leases, *(claim.lease for claim, _ in self._claims)],
                 heartbeat=heartbeat,
-                look=self._rung or heartbeat,
+                look=rung or heartbeat,
                 drain=self._drains,
+                meanwhile=self._listen,
             )
         except Outdated:
             raise
         except QueueError as error:
             # Nothing was written, so nothing is lost: what runs goes on, and the same turn is taken again.
+            self._rung = rung
             self._complain(str(error), now)
             return
         after = monotonic()
         self._slots.blocked += after - now
         self._slots.taken(len(reports), len(releases))
         self._claims.extend((claim, after) for claim in turn.claims)
-        self._rung = False
         if heartbeat or not self._held():
             self._next_beat = after + HEARTBEAT
         if turn.claims:
@@ -240,6 +259,8 @@ class Loop:
             self._stop("asked to", kill=turn.stop_now)
         self._note(reports, turn)
         self._mind_drain(turn)
+        if self._stopping is not None and self._claims:
+            self._stop(self._stopping)  # told so while we waited for others to write
 
     def _mind_drain(self, turn: Turn) -> None:
         if not self._drains or self._held() or self._slots.due < NEVER:
@@ -274,6 +295,13 @@ class Loop:
                 line["then"] = fates[lease]
             lines.append(line)
         self._journal.write(lines)
+
+    def _stumble(self, what: str, now: float) -> None:
+        """Nothing could be started, for want of disk, memory or descriptors: claim again, but ever more seldom."""
+        self._journal.write([{"event": "error", "error": what}])
+        if now >= self._next_try:
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+            self._next_try = now + self._pause
 
     def _complain(self, what: str, now: float) -> None:
         self._paused_until = now + PAUSE

@@ -6,6 +6,7 @@ stop in good order.
 """
 
 import os
+import resource
 import select
 import signal
 import sys
@@ -16,16 +17,22 @@ import msgspec
 
 from queuectl import paths
 from queuectl.clock import monotonic
-from queuectl.errors import QueueError
+from queuectl.decisions import Outcome
+from queuectl.errors import Invalid, QueueError
 from queuectl.events import encode
 from queuectl.queue import Queue
-from queuectl.workers import lock, processes
+from queuectl.workers import lock, processes, roster
 from queuectl.workers.lock import Gone
 from queuectl.workers.loop import ORDER_KILL, ORDER_STOP, Task
 from queuectl.workers.recovery import Pass, Report, write_report
 
 RESTART = 1.0
 """Seconds between a worker's crash and its successor's start."""
+
+FILES = 128
+"""Descriptors that a worker needs for itself; commands have their lock on number 77."""
+FILES_PER_SLOT = 4
+"""Descriptors for each command: its pidfd, its output, and what a hunt for its leftovers takes."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -75,6 +82,7 @@ def start(
     database can't be used.
     """
     leave_job()
+    make_room(slots)
     task = Task(url, "", slots, list(queues), drain, seconds, None, logs)
     return _detach(Crew(task, count)) if detach else Pool(Crew(task, count)).run()
 
@@ -105,6 +113,19 @@ def leave_job() -> None:
         os.closerange(3, max(int(name) for name in os.listdir("/proc/self/fd")) + 1)
 
 
+def make_room(slots: int) -> None:
+    """See to it that a worker with so many slots may open enough files: raise the limit as far as that is ours.
+
+    Raises Invalid where it can't be raised.
+    """
+    need = FILES + FILES_PER_SLOT * slots
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < need:
+        if hard != resource.RLIM_INFINITY and hard < need:
+            raise Invalid(f"--slots {slots} needs {need} open files, and the limit is {hard}: fewer, or ulimit -n {need}")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (need, hard))
+
+
 class Pool:
     """The parent at work. One thread; it waits for its workers' ends and for signals."""
 
@@ -115,6 +136,10 @@ class Pool:
         self._hands: dict[int, Hand] = {}
         self._restarts: list[float] = []
         self._passes: list[Pass] = []
+        self._reaped: dict[int, int] = {}
+        """Wait statuses of what fell to us: commands of a worker that has just died may be among them."""
+        self._fresh: dict[int, int] = {}
+        self._until = monotonic() + crew.task.seconds if crew.task.seconds is not None else None
         self._signals = 0
         self._code = 0
         if crew.ready is not None:
@@ -146,7 +171,10 @@ class Pool:
         return self._code
 
     def _hire(self) -> None:
-        hand = _hire(self._crew.task)
+        task = self._crew.task
+        if self._until is not None:
+            task = msgspec.structs.replace(task, seconds=max(0.0, self._until - monotonic()))
+        hand = _hire(task)
         self._hands[hand.pidfd] = hand
 
     def _say_ready(self) -> None:
@@ -179,7 +207,9 @@ class Pool:
         self._restarts = [moment for moment in self._restarts if moment > now] if not self._signals else []
         for _ in due if not self._signals else ():
             self._hire()
-        processes.reap({hand.pid for hand in self._hands.values()})
+        # Those of this turn and of the one before: a worker's end may be heard of a moment after its orphans'.
+        self._reaped = {**self._fresh, **(fresh := dict(processes.reap({hand.pid for hand in self._hands.values()})))}
+        self._fresh = fresh
 
     def _count(self, numbers: bytes) -> None:
         for number in numbers:
@@ -208,7 +238,8 @@ class Pool:
         except Gone:
             held = None
         if held is not None:
-            self._passes.append(Pass(self._queue, held, f"recovery:{hand.id}", patience=1.0))
+            known = self._outcomes(held.path)
+            self._passes.append(Pass(self._queue, held, f"recovery:{hand.id}", patience=1.0, known=known))
         if code == 4:
             self._code = 4
         elif not self._signals:
@@ -216,12 +247,28 @@ class Pool:
             print(f"queuectl: worker {hand.id} (process {hand.pid}) {how}; starting another", file=sys.stderr)
             self._restarts.append(monotonic() + RESTART)
 
+    def _outcomes(self, path: str) -> dict[tuple[int, int], Outcome]:
+        """How those commands ended that a dead worker had not reaped yet: by job (its seq) and lease."""
+        self._reaped.update(processes.reap({hand.pid for hand in self._hands.values()}))
+        return {
+            (entry.job, entry.lease): _outcome(self._reaped[entry.pid], entry.started_at)
+            for entry in roster.read(path)
+            if entry.pid in self._reaped
+        }
+
     def _tell(self, report: Report) -> None:
         try:
             if report.jobs:
                 write_report(self._queue.logs, report)
         except OSError as error:
             print(f"queuectl: can't write the report of a recovery: {error}", file=sys.stderr)
+
+
+def _outcome(status: int, started_at: int) -> Outcome:
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        return Outcome(cause="signal", signal=-code, started_at=started_at)
+    return Outcome(cause="exit" if code else None, exit_code=code, started_at=started_at)
 
 
 def _heard(number: int, frame: object) -> None:

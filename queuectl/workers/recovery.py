@@ -7,7 +7,7 @@ looks until nothing is left, and only then appends. A claim that never started i
 
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -22,16 +22,11 @@ from queuectl.errors import Fenced, Outdated, QueueError
 from queuectl.events import Event, WorkerLost, encode
 from queuectl.queue import Queue
 from queuectl.workers import lock, processes
-from queuectl.workers.journal import Journal
 from queuectl.workers.ledger import tag
 from queuectl.workers.lock import Gone, WorkerLock
 
-SCAN = 1.0
-"""Seconds between two looks for dead workers."""
 PAUSE = 1.0
 """Seconds to wait when the database or the folder of outputs can't be used, before the next try."""
-COURTESY = 2.0
-"""Seconds that others leave to a dead worker's parent, which alone knows how its commands ended."""
 
 
 class Recovered(msgspec.Struct, frozen=True):
@@ -59,10 +54,19 @@ class Report(msgspec.Struct):
 class Pass:
     """The recovery of one dead worker, step by step for a loop that must not wait: call `tick` at `next_tick`."""
 
-    def __init__(self, queue: Queue, held: WorkerLock, actor: str, *, patience: float | None = None) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        held: WorkerLock,
+        actor: str,
+        *,
+        patience: float | None = None,
+        known: Mapping[tuple[int, int], Outcome] | None = None,
+    ) -> None:
         """`held` is the dead worker's lock, which is let go when the pass is over.
 
-        `patience` is how many seconds a tick may wait for others who write; None: for ever.
+        `patience` is how many seconds a tick may wait for others who write; None: for ever. `known` are the outcomes
+        of commands that had ended by themselves, by job (its seq) and lease: only the parent can know them.
         """
         self.next_tick = 0.0
         """When to go on, in monotonic seconds."""
@@ -71,10 +75,12 @@ class Pass:
         self._lock = held
         self._actor = actor
         self._patience = patience
+        self._known = known or {}
         self._id = held.worker
         self._verdicts: dict[Lease, Outcome | None] | None = None
         """What is known of each attempt, None: it never started. None altogether until the first tick."""
-        self._hunts: list[tuple[Lease, processes.Hunt]] = []
+        self._hunts: list[tuple[Lease, Outcome, processes.Hunt]] = []
+        """What must be looked for, and the outcome of the attempt once nothing of it is found any more."""
 
     def tick(self, now: float) -> bool:
         """Go on; True when the pass is over. `now` is monotonic seconds.
@@ -94,16 +100,14 @@ class Pass:
     def _go_on(self, now: float) -> bool:
         if self._verdicts is None:
             self._verdicts = self._begin()
-        for lease, hunt in list(self._hunts):
-            if now < hunt.next_tick:
-                continue
-            if hunt.tick(now):
+        for lease, outcome, hunt in list(self._hunts):
+            if now >= hunt.next_tick and hunt.tick(now):
                 hunt.close()
-                self._hunts.remove((lease, hunt))
-                self._verdicts[lease] = _lost("its worker died; what it ran was found and ended")
+                self._hunts.remove((lease, outcome, hunt))
+                self._verdicts[lease] = outcome
         if self._hunts:
-            self.report.left = [f"job {lease.job}: {_described(hunt.left)}" for lease, hunt in self._hunts]
-            self.next_tick = min(hunt.next_tick for _, hunt in self._hunts)
+            self.report.left = [f"job {lease.job}: {_described(hunt.left)}" for lease, _, hunt in self._hunts]
+            self.next_tick = min(hunt.next_tick for _, _, hunt in self._hunts)
             return False
         self.report.left = []
         self._append(self._verdicts)
@@ -112,7 +116,7 @@ class Pass:
 
     def abandon(self) -> None:
         """Stop in the middle; somebody else will recover this worker."""
-        for _, hunt in self._hunts:
+        for _, _, hunt in self._hunts:
             hunt.close()
         self._lock.close(keep=True)
 
@@ -120,12 +124,13 @@ class Pass:
         with self._queue.engine.snapshot() as view:
             worker, jobs = view.worker(self._id), view.held(self._id)
         verdicts: dict[Lease, Outcome | None] = {}
-        hunts: list[tuple[Lease, processes.Hunt]] = []
+        hunts: list[tuple[Lease, Outcome, processes.Hunt]] = []
         for job in jobs:
             lease = decisions.lease(job)
             found = self._judged(job, lease, worker)
             if isinstance(found, processes.Hunt):
-                hunts.append((lease, found))
+                lost = _lost("its worker died; what it ran was found and ended")
+                hunts.append((lease, self._known.get((job.seq, lease.version), lost), found))
             else:
                 verdicts[lease] = found
         self._hunts = hunts
@@ -169,74 +174,11 @@ class Pass:
                 writes.append(Write(f"worker:{self._id}", worker, [lost]))
                 self.report.workers = [self._id]
             after = {change.record.subject: change.after for change in tx.append(writes, self._actor)}
+            tx.forget_secrets(lease.job for lease, type in told if type == "completed")
         self.report.jobs = [
             Recovered(lease.job, lease.attempt, self._id, outcome, after[lease.job].state, after[lease.job].error)
             for lease, outcome in told
         ]
-
-
-class Watch:
-    """Looks for dead workers again and again, and recovers them: what every worker does beside its work (R19)."""
-
-    def __init__(self, queue: Queue, worker: str, journal: Journal | None = None) -> None:
-        self.next_tick = monotonic() + SCAN
-        self._queue = queue
-        self._actor = f"recovery:{worker}"
-        self._me = worker
-        self._journal = journal
-        self._next_scan = self.next_tick
-        self._dead_since: dict[str, float] = {}
-        self._passes: list[Pass] = []
-
-    def tick(self, now: float) -> list[Report]:
-        """Look, and go on with what is under way. Returns what was finished. Raises Outdated as `Pass.tick` does."""
-        finished: list[Report] = []
-        for each in list(self._passes):
-            if now >= each.next_tick and each.tick(now):
-                self._passes.remove(each)
-                finished.append(each.report)
-        if now >= self._next_scan:
-            self._next_scan = now + SCAN
-            try:
-                self._scan(now)
-            except Outdated:
-                raise
-            except (QueueError, OSError) as error:
-                self._note([{"event": "error", "error": f"can't look for dead workers: {error}"}])
-        self.next_tick = min([self._next_scan, *(max(each.next_tick, now) for each in self._passes)])
-        for report in finished:
-            self._tell(report)
-        return finished
-
-    def _scan(self, now: float) -> None:
-        dead = {id for id in unlocked(self._queue) if id != self._me}
-        self._dead_since = {id: self._dead_since.get(id, now) for id in dead}
-        for id, since in self._dead_since.items():
-            if now - since >= COURTESY and (held := _taken(self._queue, id)) is not None:
-                self._passes.append(Pass(self._queue, held, self._actor))
-
-    def _tell(self, report: Report) -> None:
-        if report.jobs or report.workers:
-            self._note(
-                [{"event": "recovered", **msgspec.structs.asdict(each)} for each in report.jobs]
-                or [{"event": "worker_lost", "lost": id} for id in report.workers]
-            )
-            try:
-                write_report(self._queue.logs, report)
-            except OSError as error:
-                self._note([{"event": "error", "error": f"can't write the report of a recovery: {error}"}])
-
-    def _note(self, lines: list[dict[str, Any]]) -> None:
-        if self._journal is not None:
-            self._journal.write(lines)
-
-
-def monitor(queue: Queue) -> Iterator[Report]:
-    """Recovery as a service: watch for ever, and tell what each finished recovery did."""
-    watch = Watch(queue, os.urandom(4).hex())
-    while True:
-        yield from watch.tick(monotonic())
-        processes.wait([], max(0.0, watch.next_tick - monotonic()))
 
 
 def recover(queue: Queue, *, patience: float = 30.0) -> Report:
@@ -248,7 +190,7 @@ def recover(queue: Queue, *, patience: float = 30.0) -> Report:
     deadline = monotonic() + patience
     me = os.urandom(4).hex()
     for id in unlocked(queue):
-        held = _taken(queue, id)
+        held = taken(queue, id)
         if held is None:
             continue
         one = Pass(queue, held, f"recovery:{me}")
@@ -286,7 +228,7 @@ def write_report(folder: str, report: Report) -> str:
     return path
 
 
-def _taken(queue: Queue, id: str) -> WorkerLock | None:
+def taken(queue: Queue, id: str) -> WorkerLock | None:
     """The dead worker's lock; None where it lives, or somebody else recovers it, or has."""
     folder = queue.place.workers
     try:

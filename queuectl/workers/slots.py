@@ -19,6 +19,7 @@ from queuectl.workers import attempt as attempts
 from queuectl.workers import processes
 from queuectl.workers.attempt import Attempt
 from queuectl.workers.ledger import Claim, Report, tag
+from queuectl.workers.roster import Roster
 
 REPORT = 0.025
 """Seconds that a report may wait for company while there are claimed jobs to start."""
@@ -32,6 +33,8 @@ class Run(msgspec.Struct, frozen=True, gc=False):
 
     claim: Claim
     attempt: Attempt
+    place: int
+    """In the roster."""
     blocked: float
     """What `Slots.blocked` was when it started."""
 
@@ -40,7 +43,13 @@ class Slots:
     """The commands of one worker. All times are monotonic seconds."""
 
     def __init__(
-        self, queue: Queue, identity: str, count: int, poll: select.poll, complain: Callable[[str, float], None]
+        self,
+        queue: Queue,
+        identity: str,
+        count: int,
+        roster: Roster,
+        poll: select.poll,
+        complain: Callable[[str, float], None],
     ) -> None:
         """The descriptors to wait for are registered with `poll`; `complain` is told why a job could not be started."""
         self.count = count
@@ -59,6 +68,7 @@ class Slots:
         self._start_time = 0.0
         self._queue = queue
         self._identity = identity
+        self._roster = roster
         self._poll = poll
         self._complain = complain
         self._env = {name: value for name, value in os.environ.items() if name != processes.TAG}
@@ -108,7 +118,7 @@ class Slots:
 
     def start(self, claim: Claim, now: float) -> None:
         """Start a claimed job, as soon as nothing of its attempt before is left: never two of a job at a time."""
-        if claim.earlier is not None and not _is_over(claim.earlier[0]):
+        if claim.earlier is not None and not _is_over(*claim.earlier):
             self._hunts.append((claim, processes.Hunt(*claim.earlier)))
         else:
             self._launch(claim, now)
@@ -220,7 +230,10 @@ class Slots:
             self._next_output = now + OUTPUT
         # The system takes most of this: to make a process is much work when the machine is busy.
         self._start_time += 0.2 * (monotonic() - began - self._start_time)
-        self._watch(Run(claim, attempt, self.blocked), now)
+        place = -1
+        if attempt.outcome is None:
+            place = self._roster.enter(attempt.pid, job.seq, lease.version, attempt.started_at)
+        self._watch(Run(claim, attempt, place, self.blocked), now)
 
     def _watch(self, run: Run, now: float) -> None:
         if run.attempt.outcome is not None:
@@ -238,6 +251,8 @@ class Slots:
             self._watch(run, now)
 
     def _ended(self, run: Run, outcome: attempts.Outcome, now: float) -> None:
+        if run.place >= 0:
+            self._roster.leave(run.place)
         self.reports.append(Report(run.claim.job, run.claim.lease, _reported(run.claim, outcome)))
         self.due = min(self.due, now + REPORT)
         # While the worker writes it sees no ends, so that a slow disk would make short commands look long.
@@ -245,11 +260,13 @@ class Slots:
         self.run_time = seen if self.run_time == NEVER else self.run_time + 0.2 * (seen - self.run_time)
 
 
-def _is_over(path: str) -> bool:
+def _is_over(path: str, tag: str) -> bool:
+    """Whether nothing of an attempt is found. What has left its group and closed all files has but the tag."""
     try:
-        return processes.lock_free(path)
+        free = processes.lock_free(path)
     except FileNotFoundError:
-        return True
+        free = True
+    return free and not any(processes.by_tag(tag) for _ in range(2))  # twice: it may fork while we look
 
 
 def _reported(claim: Claim, outcome: attempts.Outcome) -> decisions.Outcome:

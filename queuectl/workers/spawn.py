@@ -28,6 +28,10 @@ _REASONS = {
 }
 
 
+SHORTAGE = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+"""What a start fails with that may succeed a moment later: too many processes, no memory, no descriptors."""
+
+
 class NotStarted(Exception):
     """No process came to be: the message says why, `code` is what a shell would exit with (127 not found, else 126)."""
 
@@ -54,7 +58,8 @@ def spawn(
     """Start a shell command, or else an argv, and return its pid, which is also its process group and session.
 
     `output` is the open output file, which must be above fd 2; `stdin` the path of a regular file (None: /dev/null).
-    Relative paths are relative to `cwd`, and argv[0] is looked up in the PATH of `env`. Raises NotStarted.
+    Relative paths are relative to `cwd`, and argv[0] is looked up in the PATH of `env`. Raises NotStarted, or
+    OSError where the system is short of something and nothing was started.
     """
     entrance = home = -1
     try:
@@ -91,6 +96,8 @@ def spawn(
                 program, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_SIGNALS
             )
         except OSError as problem:
+            if problem.errno in SHORTAGE:
+                raise
             absent = problem.errno == errno.ENOENT and os.path.exists(program)
             raise NotStarted(f"interpreter of {argv[0]}" if absent else argv[0], problem) from problem
     except ValueError as problem:  # a NUL byte or a lone surrogate in a word, an "=" in a variable's name

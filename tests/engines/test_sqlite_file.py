@@ -2,9 +2,11 @@
 
 import hashlib
 import os
+import random
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import apsw
@@ -184,6 +186,7 @@ def test_errors_tell_the_exit_code_of_the_database(path: Path) -> None:
 def test_twenty_simultaneous_first_opens_all_succeed(path: Path) -> None:
     script = """
 import sys
+import time
 from queuectl import Queue
 print("up", flush=True)
 sys.stdin.readline()
@@ -258,3 +261,36 @@ with Queue(sys.argv[1] + "/deep/er/q.db") as queue:
     for mode, name in modes:
         wanted = 0o700 if stat.S_ISDIR(int(mode, 8)) else 0o600
         assert stat.S_IMODE(int(mode, 8)) == wanted, name
+
+
+WRITER = """
+import sys
+import time
+from queuectl import Queue
+with Queue(sys.argv[1]) as queue:
+    print("up", flush=True)
+    while True:
+        queue.enqueue_many(["true"] * 500)
+"""
+
+
+def test_opening_is_no_matter_of_luck_beside_a_writer_and_its_checkpoints(path: Path) -> None:
+    """A checkpoint writes the first page, with a new size, before the others: whoever reads that alone sees damage."""
+    Queue(path).close()
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"up\n"
+        for _ in range(300):
+            Queue(path).close()
+        writer.kill()
+
+
+def test_a_writer_killed_in_a_checkpoint_leaves_a_database_that_opens(path: Path) -> None:
+    for _ in range(12):
+        with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE) as writer:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == b"up\n"
+            time.sleep(random.uniform(0.02, 0.15))
+            writer.kill()
+        with Queue(path) as queue:
+            assert queue.status().total == queue.status().seq

@@ -1,13 +1,16 @@
 """Claiming ahead, giving back, and the start token: a job never waits behind another, and never runs twice."""
 
 import os
+import signal
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 from queuectl import decisions, paths
 from queuectl.clock import micros
 from queuectl.engines.base import Write
 from queuectl.events import Released
+from queuectl.workers import processes
 from tests.workers.conftest import Fifo, Lab, gone
 
 
@@ -145,3 +148,45 @@ def test_a_report_under_a_lease_that_was_taken_over_is_refused(lab: Lab, fifo: F
     lab.until(lambda: '"fenced"' in journal.read_text())
 
     assert lab.log(id) == ["enqueued", "claimed", "released", "cancelled"]
+
+
+def test_where_nothing_can_be_started_claims_come_ever_more_seldom(lab: Lab) -> None:
+    """Else a folder that can't be written would fill the log with claims that are given back."""
+    output = Path(lab.queue.place.output)
+    output.rmdir()
+    output.write_text("no folder")
+    id = lab.queue.enqueue("true")
+    lab.worker(PAUSE=0.05)
+    lab.until(lambda: len(lab.records("released")) >= 4)
+    claims = [record.at for record in lab.records("claimed")]
+    gaps = [later - earlier for earlier, later in pairwise(claims)]
+    assert gaps == sorted(gaps), "each pause is longer than the one before"
+    assert lab.queue.job(id).failures == 0
+
+    output.unlink()
+    output.mkdir(mode=0o700)
+
+    lab.queue.wait(id, timeout=20)
+    assert lab.queue.job(id).state == "completed"
+
+
+def test_what_a_job_meant_to_leave_running_outlives_its_retry(lab: Lab, fifo: Fifo) -> None:
+    id = lab.queue.enqueue(
+        f"test $QUEUECTL_ATTEMPT = 2 || (sleep 60 & echo $! > {fifo}; exit 1)",
+        keep_children=True, backoff_base=1, max_retries=1,
+    )  # fmt: skip
+    lab.start()
+    pid = int(fifo.line())
+    lab.queue.wait(id, timeout=20)
+    assert lab.queue.job(id).state == "completed"
+    assert processes.state(pid) == "S"
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_more_slots_than_files_can_be_opened_are_refused(lab: Lab) -> None:
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200));"
+        "from queuectl.workers.pool import start; start(sys.argv[1], slots=100)"
+    )
+    _, said = lab.ended(lab.python(code, lab.database))
+    assert "--slots 100 needs 528 open files, and the limit is 200" in said

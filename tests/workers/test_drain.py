@@ -89,6 +89,26 @@ def test_a_worker_started_by_a_job_runs_the_others_and_does_not_wait_for_that_jo
         assert its.job not in "".join(line for line in said.splitlines() if "77 ->" in line)
 
 
+NESTED = "import sys; from queuectl.workers.pool import start; sys.exit(start(sys.argv[1], drain=True))"
+
+
+def test_two_jobs_that_each_run_a_draining_worker_do_not_wait_for_each_other(lab: Lab) -> None:
+    hosts = [lab.queue.enqueue([sys.executable, "-c", NESTED, lab.database], timeout=20) for _ in range(2)]
+    lab.drain(slots=2)
+    assert [lab.queue.job(id).state for id in hosts] == ["completed"] * 2
+    assert [len(lab.queue.attempts(id)) for id in hosts] == [1, 1]
+
+
+def test_draining_workers_may_be_nested_twice(lab: Lab) -> None:
+    inner = shlex.join([sys.executable, "-c", NESTED, lab.database])
+    enqueue = "import sys; from queuectl import Queue; Queue(sys.argv[1]).enqueue(sys.argv[2], timeout=20)"
+    add = shlex.join([sys.executable, "-c", enqueue, lab.database, inner])
+    outer = lab.queue.enqueue(f"{add} && {inner}", timeout=25)
+    lab.drain()
+    assert [job.state for job in lab.queue.jobs()] == ["completed"] * 2
+    assert len(lab.queue.attempts(outer)) == 1
+
+
 def test_a_worker_started_by_a_job_has_neither_its_tag_nor_its_lock(lab: Lab, fifo: Fifo) -> None:
     go = Fifo(lab.folder / "go")
     other = str(lab.folder / "other.db")

@@ -255,6 +255,31 @@ def test_a_worker_keeps_what_runs_while_others_write_for_long_and_goes_on_after(
     assert [(job.state, job.attempt) for job in jobs] == [("completed", 1), ("completed", 1)]
 
 
+@pytest.mark.parametrize("where", ["gate", "database"])
+def test_a_timeout_is_kept_while_others_keep_the_database(lab: Lab, fifo: Fifo, where: str) -> None:
+    go = Fifo(lab.folder / "go")
+    other = lab.queue.enqueue(f"read line < {go}")
+    id = lab.queue.enqueue(f"echo up > {fifo}; exec sleep 60", max_retries=0, timeout=1.5)
+    lab.worker(slots=2)
+    fifo.line()
+    lock = {
+        "gate": "from queuectl.engines.gate import Gate; h = Gate(sys.argv[1] + '.d/gate', '').hold(9); h.__enter__()",
+        "database": "import apsw; db = apsw.Connection(sys.argv[1]); db.execute('begin immediate')",
+    }[where]
+    code = f"import sys, time; {lock}; open(sys.argv[2], 'w').write('locked\\n'); time.sleep(4)"
+    lab.python(code, lab.database, str(fifo))
+    assert fifo.line() == "locked"
+    Path(go.path).write_text("go\n")  # its report has to wait for the lock, and the worker with it
+
+    [job, _] = lab.queue.wait(id, other, timeout=20)
+
+    assert job.cause == "timeout"
+    seconds = lab.queue.attempts(id)[0].run_seconds
+    assert seconds is not None
+    assert seconds < 2.5, "and not as long as the database was kept"
+    go.close()
+
+
 def test_a_worker_tells_of_trouble_with_the_database_and_takes_the_same_turn_again(lab: Lab, fifo: Fifo) -> None:
     go = Fifo(lab.folder / "go")
     id = lab.queue.enqueue(f"echo up > {fifo}; read line < {go}; exit 7", max_retries=0, timeout=None)

@@ -14,7 +14,7 @@ from projections.workers import Worker
 from queuectl import Queue, decisions, paths
 from queuectl.engines.base import Write
 from queuectl.events import Failed, Released, WorkerStarted
-from queuectl.workers import lock, processes, recovery
+from queuectl.workers import lock, processes, recovery, watch
 from tests.workers.conftest import Fifo, Lab, gone
 
 
@@ -252,6 +252,6 @@ def test_the_monitor_recovers_by_itself(lab: Lab) -> None:
     id = lab.queue.enqueue("true")
     abandoned(lab, pretend(lab, id))
 
-    report = next(recovery.monitor(lab.queue))
+    report = next(watch.monitor(lab.queue))
 
     assert [found.job for found in report.jobs] == [id]

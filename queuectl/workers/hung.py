@@ -1,0 +1,94 @@
+"""Workers that live but say nothing (R20): judged only by one who could write all the while, never by a clock's time.
+
+A worker that holds jobs writes a heartbeat every few seconds. One that does not for 15 s of the observer's own
+monotonic time is hung, if the observer's own heartbeats, appended meanwhile, were committed on time: when nobody can
+write (a full disk, a suspended machine, a huge enqueue), nobody is hung. A hung worker on this machine is killed; then
+it is dead, and recovered as any dead worker.
+"""
+
+import os
+import signal
+
+from projections.workers import Worker
+from queuectl.clock import monotonic
+from queuectl.errors import QueueError
+from queuectl.queue import Queue
+from queuectl.workers import lock, processes
+from queuectl.workers.ledger import Ledger
+
+INTERVAL = 5.0
+"""Seconds between two looks, each with a heartbeat of the observer's own while somebody is silent."""
+SILENCE = 15.0
+"""Seconds of silence that make a worker hung."""
+LATE = 2.0
+"""Seconds that a look may be late, or its heartbeat take, before nothing that was seen so far counts."""
+
+
+Word = tuple[int, frozenset[tuple[str, int | None]]]
+"""How far a worker's stream has come, and the leases it holds: it lives when either has changed."""
+
+
+class Silence:
+    """What one observer has heard of the others. `me` must be live in the log: its heartbeats are written there."""
+
+    def __init__(self, queue: Queue, me: Ledger) -> None:
+        self.next_tick = monotonic()
+        """When to look again, in monotonic seconds."""
+        self._queue = queue
+        self._me = me
+        self._last = self.next_tick
+        self._heard: dict[str, tuple[Word, float]] = {}
+        """The last word of each worker, and since when it has been that."""
+
+    def tick(self, now: float) -> list[Worker]:
+        """Look; returns the workers that are hung. Raises QueueError where the log can't be read."""
+        if now - self._last > INTERVAL + LATE:
+            self._heard.clear()  # we were stopped ourselves, and saw nothing
+        self._last = now
+        self.next_tick = now + INTERVAL
+        with self._queue.engine.snapshot() as view:
+            others = [(each, view.held(each.id)) for each in view.workers() if each.id != self._me.worker]
+        before, self._heard = self._heard, {}
+        silent: list[Worker] = []
+        for worker, jobs in others:
+            if not jobs:
+                continue
+            word = worker.version, frozenset((job.id, job.lease) for job in jobs)
+            said, since = before.get(worker.id, (None, now))
+            self._heard[worker.id] = (word, since if said == word else now)
+            if said == word:
+                silent.append(worker)
+        if silent and not self._could_write():
+            self._heard.clear()
+            return []
+        return [worker for worker in silent if now - self._heard[worker.id][1] >= SILENCE]
+
+    def _could_write(self) -> bool:
+        began = monotonic()
+        try:
+            self._me.beat()
+        except QueueError:
+            return False
+        return monotonic() - began <= LATE
+
+
+def kill(queue: Queue, worker: Worker) -> bool:
+    """Kill a hung worker's process; False where it is out of reach (another machine or container) or gone already.
+
+    Its lock must be held by that very process: looked at once its pidfd is open, so that no stranger is hit.
+    """
+    if (worker.boot_id, worker.pid_namespace) != (processes.boot_id(), processes.pid_namespace()):
+        return False
+    try:
+        process = os.pidfd_open(worker.pid)
+    except ProcessLookupError:
+        return False
+    try:
+        if lock.owner(queue.place.workers, worker.id) != worker.pid:
+            return False
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return False
+    finally:
+        os.close(process)
+    return True

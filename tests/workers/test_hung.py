@@ -1,0 +1,172 @@
+"""Workers that live but say nothing: who judges them, and when nobody may be judged."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from queuectl import clock
+from queuectl.errors import Unusable
+from queuectl.events import Heartbeat, Held
+from queuectl.workers import hung, lock, watch
+from queuectl.workers.hung import INTERVAL, LATE, SILENCE, Silence
+from queuectl.workers.ledger import Ledger
+from tests.workers.conftest import Lab
+
+HUNG = """
+import json, sys
+from queuectl.workers import hung, watch
+from queuectl.workers.hung import Silence
+hung.INTERVAL, hung.SILENCE, hung.LATE = 0.3, 1.0, 5.0
+from queuectl import Queue
+print([job.job for job in watch.recover_hung(Queue(sys.argv[1])).jobs])
+"""
+
+
+def silent(lab: Lab, id: str = "mute") -> Ledger:
+    """A worker that holds a job and never says another word."""
+    worker = Ledger(lab.queue, id, (), "cafe")
+    worker.start(1)
+    assert worker.turn([], [], 1).claims
+    return worker
+
+
+@pytest.fixture
+def observer(lab: Lab) -> Ledger:
+    me = Ledger(lab.queue, "observer", (), "cafe")
+    me.start(0)
+    return me
+
+
+def judged(silence: Silence, at: float) -> list[str]:
+    return [worker.id for worker in silence.tick(at)]
+
+
+def test_who_holds_a_job_and_is_silent_long_enough_is_hung(lab: Lab, observer: Ledger) -> None:
+    lab.queue.enqueue("true")
+    silent(lab)
+    silence, now = Silence(lab.queue, observer), clock.monotonic()
+    looks = [judged(silence, now + step * INTERVAL) for step in range(5)]
+    assert looks == [[], [], [], ["mute"], ["mute"]]
+    beats = [event for event in lab.queue.events(type="heartbeat") if event.stream == "worker:observer"]
+    assert len(beats) == 4, "the observer shows that it could write, at every look while somebody is silent"
+
+
+def test_one_word_is_enough(lab: Lab, observer: Ledger) -> None:
+    lab.queue.enqueue("true")
+    worker = silent(lab)
+    silence, now = Silence(lab.queue, observer), clock.monotonic()
+    for step in range(3):
+        assert judged(silence, now + step * INTERVAL) == []
+    worker.beat()
+    for step in range(3, 6):
+        assert judged(silence, now + step * INTERVAL) == []
+
+
+def test_a_worker_that_reports_and_claims_without_heartbeats_lives(lab: Lab, observer: Ledger) -> None:
+    lab.queue.enqueue_many(["true"] * 9)
+    worker = Ledger(lab.queue, "busy", (), "cafe")
+    worker.start(1)
+    held = worker.turn([], [], 1).claims[0].lease
+    silence, now = Silence(lab.queue, observer), clock.monotonic()
+    for step in range(7):
+        assert judged(silence, now + step * INTERVAL) == []
+        held = worker.turn([], [held], 1).claims[0].lease
+
+
+def test_a_worker_that_holds_nothing_is_never_hung(lab: Lab, observer: Ledger) -> None:
+    Ledger(lab.queue, "idle", (), "cafe").start(1)
+    silence, now = Silence(lab.queue, observer), clock.monotonic()
+    assert [judged(silence, now + step * INTERVAL) for step in range(6)] == [[]] * 6
+
+
+def test_when_nobody_can_write_nobody_is_hung(lab: Lab, observer: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.queue.enqueue("true")
+    silent(lab)
+    silence, now = Silence(lab.queue, observer), clock.monotonic()
+
+    def full(self: Ledger) -> None:
+        raise Unusable("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "beat", full)
+        looks = [judged(silence, now + step * INTERVAL) for step in range(12)]
+    assert looks == [[]] * 12, "a minute without a word"
+    after = [judged(silence, now + (12 + step) * INTERVAL) for step in range(4)]
+    assert after == [[], [], [], ["mute"]], "and the silence counts from when the observer could write again"
+
+
+def test_an_observer_that_was_stopped_itself_has_seen_nothing(lab: Lab, observer: Ledger) -> None:
+    lab.queue.enqueue("true")
+    silent(lab)
+    silence, now = Silence(lab.queue, observer), clock.monotonic()
+    judged(silence, now)
+    assert judged(silence, now + SILENCE + INTERVAL + LATE + 1) == []
+
+
+def test_the_age_of_a_heartbeat_is_never_looked_at(lab: Lab, observer: Ledger) -> None:
+    """An old stamp says nothing: the wall clock may have jumped, or nobody could write."""
+    lab.queue.enqueue("true")
+    silent(lab)
+    with lab.queue.engine.transaction() as tx:
+        assert tx.at > 0
+    assert judged(Silence(lab.queue, observer), clock.monotonic()) == []
+
+
+@pytest.mark.parametrize("mine", [True, False])
+def test_only_the_process_that_holds_the_lock_is_killed(lab: Lab, mine: bool) -> None:
+    """The pid in the log may have been given to somebody else since."""
+    lab.queue.enqueue("true")
+    victim = lab.python("import time; time.sleep(60)")
+    worker = silent(lab)
+    live = lab.queue.workers()[0]
+    assert live.id == worker.worker
+    import msgspec
+
+    live = msgspec.structs.replace(live, pid=victim.pid)
+    if mine:
+        holding = lab.python(
+            "import sys, time; from queuectl.workers import lock;"
+            "held = lock.take(sys.argv[1], 'mute'); print('up', flush=True); time.sleep(60)",
+            lab.queue.place.workers,
+        )
+        assert holding.stdout is not None
+        assert holding.stdout.readline() == "up\n"
+        live = msgspec.structs.replace(live, pid=holding.pid)
+        assert hung.kill(lab.queue, live)
+        assert holding.wait(10) == -signal.SIGKILL
+    else:
+        with lock.take(lab.queue.place.workers, "mute"):
+            assert not hung.kill(lab.queue, live)
+    assert victim.poll() is None
+    victim.kill()
+
+
+def test_a_stopped_worker_is_killed_and_its_job_comes_back(lab: Lab, tmp_path: Path) -> None:
+    id = lab.queue.enqueue("echo up >> said; sleep 60", cwd=str(tmp_path), backoff_base=1)
+    alone = lab.worker()
+    lab.until(lambda: (tmp_path / "said").exists())
+    os.kill(alone.pid, signal.SIGSTOP)
+
+    code, said = lab.ended(lab.python(HUNG, lab.database), 30)
+
+    assert (code, said) == (0, f"['{id}']\n")
+    assert alone.wait(10) == -signal.SIGKILL
+    assert lab.queue.job(id).state == "failed"
+    assert lab.queue.job(id).cause == "lost"
+    assert not lab.ours(), "what it ran is gone as well"
+
+
+def test_a_monitor_is_a_worker_without_slots_and_not_counted(lab: Lab) -> None:
+    with watch.observer(lab.queue) as me:
+        assert [(worker.id, worker.slots) for worker in lab.queue.workers()] == [(me.worker, 0)]
+        assert lab.queue.status().workers == 0
+        assert lab.queue.stop_workers() == []
+    assert lab.queue.workers() == []
+
+
+def test_what_heartbeats_say(lab: Lab, observer: Ledger) -> None:
+    observer.beat()
+    last = list(lab.queue.events(type="heartbeat"))[-1]
+    assert last.event == Heartbeat(attempts=list[Held]())
