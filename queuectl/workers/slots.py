@@ -224,7 +224,7 @@ class Slots:
             return
         except OSError as error:
             self.give_back(lease, now)
-            self._complain(f"can't make the output file of job {job.id}: {error.strerror}", now)
+            self._complain(f"can't start job {job.id}: {error.strerror or error}", now)
             return
         if not self._running:
             self._next_output = now + OUTPUT

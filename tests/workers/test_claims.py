@@ -112,7 +112,7 @@ def test_what_is_left_of_an_attempt_is_ended_before_the_next_one_starts(lab: Lab
 def test_priority_comes_before_age_and_delayed_jobs_wait_for_their_time(lab: Lab) -> None:
     ran = lab.folder / "ran"
     say = f"echo $QUEUECTL_JOB_ID >> {ran}"
-    for id, fields in {"old": {}, "low": {"priority": -1}, "high": {"priority": 5}, "later": {"delay": 0.4}}.items():
+    for id, fields in {"old": {}, "low": {"priority": -1}, "high": {"priority": 5}, "later": {"delay": 2}}.items():
         lab.queue.enqueue(say, id=id, **fields)
     lab.start()
 
