@@ -29,7 +29,7 @@ def evolve(config: Config | None, record: Recorded, event: ConfigSet) -> Config:
 
 
 name = "config"
-version = 1
+version = 2
 tables = ("config",)
 schema = """
 create table config (
@@ -37,7 +37,7 @@ create table config (
     value text not null,
     set_at integer not null,
     set_by text not null
-);
+) without rowid;
 """
 
 

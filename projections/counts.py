@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from projections import Change, Store
 
 name = "counts"
-version = 1
+version = 2
 tables = ("counts",)
 schema = """
 create table counts (
@@ -18,7 +18,7 @@ create table counts (
     state text not null,
     jobs integer not null,
     primary key (queue, state)
-);
+) without rowid;
 """
 
 

@@ -7,13 +7,13 @@ if TYPE_CHECKING:
     from projections import Change, Store
 
 name = "numbers"
-version = 1
+version = 2
 tables = ("numbers",)
 schema = """
 create table numbers (
     name text primary key,
     last integer not null
-);
+) without rowid;
 """
 
 

@@ -1,9 +1,9 @@
 """The queue: each command of a user as one transaction: load, decide, append."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import msgspec
 
@@ -15,7 +15,8 @@ from queuectl.engines.base import Progress, Transaction, View, Write
 from queuectl.errors import Deadline, Invalid, NotFound, Refused
 from queuectl.events import ConfigSet, Event, StopRequested
 from queuectl.reading import Reading, found
-from queuectl.spec import Spec, check, check_env
+from queuectl.spec import Fields, Spec, build, check, check_env
+from queuectl.units import span
 
 PAGE = 1000
 CHUNK = 10_000
@@ -72,7 +73,7 @@ class Queue(Reading):
 
     # -- adding ------------------------------------------------------------------------------------------------------
 
-    def enqueue(self, command: str | Sequence[str] | Spec, **fields: Any) -> str:
+    def enqueue(self, command: str | Sequence[str] | Spec, **fields: Unpack[Fields]) -> str:
         """Add a job and return its id once it is durable.
 
         `command` is a line of shell, a sequence of words to run without a shell, or a whole Spec; `fields` are those of
@@ -193,7 +194,7 @@ class Queue(Reading):
                     return [ended[id] for id in dict.fromkeys(ids)]
                 rest = deadline - monotonic() if deadline is not None else 5.0
                 if rest <= 0:
-                    raise Deadline(f"still waiting for {left} job{'s' if left != 1 else ''} after {timeout:g} seconds")
+                    raise Deadline(f"still waiting for {left} job{'s' if left != 1 else ''} after {span(timeout or 0)}")
                 bell.wait(min(rest, 5.0))
                 bell.clear()
         finally:
@@ -233,7 +234,7 @@ class Queue(Reading):
         try:
             while left := {worker.id for worker in self.workers() if worker.id in chosen and self.alive(worker.id)}:
                 if deadline is not None and monotonic() >= deadline:
-                    raise Deadline(f"still up after {timeout:g} seconds: {', '.join(sorted(left))}")
+                    raise Deadline(f"still up after {span(timeout or 0)}: {', '.join(sorted(left))}")
                 bell.wait(0.5)
                 bell.clear()
         finally:
@@ -265,15 +266,16 @@ def caller() -> str:
     return f"{user}@{os.uname().nodename}"
 
 
-def as_spec(command: str | Sequence[str] | Spec, fields: dict[str, Any]) -> Spec:
+def as_spec(command: str | Sequence[str] | Spec, fields: Mapping[str, Any]) -> Spec:
     """What was asked for as a checked Spec. Raises Invalid, which names the field."""
     if isinstance(command, Spec):
-        return check(msgspec.structs.replace(command, **fields) if fields else command)
-    unknown = [name for name in fields if name not in Spec.__struct_fields__]
-    if unknown:
-        raise Invalid(f"unknown field {unknown[0]!r}; there are {', '.join(Spec.__struct_fields__)}")
-    what: dict[str, Any] = {"command": command} if isinstance(command, str) else {"argv": tuple(command)}
-    return check(Spec(**what, **fields))
+        said = {name: value for name, value in msgspec.structs.asdict(command).items() if value is not msgspec.UNSET}
+        return build({**said, **fields}) if fields else check(command)
+    if isinstance(command, str):
+        return build({"command": command, **fields}) if fields else check(Spec(command=command))
+    if not isinstance(command, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise Invalid(f"the command must be a string or a sequence of strings, not {command!r}")
+    return build({"argv": tuple(command), **fields})
 
 
 def _unfinished(view: View) -> int:

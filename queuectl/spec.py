@@ -6,8 +6,8 @@ Nothing here reads the database.
 
 import os
 import re
-from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal, TypedDict
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -28,6 +28,27 @@ JITTERS = (0.0, 1.0)
 ON_LOST = ("retry", "dead")
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+
+
+class Fields(TypedDict, total=False):
+    """What may be said of a job beside its command; see Spec for each."""
+
+    id: str
+    queue: str
+    priority: int
+    delay: float
+    at: int
+    max_retries: int
+    backoff_base: float
+    backoff_max: float
+    jitter: float
+    timeout: float | None
+    env: dict[str, str]
+    cwd: str
+    stdin: str
+    on_lost: Literal["retry", "dead"]
+    keep_children: bool
+    reason: str
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -141,6 +162,18 @@ def parse(text: str | bytes) -> Spec:
     if document.at is not None and document.delay is not None:
         raise Invalid("give delay or at, not both")
     return check(Spec(**fields))
+
+
+def build(fields: Mapping[str, Any]) -> Spec:
+    """The job that these fields of Spec describe, checked: types and bounds. Raises Invalid, which names the field."""
+    for name in fields:
+        if name not in Spec.__struct_fields__:
+            known = ", ".join(Spec.__struct_fields__)
+            raise Invalid(f"unknown field {name!r}{units.nearest(name, Spec.__struct_fields__)}; known: {known}")
+    try:
+        return check(msgspec.convert(fields, Spec))
+    except msgspec.ValidationError as error:
+        raise Invalid(_explain("", str(error))) from None
 
 
 def read(lines: Iterable[bytes]) -> Iterator[Spec]:

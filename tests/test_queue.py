@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from freezegun import freeze_time
@@ -312,7 +313,7 @@ def test_wait_returns_the_jobs_that_have_ended(queue: Queue) -> None:
 def test_wait_has_a_deadline(queue: Queue) -> None:
     queue.enqueue("true", id="a")
     for ids in (("a",), ()):
-        with pytest.raises(Deadline, match=r"still waiting for 1 job after 0\.05 seconds") as error:
+        with pytest.raises(Deadline, match=r"still waiting for 1 job after 50ms") as error:
             queue.wait(*ids, timeout=0.05)
         assert error.value.exit_code == 124
     with pytest.raises(NotFound):
@@ -382,3 +383,19 @@ def test_who_did_it_stands_in_the_log(path: Path) -> None:
         queue.enqueue("true")
         assert next(queue.events()).actor.startswith("library:")
         assert next(queue.events()).actor.endswith(f"@{os.uname().nodename}")
+
+
+@pytest.mark.parametrize(
+    "command, fields, message",
+    [
+        (5, {}, "the command must be a string"),
+        (["ls", 1], {}, r"argv\[1\]: must be a string"),
+        ("true", {"timeout": "abc"}, "timeout: must be a number"),
+        ("true", {"env": {"A": 1}}, "env.*must be a string"),
+        ("true", {"max_retires": 1}, "did you mean 'max_retries'"),
+    ],
+)
+def test_what_is_no_job_is_told_by_its_field(queue: Queue, command: Any, fields: Any, message: str) -> None:
+    with pytest.raises(Invalid, match=message):
+        queue.enqueue(command, **fields)
+    assert queue.status().total == 0

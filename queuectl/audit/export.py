@@ -72,17 +72,24 @@ def _jobs(
 ) -> Iterator[documents.JobDocument]:
     found = queue.jobs(queue=name, since=since) if job is None else iter([queue.job(job)])
     for each in found:
-        if until is None or each.enqueued_at <= until:
+        if _within(each.enqueued_at, since, until) and name in (None, each.queue):
             yield documents.job_document(each)
 
 
 def _attempts(
     queue: Queue, name: str | None, job: str | None, since: int | None, until: int | None
 ) -> Iterator[documents.AttemptDocument]:
-    found = queue.all_attempts(name) if job is None else iter(queue.attempts(job))
+    if job is None:
+        found = queue.all_attempts(name)
+    else:
+        found = iter(queue.attempts(job) if name in (None, queue.job(job).queue) else ())
     for each in found:
-        if (since is None or each.claimed_at >= since) and (until is None or each.claimed_at <= until):
+        if _within(each.claimed_at, since, until):
             yield documents.attempt_document(each)
+
+
+def _within(at: int, since: int | None, until: int | None) -> bool:
+    return (since is None or at >= since) and (until is None or at <= until)
 
 
 def _encoded(rows: Iterator[Any], what: str, format: str, progress: Callable[[int], None] | None) -> Iterator[bytes]:

@@ -4,8 +4,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated, Any
 
 from queuectl.cli import enqueue as asking
+from queuectl.cli import output, session, stream
 from queuectl.cli import parameters as p
-from queuectl.cli import session, stream
 from queuectl.cli.wait import code
 
 if TYPE_CHECKING:
@@ -61,7 +61,10 @@ def run(
 
                 stack.enter_context(run_one(q, made))
             try:
-                return code(stream.follow(q, made))
+                done = stream.follow(q, made)
+                if done.error is not None:
+                    output.note(done.error)
+                return code(done)
             except (KeyboardInterrupt, BrokenPipeError):
                 _cancel(q, made)
                 raise

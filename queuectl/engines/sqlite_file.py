@@ -58,6 +58,8 @@ def _explained(error: apsw.Error) -> str:
             return "the disk is full: nothing was written; make room and try again"
         case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.AuthError():
             return "can't be written: check the rights of the file and its folder"
+        case apsw.ConnectionClosedError():
+            return "has been closed: open the queue again"
         case apsw.CantOpenError():
             return "can't be opened: check the rights of the file and its folder"
         case apsw.IOError(extendedresult=apsw.SQLITE_IOERR_FSYNC):
@@ -82,20 +84,32 @@ def connect(place: Place, gate: Gate, patience: float | None, *, made: bool) -> 
                 raise Unusable(f"{shown(place.database)}: can't be opened for writing: check the rights of the file")
             db.set_busy_timeout(BUSY)
             db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            if made:
+                _refuse_newer(db)
             if not made or db.pragma("journal_mode") != "wal":
                 # The switch to WAL ignores the busy timeout, so it and the making of the schema stay behind the gate.
                 with gate.hold(patience):
                     _make(db)
-            version = db.pragma("user_version")
-            if version != SCHEMA:
-                raise Unusable(
-                    f"{shown(place.database)}: has schema version {version}, this queuectl knows {SCHEMA}: upgrade it"
-                )
+                _refuse_newer(db)
             db.pragma("secure_delete", True)
         except BaseException:
             db.close()
             raise
     return db
+
+
+def _refuse_emptied(db: apsw.Connection, place: Place) -> None:
+    """Not to start over what is lost: workers make the id, and only where there was a log by then."""
+    if db.pragma("application_id") != APPLICATION_ID and os.path.lexists(place.folder + "/id"):
+        raise Unusable(
+            f"{shown(place.database)}: is empty, but has been in use: put it back, or remove it to start anew"
+        )
+
+
+def _refuse_newer(db: apsw.Connection) -> None:
+    version = db.pragma("user_version")
+    if version != SCHEMA:
+        raise Unusable(f"{shown(db.filename)}: has schema version {version}, this queuectl knows {SCHEMA}: upgrade it")
 
 
 def disconnect(db: apsw.Connection, place: Place) -> None:
@@ -130,9 +144,11 @@ def is_ours(path: str) -> bool:
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_MAIN_DB
     file = apsw.VFSFile("", path, [flags, 0])
     try:
-        header = file.xRead(100, 0) if found.st_size >= 100 else b""
+        header = file.xRead(HEADER, 0) if found.st_size >= HEADER else b""
     finally:
         file.xClose()
+    if not header.strip(b"\0") and found.st_size >= HEADER and os.path.exists(path + "-journal"):
+        return False  # the power was cut while it was made: SQLite puts back that it was empty
     if header[:16] != b"SQLite format 3\0":
         raise Unusable(f"{shown(path)}: is not a SQLite database: name another file with --db")
     mark = int.from_bytes(header[68:72], "big")
@@ -159,6 +175,7 @@ def _has_tables(path: str) -> bool:
 def _make(db: apsw.Connection) -> None:
     """The schema, in one transaction in the file itself (its mark must not lie in the log ahead alone), then WAL."""
     if db.pragma("application_id") != APPLICATION_ID:
+        os.chmod(db.filename, 0o600)  # an empty file may have been there before, readable by all
         here = os.path.join(os.path.dirname(__file__), "sqlite.sql")
         with open(here, encoding="utf-8") as file:
             schema = file.read()

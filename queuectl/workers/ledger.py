@@ -36,6 +36,13 @@ class Report(msgspec.Struct, frozen=True):
     outcome: Outcome
 
 
+class Release(msgspec.Struct, frozen=True):
+    """A claim that was not started, and why."""
+
+    lease: Lease
+    reason: str
+
+
 class Turn(msgspec.Struct):
     """What one transaction did, and what it found."""
 
@@ -121,7 +128,7 @@ class Ledger:
     def turn(
         self,
         reports: Sequence[Report],
-        releases: Sequence[Lease],
+        releases: Sequence[Release],
         want: int,
         *,
         holding: Sequence[Lease] = (),
@@ -145,7 +152,7 @@ class Ledger:
     def _turn(
         self,
         reports: Sequence[Report],
-        releases: Sequence[Lease],
+        releases: Sequence[Release],
         want: int,
         holding: Sequence[Lease],
         heartbeat: bool,
@@ -162,8 +169,8 @@ class Ledger:
             for report in reports:
                 job = report.job if trusting else tx.job(report.lease.job)
                 self._write(tx, job, report.lease, report.outcome, writes, turn, done)
-            for lease in releases:
-                self._write(tx, tx.job(lease.job), lease, None, writes, turn, done)
+            for release in releases:
+                self._write(tx, tx.job(release.lease.job), release.lease, release.reason, writes, turn, done)
             if heartbeat or look:
                 me = tx.worker(self.worker)
                 if heartbeat and me is not None and holding:
@@ -183,7 +190,7 @@ class Ledger:
         tx: Transaction,
         job: Job | None,
         lease: Lease,
-        outcome: Outcome | None,
+        outcome: Outcome | str,
         writes: list[Write],
         turn: Turn,
         done: list[str],
@@ -191,8 +198,8 @@ class Ledger:
         try:
             if job is None:
                 raise Fenced(f"job {lease.job} is gone")
-            if outcome is None:
-                events = decisions.release(job, lease, "not started in time")
+            if isinstance(outcome, str):
+                events = decisions.release(job, lease, outcome)
             else:
                 events = decisions.report(job, lease, outcome, tx.now, random.random())
         except Fenced:

@@ -7,6 +7,7 @@ about 20 ms by the run times it has just seen, and none when jobs are long.
 
 import os
 import select
+import sys
 from collections import deque
 from collections.abc import Iterable
 from typing import Any
@@ -93,6 +94,8 @@ class Loop:
         self._pause = PAUSE / 2
         self._may_claim_ahead = True
         self._stopping: str | None = None
+        self._killed = self._leaving = False
+        self._told = ""
         self._idle_since: float | None = None
         self._dirty = True
 
@@ -113,9 +116,10 @@ class Loop:
                 self._start(monotonic())
         self._hush()
         self._bell.close()
-        if self._held():
-            self._journal.write([{"event": "error", "error": "stopped, though not all of its commands could be ended"}])
+        if self._held() or self._slots.due < NEVER:
+            self._journal.write([{"event": "error", "error": "stopped, though not all could be ended or reported"}])
             return False
+        self._tidy(monotonic())  # so that the file alone is the whole queue, when nobody else is at work
         reason = self._stopping or "drained"
         self._journal.write([{"event": "stopped", "reason": reason}])
         return self._ledger.stop(reason)
@@ -173,14 +177,17 @@ class Loop:
         if now >= self._until and self._stopping is None:
             self._stop("time is up")
         while self._claims and now >= self._claims[0][1] + GIVE_BACK:
-            self._slots.give_back(self._claims.popleft()[0].lease, now)
+            self._slots.give_back(self._claims.popleft()[0].lease, now, "not started in time")
             self._may_claim_ahead = False
         if self._dirty and self._idle_since is not None and now >= self._idle_since + IDLE:
             self._dirty = False
-            try:
-                self._queue.engine.tidy()
-            except QueueError as error:
-                self._complain(str(error), now)
+            self._tidy(now)
+
+    def _tidy(self, now: float) -> None:
+        try:
+            self._queue.engine.tidy()
+        except QueueError as error:
+            self._complain(str(error), now)
 
     def _start(self, now: float) -> None:
         """Start what is claimed, as far as slots are free."""
@@ -298,14 +305,22 @@ class Loop:
 
     def _stumble(self, what: str, now: float) -> None:
         """Nothing could be started, for want of disk, memory or descriptors: claim again, but ever more seldom."""
-        self._journal.write([{"event": "error", "error": what}])
+        self._tell(what)
         if now >= self._next_try:
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
             self._next_try = now + self._pause
 
     def _complain(self, what: str, now: float) -> None:
         self._paused_until = now + PAUSE
+        self._leaving = self._killed  # who was told twice to stop does not wait for a disk
+        self._tell(what)
+
+    def _tell(self, what: str) -> None:
+        """Trouble stands in the journal each time, and is told to whoever watches when it is new."""
         self._journal.write([{"event": "error", "error": what}])
+        if what != self._told:
+            self._told = what
+            print(f"queuectl: worker {self._task.worker}: {what}", file=sys.stderr, flush=True)
 
     # -- stopping ----------------------------------------------------------------------------------------------------
 
@@ -319,15 +334,17 @@ class Loop:
         """Claim no more, give back what has not started; `kill` what runs."""
         now = monotonic()
         self._stopping = self._stopping or reason
+        self._killed = self._killed or kill
         while self._claims:
-            self._slots.give_back(self._claims.popleft()[0].lease, now)
+            self._slots.give_back(self._claims.popleft()[0].lease, now, "its worker stops")
         self._slots.quit(now, kill=kill)
 
     def _cancel(self, id: str, now: float) -> None:
         self._slots.cancel(id, now)
         for item in [item for item in self._claims if item[0].job.id == id]:
             self._claims.remove(item)
-            self._slots.give_back(item[0].lease, now)
+            self._slots.give_back(item[0].lease, now, "cancelled before it started")
 
     def _over(self) -> bool:
-        return self._stopping is not None and self._slots.due == NEVER and self._slots.stuck
+        through = self._slots.due == NEVER and self._slots.stuck
+        return self._leaving or (self._stopping is not None and through)

@@ -122,7 +122,7 @@ def make_room(slots: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < need:
         if hard != resource.RLIM_INFINITY and hard < need:
-            raise Invalid(f"--slots {slots} needs {need} open files, and the limit is {hard}: fewer, or ulimit -n {need}")
+            raise Invalid(f"--slots {slots} needs {need} open files, the limit is {hard}: ask for fewer, or raise it")
         resource.setrlimit(resource.RLIMIT_NOFILE, (need, hard))
 
 
@@ -158,6 +158,8 @@ class Pool:
             self._say_ready()
             while self._hands or self._restarts or self._passes:
                 self._wait(hear)
+                if self._signals > 2 and not self._hands:
+                    break
         finally:
             signal.set_wakeup_fd(woken)
             for number, handler in old.items():
@@ -165,6 +167,8 @@ class Pool:
             signal.signal(signal.SIGCHLD, child)
             for hand in self._hands.values():
                 os.close(hand.orders)  # which is an order to stop
+            for each in self._passes:
+                each.abandon()
             self._queue.close()
             os.close(hear)
             os.close(tell)
@@ -213,8 +217,8 @@ class Pool:
 
     def _count(self, numbers: bytes) -> None:
         for number in numbers:
-            if number not in SIGNALS:
-                continue
+            if number not in SIGNALS or (number == signal.SIGHUP and self._signals):
+                continue  # a terminal that is closed sends more than one
             self._signals += 1
             for hand in self._hands.values():
                 if self._signals > 2:

@@ -18,7 +18,7 @@ from queuectl.units import span
 from queuectl.workers import attempt as attempts
 from queuectl.workers import processes
 from queuectl.workers.attempt import Attempt
-from queuectl.workers.ledger import Claim, Report, tag
+from queuectl.workers.ledger import Claim, Release, Report, tag
 from queuectl.workers.roster import Roster
 
 REPORT = 0.025
@@ -57,7 +57,7 @@ class Slots:
         """Bytes of output that are kept of an attempt."""
         self.reports: list[Report] = []
         """Attempts that have ended, for the next turn."""
-        self.releases: list[Lease] = []
+        self.releases: list[Release] = []
         """Claims that were not started, for the next turn."""
         self.due = NEVER
         """When these should be written at the latest."""
@@ -147,9 +147,9 @@ class Slots:
         run.attempt.collect(now)
         self._follow(fd, now)
 
-    def give_back(self, lease: Lease, now: float) -> None:
+    def give_back(self, lease: Lease, now: float, reason: str) -> None:
         """Have the next turn release a claim, at once: others may be waiting for it."""
-        self.releases.append(lease)
+        self.releases.append(Release(lease, reason))
         self.due = now
 
     def taken(self, reports: int, releases: int) -> None:
@@ -182,7 +182,7 @@ class Slots:
         for claim, hunt in list(self._hunts):
             if id is None or claim.job.id == id:
                 self._call_off(claim, hunt)
-                self.give_back(claim.lease, now)
+                self.give_back(claim.lease, now, "called off while its attempt before was being ended")
 
     def _call_off(self, claim: Claim, hunt: processes.Hunt) -> None:
         hunt.close()
@@ -220,11 +220,12 @@ class Slots:
             attempt = attempts.launch(start)
         except attempts.AlreadyStarted:
             # Recovery took us for dead and decided about this attempt; under our lease this is refused where it did.
-            self.give_back(lease, now)
+            self.give_back(lease, now, "its output file exists already")
             return
         except OSError as error:
-            self.give_back(lease, now)
-            self._complain(f"can't start job {job.id}: {error.strerror or error}", now)
+            why = f"can't start job {job.id}: {error.strerror or error}"
+            self.give_back(lease, now, why)
+            self._complain(why, now)
             return
         if not self._running:
             self._next_output = now + OUTPUT

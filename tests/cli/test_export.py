@@ -97,3 +97,14 @@ def test_a_difference_between_log_and_tables_is_told(used: Shell):
     assert used("replay", "--check", "--json").json["ok"] is False
     used("replay").ok()
     assert used("replay", "--check").ok()
+
+
+@pytest.mark.parametrize("what", ["jobs", "attempts"])
+def test_the_filters_of_one_jobs_export_hold_together(queuectl: Shell, what: str):
+    queuectl("enqueue", "--id", "a", "--queue", "mail", "true").ok()
+    queuectl.drain()
+    export = ("export", "--what", what, "--job", "a")
+    assert len(queuectl(*export, "--queue", "mail").ndjson) == 1
+    assert queuectl(*export, "--queue", "other").ndjson == []
+    assert queuectl(*export, "--since", "2050-01-01").ndjson == []
+    assert queuectl(*export, "--until", "2000-01-01").ndjson == []

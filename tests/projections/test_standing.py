@@ -31,7 +31,7 @@ def dump(path: Path) -> dict[str, list[str]]:
     """Every row of every projection's table, in the order of the tables, and their schema."""
     return {
         table: [
-            *(repr(row) for row in sql(path, f"select *, typeof(rowid) from {table} order by 1, 2")),
+            *(repr(row) for row in sql(path, f"select * from {table}")),
             *(
                 repr(row)
                 for row in sql(path, f"select sql from sqlite_master where tbl_name = '{table}' order by name")

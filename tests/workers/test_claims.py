@@ -189,4 +189,4 @@ def test_more_slots_than_files_can_be_opened_are_refused(lab: Lab) -> None:
         "from queuectl.workers.pool import start; start(sys.argv[1], slots=100)"
     )
     _, said = lab.ended(lab.python(code, lab.database))
-    assert "--slots 100 needs 528 open files, and the limit is 200" in said
+    assert "--slots 100 needs 528 open files, the limit is 200" in said

@@ -2,9 +2,11 @@
 
 import os
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
+from queuectl import Queue
 from queuectl.clock import monotonic
 from queuectl.events import WorkerStopped
 from queuectl.workers import processes
@@ -131,3 +133,13 @@ def test_a_worker_started_by_a_job_has_neither_its_tag_nor_its_lock(lab: Lab, fi
     for pid in begun:
         os.kill(pid, 9)
     go.close()
+
+
+def test_after_a_drain_the_file_alone_is_the_whole_queue(lab: Lab, tmp_path: Path) -> None:
+    lab.queue.enqueue_many(["true"] * 3)
+    lab.drain()
+    copy = tmp_path / "copy" / "q.db"
+    copy.parent.mkdir(mode=0o700)
+    subprocess.run(["cp", lab.database, copy], check=True)  # not in this process, which has the file open
+    with Queue(copy) as queue:
+        assert queue.status().counts["completed"] == 3

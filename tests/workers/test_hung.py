@@ -11,7 +11,7 @@ from queuectl.errors import Unusable
 from queuectl.events import Heartbeat, Held
 from queuectl.workers import hung, lock, watch
 from queuectl.workers.hung import INTERVAL, LATE, SILENCE, Silence
-from queuectl.workers.ledger import Ledger
+from queuectl.workers.ledger import Ledger, Release
 from tests.workers.conftest import Lab
 
 HUNG = """
@@ -72,7 +72,7 @@ def test_a_worker_that_reports_and_claims_without_heartbeats_lives(lab: Lab, obs
     silence, now = Silence(lab.queue, observer), clock.monotonic()
     for step in range(7):
         assert judged(silence, now + step * INTERVAL) == []
-        held = worker.turn([], [held], 1).claims[0].lease
+        held = worker.turn([], [Release(held, "to and fro")], 1).claims[0].lease
 
 
 def test_a_worker_that_holds_nothing_is_never_hung(lab: Lab, observer: Ledger) -> None:

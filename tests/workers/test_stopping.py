@@ -71,11 +71,24 @@ def test_two_signals_bury_a_job_that_must_not_run_twice(lab: Lab, fifo: Fifo) ->
     lab.queue.set_config("on-lost", "dead")
     parent, id, _, _ = busy(lab, fifo)
 
-    parent.send_signal(signal.SIGHUP)  # two of a kind at once would be one
+    parent.send_signal(signal.SIGTERM)  # two of a kind at once would be one
     parent.send_signal(signal.SIGINT)
 
     assert lab.ended(parent, 5) == (0, "")
     assert lab.log(id) == ["enqueued", "claimed", "failed", "dead"]
+
+
+def test_a_terminal_that_is_closed_sends_more_than_one_signal_and_kills_nothing(lab: Lab, fifo: Fifo) -> None:
+    parent, id, pid, _ = busy(lab, fifo)
+
+    for _ in range(3):
+        parent.send_signal(signal.SIGHUP)
+        time.sleep(0.1)
+
+    assert not gone(pid)
+    let_go(lab)
+    assert lab.ended(parent) == (0, "")
+    assert lab.queue.job(id).state == "completed"
 
 
 def test_a_ctrl_c_that_hits_the_whole_foreground_group_counts_once(lab: Lab, fifo: Fifo) -> None:
