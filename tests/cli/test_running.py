@@ -69,7 +69,7 @@ def test_run_streams_the_output_and_gives_the_exit_code(queuectl: Shell):
 def test_run_says_why_a_command_was_ended(queuectl: Shell):
     answer = queuectl("run", "--max-retries", "0", "--timeout", "0.3", "echo a; sleep 30")
     assert (answer.code, answer.out) == (143, "a\n")
-    assert "ran into its timeout of 0.3s" in answer.err
+    assert "ran into its timeout of 300ms" in answer.err
 
 
 def test_run_goes_through_retries(queuectl: Shell):
