@@ -7,9 +7,9 @@ from msgspec import UNSET
 
 from queuectl.clock import SECOND, text
 from queuectl.config import Settings
-from queuectl.errors import Invalid
+from queuectl.errors import Invalid, Unusable
 from queuectl.events import Enqueued
-from queuectl.paths import Place
+from queuectl.paths import Place, shown
 from queuectl.spec import Spec
 
 STDIN_LIMIT = 64 << 20
@@ -77,11 +77,30 @@ def copy_stdin(path: str, place: Place) -> str:
     name = hashlib.sha256(data).hexdigest()
     target = f"{place.stdin}/{name}"
     if not os.path.exists(target):
-        draft = f"{place.stdin}/.{name}-{os.urandom(4).hex()}"
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as copy:
-            os.fchmod(copy.fileno(), 0o600)
+        try:
+            _keep(data, target)
+        except OSError as error:
+            raise Unusable(f"{shown(place.stdin)}: can't keep the input: {error.strerror}") from error
+    return name
+
+
+def _keep(data: bytes, target: str) -> None:
+    """Write the file whole, and for good before any event names it, or leave nothing behind."""
+    folder, name = os.path.split(target)
+    draft = f"{folder}/.{name}-{os.urandom(4).hex()}"
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with open(fd, "wb") as copy:
+            os.fchmod(fd, 0o600)
             copy.write(data)
             copy.flush()
-            os.fsync(copy.fileno())
+            os.fsync(fd)
         os.replace(draft, target)
-    return name
+    except BaseException:
+        os.unlink(draft)
+        raise
+    at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(at)  # its name, too, must survive a power cut that the event survives
+    finally:
+        os.close(at)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import pytest
 from freezegun import freeze_time
@@ -14,6 +14,7 @@ from queuectl import Queue, Spec
 from queuectl.clock import SECOND, micros
 from queuectl.errors import Deadline, Invalid, NotFound, Refused
 from queuectl.events import Enqueued
+from queuectl.spec import Fields
 from tests.engines.deeds import claim, report
 
 ROOT = Path(__file__).parents[1]
@@ -176,7 +177,7 @@ def test_only_a_regular_file_is_input(queue: Queue, tmp_path: Path) -> None:
 def test_the_policy_of_a_job_is_what_the_strongest_place_says(
     queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def retries(**fields: int) -> int:
+    def retries(**fields: Unpack[Fields]) -> int:
         queue.enqueue("true", **fields)
         return last(queue).max_retries
 
@@ -383,19 +384,3 @@ def test_who_did_it_stands_in_the_log(path: Path) -> None:
         queue.enqueue("true")
         assert next(queue.events()).actor.startswith("library:")
         assert next(queue.events()).actor.endswith(f"@{os.uname().nodename}")
-
-
-@pytest.mark.parametrize(
-    "command, fields, message",
-    [
-        (5, {}, "the command must be a string"),
-        (["ls", 1], {}, r"argv\[1\]: must be a string"),
-        ("true", {"timeout": "abc"}, "timeout: must be a number"),
-        ("true", {"env": {"A": 1}}, "env.*must be a string"),
-        ("true", {"max_retires": 1}, "did you mean 'max_retries'"),
-    ],
-)
-def test_what_is_no_job_is_told_by_its_field(queue: Queue, command: Any, fields: Any, message: str) -> None:
-    with pytest.raises(Invalid, match=message):
-        queue.enqueue(command, **fields)
-    assert queue.status().total == 0

@@ -63,20 +63,23 @@ def listen(folder: str, kind: str) -> Bell:
 
     It is made under a dot name and renamed when it is open: seen earlier, it would look like a dead listener's.
     """
-    name = f"{kind}-{os.urandom(8).hex()}"
-    draft, path = f"{folder}/.{name}", f"{folder}/{name}"
-    fd = -1
-    os.mkfifo(draft, 0o600)
-    try:
-        os.chmod(draft, 0o600)  # whatever the umask took away
-        fd = os.open(draft, os.O_RDWR | FLAGS)  # a writer of our own: never an end of file
-        os.rename(draft, path)
-    except BaseException:
-        if fd >= 0:
-            os.close(fd)
-        os.unlink(draft)
-        raise
-    return Bell(path, fd)
+    while True:
+        name = f"{kind}-{os.urandom(8).hex()}"
+        draft, path = f"{folder}/.{name}", f"{folder}/{name}"
+        fd = -1
+        os.mkfifo(draft, 0o600)
+        try:
+            os.chmod(draft, 0o600)  # whatever the umask took away
+            fd = os.open(draft, os.O_RDWR | FLAGS)  # a writer of our own: never an end of file
+            os.rename(draft, path)
+        except BaseException as error:
+            if fd >= 0:
+                os.close(fd)
+            _remove(draft)
+            if isinstance(error, FileNotFoundError):
+                continue  # somebody rang before it was open, and took it for a dead listener's
+            raise
+        return Bell(path, fd)
 
 
 def ring(folder: str, kinds: Container[str]) -> int:
@@ -90,7 +93,7 @@ def ring(folder: str, kinds: Container[str]) -> int:
         return 0
     rung = 0
     for name in names:
-        if name.rpartition("-")[0] in kinds:  # a draft is of the kind ".worker", say
+        if name.lstrip(".").rpartition("-")[0] in kinds:  # drafts too: they stay where a listener died at the start
             rung += _ring(f"{folder}/{name}")
     return rung
 

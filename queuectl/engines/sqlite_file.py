@@ -89,6 +89,7 @@ def connect(place: Place, gate: Gate, patience: float | None, *, made: bool) -> 
             if not made or db.pragma("journal_mode") != "wal":
                 # The switch to WAL ignores the busy timeout, so it and the making of the schema stay behind the gate.
                 with gate.hold(patience):
+                    _refuse_emptied(db, place)
                     _make(db)
                 _refuse_newer(db)
             db.pragma("secure_delete", True)

@@ -180,6 +180,8 @@ class Ledger:
             tx.append(writes, self._actor)
             tx.forget_secrets(done)
             if want > 0 and not turn.stop:
+                turn.stop = not self._may_claim(tx)
+            if want > 0 and not turn.stop:
                 turn.claims = self._claim(tx, want)
             if len(turn.claims) < want or (drain and not holding and not turn.claims):
                 self._ahead(tx, turn, drain)
@@ -221,6 +223,11 @@ class Ledger:
             turn.output_limit = self._queue.settings(tx).output_limit
         except Invalid:
             pass  # somebody edits .env just now: what was in force stays so
+
+    def _may_claim(self, tx: Transaction) -> bool:
+        """Not once it was taken for dead: nobody would recover it a second time, nor what it claims now."""
+        me = tx.worker(self.worker)
+        return me is not None and me.live
 
     def _claim(self, tx: Transaction, want: int) -> list[Claim]:
         if self._only is not None:

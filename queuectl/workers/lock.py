@@ -36,10 +36,7 @@ class WorkerLock:
             return
         fd, self._fd = self._fd, -1
         if not keep and self._owner == os.getpid():
-            try:
-                os.unlink(self.path)
-            except FileNotFoundError:
-                pass  # somebody removed the whole folder: the aim is reached
+            _remove(self.path)
         os.close(fd)
 
     def __enter__(self) -> Self:
@@ -52,18 +49,31 @@ class WorkerLock:
 def take(folder: str, worker: str) -> WorkerLock:
     """Declare this process to be the worker. Raises FileExistsError where that id is in use, OSError where it can't."""
     path = _path(folder, worker)
-    draft = f"{folder}/.{worker}-{os.urandom(4).hex()}"
-    fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        os.fchmod(fd, 0o600)  # whatever the umask took away
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.link(draft, path)  # as rename, but never over another worker's
-    except BaseException:
-        os.close(fd)
-        raise
-    finally:
-        os.unlink(draft)
-    return WorkerLock(path, worker, fd)
+    while True:
+        draft = f"{folder}/.{worker}-{os.urandom(4).hex()}"
+        fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.fchmod(fd, 0o600)  # whatever the umask took away
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.link(draft, path)  # as rename, but never over another worker's
+        except (BlockingIOError, FileNotFoundError):
+            os.close(fd)  # `sweep` came before our lock
+            if not os.path.isdir(folder):
+                raise
+        except BaseException:
+            os.close(fd)
+            raise
+        else:
+            return WorkerLock(path, worker, fd)
+        finally:
+            _remove(draft)
+
+
+def sweep(folder: str) -> None:
+    """Remove the drafts of those who died while they took their lock. Raises OSError where the folder can't be read."""
+    for name in os.listdir(folder):
+        if name[0] == "." and not locked(f"{folder}/{name}"):
+            _remove(f"{folder}/{name}")
 
 
 def try_lock(folder: str, worker: str) -> WorkerLock | None:
@@ -115,3 +125,10 @@ def _path(folder: str, worker: str) -> str:
     if not worker or worker[0] == "." or "/" in worker or "\0" in worker:
         raise Invalid(f"{worker!r} is no worker id: see `queuectl worker list`")
     return f"{folder}/{worker}"
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass  # somebody else did, or removed the whole folder: the aim is reached

@@ -26,6 +26,10 @@ from queuectl.workers.lock import Gone
 from queuectl.workers.loop import ORDER_KILL, ORDER_STOP, Task
 from queuectl.workers.recovery import Pass, Report, write_report
 
+TAKE_OVER = 2.0
+"""Seconds after which a dead worker whose lock is not free is left to others."""
+TRY_AGAIN = 0.005
+"""Seconds between two tries at such a lock."""
 RESTART = 1.0
 """Seconds between a worker's crash and its successor's start."""
 
@@ -136,6 +140,8 @@ class Pool:
         self._hands: dict[int, Hand] = {}
         self._restarts: list[float] = []
         self._passes: list[Pass] = []
+        self._dead: dict[str, float] = {}
+        """Workers that have died and are still to be recovered, and until when to try for their locks."""
         self._reaped: dict[int, int] = {}
         """Wait statuses of what fell to us: commands of a worker that has just died may be among them."""
         self._fresh: dict[int, int] = {}
@@ -156,7 +162,7 @@ class Pool:
             for _ in range(self._crew.count):
                 self._hire()
             self._say_ready()
-            while self._hands or self._restarts or self._passes:
+            while self._hands or self._restarts or self._passes or self._dead:
                 self._wait(hear)
                 if self._signals > 2 and not self._hands:
                     break
@@ -196,6 +202,8 @@ class Pool:
         for pidfd in self._hands:
             poll.register(pidfd, select.POLLIN)
         times = [*self._restarts, *(each.next_tick for each in self._passes)]
+        if self._dead:
+            times.append(monotonic() + TRY_AGAIN)
         rest = (min(times) - monotonic()) * 1000 if times else None
         for fd, _ in poll.poll(max(0.0, rest) if rest is not None else None):
             if fd == hear:
@@ -203,6 +211,7 @@ class Pool:
             else:
                 self._bury(self._hands.pop(fd))
         now = monotonic()
+        self._take_over(now)
         for each in [each for each in self._passes if now >= each.next_tick]:
             if each.tick(now):
                 self._passes.remove(each)
@@ -212,7 +221,8 @@ class Pool:
         for _ in due if not self._signals else ():
             self._hire()
         # Those of this turn and of the one before: a worker's end may be heard of a moment after its orphans'.
-        self._reaped = {**self._fresh, **(fresh := dict(processes.reap({hand.pid for hand in self._hands.values()})))}
+        kept = self._reaped if self._dead else self._fresh
+        self._reaped = {**kept, **(fresh := dict(processes.reap({hand.pid for hand in self._hands.values()})))}
         self._fresh = fresh
 
     def _count(self, numbers: bytes) -> None:
@@ -237,19 +247,28 @@ class Pool:
         code = os.waitstatus_to_exitcode(status)
         if code == 0:
             return
-        try:
-            held = lock.try_lock(self._queue.place.workers, hand.id)
-        except Gone:
-            held = None
-        if held is not None:
-            known = self._outcomes(held.path)
-            self._passes.append(Pass(self._queue, held, f"recovery:{hand.id}", patience=1.0, known=known))
+        self._dead[hand.id] = monotonic() + TAKE_OVER
         if code == 4:
             self._code = 4
         elif not self._signals:
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
             print(f"queuectl: worker {hand.id} (process {hand.pid}) {how}; starting another", file=sys.stderr)
             self._restarts.append(monotonic() + RESTART)
+
+    def _take_over(self, now: float) -> None:
+        """Begin to recover the dead. What a worker was just starting when it died holds the worker's lock too, until it
+        has become a program of its own, so a lock that is not free is tried again."""
+        for id, until in list(self._dead.items()):
+            try:
+                held = lock.try_lock(self._queue.place.workers, id)
+            except Gone:
+                del self._dead[id]
+                continue
+            if held is not None:
+                known = self._outcomes(held.path)
+                self._passes.append(Pass(self._queue, held, f"recovery:{id}", patience=1.0, known=known))
+            if held is not None or now >= until:
+                del self._dead[id]
 
     def _outcomes(self, path: str) -> dict[tuple[int, int], Outcome]:
         """How those commands ended that a dead worker had not reaped yet: by job (its seq) and lease."""

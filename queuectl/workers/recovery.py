@@ -210,6 +210,7 @@ def recover(queue: Queue, *, patience: float = 30.0) -> Report:
 def unlocked(queue: Queue) -> list[str]:
     """The workers whose processes are dead: a lock file that nobody holds, or live in the log without any file."""
     folder = queue.place.workers
+    lock.sweep(folder)
     files = set(lock.ids(folder))
     free = [id for id in files if not lock.held(folder, id)]
     return [*free, *(worker.id for worker in queue.workers() if worker.id not in files and _is_here(worker))]

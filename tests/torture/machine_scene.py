@@ -1,0 +1,277 @@
+"""The scene of `machine.py`: two queues on one file, simulated time, boots and hunts, and what must always be so."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from random import Random
+from typing import Any, ClassVar
+from unittest import mock
+
+from hypothesis import note
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant
+
+from projections.replay import Subjects
+from queuectl import Queue
+from queuectl.decisions import Lease
+from queuectl.engines.sqlite import SqliteEngine
+from queuectl.errors import QueueError
+from queuectl.events import Recorded
+from queuectl.workers import recovery
+from queuectl.workers.ledger import Claim
+from queuectl.workers.lock import WorkerLock
+from queuectl.workers.processes import Left
+from tests.torture.machine_model import SECOND, Ended, Held, Model
+
+BEGIN = 1_800_000_000 * SECOND
+HOUR = 3600 * SECOND
+ROOM = "/dev/shm" if os.path.isdir("/dev/shm") else None
+"""Where the databases lie: in memory, where there is such a place."""
+
+JOBS_SQL = """
+select id, seq, version, state, queue, priority, run_at, secrets, attempt, failures, worker, lease, cancel_requested,
+       exit_code, signal, cause
+from jobs
+"""
+
+
+class World:
+    """What is patched: the clock, the boot, what a hunt finds. One for the whole process."""
+
+    now = BEGIN
+    boot = "boot 0"
+
+
+class Prey:
+    """In the place of `processes.Hunt`: it takes `rounds` more looks until everything has been ended."""
+
+    rounds = 0
+
+    def __init__(self, path: str, tag: str) -> None:
+        self.next_tick = 0.0
+        self.left = Left((1,))
+        self._rounds = Prey.rounds
+
+    def tick(self, now: float) -> bool:
+        self._rounds -= 1
+        return self._rounds < 0
+
+    def close(self) -> None:
+        pass
+
+
+class Sim:
+    """A worker: what a process of it would have in memory. It lives while it holds its lock."""
+
+    def __init__(self, id: str, queues: tuple[str, ...], held: WorkerLock) -> None:
+        self.id = id
+        self.queues = queues
+        self.lock: WorkerLock | None = held
+        self.claims: list[Claim] = []
+        self.running: list[Claim] = []
+        self.returns: list[Lease] = []
+        """Leases that it gives back at the next turn."""
+
+    @property
+    def leases(self) -> list[Lease]:
+        return [claim.lease for claim in (*self.claims, *self.running)]
+
+
+@contextlib.contextmanager
+def simulated() -> Iterator[None]:
+    """Time, boots and processes of the simulation; pages and caches so small that a few jobs cross their bounds."""
+    with contextlib.ExitStack() as stack:
+        for target, new in {
+            "queuectl.clock.now": lambda: World.now,
+            "queuectl.workers.processes.boot_id": lambda: World.boot,
+            "queuectl.workers.processes.machine_id": lambda: "here",
+            "queuectl.workers.recovery.processes.Hunt": Prey,
+            "queuectl.paths._check_mounts": lambda place: None,
+            "queuectl.engines.standing.installed": dict,
+            "queuectl.engines.standing.PAGE": 5,
+            "queuectl.reading.PAGE": 3,
+            "queuectl.queue.CHUNK": 2,
+            "projections.replay.Subjects": lambda history: Subjects(history, 3),
+        }.items():
+            stack.enter_context(mock.patch(target, new))
+        ours = {name: "" for name in os.environ if name.startswith("QUEUECTL_") or name in ("DB_PATH", "MAX_RETRIES")}
+        stack.enter_context(mock.patch.dict(os.environ, {**ours, "BACKOFF_BASE": "", "PATH": "/bin"}))
+        yield
+
+
+def _room() -> str:
+    return tempfile.mkdtemp(prefix="queuectl-machine-", dir=ROOM)
+
+
+class Template:
+    """An empty database, made once and copied for every schedule (none of it is open while it is copied)."""
+
+    folder: str | None = None
+
+    @classmethod
+    def copy(cls) -> str:
+        if cls.folder is None:
+            cls.folder = _room()
+            with Queue(f"{cls.folder}/q.db") as queue:
+                queue.engine.tidy()
+        target = _room()
+        shutil.copytree(cls.folder, target, dirs_exist_ok=True)
+        return f"{target}/q.db"
+
+    @classmethod
+    def remove(cls) -> None:
+        if cls.folder is not None:
+            shutil.rmtree(cls.folder)
+            cls.folder = None
+
+
+dice = st.integers(0, 9999)
+
+
+class Scene(RuleBasedStateMachine):
+    """One schedule. Each rule takes one number, from which it draws what it needs: drawing apart was too slow."""
+
+    tally: ClassVar[Counter[str]] = Counter()
+    """What was done, over all schedules."""
+
+    def begin(self) -> None:
+        """A new database."""
+        Scene.tally["schedules"] += 1
+        World.now, World.boot, Prey.rounds = BEGIN, "boot 0", 0
+        self.path = Template.copy()
+        self.queues = [self.open(), self.open()]
+        self.model = Model(BEGIN)
+        self.born = 0
+        self.sims: dict[str, Sim] = {}
+        """The living."""
+        self.ghosts: list[Sim] = []
+        """The dead, who still remember."""
+        self.passes: list[tuple[recovery.Pass, str, dict[Held, Ended | None]]] = []
+        """Recoveries under way: of which worker, and what they will say of each lease (None: it never started)."""
+        self.log: list[Recorded] = []
+        self.told: list[Recorded] = []
+        """What a follower was told who looks now and then."""
+        self.following: Iterator[Recorded] | None = None
+
+    def open(self) -> Queue:
+        queue = Queue(self.path, actor="test", logs=f"{self.path}.logs")
+        queue.engine.synchronize("normal")
+        return queue
+
+    def do(self, dice: int, *may: Callable[[Random], None]) -> None:
+        """One of these, by one of the two queues; the clock moves on a little before."""
+        self.tally["steps"] += 1
+        pick = Random(dice)
+        World.now += 1
+        self.model.now = World.now
+        self.queue = pick.choice(self.queues)
+        what = pick.choice(may)
+        self.tally[f"rule {what.__name__}"] += 1
+        note(f"# {what.__name__} by queue {self.queues.index(self.queue)} at {World.now - BEGIN}")
+        what(pick)
+
+    def ids(self, pick: Random, states: tuple[str, ...] = ()) -> list[str]:
+        """Some ids, mostly of jobs in these states; now and then of ones that are gone or never were."""
+        model = self.model
+        fit = [id for id, job in model.jobs.items() if job.state in states]
+        pool = fit if fit and pick.random() < 0.9 else [*model.jobs, *sorted(model.gone), "never"]
+        return [pick.choice(pool) for _ in range(pick.choice((1, 1, 1, 2, 3)))]
+
+    def refused(self, act: Any) -> str | None:
+        """The name of the error that it is answered with; then nothing may have happened."""
+        try:
+            act()
+        except QueueError as error:
+            self.tally[f"answered with {type(error).__name__}"] += 1
+            return type(error).__name__
+        return None
+
+    # -- what must always be so --------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Where a delay has jitter, take over what was drawn, if it may be drawn."""
+        loose = [job for job in self.model.jobs.values() if job.run_at != job.latest]
+        for job in loose:
+            found = self.queue.job(job.id).run_at
+            assert job.run_at - 1 <= found <= job.latest + 1, f"due at {found}: {job}"
+            job.run_at = job.latest = found
+
+    @invariant()
+    def is_as_the_model_says(self) -> None:
+        if not hasattr(self, "model"):
+            return
+        model = self.model
+        self.settle()
+        other = self.queues[0] if getattr(self, "queue", None) is self.queues[1] else self.queues[1]
+        db = database(other)
+        # One moment for all of it, as a snapshot.
+        db.execute("begin")
+        try:
+            records = [Recorded(*row) for row in db.execute(
+                "select seq, stream, version, type, v, at, actor, data from events where seq > ? order by seq",
+                (self.log[-1].seq if self.log else 0,),
+            )]  # fmt: skip
+            jobs = sorted(db.execute(JOBS_SQL))
+            counts = {(queue, state): n for queue, state, n in db.execute("select * from counts")}
+            attempts = sorted(db.execute("select job, number, worker, lease, outcome, cause from attempts"))
+            workers = sorted(db.execute("select id, state, stop_now, version from workers"))
+            secrets = sorted(db.execute("select job, name, value from secrets"))
+            config = dict(db.execute("select key, value from config"))
+        finally:
+            db.execute("commit")
+        self.is_next(records)
+        assert jobs == sorted(job.row() for job in model.jobs.values())
+        assert counts == model.counts()
+        assert attempts == sorted(
+            (job.id, a.number, a.worker, a.lease, a.outcome, a.cause)
+            for job in model.jobs.values()
+            for a in job.attempts
+        )
+        assert workers == sorted((w.id, w.state, int(w.stop_now), w.version) for w in model.workers.values())
+        assert secrets == sorted((j.id, *pair) for j in model.jobs.values() for pair in j.values.items())
+        assert config == model.config
+
+    def is_next(self, records: list[Recorded]) -> None:
+        """The events that were added are those the model expects, without gaps, each transaction later than before."""
+        assert [record.seq for record in records] == list(range(len(self.log) + 1, len(self.log) + 1 + len(records)))
+        self.log += records
+        self.tally.update(record.type for record in records)
+        found: list[tuple[int, list[tuple[str, int, str]]]] = []
+        for record in records:
+            if not found or found[-1][0] != record.at:
+                found.append((record.at, []))
+            found[-1][1].append((record.stream, record.version, record.type))
+        expected, self.model.transactions = self.model.transactions, []
+        assert [(at, sorted(events)) for at, events in found] == [(at, sorted(events)) for at, events in expected]
+        assert len(self.log) == self.model.head
+
+    def teardown(self) -> None:
+        if not hasattr(self, "model"):
+            return
+        try:
+            if not any(job.run_at != job.latest for job in self.model.jobs.values()):
+                self.told += self.queues[0].events(after=self.told[-1].seq if self.told else 0)
+                assert self.told == self.log
+                assert self.queues[1].check() == []
+        finally:
+            for each, _, _ in self.passes:
+                each.abandon()
+            for sim in self.sims.values():
+                if sim.lock is not None:
+                    sim.lock.close()
+            for queue in self.queues:
+                queue.close()
+            shutil.rmtree(os.path.dirname(self.path))
+
+
+def held(lease: Lease) -> Held:
+    return Held(lease.job, lease.attempt, lease.version)
+
+
+def database(queue: Queue) -> Any:
+    """The queue's own connection."""
+    assert isinstance(queue.engine, SqliteEngine)
+    return queue.engine._db

@@ -1,0 +1,275 @@
+"""The wall clock jumps by hours, back and forth: nothing fires early or twice, and nobody is declared dead for it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from queuectl import Queue, clock, paths, units
+from queuectl.clock import SECOND, micros, text
+from queuectl.decisions import Outcome
+from queuectl.events import encode
+from queuectl.workers import lock, recovery
+from queuectl.workers.ledger import Claim, Ledger, Report, Turn
+from queuectl.workers.loop import Task
+
+ROOT = Path(__file__).parents[2]
+HOUR = 3600 * SECOND
+NOON = micros("2026-06-01T12:00:00Z")
+
+JUMPY = """
+import random, sys
+from queuectl import clock
+real, pick = clock.now, random.Random(sys.argv[2])
+clock.now = lambda: real() + pick.choice((-5, -1, 0, 1, 5)) * 3600 * clock.SECOND
+from queuectl.workers import loop
+loop.LOOK = 0.1
+from queuectl.workers.__main__ import main
+sys.exit(main(sys.argv[1:2]))
+"""
+"""A worker for whom it is another hour each time it looks, which it does often."""
+
+
+class Clock:
+    """The wall clock, set by hand."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def jump(self, hours: float = 0, *, seconds: float = 0) -> None:
+        self.now += round(hours * HOUR + seconds * SECOND)
+
+
+@pytest.fixture
+def wall(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    wall = Clock()
+    monkeypatch.setattr(clock, "now", lambda: wall.now)
+    return wall
+
+
+@pytest.fixture
+def queue(tmp_path: Path, wall: Clock) -> Iterator[Queue]:
+    with Queue(tmp_path / "q.db") as queue:
+        yield queue
+
+
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Clocks that go forward on 2026-03-29 at 02:00 and back on 2026-10-25 at 03:00."""
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+class Hand:
+    """A worker that lives as far as the kernel is concerned, and takes a turn when it is told to."""
+
+    def __init__(self, queue: Queue, id: str = "w") -> None:
+        self.lock = lock.take(queue.place.workers, id)
+        self.ledger = Ledger(queue, id, (), paths.identity(queue.place))
+        self.ledger.start(1)
+
+    def turn(self, *reports: Report, want: int = 10, look: bool = True) -> Turn:
+        return self.ledger.turn(reports, (), want, look=look)
+
+
+def failed(claim: Claim) -> Report:
+    return Report(claim.job, claim.lease, Outcome(cause="exit", exit_code=1))
+
+
+def in_order(queue: Queue) -> None:
+    """The log has no gaps, and every transaction is later than the one before."""
+    records = list(queue.events())
+    assert [record.seq for record in records] == list(range(1, len(records) + 1))
+    moments = [record.at for record in records]
+    assert moments == sorted(moments)
+
+
+# -- due times -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hours", [-7, -1, 1, 7])
+def test_a_delayed_job_is_due_by_the_raw_clock_and_fires_once(queue: Queue, wall: Clock, hours: int) -> None:
+    worker = Hand(queue)
+    queue.enqueue("true", id="a", delay=30)
+    due = wall.now + 30 * SECOND
+    wall.jump(hours)
+    claims = worker.turn().claims
+    assert len(claims) == (wall.now >= due)
+    for moment in (due - 1, due, due - 3 * HOUR, due + 3 * HOUR, due):
+        wall.now = moment
+        found = worker.turn().claims
+        assert not found or moment >= due
+        claims += found
+    assert [claim.lease.attempt for claim in claims] == [1]
+
+
+def test_a_retry_is_due_by_the_clock_at_the_failure_though_the_log_is_hours_ahead(queue: Queue, wall: Clock) -> None:
+    worker = Hand(queue)
+    queue.enqueue("false", id="a", max_retries=5)
+    [claim] = worker.turn().claims
+    wall.jump(6)
+    queue.enqueue("true", id="later", delay=9 * 3600)
+    wall.jump(-6)
+    assert worker.turn(failed(claim)).due_in == 2.0
+    job = queue.job("a")
+    assert job.run_at == wall.now + 2 * SECOND < max(record.at for record in queue.events())
+    wall.jump(seconds=1.999999)
+    assert worker.turn().claims == []
+    wall.jump(seconds=0.000001)
+    assert [claim.lease.attempt for claim in worker.turn().claims] == [2]
+    in_order(queue)
+
+
+def test_a_jump_ahead_and_back_makes_due_what_is_due_then_and_nothing_twice(queue: Queue, wall: Clock) -> None:
+    worker = Hand(queue)
+    for minutes in range(10):
+        queue.enqueue("false", id=f"job-{minutes}", delay=minutes * 60.0, max_retries=3)
+    seen: Counter[tuple[str, int]] = Counter()
+    held: list[Claim] = []
+    for hours in (0, 5, -5, -2, 0.05, 2, -1, 1, 0.1, 24, -24, 48):
+        wall.jump(hours)
+        turn = worker.turn(*map(failed, held), want=3)
+        held = turn.claims
+        assert all(claim.job.run_at <= wall.now for claim in held)
+        seen.update((claim.lease.job, claim.lease.attempt) for claim in held)
+    assert seen
+    assert set(seen.values()) == {1}
+    in_order(queue)
+    assert queue.check() == []
+
+
+def test_what_a_clock_that_was_wrong_by_hours_has_retried_comes_due_by_that_clock(queue: Queue, wall: Clock) -> None:
+    """The event says when: a moment is a moment, also when the clock that told it was put right since."""
+    worker = Hand(queue)
+    queue.enqueue("false", id="a")
+    wall.jump(3)
+    [claim] = worker.turn().claims
+    worker.turn(failed(claim), want=0)
+    due = wall.now + 2 * SECOND
+    wall.jump(-3)
+    assert queue.job("a").run_at == due
+    assert worker.turn().due_in == 3 * 3600 + 2
+    wall.now = due
+    assert [claim.lease.attempt for claim in worker.turn().claims] == [2]
+
+
+# -- daylight saving -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("berlin")
+@pytest.mark.parametrize("before", ["2026-10-25T00:30:00Z", "2026-03-29T00:30:00Z"])
+def test_an_hour_is_an_hour_when_clocks_are_put_forward_or_back(queue: Queue, wall: Clock, before: str) -> None:
+    wall.now = micros(before)
+    worker = Hand(queue)
+    queue.enqueue("true", id="a", delay=3600)
+    wall.jump(1, seconds=-0.000001)
+    assert worker.turn().claims == []
+    wall.jump(seconds=0.000001)
+    assert [claim.lease.job for claim in worker.turn().claims] == ["a"]
+    wall.jump(1)
+    assert worker.turn().claims == []
+    assert [record.at for record in queue.events(job="a")] == [micros(before) + 1, micros(before) + HOUR]
+
+
+@pytest.mark.usefixtures("berlin")
+def test_a_local_moment_that_comes_twice_fires_once_and_one_that_never_comes_fires(queue: Queue, wall: Clock) -> None:
+    worker = Hand(queue)
+    for local, utc in (
+        ("2026-10-25T02:30:00", {"2026-10-25T00:30:00.000000Z", "2026-10-25T01:30:00.000000Z"}),
+        ("2026-03-29T02:30:00", {"2026-03-29T00:30:00.000000Z", "2026-03-29T01:30:00.000000Z"}),
+    ):
+        due = units.moment(local)
+        assert text(due) in utc
+        wall.now = due - 3 * HOUR
+        id = queue.enqueue("true", at=due)
+        fired: list[int] = []
+        for _ in range(36):
+            wall.jump(seconds=600)
+            fired += [wall.now for claim in worker.turn().claims if claim.lease.job == id]
+        assert fired == [due]
+
+
+# -- who is alive ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hours", [-5, 5, 24 * 400])
+def test_no_worker_is_declared_dead_because_the_clock_jumped(queue: Queue, wall: Clock, hours: int) -> None:
+    worker = Hand(queue)
+    queue.enqueue("sleep 9", id="a")
+    [claim] = worker.turn().claims
+    worker.ledger.turn((), (), 0, holding=[claim.lease], heartbeat=True)
+    wall.jump(hours)
+    report = recovery.recover(queue)
+    assert (report.workers, report.jobs, report.left) == ([], [], [])
+    assert queue.job("a").worker == "w"
+    assert not worker.turn(Report(claim.job, claim.lease, Outcome(exit_code=0))).fenced
+    assert queue.job("a").state == "completed"
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_a_dead_worker_is_found_at_once_whatever_the_clock_says(queue: Queue, wall: Clock, hours: int) -> None:
+    worker = Hand(queue)
+    queue.enqueue("true", id="a")
+    assert worker.turn().claims
+    wall.jump(hours)
+    worker.lock.close(keep=True)
+    assert [(each.job, each.outcome) for each in recovery.recover(queue).jobs] == [("a", "released")]
+    in_order(queue)
+
+
+# -- real workers ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def jumpy(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+    """Starts a worker process whose clock is never right."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(id: str) -> subprocess.Popen[str]:
+        task = encode(Task(str(tmp_path / "q.db"), id, slots=2, drain=True)).decode()
+        command = [sys.executable, "-c", JUMPY, task, id]
+        processes.append(
+            subprocess.Popen(
+                command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                text=True, start_new_session=True,
+            )
+        )  # fmt: skip
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def test_workers_whose_clocks_jump_by_hours_run_everything_once(
+    tmp_path: Path, jumpy: Callable[[str], subprocess.Popen[str]]
+) -> None:
+    marks = tmp_path / "marks"
+    line = f'echo "$QUEUECTL_JOB_ID $QUEUECTL_ATTEMPT" >> {marks}; test "$QUEUECTL_ATTEMPT" -ge 2'
+    with Queue(tmp_path / "q.db") as queue:
+        for number in range(20):
+            queue.enqueue(line, id=f"job-{number}", max_retries=3, backoff_base=1.0, delay=number % 3)
+        for worker in [jumpy("one"), jumpy("two")]:
+            said, _ = worker.communicate(timeout=40)
+            assert (worker.returncode, said) == (0, "")
+        assert {job.state for job in queue.jobs()} == {"completed"}
+        attempts = [(a.job, a.number) for a in queue.all_attempts() if a.outcome != "released"]
+        records = list(queue.events())
+        assert queue.check() == []
+        in_order(queue)
+    assert len(set(attempts)) == len(attempts) == 40
+    assert Counter(marks.read_text().split("\n")[:-1]) == Counter(f"{job} {n}" for job, n in attempts)
+    assert not [record for record in records if record.type == "worker_lost"]
+    assert not [record for record in records if '"cause":"lost"' in record.data]
+    assert records[-1].at - records[0].at > HOUR  # they did jump

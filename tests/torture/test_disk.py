@@ -1,0 +1,143 @@
+"""A disk that fails, in short: killed at every write, power cut, full, failing, read-only, damaged."""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from queuectl import Queue
+from queuectl.engines import sqlite_file
+from queuectl.errors import Unusable
+from queuectl.paths import identity
+from tests.torture import disk_damage, disk_full, disk_trials, disk_witness
+from tests.torture.disk import Op, Tape
+from tests.torture.disk_life import Dump
+from tests.torture.disk_trials import Recording
+from tests.torture.verdict import Breach
+
+SEED = 4
+
+
+def test_whatever_write_a_kill_falls_on_what_was_acknowledged_is_there_and_nothing_is_half_done() -> None:
+    figures = disk_trials.kills(SEED, full=False)
+    assert figures["found as before the step"]
+    assert figures["found as after it"]
+
+
+def test_a_power_cut_loses_nothing_that_was_acknowledged() -> None:
+    figures = disk_trials.power_cuts(SEED, full=False)
+    assert figures["found as before the step"]
+    assert figures["found as after it"]
+
+
+def test_a_power_cut_under_synchronous_normal_leaves_a_state_that_there_was() -> None:
+    assert disk_trials.power_cuts_normal(SEED, full=False)["found older"]
+
+
+def test_the_judge_sees_what_a_power_cut_loses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `normal` in place of `full` the promise is broken, and that must be found out."""
+    record = disk_trials.record
+
+    def careless(folder: Path, *, pages: int | None = None) -> Recording:
+        return record(folder, normal=True, pages=pages)
+
+    monkeypatch.setattr(disk_trials, "record", careless)
+    with pytest.raises(Breach, match="no state it may be in"):
+        disk_trials.power_cuts(SEED, full=False)
+
+
+def test_the_judge_sees_what_is_half_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = disk_trials.record
+
+    def forgetful(folder: Path, *, pages: int | None = None) -> Recording:
+        life = record(folder, pages=pages)
+        life.dumps = [_without_counts(rows) for rows in life.dumps]
+        return life
+
+    monkeypatch.setattr(disk_trials, "record", forgetful)
+    with pytest.raises(Breach, match="counts"):
+        disk_trials.kills(SEED, full=False)
+
+
+def _without_counts(rows: Dump) -> Dump:
+    return {**rows, "counts": []}
+
+
+def test_what_the_system_refuses_is_told_in_one_line_and_can_be_done_again() -> None:
+    assert disk_trials.refusals(SEED, full=False)["told"]
+
+
+def test_whoever_has_the_database_open_gets_along_with_what_a_killed_one_left_in_shared_memory() -> None:
+    assert disk_witness.witnessed(SEED, full=False)["found as after the step"]
+
+
+def test_a_damaged_page_is_told_of_and_nothing_is_started_over() -> None:
+    assert disk_damage.damaged(SEED, full=False)["noticed"]
+
+
+@pytest.mark.parametrize("trouble", disk_full.TROUBLES)
+def test_commands_that_cannot_write_end_in_one_line_and_exit_code_4(tmp_path: Path, trouble: str) -> None:
+    assert disk_full.commands(tmp_path / "here", disk_full.TROUBLES[trouble]) == []
+
+
+@pytest.mark.parametrize("trouble", disk_full.TROUBLES)
+def test_a_worker_that_cannot_write_pauses_and_goes_on_by_itself(tmp_path: Path, trouble: str) -> None:
+    assert disk_full.worker(tmp_path / "here", disk_full.TROUBLES[trouble]) == []
+
+
+def test_a_worker_on_a_disk_that_is_really_full_pauses_and_goes_on_by_itself(tmp_path: Path) -> None:
+    folder = tmp_path / "small"
+    with disk_full.small_disk(folder) as mounted:
+        if not mounted:
+            pytest.skip("nothing may be mounted here; the tests above refuse the writes instead")
+        assert disk_full.small(folder) == []
+
+
+def test_without_its_log_ahead_a_database_is_an_older_one_and_whole(tmp_path: Path) -> None:
+    path = str(tmp_path / "q.db")
+    with Queue(path) as queue:
+        queue.enqueue("true", id="written-back")
+        queue.engine.tidy()
+        queue.enqueue("true", id="ahead")
+    os.unlink(path + "-wal")
+    with Queue(path) as queue:
+        assert [job.id for job in queue.jobs()] == ["written-back"]
+        assert queue.check() == []
+
+
+def test_a_database_that_was_emptied_is_not_started_over(tmp_path: Path) -> None:
+    path = str(tmp_path / "q.db")
+    with Queue(path) as queue:
+        queue.enqueue("true")
+        identity(queue.place)  # as every worker does
+        queue.engine.tidy()
+    os.truncate(path, 0)
+    for _ in range(2):
+        with pytest.raises(Unusable, match="is empty, but has been in use"):
+            Queue(path)
+
+
+def test_looking_at_a_database_that_is_open_drops_none_of_its_locks(tmp_path: Path) -> None:
+    path = tmp_path / "q.db"
+    with Queue(path):
+        before = _locks(path)
+        assert before
+        assert sqlite_file.is_ours(str(path))
+        assert _locks(path) == before
+
+
+def _locks(path: Path) -> list[str]:
+    """The locks of this process on the database and its index, as the kernel lists them."""
+    inodes = {f":{os.stat(f'{path}{suffix}').st_ino} " for suffix in ("", "-shm")}
+    lines = [line.split(": ", 1)[1] for line in Path("/proc/locks").read_text().splitlines()]
+    return sorted(line for line in lines if f" {os.getpid()} " in line and any(inode in line for inode in inodes))
+
+
+def test_a_tape_gives_back_what_was_written_before_a_kill_and_what_was_synced_before_a_power_cut() -> None:
+    tape = Tape()
+    tape.ops = [Op("create", "f"), Op("write", "f", 0, b"a" * 512), Op("sync", "f"), Op("write", "f", 0, b"b" * 1024)]
+    assert tape.killed(4) == {"f": b"b" * 1024}
+    assert tape.killed(3) == {"f": b"a" * 512}
+    found = {tape.cut(4, random.Random(seed)).get("f") for seed in range(40)}
+    assert found == {b"a" * 512, b"b" * 512, b"b" * 1024, b"a" * 512 + b"b" * 512}

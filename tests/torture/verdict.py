@@ -1,0 +1,246 @@
+"""The judge: what the jobs wrote down themselves, against what the log says happened.
+
+Every attempt appends marks to one file: `S` when it starts, `T` now and then while it works, `E` when it ends, each
+with the job, the attempt's number and the moment. An attempt that was killed has no `E`; whatever it wrote must lie
+between its claim and its outcome in the log, and before the first mark of the next attempt.
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from projections.jobs import FINAL
+from queuectl import Queue
+from queuectl.events import (
+    Cancelled,
+    CancelRequested,
+    Claimed,
+    Completed,
+    Dead,
+    Enqueued,
+    Failed,
+    Recorded,
+    Released,
+    Retried,
+)
+from queuectl.workers import processes
+
+Figure = int | float | str
+Figures = dict[str, Figure]
+Run = Callable[[int, bool], Figures]
+"""`run(seed, full)`: does it, raises Breach, and returns what it measured."""
+
+
+class Breach(AssertionError):
+    """A promise was broken: a line for each time it was seen."""
+
+    def __init__(self, faults: list[str], figures: Figures) -> None:
+        shown = "\n  ".join(faults[:50])
+        super().__init__(f"{len(faults)} faults (figures: {figures}):\n  {shown}")
+        self.faults = faults
+
+
+class Mark(NamedTuple):
+    """A line that a job wrote."""
+
+    kind: str
+    job: str
+    attempt: int
+    at: int
+    """Microseconds UTC, read just before it was written."""
+    place: int
+    """Its line in the file: what was written first stands first."""
+
+
+class Attempt(NamedTuple):
+    """What the log says of one attempt. Moments are microseconds UTC."""
+
+    number: int
+    claimed_at: int
+    outcome: Recorded
+    cause: str | None
+
+
+Marks = dict[tuple[str, int], list[Mark]]
+
+
+def read_marks(path: Path) -> tuple[Marks, list[str]]:
+    """The marks of each attempt in the order of the file, and a fault for each line that can't be read."""
+    marks: Marks = defaultdict(list)
+    faults: list[str] = []
+    text = path.read_bytes() if path.exists() else b""
+    for place, line in enumerate(text.splitlines()):
+        match line.split(b" "):
+            case [kind, job, attempt, at] if kind in (b"S", b"T", b"E") and attempt.isdigit() and at.isdigit():
+                mark = Mark(kind.decode(), job.decode(), int(attempt), int(at), place)
+                marks[mark.job, mark.attempt].append(mark)
+            case _:
+                faults.append(f"marks, line {place + 1}: can't be read: {line!r}")
+    return marks, faults
+
+
+def judge(queue: Queue, path: Path, acknowledged: Iterable[str]) -> tuple[list[str], Figures]:
+    """Every fault that log and marks show once nothing is left to do, and what was counted."""
+    marks, faults = read_marks(path)
+    streams: dict[str, list[Recorded]] = defaultdict(list)
+    kinds: dict[str, int] = defaultdict(int)
+    last = 0
+    for record in queue.events():
+        kinds[record.type] += 1
+        if record.seq <= last:
+            faults.append(f"seq {record.seq} comes after {last}")
+        last = record.seq
+        if record.stream.startswith("job:"):
+            streams[record.subject].append(record)
+    faults += [f"job {id}: acknowledged, but not in the log" for id in acknowledged if id not in streams]
+    known: set[tuple[str, int]] = set()
+    overlaps = lost = vain = 0
+    for id, records in streams.items():
+        attempts, broken = life(id, records)
+        faults += broken
+        known |= {(id, attempt.number) for attempt in attempts}
+        for attempt in attempts:
+            written = marks.get((id, attempt.number), [])
+            faults += compare(id, attempt, written)
+            if attempt.cause == "lost":
+                lost += 1
+                vain += any(mark.kind == "E" for mark in written)
+        found = [marks[id, attempt.number] for attempt in attempts if (id, attempt.number) in marks]
+        for earlier, later in pairwise(found):
+            if max(m.place for m in earlier) > later[0].place or max(m.at for m in earlier) > later[0].at:
+                overlaps += 1
+                faults.append(f"job {id}: attempts {earlier[0].attempt} and {later[0].attempt} ran at the same time")
+    faults += [f"job {job}: attempt {number} ran, but was never claimed" for job, number in set(marks) - known]
+    for job in queue.jobs():
+        if job.state not in FINAL:
+            faults.append(f"job {job.id}: is left {job.state}")
+    faults += [f"check: {line}" for line in queue.check()]
+    figures: Figures = {
+        "jobs": len(streams),
+        "events": sum(kinds.values()),
+        "attempts": kinds["claimed"],
+        "attempts that ran": len(marks),
+        **{kind: kinds[kind] for kind in ("completed", "failed", "released", "dead", "cancelled", "worker_lost")},
+        "lost": lost,
+        "lost, though they ran to their end": vain,
+        "overlaps": overlaps,
+    }
+    return faults, figures
+
+
+def life(id: str, records: list[Recorded]) -> tuple[list[Attempt], list[str]]:
+    """The attempts of one job by its stream alone, and every fault of that stream."""
+    faults: list[str] = []
+    attempts: list[Attempt] = []
+    open_claim: tuple[int, int] | None = None
+    owed = False  # a failed must be followed by what becomes of the job
+    number = failures = 0
+    policy: Enqueued | None = None
+    over = False
+
+    def fault(what: str) -> None:
+        faults.append(f"job {id}: {what}: {' '.join(f'{r.version}:{r.type}' for r in records)}")
+
+    for version, record in enumerate(records, 1):
+        if record.version != version:
+            fault(f"version {record.version} stands where {version} should")
+        event = record.event
+        if over:
+            fault(f"{record.type} after its end")
+        if owed != isinstance(event, Retried | Dead):
+            fault(f"{record.type} out of place")
+        owed = False
+        match event:
+            case Enqueued():
+                if policy is not None:
+                    fault("enqueued twice")
+                policy = event
+            case Claimed():
+                if open_claim is not None:
+                    fault(f"attempt {event.attempt} is claimed while {open_claim[0]} is held")
+                if event.attempt != number + 1:
+                    fault(f"attempt {event.attempt} follows {number}")
+                number = event.attempt
+                open_claim = number, record.at
+            case Completed() | Failed() | Released() | Cancelled():
+                if isinstance(event, Cancelled) and event.attempt is None and open_claim is None:
+                    over = True
+                elif isinstance(event, Cancelled) and event.attempt is None:
+                    fault("cancelled while it is held, without the attempt")
+                elif open_claim is None or open_claim[0] != event.attempt:
+                    fault(f"outcome {record.type} of attempt {event.attempt}, which is not held")
+                else:
+                    cause = event.cause if isinstance(event, Failed) else None
+                    attempts.append(Attempt(open_claim[0], open_claim[1], record, cause))
+                    open_claim = None
+                    over = isinstance(event, Completed | Cancelled)
+                    owed = isinstance(event, Failed)
+                    failures += owed
+            case Dead():
+                over = True
+                lost = (
+                    bool(attempts) and attempts[-1].cause == "lost" and policy is not None and policy.on_lost == "dead"
+                )
+                if policy is not None and failures <= policy.max_retries and not lost:
+                    fault(f"dead after {failures} failures of {policy.max_retries + 1}")
+            case Retried():
+                if policy is not None and failures > policy.max_retries:
+                    fault(f"retried after {failures} failures of {policy.max_retries + 1}")
+            case CancelRequested():
+                pass
+            case _:
+                fault(f"{record.type} was not expected here")
+    if policy is None:
+        fault("was never enqueued")
+    if open_claim is not None:
+        fault(f"attempt {open_claim[0]} has no outcome")
+    return attempts, faults
+
+
+def compare(id: str, attempt: Attempt, marks: list[Mark]) -> Iterator[str]:
+    """What the marks of one attempt say against the log."""
+    outcome = attempt.outcome
+    who = f"job {id}, attempt {attempt.number} ({outcome.type}{f', {attempt.cause}' if attempt.cause else ''})"
+    kinds = [mark.kind for mark in marks]
+    shown = "".join(kinds)
+    if kinds.count("S") > 1 or kinds.count("E") > 1:
+        yield f"{who}: was started twice under one number: {shown}"
+    if marks and kinds[0] != "S":
+        yield f"{who}: marks without a start: {shown}"
+    if outcome.type == "released" and marks:
+        yield f"{who}: ran, though it was given back unstarted: {shown}"
+    if outcome.type == "completed" and not (kinds.count("S") == kinds.count("E") == 1):
+        yield f"{who}: not done by its own account: {shown or 'nothing'}"
+    if marks and marks[0].at < attempt.claimed_at:
+        yield f"{who}: began {attempt.claimed_at - marks[0].at} µs before its claim"
+    # What left the group of a command that its worker saw failing is ended before the next attempt, no sooner.
+    lenient = outcome.type == "cancelled" or (outcome.type == "failed" and attempt.cause != "lost")
+    if not lenient and (late := [mark for mark in marks if mark.at > outcome.at]):
+        yield f"{who}: wrote {len(late)} marks up to {late[-1].at - outcome.at} µs after its outcome"
+
+
+def strays(queue: Queue, identity: str) -> list[str]:
+    """Processes that have to do with the queue, but this one: tagged, or with its database on their command line."""
+    tag = f"{processes.TAG}={identity}:".encode()
+    found: list[str] = []
+    for pid in processes.pids():
+        if pid == os.getpid() or processes.state(pid) in (None, "Z", "X"):
+            continue
+        try:
+            environ = Path(f"/proc/{pid}/environ").read_bytes()
+            words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+        if any(part.startswith(tag) for part in environ.split(b"\0")) or queue.url.encode() in words:
+            found.append(f"process {pid} is left: {words.replace(bytes(1), b' ').decode(errors='replace')[:200]}")
+    return found
+
+
+def litter(queue: Queue) -> list[str]:
+    """Lock files and bells that nobody holds any more. Ring once before: that is what removes dead bells."""
+    found = [f"lock file {name!r} is left" for name in sorted(os.listdir(queue.place.workers))]
+    found += [f"bell {name!r} is left" for name in sorted(os.listdir(queue.place.bells))]
+    return found

@@ -1,0 +1,46 @@
+"""Who dies while it takes its lock or hangs up its bell leaves a draft, which somebody removes."""
+
+import os
+import threading
+from pathlib import Path
+
+from queuectl.engines import doorbell
+from queuectl.workers import lock
+
+
+def test_the_draft_of_a_lock_goes_when_its_maker_is_dead(tmp_path: Path) -> None:
+    (tmp_path / ".w1-0a0b").touch()
+    with lock.take(str(tmp_path), "w2"):
+        lock.sweep(str(tmp_path))
+        assert os.listdir(tmp_path) == ["w2"]
+
+
+def test_the_draft_of_a_bell_goes_with_the_next_ring(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".work-0a0b")
+    os.mkfifo(tmp_path / ".log-0a0b")
+    assert doorbell.ring(str(tmp_path), ("work",)) == 0
+    assert os.listdir(tmp_path) == [".log-0a0b"]
+
+
+def test_nobody_who_begins_is_disturbed(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    over = threading.Event()
+
+    def clean() -> None:
+        while not over.is_set():
+            lock.sweep(folder)
+            doorbell.ring(folder, ("work",))
+
+    os.mkdir(tmp_path / "bells")
+    cleaner = threading.Thread(target=clean)
+    cleaner.start()
+    try:
+        for number in range(500):
+            with lock.take(folder, f"w{number}"):
+                assert lock.held(folder, f"w{number}")
+            bell = doorbell.listen(folder, "work")
+            assert doorbell.ring(folder, ("work",)) == 1
+            bell.close()
+    finally:
+        over.set()
+        cleaner.join()

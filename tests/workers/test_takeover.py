@@ -1,0 +1,43 @@
+"""A dead worker's lock may be held a little longer, by a command that it was just starting: the parent comes back."""
+
+import ctypes
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.workers.conftest import Lab
+
+PIDFD_GETFD = 438
+
+
+def still_held(worker: int, id: str) -> int:
+    """A descriptor of the very open file that the worker has locked, as a process between fork and exec has it."""
+    for number in os.listdir(f"/proc/{worker}/fd"):
+        link, info = f"/proc/{worker}/fd/{number}", Path(f"/proc/{worker}/fdinfo/{number}")
+        if id in os.readlink(link) and "FLOCK" in info.read_text():
+            pidfd = os.pidfd_open(worker)
+            fd = ctypes.CDLL(None).syscall(PIDFD_GETFD, pidfd, int(number), 0)
+            os.close(pidfd)
+            if fd < 0:
+                pytest.skip("no pidfd_getfd here")
+            return fd
+    raise AssertionError("the worker holds no lock")
+
+
+def test_a_lock_that_is_not_free_at_once_is_taken_by_the_parent_all_the_same(lab: Lab) -> None:
+    id = lab.queue.enqueue("touch began; sleep 60", cwd=str(lab.folder), timeout=None)
+    lab.start()
+    [worker] = lab.up()
+    lab.until((lab.folder / "began").exists)
+    fd = still_held(worker.pid, worker.id)
+    os.kill(worker.pid, signal.SIGKILL)
+    time.sleep(0.2)
+    assert "failed" not in lab.log(id)
+    os.close(fd)
+
+    lab.until(lambda: "failed" in lab.log(id), 10)
+
+    assert [record.actor for record in lab.records("failed", id)] == [f"recovery:{worker.id}"]
