@@ -70,8 +70,8 @@ def _explained(error: apsw.Error) -> str:
             return f"SQLite says: {error}"
 
 
-def connect(place: Place, gate: Gate, patience: float | None, *, made: bool) -> apsw.Connection:
-    """An open connection to the queue's database, `made` and switched to WAL first where that is still to do.
+def connect(place: Place, gate: Gate, patience: float | None) -> apsw.Connection:
+    """An open connection to the queue's database, made and switched to WAL first where that is still to do.
 
     Raises Unusable for a newer schema, or what can't be opened at all.
     """
@@ -84,14 +84,12 @@ def connect(place: Place, gate: Gate, patience: float | None, *, made: bool) -> 
                 raise Unusable(f"{shown(place.database)}: can't be opened for writing: check the rights of the file")
             db.set_busy_timeout(BUSY)
             db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-            if made:
-                _refuse_newer(db)
-            if not made or db.pragma("journal_mode") != "wal":
+            # Asked of SQLite, not of the header: a making that was interrupted is only undone when the file is opened.
+            if _schema(db) < SCHEMA or db.pragma("journal_mode") != "wal":
                 # The switch to WAL ignores the busy timeout, so it and the making of the schema stay behind the gate.
                 with gate.hold(patience):
                     _refuse_emptied(db, place)
                     _make(db)
-                _refuse_newer(db)
             db.pragma("secure_delete", True)
         except BaseException:
             db.close()
@@ -107,10 +105,12 @@ def _refuse_emptied(db: apsw.Connection, place: Place) -> None:
         )
 
 
-def _refuse_newer(db: apsw.Connection) -> None:
-    version = db.pragma("user_version")
-    if version != SCHEMA:
+def _schema(db: apsw.Connection) -> int:
+    """The version of the file's schema, 0 where it has none yet. Raises Unusable for a newer one."""
+    version: int = db.pragma("user_version")
+    if version > SCHEMA:
         raise Unusable(f"{shown(db.filename)}: has schema version {version}, this queuectl knows {SCHEMA}: upgrade it")
+    return version
 
 
 def disconnect(db: apsw.Connection, place: Place) -> None:
@@ -129,8 +129,8 @@ def disconnect(db: apsw.Connection, place: Place) -> None:
     db.close()
 
 
-def is_ours(path: str) -> bool:
-    """Whether the file carries our mark; False for none or an empty one. Raises Unusable for another program's.
+def refuse_foreign(path: str) -> None:
+    """Raise Unusable where the file is another program's, or no database; a missing or empty one may become ours.
 
     Only its header is read, where the mark never changes: the rest may be in the middle of a checkpoint, or of one that
     was killed, which SQLite mends when the file is opened with its log ahead. It is read by SQLite's own file system
@@ -139,9 +139,9 @@ def is_ours(path: str) -> bool:
     try:
         found = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
-        return False
+        return
     if found.st_size == 0 or not stat.S_ISREG(found.st_mode):
-        return False
+        return
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_MAIN_DB
     file = apsw.VFSFile("", path, [flags, 0])
     try:
@@ -149,15 +149,12 @@ def is_ours(path: str) -> bool:
     finally:
         file.xClose()
     if not header.strip(b"\0") and found.st_size >= HEADER and os.path.exists(path + "-journal"):
-        return False  # the power was cut while it was made: SQLite puts back that it was empty
+        return  # the power was cut while it was made: SQLite puts back that it was empty
     if header[:16] != b"SQLite format 3\0":
         raise Unusable(f"{shown(path)}: is not a SQLite database: name another file with --db")
     mark = int.from_bytes(header[68:72], "big")
-    if mark == APPLICATION_ID:
-        return True
-    if mark or _has_tables(path):
+    if mark != APPLICATION_ID and (mark or _has_tables(path)):
         raise Unusable(f"{shown(path)}: is another program's SQLite database: name another file with --db")
-    return False
 
 
 def _has_tables(path: str) -> bool:
