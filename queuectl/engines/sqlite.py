@@ -68,12 +68,12 @@ class SqliteEngine(Engine):
 
     def _open(self, patience: float | None) -> None:
         with translated(self.place.database):
-            sqlite_file.refuse_foreign(self.place.database)  # first of all: beside a stranger's file nothing is made
+            made = sqlite_file.is_made(self.place.database)  # first of all: beside a stranger's file nothing is made
         prepare(self.place)
         self._pid = os.getpid()
         self._resting = False
         self._gate = Gate(self.place.gate, self.place.workers)
-        self._db = sqlite_file.connect(self.place, self._gate, patience)
+        self._db = sqlite_file.connect(self.place, self._gate, patience, made=made)
         self._registry = Registry(self._db)
         self._writing = self._closed = False
         with translated(self.place.database):

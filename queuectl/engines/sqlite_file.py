@@ -70,8 +70,8 @@ def _explained(error: apsw.Error) -> str:
             return f"SQLite says: {error}"
 
 
-def connect(place: Place, gate: Gate, patience: float | None) -> apsw.Connection:
-    """An open connection to the queue's database, made and switched to WAL first where that is still to do.
+def connect(place: Place, gate: Gate, patience: float | None, *, made: bool) -> apsw.Connection:
+    """An open connection to the queue's database, `made` and switched to WAL first where that is still to do.
 
     Raises Unusable for a newer schema, or what can't be opened at all.
     """
@@ -84,12 +84,13 @@ def connect(place: Place, gate: Gate, patience: float | None) -> apsw.Connection
                 raise Unusable(f"{shown(place.database)}: can't be opened for writing: check the rights of the file")
             db.set_busy_timeout(BUSY)
             db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-            # Asked of SQLite, not of the header: a making that was interrupted is only undone when the file is opened.
-            if _schema(db) < SCHEMA or db.pragma("journal_mode") != "wal":
-                # The switch to WAL ignores the busy timeout, so it and the making of the schema stay behind the gate.
+            # The switch to WAL ignores the busy timeout and can't bear a reader, so nobody looks before it is done, and
+            # then SQLite is asked once more: what was cut short is only undone when the file is opened.
+            if not made or _schema(db) < SCHEMA or db.pragma("journal_mode") != "wal":
                 with gate.hold(patience):
                     _refuse_emptied(db, place)
-                    _make(db)
+                    if _schema(db) < SCHEMA or db.pragma("journal_mode") != "wal":
+                        _make(db)
             db.pragma("secure_delete", True)
         except BaseException:
             db.close()
@@ -129,8 +130,10 @@ def disconnect(db: apsw.Connection, place: Place) -> None:
     db.close()
 
 
-def refuse_foreign(path: str) -> None:
-    """Raise Unusable where the file is another program's, or no database; a missing or empty one may become ours.
+def is_made(path: str) -> bool:
+    """Whether the file is a queue's database, whole and in WAL mode, as far as its header tells.
+
+    False for none, an empty one, or one that somebody is making. Raises Unusable where it is another program's.
 
     Only its header is read, where the mark never changes: the rest may be in the middle of a checkpoint, or of one that
     was killed, which SQLite mends when the file is opened with its log ahead. It is read by SQLite's own file system
@@ -139,9 +142,9 @@ def refuse_foreign(path: str) -> None:
     try:
         found = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
-        return
+        return False
     if found.st_size == 0 or not stat.S_ISREG(found.st_mode):
-        return
+        return False
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_MAIN_DB
     file = apsw.VFSFile("", path, [flags, 0])
     try:
@@ -149,12 +152,13 @@ def refuse_foreign(path: str) -> None:
     finally:
         file.xClose()
     if not header.strip(b"\0") and found.st_size >= HEADER and os.path.exists(path + "-journal"):
-        return  # the power was cut while it was made: SQLite puts back that it was empty
+        return False  # the power was cut while it was made: SQLite puts back that it was empty
     if header[:16] != b"SQLite format 3\0":
         raise Unusable(f"{shown(path)}: is not a SQLite database: name another file with --db")
     mark = int.from_bytes(header[68:72], "big")
     if mark != APPLICATION_ID and (mark or _has_tables(path)):
         raise Unusable(f"{shown(path)}: is another program's SQLite database: name another file with --db")
+    return mark == APPLICATION_ID and header[18:20] == b"\2\2"
 
 
 def _has_tables(path: str) -> bool:

@@ -183,36 +183,35 @@ def test_errors_tell_the_exit_code_of_the_database(path: Path) -> None:
 # -- first open ------------------------------------------------------------------------------------------------------
 
 
-def test_twenty_simultaneous_first_opens_all_succeed(path: Path) -> None:
+def test_twenty_simultaneous_first_opens_all_succeed(tmp_path: Path) -> None:
     script = """
 import sys
-import time
 from queuectl import Queue
-print("up", flush=True)
-sys.stdin.readline()
-with Queue(sys.argv[1]) as queue:
-    queue.enqueue("true", id=sys.argv[2])
+for line in sys.stdin:
+    with Queue(line.strip()) as queue:
+        print(queue.enqueue("true", id=sys.argv[1]), flush=True)
 """
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", script, str(path), f"j{n}"],
-            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            [sys.executable, "-c", script, f"j{n}"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True,
         )
         for n in range(20)
     ]  # fmt: skip
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "up\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    errors = [process.communicate(timeout=50)[1] for process in processes]
-    assert errors == [""] * 20
-    assert [process.returncode for process in processes] == [0] * 20
-    with Queue(path) as queue:
-        assert queue.status().total == 20
-        assert queue.check() == []
+    paths = [tmp_path / f"q{turn}.db" for turn in range(15)]
+    for path in paths:
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write(f"{path}\n")
+            process.stdin.flush()
+        for n, process in enumerate(processes):
+            assert process.stdout is not None
+            assert process.stdout.readline() == f"j{n}\n", process.communicate(timeout=50)[1]
+    assert [process.communicate(timeout=50)[1] for process in processes] == [""] * 20
+    for path in paths:
+        with Queue(path) as queue:
+            assert queue.status().total == 20
+            assert queue.check() == []
 
 
 def test_an_open_that_died_half_way_is_made_anew(path: Path) -> None:

@@ -123,7 +123,7 @@ def test_looking_at_a_database_that_is_open_drops_none_of_its_locks(tmp_path: Pa
     with Queue(path):
         before = _locks(path)
         assert before
-        sqlite_file.refuse_foreign(str(path))
+        assert sqlite_file.is_made(str(path))
         assert _locks(path) == before
 
 
