@@ -12,6 +12,7 @@ import pytest
 
 from projections.workers import Worker
 from queuectl import Queue, decisions, paths
+from queuectl.clock import monotonic
 from queuectl.engines.base import Write
 from queuectl.events import Failed, Released, WorkerStarted
 from queuectl.workers import lock, processes, recovery, watch
@@ -255,3 +256,25 @@ def test_the_monitor_recovers_by_itself(lab: Lab) -> None:
     report = next(watch.monitor(lab.queue))
 
     assert [found.job for found in report.jobs] == [id]
+
+
+def test_others_leave_a_dead_worker_to_its_parent_for_a_while(lab: Lab) -> None:
+    """The parent alone knows how the worker's commands ended (R19)."""
+    id = lab.queue.enqueue("true")
+    abandoned(lab, pretend(lab, id))
+    with watch.observer(lab.queue) as me:
+        looking, now = watch.Watch(lab.queue, me), monotonic()
+        seen = [(after, bool(looking.tick(now + after))) for after in (1.1, 2.2, 3.0)]
+        assert seen == [(1.1, False), (2.2, False), (3.0, False)]
+        assert lab.log(id) == ["enqueued", "claimed"]
+        looking.tick(now + 3.4)
+        assert looking.tick(now + 3.5)
+    assert lab.log(id) == ["enqueued", "claimed", "released"]
+
+
+def test_one_clean_look_is_not_enough(tmp_path: Path) -> None:
+    """What was just being started may show only at the second (R18)."""
+    hunt = processes.Hunt(str(tmp_path / "output"), "cafe:1:2")
+    now = monotonic()
+    assert [hunt.tick(now), hunt.tick(now + 1)] == [False, True]
+    hunt.close()
