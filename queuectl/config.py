@@ -31,6 +31,8 @@ class Settings(msgspec.Struct, frozen=True):
     on_lost: str = "retry"
     keep_env: tuple[str, ...] = ("PATH", "VIRTUAL_ENV")
     output_limit: int = 64 << 20
+    output_policy: str = "cut"
+    disk_floor: int = 100 << 20
     synchronous: str = "full"
 
 
@@ -82,11 +84,13 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
-def _limit(text: str) -> int:
-    count = units.size(text)
-    if not 4096 <= count <= 1 << 50:
-        raise Invalid(f"{text!r} is not a size from 4KiB to 1024TiB")
-    return count
+def _size(least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if least <= (count := units.size(text)) <= 1 << 50:
+            return count
+        raise Invalid(f"{text!r} is not a size from {units.size_text(least)} to 1024 TiB")
+
+    return parse
 
 
 _TABLE = (
@@ -100,7 +104,10 @@ _TABLE = (
     Setting("timeout", "60s", _timeout, "how long an attempt may take; none: for ever"),
     Setting("on-lost", "retry", _choice(*spec.ON_LOST), "what becomes of a job whose worker died: retry or dead"),
     Setting("keep-env", "PATH,VIRTUAL_ENV", _names, "variables of the caller that a job is given; none: no variable"),
-    Setting("output-limit", "64MiB", _limit, "how much output of an attempt is kept"),
+    Setting("output-limit", "64MiB", _size(4096), "how much output of an attempt is kept"),
+    Setting("output-policy", "cut", _choice("cut", "kill"),
+            "what becomes of an attempt that writes more: its output's middle is cut out, or it is killed"),
+    Setting("disk-floor", "100MiB", _size(0), "the free disk space below which no new job starts"),
     Setting("synchronous", "full", _choice("full", "normal"),
             "full: what was acknowledged survives a power cut; normal: only a crash of the program"),
 )  # fmt: skip

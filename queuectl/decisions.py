@@ -52,6 +52,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     max_rss: int | None = None
     output_bytes: int | None = None
     output_cut: int | None = None
+    kept: bool = False
     error: str | None = None
 
 
@@ -168,6 +169,7 @@ def _ended(held: Lease, outcome: Outcome) -> dict[str, Any]:
         "max_rss": outcome.max_rss,
         "output_bytes": outcome.output_bytes,
         "output_cut": outcome.output_cut,
+        "kept": outcome.kept,
     }
 
 

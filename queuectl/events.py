@@ -77,6 +77,8 @@ class Ended(Payload, frozen=True, kw_only=True):
     output_bytes: int | None = None
     output_cut: int | None = None
     """Bytes punched out of the middle of the output, where it grew past the limit."""
+    kept: bool = False
+    """Processes of it live on, because the job was enqueued with `keep_children`."""
 
 
 class Completed(Ended, frozen=True, kw_only=True):
@@ -140,6 +142,7 @@ class Cancelled(Payload, frozen=True, kw_only=True):
     max_rss: int | None = None
     output_bytes: int | None = None
     output_cut: int | None = None
+    kept: bool = False
     reason: str | None = None
 
 

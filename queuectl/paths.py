@@ -45,6 +45,11 @@ class Place(msgspec.Struct, frozen=True):
         return self.folder + "/gate"
 
     @property
+    def high_water(self) -> str:
+        """The seq of the last event that was acknowledged."""
+        return self.folder + "/high-water"
+
+    @property
     def bells(self) -> str:
         """FIFOs of those who wait to be woken."""
         return self.folder + "/bells"
@@ -290,14 +295,15 @@ def _make_folder(path: str) -> None:
 
 
 def _make_database(place: Place) -> None:
-    """Make the empty database with mode 0600. It is a new queue: an id that a former database left is not for it."""
+    """Make the empty database with mode 0600. It is a new queue: what a former database left is not for it."""
     lock = os.open(place.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if os.path.lexists(place.database):
             return
-        if os.path.lexists(place.folder + "/id"):
-            os.unlink(place.folder + "/id")
+        for former in (place.folder + "/id", place.high_water):
+            if os.path.lexists(former):
+                os.unlink(former)
         os.mknod(place.database, 0o600 | stat.S_IFREG)  # no descriptor that would have to be closed (R6)
         os.chmod(place.database, 0o600)
     finally:

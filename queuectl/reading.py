@@ -10,9 +10,10 @@ from projections.attempts import Attempt
 from projections.config import Config
 from projections.jobs import STATES, Job
 from projections.workers import Worker
-from queuectl import config, history, paths
+from queuectl import config, disk, history, paths
 from queuectl.clock import text
 from queuectl.config import Resolved, Settings
+from queuectl.disk import Disk
 from queuectl.engines.base import Engine, Filter, View
 from queuectl.engines.holder import locked
 from queuectl.errors import Invalid, NotFound
@@ -211,6 +212,11 @@ class Reading:
         """Every setting: its value, its text and where it comes from."""
         with self._engine.snapshot() as view:
             return config.resolve(_stored(view))
+
+    def disk(self) -> Disk:
+        """The free space on the queue's disk, and the floor below which no new job starts."""
+        with self._engine.snapshot() as view:
+            return disk.look(self.place, self.settings(view))
 
     # -- workers -----------------------------------------------------------------------------------------------------
 

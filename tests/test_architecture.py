@@ -13,11 +13,11 @@ LAYERS: list[tuple[str, ...]] = [
     ("queuectl.events",),
     ("projections",),
     ("queuectl.retry", "queuectl.spec", "queuectl.config", "queuectl.paths"),
-    ("queuectl.decisions", "queuectl.policy"),
+    ("queuectl.decisions", "queuectl.policy", "queuectl.disk"),
     ("queuectl.engines",),
     ("queuectl.history", "queuectl.documents", "queuectl.reading"),
     ("queuectl.queue",),
-    ("queuectl.workers", "queuectl.audit"),
+    ("queuectl.workers", "queuectl.audit", "queuectl.doctor"),
     ("queuectl.cli",),
 ]
 """Lowest first: a module imports what stands in its own row or in a row above it in this list."""

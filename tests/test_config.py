@@ -78,7 +78,7 @@ def test_a_value_is_read(key: str, text: str, value: object):
         ("timeout", "0", "^timeout: 0 is not a duration above 0"),
         ("on-lost", "rety", r"on-lost: 'rety' is not one of retry, dead \(did you mean 'retry'\?\)"),
         ("keep-env", "A-B", "keep-env: .*'A-B' is not the name of a variable"),
-        ("output-limit", "1", "output-limit: '1' is not a size from 4KiB"),
+        ("output-limit", "1", "output-limit: '1' is not a size from 4 KiB"),
         ("synchronous", "off", "synchronous: 'off' is not one of full, normal"),
     ],
 )

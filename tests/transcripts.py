@@ -30,7 +30,8 @@ SHAPES = [
     (r"\b(cli|library):\S+@[\w.-]+", r"\1:<who>"),
     (r"\b\d+(\.\d+)? ?(s|ms)\b", "<time>"),
     (r"\b\d+(\.\d+)? ?MiB *", ""),  # of a process that is smaller than its worker nothing can be told
-    (r"\b\d+(\.\d+)? ?KiB\b", "<size>"),
+    (r"\b\d+(\.\d+)? ?[KGT]iB\b", "<size>"),
+    (r"\b\d+ files\b", "<files>"),
     (r"/tmp/\S+", "<path>"),
     (r"[ \t]+", " "),
 ]

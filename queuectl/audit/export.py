@@ -27,6 +27,9 @@ COLUMNS = {
 }
 """The columns of a CSV file; lists and objects stand in their cells as JSON."""
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""How text begins that a spreadsheet would take for a formula, and run: its cell gets an apostrophe before it."""
+
 CHUNK = 500
 """Rows that are turned into bytes at a time."""
 
@@ -111,17 +114,18 @@ def _csv(page: list[Any], what: str, header: bool) -> bytes:
     writer = csv.writer(buffer)
     if header:
         writer.writerow(COLUMNS[what])
-    if what == "events":
-        writer.writerows((r.seq, r.stream, r.version, r.type, r.v, text(r.at), r.actor, r.data) for r in page)
-    else:
-        writer.writerows([_cell(getattr(row, name)) for name in COLUMNS[what]] for row in page)
+    writer.writerows([_cell(name, getattr(row, name)) for name in COLUMNS[what]] for row in page)
     return buffer.getvalue().encode()
 
 
-def _cell(value: Any) -> Any:
+def _cell(name: str, value: Any) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return encode(value).decode() if isinstance(value, dict | list) else value
+    if isinstance(value, dict | list):
+        return encode(value).decode()
+    if isinstance(value, str):
+        return "'" + value if value.startswith(FORMULA) else value
+    return text(value) if name == "at" else value
 
 
 def write_whole(path: str, chunks: Iterable[bytes], *, force: bool = False) -> int:

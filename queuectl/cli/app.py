@@ -34,6 +34,7 @@ _COMMANDS = (
     ("export", "export:export", HISTORY),
     ("replay", "replay:replay", HISTORY),
     ("config", "settings:app", UPKEEP),
+    ("doctor", "doctor:doctor", UPKEEP),
     ("selftest", "selftest:selftest", UPKEEP),
 )
 

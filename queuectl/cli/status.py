@@ -1,7 +1,7 @@
 """`queuectl status`: how many jobs are in which state."""
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -35,13 +35,18 @@ def status(
         if watch:
             _watch(q, queue, machine)
         elif machine:
-            output.document(q.status(queue).json())
+            output.document(_document(q, q.status(queue)))
         else:
-            for line in _page(q.status(queue)):
+            for line in _page(q, q.status(queue)):
                 output.line(line)
 
 
-def _page(found: "Status") -> list[str]:
+def _document(q: "Queue", found: "Status") -> dict[str, Any]:
+    disk = q.disk()
+    return {**found.json(), "disk_free": disk.free, "disk_floor": disk.floor}
+
+
+def _page(q: "Queue", found: "Status") -> list[str]:
     from queuectl.cli import people
 
     space = max(len(f"{count:,}") for count in (*found.counts.values(), found.total))
@@ -55,6 +60,7 @@ def _page(found: "Status") -> list[str]:
         output.paint(f"{'total':<11} {found.total:>{space},}", "bold"),
         "",
         f"{up}; {as_of}",
+        *([output.paint(f"no new job starts: {disk}", "failed")] if (disk := q.disk()).low else []),
     ]
 
 
@@ -67,10 +73,10 @@ def _watch(q: "Queue", queue: str | None, machine: bool) -> None:
     while True:
         found = q.status(queue)
         if not machine:  # drawn over itself; every time, because it tells how long ago the last event was
-            body = "".join(f"{line}\x1b[K\n" for line in _page(found))
+            body = "".join(f"{line}\x1b[K\n" for line in _page(q, found))
             sys.stdout.write(("\x1b[H\x1b[2J" if last < 0 else "\x1b[H") + body)
         elif found.seq != last:
-            output.documents([encode(found.json())])
+            output.documents([encode(_document(q, found))])
         last = found.seq
         sys.stdout.flush()
         time.sleep(_PAUSE)

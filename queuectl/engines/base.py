@@ -51,6 +51,18 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
 ALL = Filter()
 
 
+class Folded(msgspec.Struct, frozen=True):
+    """How far a projection has come."""
+
+    name: str
+    seq: int
+    """The last event that it has folded."""
+    source: str | None
+    """The import path of a user's own; None for ours."""
+    broken: str | None
+    """What it raised, where it was set aside."""
+
+
 class View(ABC):
     """Reading, all of it at one point of the log."""
 
@@ -119,6 +131,38 @@ class View(ABC):
     @abstractmethod
     def next_due(self, queues: Sequence[str] = ()) -> int | None:
         """The earliest `run_at` (µs UTC) of the waiting jobs, or None."""
+
+    # What `doctor` asks.
+
+    @abstractmethod
+    def damage(self, progress: Progress | None = None) -> list[str]:
+        """What the database finds wrong with itself, a line each; none where it is sound. Reads all of it at once.
+
+        `progress` is told (pages read, 0), for nobody knows how many it will be.
+        """
+
+    @abstractmethod
+    def missing(self) -> list[str]:
+        """What belongs to the log's schema (its indexes, and what keeps it append-only) and is not there, or not so."""
+
+    @abstractmethod
+    def last_given(self) -> int:
+        """The highest seq that an event ever had, 0 where there was none; above the head where the end was removed."""
+
+    @abstractmethod
+    def streams(self, *, after: str = "", upto: int, limit: int = 1000) -> list[tuple[str, int, int]]:
+        """A page of the streams up to event `upto`, by name: each with how many events it has, and the last version."""
+
+    @abstractmethod
+    def folded(self) -> list[Folded]:
+        """How far each projection has come."""
+
+    @abstractmethod
+    def unwritten(self) -> int:
+        """Bytes that are committed and can't be written back into the database yet (SQLite's log ahead).
+
+        To be asked first in a snapshot: later it would be one of those who are in the way.
+        """
 
 
 class Transaction(View):

@@ -20,12 +20,13 @@ from queuectl import clock
 from queuectl.engines import doorbell, sqlite_file
 from queuectl.engines.base import Engine, Listener, Transaction, View, Write
 from queuectl.engines.gate import MEANWHILE, Gate
+from queuectl.engines.high_water import HighWater
 from queuectl.engines.sqlite_file import translated
 from queuectl.engines.sqlite_view import SqliteStore, SqliteView
 from queuectl.engines.standing import Registry
-from queuectl.errors import Conflict, QueueError
+from queuectl.errors import Conflict, QueueError, Unusable
 from queuectl.events import Recorded, encode
-from queuectl.paths import Place, prepare
+from queuectl.paths import Place, prepare, shown
 
 WORK = frozenset({"enqueued", "retried", "requeued", "released", "cancel_requested", "stop_requested", "config_set"})
 """The events after which a worker may have something to do."""
@@ -73,17 +74,29 @@ class SqliteEngine(Engine):
         self._pid = os.getpid()
         self._resting = False
         self._gate = Gate(self.place.gate, self.place.workers)
+        self._high_water = HighWater(self.place.high_water)
+        least = self._high_water.read()  # before the head is: others go on writing
         self._db = sqlite_file.connect(self.place, self._gate, patience, made=made)
         self._registry = Registry(self._db)
         self._writing = self._closed = False
         with translated(self.place.database):
-            with self.snapshot():
+            with self.snapshot() as view:
+                self._check_head(view.head()[0], least)
                 whole = self._registry.whole()
             if not whole:
                 with self._gate.hold(patience), self._locked():
                     head = SqliteView(self._db).head()[0]
                     self._registry.active(head, self._progress, thorough=True)
             self.synchronize(self._synchronous)
+
+    def _check_head(self, head: int, least: int) -> None:
+        """Raise Unusable where acknowledged events are missing."""
+        if head < least:
+            name = shown(self.place.database)
+            raise Unusable(
+                f"{name}: ends with event {head}, but {least} were acknowledged: its -wal was removed, or an older copy"
+                f" put in its place. Put back what belongs to it, or remove {shown(self.place.high_water)} to go on so"
+            )
 
     def _mine(self) -> None:
         """After a fork: a connection of our own."""
@@ -146,6 +159,8 @@ class SqliteEngine(Engine):
                     tx = SqliteTransaction(self._db, self._registry)
                     yield tx
                     tx.finish()
+                if tx.types and self._synchronous == "full":  # else a power cut may take what was acknowledged
+                    self._high_water.note(tx.seq)
             finally:
                 self._writing = False
         if tx.types:
@@ -209,6 +224,7 @@ class SqliteEngine(Engine):
             if not self._resting:
                 sqlite_file.disconnect(self._db, self.place)
             self._gate.close()
+            self._high_water.close()
 
 
 class SqliteTransaction(SqliteView, Transaction):
@@ -217,8 +233,8 @@ class SqliteTransaction(SqliteView, Transaction):
     def __init__(self, db: apsw.Connection, registry: Registry) -> None:
         super().__init__(db)
         self._registry = registry
-        self._seq, last = self.head()
-        self._folding = registry.active(self._seq)
+        self.seq, last = self.head()
+        self._folding = registry.active(self.seq)
         self.now = clock.now()
         self.at = max(self.now, last + 1)
         self.types: set[str] = set()
@@ -227,7 +243,7 @@ class SqliteTransaction(SqliteView, Transaction):
     def append(self, writes: Iterable[Write], actor: str) -> list[Change]:
         rows: list[tuple[int | str, ...]] = []
         changes: list[Change] = []
-        seq, at = self._seq, self.at
+        seq, at = self.seq, self.at
         for write in writes:
             before = write.before
             version = before.version if before is not None else 0
@@ -250,7 +266,7 @@ class SqliteTransaction(SqliteView, Transaction):
             self._conflict = Conflict(f"{error}: load it again and decide again")
             raise self._conflict from error
         self._registry.fold(self._folding, changes)
-        self._seq = seq
+        self.seq = seq
         return changes
 
     def finish(self) -> None:
@@ -258,7 +274,7 @@ class SqliteTransaction(SqliteView, Transaction):
         if self._conflict is not None:
             raise self._conflict
         if self.types:
-            self._registry.advance(self._folding, self._seq)
+            self._registry.advance(self._folding, self.seq)
 
     def ready(self, queues: Sequence[str], limit: int) -> list[Job]:
         return self._ready(queues, limit, self.now)

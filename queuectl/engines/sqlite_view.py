@@ -1,5 +1,6 @@
 """Reading from SQLite: the questions of `View`, each as one short statement."""
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -9,9 +10,12 @@ from projections import workers as workers_table
 from projections.attempts import Attempt
 from projections.config import Config
 from projections.jobs import WAITING, Job
+from projections.replay import Progress
 from projections.workers import Worker
-from queuectl.engines.base import ALL, Filter, View
+from queuectl.engines.base import ALL, Filter, Folded, View
 from queuectl.events import VOCABULARY, Recorded
+
+SCHEMA = os.path.join(os.path.dirname(__file__), "sqlite.sql")
 
 EVENT = "seq, stream, version, type, v, at, actor, data"
 
@@ -180,6 +184,53 @@ class SqliteView(View):
         ]
         return min((moment for moment in due if moment is not None), default=None)
 
+    def damage(self, progress: Progress | None = None) -> list[str]:
+        def tell() -> bool:
+            if progress is not None:
+                progress(self._db.status(apsw.SQLITE_DBSTATUS_CACHE_MISS)[0], 0)
+            return False
+
+        self._db.set_progress_handler(tell, 10_000)  # also lets a Ctrl-C through
+        try:
+            found = [line for (line,) in self._db.execute("pragma integrity_check(100)")]
+        finally:
+            self._db.set_progress_handler(None)
+        return [] if found == ["ok"] else found
+
+    def missing(self) -> list[str]:
+        with open(SCHEMA, encoding="utf-8") as file:
+            schema = file.read()
+        fresh = apsw.Connection(":memory:")
+        try:
+            for _ in fresh.execute(schema):
+                pass
+            here, wanted = _schema(self._db), _schema(fresh)
+        finally:
+            fresh.close()
+        return [name for name, sql in wanted.items() if here.get(name) != sql]
+
+    def last_given(self) -> int:
+        return self._db.execute("select seq from sqlite_sequence where name = 'events'").get or 0
+
+    def streams(self, *, after: str = "", upto: int, limit: int = 1000) -> list[tuple[str, int, int]]:
+        rows = self._db.execute(
+            """
+            select stream, count(*), max(version) from events
+            where stream > ? and seq <= ?
+            group by stream order by stream limit ?
+            """,
+            (after, upto, limit),
+        )
+        return list(rows)
+
+    def folded(self) -> list[Folded]:
+        rows = self._db.execute("select name, seq, source, broken from projection_state order by name")
+        return [Folded(*row) for row in rows]
+
+    def unwritten(self) -> int:
+        frames, done = self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+        return max(frames - done, 0) * self._db.pragma("page_size")
+
     def _priorities(self, scope: str, values: tuple[Any, ...]) -> Iterable[int]:
         """The priorities of waiting jobs, highest first: one step in the index for each, however many jobs wait."""
         sql = f"select max(priority) from jobs where {WAITING} and {scope} priority < ?"
@@ -215,6 +266,11 @@ class SqliteView(View):
 def _scopes(queues: Sequence[str]) -> list[tuple[str, tuple[Any, ...]]]:
     """How to ask for waiting jobs: once over all queues, or once for each that is named."""
     return [("queue = ? and", (queue,)) for queue in dict.fromkeys(queues)] or [("", ())]
+
+
+def _schema(db: apsw.Connection) -> dict[str, str]:
+    """What the schema holds, by name, as it was written."""
+    return dict(db.execute("select name, sql from sqlite_master where sql is not null"))
 
 
 def _marks(values: Sequence[Any]) -> str:

@@ -6,23 +6,27 @@ import sys
 
 import msgspec
 
-from queuectl.errors import QueueError
+from queuectl.errors import Outdated, QueueError, Unusable
 from queuectl.queue import Queue
 from queuectl.workers import lock, processes
 from queuectl.workers.journal import Journal
 from queuectl.workers.loop import Loop, Task
-from queuectl.workers.pool import SIGNALS, Crew, Pool
+from queuectl.workers.pool import CANT_WRITE, SIGNALS, Crew, Pool
 from queuectl.workers.roster import Roster
 
 
 def main(argv: list[str]) -> int:
-    """Do what the JSON document says; returns the exit code (0: through, 4: the database can't be used)."""
+    """Do what the JSON document says; returns the exit code.
+
+    0: through; 4: the database can't be used; `pool.CANT_WRITE`: not by this worker just now, as its parent is told.
+    """
     what = msgspec.json.decode(argv[0], type=Task | Crew)
     try:
         return Pool(what).run() if isinstance(what, Crew) else _work(what)
     except QueueError as error:
         print(f"queuectl: {error}", file=sys.stderr)
-        return error.exit_code
+        passing = isinstance(what, Task) and isinstance(error, Unusable) and not isinstance(error, Outdated)
+        return CANT_WRITE if passing else error.exit_code
 
 
 def _work(task: Task) -> int:
@@ -36,8 +40,12 @@ def _work(task: Task) -> int:
     with Queue(task.url, actor=f"worker:{task.worker}", logs=task.logs) as queue:
         queue.engine.identify(task.worker)
         journal = Journal(queue.logs, task.worker)
-        held = lock.take(queue.place.workers, task.worker)
-        done = Loop(queue, task, journal, Roster(held.path, task.slots)).run()
+        try:
+            held = lock.take(queue.place.workers, task.worker)
+            roster = Roster(held.path, task.slots)
+        except OSError as error:
+            raise Unusable(f"{queue.place.workers}: {error.strerror}: make room, or check your rights") from error
+        done = Loop(queue, task, journal, roster).run()
         held.close(keep=not done)
         journal.close()
     return 0

@@ -20,6 +20,7 @@ from typing import Literal
 import msgspec
 
 from queuectl import clock
+from queuectl.units import size_text
 from queuectl.workers import output, processes
 from queuectl.workers.output import AlreadyStarted as AlreadyStarted
 from queuectl.workers.spawn import NotStarted, printable, spawn
@@ -84,7 +85,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     kept: bool = False
     """Processes of its group live on, because of keep_children; they have the attempt's tag in their environment."""
     error: str | None = None
-    """Why it could not be started, on one line, which is also in the output file."""
+    """Why it could not be started, on one line, which is also in the output file; or what was wrong with its output."""
 
 
 def environment(
@@ -155,6 +156,7 @@ class Attempt:
     __slots__ = (
         "_began",
         "_ended_for",
+        "_error",
         "_kept",
         "_kill_at",
         "_kills",
@@ -193,6 +195,7 @@ class Attempt:
         self._began = began
         self._timeout_at = None if start.timeout is None else began + start.timeout
         self._ended_for: Ended | None = None
+        self._error: str | None = None
         self._kill_at: float | None = None
         self._kills = 0
         self._trim = output.Trim()
@@ -330,6 +333,7 @@ class Attempt:
             output_bytes=found.st_size if found is not None else 0,
             output_cut=self._trim.cut,
             kept=self._kept,
+            error=self._error,
         )
         return self.outcome
 
@@ -339,21 +343,24 @@ class Attempt:
             os.close(self._output)
             self._output = -1
 
-    def check_output(self, limit: int, now: float) -> int:
+    def check_output(self, limit: int, now: float, *, kill: bool = False) -> int:
         """Keep the output within about `limit` bytes of disk by cutting out its middle; returns how many are cut.
 
-        Where the file system can't do that, the attempt is ended (cause output).
+        With `kill`, or where the file system can't do that, the attempt is ended (cause output).
         """
         found = self._stat()
         if found is not None and found.st_size > limit and self.outcome is None:
             fd = self._output if self._output >= 0 else os.open(self.start.output, os.O_WRONLY | os.O_CLOEXEC)
+            why = "output-policy is kill"
             try:
                 self._trim.trim(fd, found, limit)
-            except OSError:
-                self.end("output", now)
+            except OSError as error:
+                kill, why = True, f"its middle can't be cut out here: {error.strerror}"
             finally:
                 if fd != self._output:
                     os.close(fd)
+            if kill and self._error is None and self.end("output", now):
+                self._error = f"its output grew past {size_text(limit)} (output-limit), and {why}"
         return self._trim.cut
 
     def _stat(self) -> os.stat_result | None:

@@ -8,7 +8,8 @@ import msgspec
 
 from projections.jobs import FINAL, Job
 from projections.workers import Worker
-from queuectl import decisions
+from queuectl import decisions, disk
+from queuectl.config import Settings
 from queuectl.decisions import Lease, Outcome
 from queuectl.engines.base import Transaction, Write
 from queuectl.errors import Busy, Conflict, Fenced, Invalid, Unusable
@@ -61,8 +62,10 @@ class Turn(msgspec.Struct):
     """Seconds until the next waiting job is due; None where none waits."""
     drained: bool = False
     """Its queues hold nothing that will run without somebody doing something."""
-    output_limit: int | None = None
-    """Bytes of output to keep of an attempt; None where that was not asked, or is set to nonsense."""
+    settings: Settings = Settings()
+    """Those in force, as of the last look."""
+    hindrance: str | None = None
+    """Why no job may be started just now."""
 
 
 class Ledger:
@@ -80,6 +83,7 @@ class Ledger:
         self._only = only
         self._actor = f"worker:{worker}"
         self._stream = f"worker:{worker}"
+        self._settings = Settings()
         self._inside = os.environ.get("QUEUECTL_JOB_ID") if os.environ.get("QUEUECTL_DB") == queue.url else None
 
     def start(self, slots: int, *, drain: bool = False) -> None:
@@ -134,14 +138,15 @@ class Ledger:
         holding: Sequence[Lease] = (),
         heartbeat: bool = False,
         look: bool = False,
-        drain: bool = False,
+        drain: int | None = None,
         meanwhile: Callable[[], None] | None = None,
     ) -> Turn:
         """Report, give back, beat and claim at most `want` jobs, in one transaction.
 
         `holding` are the leases that stay with this worker, for the heartbeat; `look` also looks for what others asked
-        of it; `drain` whether anything is left; `meanwhile` is called while others write. Raises Unusable where nothing
-        could be written: nothing has happened then, and the turn can be taken again.
+        of it; `drain` whether anything is left but so many jobs that can't be ended; `meanwhile` is called while others
+        write. Raises Unusable where nothing could be written: nothing has happened then, and the turn can be taken
+        again.
         """
         try:
             return self._turn(reports, releases, want, holding, heartbeat, look, drain, meanwhile, trusting=True)
@@ -157,7 +162,7 @@ class Ledger:
         holding: Sequence[Lease],
         heartbeat: bool,
         look: bool,
-        drain: bool,
+        drain: int | None,
         meanwhile: Callable[[], None] | None,
         *,
         trusting: bool,
@@ -179,11 +184,12 @@ class Ledger:
                 self._look(tx, me, turn)
             tx.append(writes, self._actor)
             tx.forget_secrets(done)
+            turn.settings = self._settings
             if want > 0 and not turn.stop:
-                turn.stop = not self._may_claim(tx)
-            if want > 0 and not turn.stop:
+                self._mind_claims(tx, turn)
+            if want > 0 and not turn.stop and turn.hindrance is None:
                 turn.claims = self._claim(tx, want)
-            if len(turn.claims) < want or (drain and not holding and not turn.claims):
+            if len(turn.claims) < want or (drain is not None and not turn.claims):
                 self._ahead(tx, turn, drain)
         return turn
 
@@ -220,14 +226,17 @@ class Ledger:
         turn.stop = me is None or me.state != "running"
         turn.stop_now = me is None or me.stop_now
         try:
-            turn.output_limit = self._queue.settings(tx).output_limit
+            self._settings = self._queue.settings(tx)
         except Invalid:
             pass  # somebody edits .env just now: what was in force stays so
 
-    def _may_claim(self, tx: Transaction) -> bool:
-        """Not once it was taken for dead: nobody would recover it a second time, nor what it claims now."""
+    def _mind_claims(self, tx: Transaction, turn: Turn) -> None:
+        """Whether this worker may claim at all."""
         me = tx.worker(self.worker)
-        return me is not None and me.live
+        # Not once it was taken for dead: nobody would recover it a second time, nor what it claims now.
+        turn.stop = me is None or not me.live
+        if (space := disk.look(self._queue.place, self._settings)).low:
+            turn.hindrance = f"no new job starts: {space}"
 
     def _claim(self, tx: Transaction, want: int) -> list[Claim]:
         if self._only is not None:
@@ -265,16 +274,16 @@ class Ledger:
                 return path, tag(identity, job.id, attempt.lease)
         return None
 
-    def _ahead(self, tx: Transaction, turn: Turn, drain: bool) -> None:
+    def _ahead(self, tx: Transaction, turn: Turn, drain: int | None) -> None:
         if self._only is not None:
             job = tx.job(self._only)
             turn.drained = job is None or job.state in FINAL
             due = job.run_at if job is not None and job.state in ("pending", "failed") else None
         else:
             due = tx.next_due(self._queues)
-            if drain and (due is None or due > tx.now):
+            if drain is not None and (due is None or due > tx.now):
                 counts = tx.counts(self._queues)
-                turn.drained = not counts.get("failed") and counts.get("processing", 0) <= self._hosting(tx)
+                turn.drained = not counts.get("failed") and counts.get("processing", 0) <= self._hosting(tx) + drain
         turn.due_in = max(0.0, (due - tx.now) / 1e6) if due is not None else None
 
     def _hosting(self, tx: Transaction) -> int:

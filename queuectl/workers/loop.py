@@ -235,7 +235,7 @@ class Loop:
                 holding=[*self._slots.leases, *(claim.lease for claim, _ in self._claims)],
                 heartbeat=heartbeat,
                 look=rung or heartbeat,
-                drain=self._drains,
+                drain=self._stuck() if self._drains else None,
                 meanwhile=self._listen,
             )
         except Outdated:
@@ -258,8 +258,9 @@ class Loop:
         if want > 0:
             full = len(turn.claims) == want
             self._next_claim = after + (0.0 if full else min(LOOK, turn.due_in if turn.due_in is not None else LOOK))
-        if turn.output_limit is not None:
-            self._slots.limit = turn.output_limit
+        self._slots.settings = turn.settings
+        if turn.hindrance is not None:
+            self._stumble(turn.hindrance, after)
         for id in turn.cancel:
             self._cancel(id, after)
         if turn.stop:
@@ -269,8 +270,12 @@ class Loop:
         if self._stopping is not None and self._claims:
             self._stop(self._stopping)  # told so while we waited for others to write
 
+    def _stuck(self) -> int:
+        """How many jobs can't be ended, as far as this worker has tried."""
+        return self._slots.stuck + self._watch.stuck
+
     def _mind_drain(self, turn: Turn) -> None:
-        if not self._drains or self._held() or self._slots.due < NEVER:
+        if not self._drains or self._claims or len(self._slots) > self._slots.stuck or self._slots.due < NEVER:
             return
         if turn.drained:
             self._stop("drained")
@@ -346,5 +351,5 @@ class Loop:
             self._slots.give_back(item[0].lease, now, "cancelled before it started")
 
     def _over(self) -> bool:
-        through = self._slots.due == NEVER and self._slots.stuck
+        through = self._slots.due == NEVER and self._slots.stuck == len(self._slots)
         return self._leaving or (self._stopping is not None and through)

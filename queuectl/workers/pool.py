@@ -24,6 +24,7 @@ from queuectl.queue import Queue
 from queuectl.workers import lock, processes, roster
 from queuectl.workers.lock import Gone
 from queuectl.workers.loop import ORDER_KILL, ORDER_STOP, Task
+from queuectl.workers.memory import Killings
 from queuectl.workers.recovery import Pass, Report, write_report
 
 TAKE_OVER = 2.0
@@ -32,6 +33,10 @@ TRY_AGAIN = 0.005
 """Seconds between two tries at such a lock."""
 RESTART = 1.0
 """Seconds between a worker's crash and its successor's start."""
+LONG_RESTART = 5.0
+"""The same where that one could not start, because the database or its folder could not be used just then."""
+CANT_WRITE = 75
+"""The exit code of a worker that could not start because of that (EX_TEMPFAIL of sysexits.h); within the family."""
 
 FILES = 128
 """Descriptors that a worker needs for itself; commands have their lock on number 77."""
@@ -66,6 +71,18 @@ class Hand(msgspec.Struct):
     pidfd: int
     orders: int
     """The pipe's end into which orders are written."""
+    killings: int | None
+    """How many processes the kernel had killed for memory when this one started."""
+    successor: bool
+    """Whether it stands in for one that crashed."""
+
+
+class Death(msgspec.Struct, frozen=True):
+    """The end of a worker whose jobs must be recovered."""
+
+    how: str
+    until: float
+    """How long to try for its lock, which what it was just starting may still hold."""
 
 
 def start(
@@ -140,8 +157,9 @@ class Pool:
         self._hands: dict[int, Hand] = {}
         self._restarts: list[float] = []
         self._passes: list[Pass] = []
-        self._dead: dict[str, float] = {}
-        """Workers that have died and are still to be recovered, and until when to try for their locks."""
+        self._dead: dict[str, Death] = {}
+        """Workers that have died and are still to be recovered."""
+        self._killings = Killings()
         self._reaped: dict[int, int] = {}
         """Wait statuses of what fell to us: commands of a worker that has just died may be among them."""
         self._fresh: dict[int, int] = {}
@@ -160,7 +178,7 @@ class Pool:
         woken = signal.set_wakeup_fd(tell)
         try:
             for _ in range(self._crew.count):
-                self._hire()
+                self._hire(successor=False)
             self._say_ready()
             while self._hands or self._restarts or self._passes or self._dead:
                 self._wait(hear)
@@ -180,11 +198,11 @@ class Pool:
             os.close(tell)
         return self._code
 
-    def _hire(self) -> None:
+    def _hire(self, *, successor: bool) -> None:
         task = self._crew.task
         if self._until is not None:
             task = msgspec.structs.replace(task, seconds=max(0.0, self._until - monotonic()))
-        hand = _hire(task)
+        hand = _hire(task, self._killings.count(), successor)
         self._hands[hand.pidfd] = hand
 
     def _say_ready(self) -> None:
@@ -219,7 +237,7 @@ class Pool:
         due = [moment for moment in self._restarts if moment <= now]
         self._restarts = [moment for moment in self._restarts if moment > now] if not self._signals else []
         for _ in due if not self._signals else ():
-            self._hire()
+            self._hire(successor=True)
         # Those of this turn and of the one before: a worker's end may be heard of a moment after its orphans'.
         kept = self._reaped if self._dead else self._fresh
         self._reaped = {**kept, **(fresh := dict(processes.reap({hand.pid for hand in self._hands.values()})))}
@@ -247,18 +265,21 @@ class Pool:
         code = os.waitstatus_to_exitcode(status)
         if code == 0:
             return
-        self._dead[hand.id] = monotonic() + TAKE_OVER
-        if code == 4:
+        if code == -signal.SIGKILL:
+            how = f"was {self._killings.suspicion(hand.killings)}"
+        else:
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        self._dead[hand.id] = Death(how, monotonic() + TAKE_OVER)
+        if code == 4 or (code == CANT_WRITE and not hand.successor):
             self._code = 4
         elif not self._signals:
-            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
             print(f"queuectl: worker {hand.id} (process {hand.pid}) {how}; starting another", file=sys.stderr)
-            self._restarts.append(monotonic() + RESTART)
+            self._restarts.append(monotonic() + (LONG_RESTART if code == CANT_WRITE else RESTART))
 
     def _take_over(self, now: float) -> None:
         """Begin to recover the dead. What a worker was just starting when it died holds the worker's lock too, until it
         has become a program of its own, so a lock that is not free is tried again."""
-        for id, until in list(self._dead.items()):
+        for id, death in list(self._dead.items()):
             try:
                 held = lock.try_lock(self._queue.place.workers, id)
             except Gone:
@@ -266,8 +287,10 @@ class Pool:
                 continue
             if held is not None:
                 known = self._outcomes(held.path)
-                self._passes.append(Pass(self._queue, held, f"recovery:{id}", patience=1.0, known=known))
-            if held is not None or now >= until:
+                self._passes.append(
+                    Pass(self._queue, held, f"recovery:{id}", patience=1.0, known=known, died=death.how)
+                )
+            if held is not None or now >= death.until:
                 del self._dead[id]
 
     def _outcomes(self, path: str) -> dict[tuple[int, int], Outcome]:
@@ -305,7 +328,7 @@ def _order(hand: Hand, order: bytes) -> None:
         pass  # it has ended, which we hear of next
 
 
-def _hire(task: Task) -> Hand:
+def _hire(task: Task, killings: int | None, successor: bool) -> Hand:
     """Start a worker process. posix_spawn, never fork: this process may have the database open (R7)."""
     id = os.urandom(4).hex()
     hear, tell = os.pipe2(os.O_CLOEXEC)
@@ -327,7 +350,7 @@ def _hire(task: Task) -> Hand:
     finally:
         os.close(hear)
         os.close(nothing)
-    return Hand(id, pid, os.pidfd_open(pid), tell)
+    return Hand(id, pid, os.pidfd_open(pid), tell, killings, successor)
 
 
 def _command(what: Task | Crew) -> list[str]:

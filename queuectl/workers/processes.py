@@ -19,6 +19,9 @@ from queuectl import clock
 TAG = "QUEUECTL_TAG"
 """The environment variable that says which attempt a process belongs to: identity, job and lease."""
 
+_IN_VAIN = 1.0
+"""Seconds after a KILL when what still lives counts as something that can't be ended."""
+
 Still = Callable[[int], bool]
 """Whether the process with this pid (still) is one of those that were looked for."""
 
@@ -338,10 +341,17 @@ class Hunt:
             self._look(now)
         living = tuple(self._ending.living())
         self.left = Left(living, not living and self._is_locked())
+        if self._kill_at is None and self.left:
+            self._kill_at = now + self._grace
         self._clean = 0 if self.left else self._clean + 1
         self._pause = min(self._pause * 2, 0.25) if self.left and self.left == before else 0.005
         self.next_tick = now + self._pause
         return self._clean >= 2
+
+    @property
+    def stuck(self) -> bool:
+        """Whether something lives on though it was killed, or can't be found though it has the lock."""
+        return self._kill_at is not None and self.next_tick > self._kill_at + _IN_VAIN and bool(self.left)
 
     def fileno(self) -> int:
         """Readable when one of the processes has ended, which is worth a `tick` before its time; -1: there is none."""
@@ -359,8 +369,6 @@ class Hunt:
         for pid in everyone:
             if pid in tagged or self._is_ours(pid):
                 self._ending.add(pid, self._is_ours, number)
-        if self._kill_at is None and self._ending.fileno() >= 0:
-            self._kill_at = now + self._grace
 
     def _is_ours(self, pid: int) -> bool:
         in_session = bool(self._sessions) and session(pid) in self._sessions

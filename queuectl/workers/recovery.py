@@ -62,11 +62,13 @@ class Pass:
         *,
         patience: float | None = None,
         known: Mapping[tuple[int, int], Outcome] | None = None,
+        died: str = "died",
     ) -> None:
         """`held` is the dead worker's lock, which is let go when the pass is over.
 
         `patience` is how many seconds a tick may wait for others who write; None: for ever. `known` are the outcomes
-        of commands that had ended by themselves, by job (its seq) and lease: only the parent can know them.
+        of commands that had ended by themselves, by job (its seq) and lease, and `died` tells how the worker did: only
+        the parent can know them.
         """
         self.next_tick = 0.0
         """When to go on, in monotonic seconds."""
@@ -76,9 +78,11 @@ class Pass:
         self._actor = actor
         self._patience = patience
         self._known = known or {}
+        self._died = died
         self._id = held.worker
         self._verdicts: dict[Lease, Outcome | None] | None = None
-        """What is known of each attempt, None: it never started. None altogether until the first tick."""
+        """What is known of each attempt and not yet written, None: it never started. None altogether until the first
+        tick."""
         self._hunts: list[tuple[Lease, Outcome, processes.Hunt]] = []
         """What must be looked for, and the outcome of the attempt once nothing of it is found any more."""
 
@@ -105,14 +109,21 @@ class Pass:
                 hunt.close()
                 self._hunts.remove((lease, outcome, hunt))
                 self._verdicts[lease] = outcome
+        # What one attempt leaves, and is slow to end, must not keep the other jobs waiting.
+        if self._verdicts or not self._hunts:
+            self._append(self._verdicts)
+            self._verdicts.clear()
+        self.report.left = [f"job {lease.job}: {_described(hunt.left)}" for lease, _, hunt in self._hunts]
         if self._hunts:
-            self.report.left = [f"job {lease.job}: {_described(hunt.left)}" for lease, _, hunt in self._hunts]
             self.next_tick = min(hunt.next_tick for _, _, hunt in self._hunts)
             return False
-        self.report.left = []
-        self._append(self._verdicts)
         self._lock.close()
         return True
+
+    @property
+    def stuck(self) -> int:
+        """How many attempts can't be ended."""
+        return sum(hunt.stuck for _, _, hunt in self._hunts)
 
     def abandon(self) -> None:
         """Stop in the middle; somebody else will recover this worker."""
@@ -129,7 +140,7 @@ class Pass:
             lease = decisions.lease(job)
             found = self._judged(job, lease, worker)
             if isinstance(found, processes.Hunt):
-                lost = _lost("its worker died; what it ran was found and ended")
+                lost = _lost(f"its worker {self._died}; what it ran was found and ended")
                 hunts.append((lease, self._known.get((job.seq, lease.version), lost), found))
             else:
                 verdicts[lease] = found
@@ -169,13 +180,13 @@ class Pass:
                 writes.append(Write(f"job:{lease.job}", job, events))
                 told.append((lease, events[0].type))
             worker = tx.worker(self._id)
-            if worker is not None and worker.live:
-                lost = WorkerLost(reason=f"process {worker.pid} is gone")
+            if worker is not None and worker.live and not self._hunts:
+                lost = WorkerLost(reason=f"process {worker.pid} {self._died}")
                 writes.append(Write(f"worker:{self._id}", worker, [lost]))
                 self.report.workers = [self._id]
             after = {change.record.subject: change.after for change in tx.append(writes, self._actor)}
             tx.forget_secrets(lease.job for lease, type in told if type == "completed")
-        self.report.jobs = [
+        self.report.jobs += [
             Recovered(lease.job, lease.attempt, self._id, outcome, after[lease.job].state, after[lease.job].error)
             for lease, outcome in told
         ]

@@ -6,12 +6,14 @@ until the worker's next turn takes it.
 
 import os
 import select
+import signal
 from collections.abc import Callable
 
 import msgspec
 
 from queuectl import decisions
 from queuectl.clock import monotonic
+from queuectl.config import Settings
 from queuectl.decisions import Lease
 from queuectl.queue import Queue
 from queuectl.units import span
@@ -19,12 +21,15 @@ from queuectl.workers import attempt as attempts
 from queuectl.workers import processes
 from queuectl.workers.attempt import Attempt
 from queuectl.workers.ledger import Claim, Release, Report, tag
+from queuectl.workers.memory import Killings
 from queuectl.workers.roster import Roster
 
 REPORT = 0.025
 """Seconds that a report may wait for company while there are claimed jobs to start."""
 OUTPUT = 0.5
 """Seconds between two looks at the sizes of the output files."""
+COUNT = 1.0
+"""Seconds after which the kernel's count of those killed for memory is read anew when a command starts."""
 NEVER = float("inf")
 
 
@@ -37,6 +42,8 @@ class Run(msgspec.Struct, frozen=True, gc=False):
     """In the roster."""
     blocked: float
     """What `Slots.blocked` was when it started."""
+    killed: int | None
+    """How many the kernel had killed for memory when it started."""
 
 
 class Slots:
@@ -53,8 +60,8 @@ class Slots:
     ) -> None:
         """The descriptors to wait for are registered with `poll`; `complain` is told why a job could not be started."""
         self.count = count
-        self.limit = 1 << 62
-        """Bytes of output that are kept of an attempt."""
+        self.settings = Settings()
+        """Those in force: how much output is kept of an attempt, and what becomes of one that writes more."""
         self.reports: list[Report] = []
         """Attempts that have ended, for the next turn."""
         self.releases: list[Release] = []
@@ -75,6 +82,9 @@ class Slots:
         self._running: dict[int, Run] = {}
         self._hunts: list[tuple[Claim, processes.Hunt]] = []
         self._next_output = 0.0
+        self._killings = Killings()
+        self._next_count = 0.0
+        self._killed: int | None = None
 
     def __len__(self) -> int:
         """How many are taken."""
@@ -100,9 +110,10 @@ class Slots:
         return [*(run.claim.lease for run in self._running.values()), *(claim.lease for claim, _ in self._hunts)]
 
     @property
-    def stuck(self) -> bool:
-        """Whether nothing is left but what can't be ended."""
-        return not self._hunts and all(run.attempt.stuck for run in self._running.values())
+    def stuck(self) -> int:
+        """How many hold what can't be ended."""
+        running = sum(bool(run.attempt.stuck) for run in self._running.values())
+        return running + sum(hunt.stuck for _, hunt in self._hunts)
 
     @property
     def next_wake(self) -> float:
@@ -133,7 +144,7 @@ class Slots:
         if self._running and now >= self._next_output:
             self._next_output = now + OUTPUT
             for fd, run in list(self._running.items()):
-                run.attempt.check_output(self.limit, now)
+                self._check_output(run, now)
                 self._follow(fd, now)
         for claim, hunt in list(self._hunts):
             if now >= hunt.next_tick and hunt.tick(now):
@@ -143,7 +154,7 @@ class Slots:
     def collect(self, fd: int, now: float) -> None:
         """A descriptor is readable: a process has ended."""
         run = self._running[fd]
-        run.attempt.check_output(self.limit, now)
+        self._check_output(run, now)
         run.attempt.collect(now)
         self._follow(fd, now)
 
@@ -234,7 +245,26 @@ class Slots:
         place = -1
         if attempt.outcome is None:
             place = self._roster.enter(attempt.pid, job.seq, lease.version, attempt.started_at)
-        self._watch(Run(claim, attempt, place, self.blocked), now)
+        self._watch(Run(claim, attempt, place, self.blocked, self._count_killings(now)), now)
+
+    def _check_output(self, run: Run, now: float) -> None:
+        kill = self.settings.output_policy == "kill"
+        run.attempt.check_output(self.settings.output_limit, now, kill=kill)
+
+    def _count_killings(self, now: float) -> int | None:
+        if now >= self._next_count:
+            self._next_count = now + COUNT
+            self._killed = self._killings.count()
+        return self._killed
+
+    def _suspicion(self, run: Run, outcome: attempts.Outcome) -> str | None:
+        """What to say of a SIGKILL that nobody here sent, to the command or, as a shell tells it, to one within it."""
+        if outcome.cause == "signal" and outcome.signal == signal.SIGKILL:
+            return self._killings.suspicion(run.killed)
+        within = outcome.cause == "exit" and outcome.exit_code == 128 + signal.SIGKILL
+        if within and run.killed is not None and run.killed != self._killings.count():
+            return f"a process of it was {self._killings.suspicion(run.killed)}"
+        return None
 
     def _watch(self, run: Run, now: float) -> None:
         if run.attempt.outcome is not None:
@@ -254,7 +284,10 @@ class Slots:
     def _ended(self, run: Run, outcome: attempts.Outcome, now: float) -> None:
         if run.place >= 0:
             self._roster.leave(run.place)
-        self.reports.append(Report(run.claim.job, run.claim.lease, _reported(run.claim, outcome)))
+        reported = _reported(run.claim, outcome)
+        if (error := self._suspicion(run, outcome)) is not None:
+            reported = msgspec.structs.replace(reported, error=error)
+        self.reports.append(Report(run.claim.job, run.claim.lease, reported))
         self.due = min(self.due, now + REPORT)
         # While the worker writes it sees no ends, so that a slow disk would make short commands look long.
         seen = max(0.0, outcome.run_seconds - (self.blocked - run.blocked))
@@ -287,5 +320,6 @@ def _reported(claim: Claim, outcome: attempts.Outcome) -> decisions.Outcome:
         max_rss=outcome.max_rss,
         output_bytes=outcome.output_bytes,
         output_cut=outcome.output_cut or None,
+        kept=outcome.kept,
         error=error,
     )

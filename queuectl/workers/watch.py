@@ -38,6 +38,11 @@ class Watch:
         self._dead_since: dict[str, float] = {}
         self._passes: list[Pass] = []
 
+    @property
+    def stuck(self) -> int:
+        """How many jobs of dead workers can't be ended."""
+        return sum(each.stuck for each in self._passes)
+
     def tick(self, now: float) -> list[Report]:
         """Look, and go on with what is under way. Returns what was finished. Raises Outdated as `Pass.tick` does."""
         finished: list[Report] = []

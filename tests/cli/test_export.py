@@ -108,3 +108,14 @@ def test_the_filters_of_one_jobs_export_hold_together(queuectl: Shell, what: str
     assert queuectl(*export, "--queue", "other").ndjson == []
     assert queuectl(*export, "--since", "2050-01-01").ndjson == []
     assert queuectl(*export, "--until", "2000-01-01").ndjson == []
+
+
+def test_text_that_a_spreadsheet_would_run_as_a_formula_is_made_plain(queuectl: Shell):
+    commands = {"=1+1": "=cmd", "+1": "+cmd", "@sum": "-cmd", "a=1": "a-1"}
+    for id, command in commands.items():
+        queuectl("enqueue", f'{{"id": "{id}", "priority": -5, "command": "{command}"}}').ok()
+    rows = _table(queuectl("export", "--what", "jobs", "--format", "csv").ok().out)
+    assert [row["id"] for row in reversed(rows)] == ["'=1+1", "'+1", "'@sum", "a=1"]
+    assert [row["command"] for row in reversed(rows)] == ["'=cmd", "'+cmd", "'-cmd", "a-1"]
+    assert {row["priority"] for row in rows} == {"-5"}, "a number is no text"
+    assert [job["id"] for job in queuectl("export", "--what", "jobs").ndjson] == ["a=1", "@sum", "+1", "=1+1"]

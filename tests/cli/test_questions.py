@@ -6,7 +6,8 @@ import pytest
 
 from tests.cli.conftest import Shell
 
-STATUS = ["pending", "processing", "completed", "failed", "dead", "total", "workers", "blocked", "cancelled", "as_of"]
+STATUS = ["pending", "processing", "completed", "failed", "dead", "total", "workers", "blocked", "cancelled", "as_of",
+          "disk_free", "disk_floor"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

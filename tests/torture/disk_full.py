@@ -62,7 +62,7 @@ def hurt(path: str, switch: Path, number: int, what: str, *words: str) -> subpro
     return subprocess.Popen(
         [sys.executable, "-c", HURT, str(switch), str(number), what, *words],
         cwd=ROOT,
-        env={**os.environ, "QUEUECTL_DB": path},
+        env={**os.environ, "QUEUECTL_DB": path, "QUEUECTL_DISK_FLOOR": "0"},  # down to the last byte
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -232,7 +232,7 @@ class Arena:
     def _said_wrong(self) -> Iterator[str]:
         for number in range(1, self._said + 1):
             for line in (self.folder / f"said-{number}").read_text(errors="replace").splitlines():
-                if "was killed by signal 9; starting another" not in line:
+                if "was killed, perhaps for memory: queuectl did not send this SIGKILL" not in line:
                     yield f"a parent or an enqueuer said: {line}"
         for path in sorted((self.folder / "q.db.d/logs").glob("worker.jsonl*")):
             for line in path.read_text(errors="replace").splitlines():

@@ -168,7 +168,7 @@ class Machine(Users):
             holding=holding,
             heartbeat=heartbeat,
             look=look,
-            drain=drain,
+            drain=0 if drain else None,
         )
 
         cancel = sorted(job.id for job in model.held(sim.id) if job.cancel)
@@ -280,13 +280,20 @@ class Machine(Users):
         jobs = [job for job in self.model.held(worker) if pick.random() < 0.5]
         return {(job.seq, job.lease): pick.choice(ends) for job in jobs if job.lease is not None}
 
-    def decide(self, worker: str, found: dict[Held, Ended | None]) -> None:
+    def decide(self, worker: str, found: dict[Held, Ended | None], *, through: bool = True) -> None:
         """What recovery appends of it, in one transaction."""
         for lease, ended in found.items():
             state = self.model.release(lease) if ended is None else self.model.report(lease, ended)
             self.tally["verdicts of recovery" if state else "verdicts of recovery that came too late"] += 1
-        self.model.end_worker(worker, "lost")
+        if through:
+            self.model.end_worker(worker, "lost")
         self.model.commit()
+
+    def hunted(self, worker: str, lease: Held) -> bool:
+        """Whether something of this attempt must be looked for."""
+        me = self.model.workers.get(worker)
+        path = self.queue.place.output_of(paths.identity(self.queue.place), lease.job, lease.version)
+        return me is not None and me.boot == World.boot and os.path.isfile(path)
 
     def dead(self) -> list[str]:
         """The workers that a look around finds dead."""
@@ -328,7 +335,10 @@ class Machine(Users):
             if each.tick(0.0):
                 self.decide(id, verdicts)
             else:
-                self.passes.append((each, id, verdicts))
+                slow = {lease: verdict for lease, verdict in verdicts.items() if self.hunted(id, lease)}
+                if quick := {lease: verdict for lease, verdict in verdicts.items() if lease not in slow}:
+                    self.decide(id, quick, through=False)
+                self.passes.append((each, id, slow))
 
     def go_on_recovering(self, pick: Random) -> None:
         if not self.passes:

@@ -94,13 +94,16 @@ def test_a_worker_on_a_disk_that_is_really_full_pauses_and_goes_on_by_itself(tmp
         assert disk_full.small(folder) == []
 
 
-def test_without_its_log_ahead_a_database_is_an_older_one_and_whole(tmp_path: Path) -> None:
+def test_without_its_log_ahead_a_database_is_refused_and_if_accepted_so_older_and_whole(tmp_path: Path) -> None:
     path = str(tmp_path / "q.db")
     with Queue(path) as queue:
         queue.enqueue("true", id="written-back")
         queue.engine.tidy()
         queue.enqueue("true", id="ahead")
     os.unlink(path + "-wal")
+    with pytest.raises(Unusable, match="ends with event 1, but 2 were acknowledged"):
+        Queue(path)
+    os.unlink(tmp_path / "q.db.d" / "high-water")
     with Queue(path) as queue:
         assert [job.id for job in queue.jobs()] == ["written-back"]
         assert queue.check() == []

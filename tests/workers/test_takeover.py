@@ -41,3 +41,45 @@ def test_a_lock_that_is_not_free_at_once_is_taken_by_the_parent_all_the_same(lab
     lab.until(lambda: "failed" in lab.log(id), 10)
 
     assert [record.actor for record in lab.records("failed", id)] == [f"recovery:{worker.id}"]
+
+
+def test_what_one_command_leaves_and_is_slow_to_end_keeps_no_other_job_waiting(lab: Lab) -> None:
+    slow = lab.queue.enqueue("trap '' TERM; touch slow; while :; do sleep 0.1; done", cwd=str(lab.folder), timeout=None)
+    quick = lab.queue.enqueue("touch quick; exec sleep 60", cwd=str(lab.folder), timeout=None)
+    lab.start(slots=2)
+    [worker] = lab.up()
+    lab.until(lambda: (lab.folder / "slow").exists() and (lab.folder / "quick").exists())
+
+    os.kill(worker.pid, signal.SIGKILL)
+
+    lab.until(lambda: "failed" in lab.log(quick))
+    assert "failed" not in lab.log(slow)
+    assert not lab.records("worker_lost")
+
+
+def test_a_successor_that_cannot_start_is_followed_by_another(lab: Lab) -> None:
+    code = """
+import sys
+from queuectl.workers import pool
+pool.RESTART = pool.LONG_RESTART = 0.1
+sys.exit(pool.start(sys.argv[1], logs=sys.argv[2]))
+"""
+    logs = lab.folder / "logs"
+    parent = lab.python(code, lab.database, str(logs))
+    [worker] = lab.up()
+    logs.rename(lab.folder / "aside")
+    logs.write_text("where no folder can be made")
+
+    os.kill(worker.pid, signal.SIGKILL)
+
+    lab.until(lambda: lab.records("worker_lost"))
+    time.sleep(0.5)
+    assert not lab.queue.workers()
+    logs.unlink()
+    [another] = lab.up()
+    assert another.id != worker.id
+    parent.send_signal(signal.SIGTERM)
+    status, said = lab.ended(parent)
+    assert status == 0
+    assert "name another folder with --logs" in said
+    assert said.count("starting another") == said.count("name another folder") + 1 > 1

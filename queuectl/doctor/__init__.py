@@ -1,0 +1,98 @@
+"""`queuectl doctor`: what is wrong with a queue, and what to do about it.
+
+Every check is a small function that looks at one thing and yields findings. None writes to the queue, none waits for a
+worker or holds one up. A new check is a function, and its name in `CHECKS`.
+"""
+
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from queuectl import engines, paths
+from queuectl.doctor import attempts, files, record
+from queuectl.doctor.finding import Finding, Severity, problem
+from queuectl.engines.base import Progress
+from queuectl.errors import QueueError
+from queuectl.reading import Reading
+
+Bars = Callable[[str], Progress]
+"""Gives the bar for a piece of work, by what it is."""
+
+CHECKS: dict[str, Callable[["Patient", Bars], Iterator[Finding]]] = {
+    "file": record.file,
+    "log": record.log,
+    "replay": record.replayed,
+    "projections": record.projections,
+    "clock": record.clock,
+    "settings": files.settings,
+    "permissions": files.permissions,
+    "wal": files.wal,
+    "gate": files.gate,
+    "disk": files.disk,
+    "workers": attempts.workers,
+    "leftovers": files.leftovers,
+}
+"""All checks by name, in the order in which they are made."""
+
+
+class Patient(Reading):
+    """A queue that is looked at. Unlike `Queue` it opens where a setting is wrong, too. A context manager."""
+
+    def __init__(self, url: str, *, progress: Progress | None = None) -> None:
+        """`url` and `progress` are as for `Queue`. Raises Unusable, Invalid."""
+        self.place = paths.place(url)
+        self.logs = self.place.logs
+        self._engine = engines.connect(self.place.database, progress=progress)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._engine.close()
+
+
+class Check(msgspec.Struct, frozen=True):
+    """A check that was made."""
+
+    name: str
+    findings: list[Finding]
+
+    @property
+    def severity(self) -> Severity:
+        """The worst of its findings'."""
+        found = {finding.severity for finding in self.findings}
+        return "problem" if "problem" in found else "warning" if "warning" in found else "ok"
+
+    def json(self) -> dict[str, Any]:
+        """As it stands in the document of `doctor --json`."""
+        findings = [finding.json() for finding in self.findings]
+        return {"check": self.name, "ok": self.severity != "problem", "findings": findings}
+
+
+def examine(patient: Patient, bars: Bars = lambda what: lambda done, total: None) -> Iterator[Check]:
+    """Make every check, one after another. One that can't be made is a problem itself, and stops none."""
+    for name, check in CHECKS.items():
+        yield Check(name, list(_made(check, patient, bars)))
+
+
+def _made(check: Callable[[Patient, Bars], Iterator[Finding]], patient: Patient, bars: Bars) -> Iterator[Finding]:
+    shown: list[Progress] = []
+
+    def bar(what: str) -> Progress:
+        shown.append(bars(what))
+        return shown[-1]
+
+    try:
+        yield from check(patient, bar)
+    except (QueueError, OSError) as error:
+        why = str(error)
+        if isinstance(error, OSError):
+            why = f"{paths.shown(str(error.filename))}: {error.strerror}" if error.filename is not None else why
+        yield problem(f"could not be looked at: {why}", "mend that first, then ask again")
+    finally:
+        for each in shown:
+            each(1, 1)  # where it was broken off

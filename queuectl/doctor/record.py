@@ -1,0 +1,175 @@
+"""The checks of what is stored: the file, the log, the projections, and the clock that stamps the events."""
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from queuectl import clock as clocks
+from queuectl.doctor.finding import Finding, counted, fine, problem, some, warning
+from queuectl.events import Newer, Recorded, Unreadable
+from queuectl.units import size_text, span
+
+if TYPE_CHECKING:
+    from queuectl.doctor import Bars, Patient
+
+PAGE = 5000
+"""Rows read at a time: nothing is kept open between two (R8)."""
+
+AHEAD = 1.0
+"""Seconds that the last event may lie in the future: less is no clock that was set back."""
+
+RESTORE = "stop the workers, keep a copy of what is there, and restore a backup"
+
+
+def file(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
+    """Whether the database is sound, and the log's schema whole. The one check that reads without a pause."""
+    with patient.engine.snapshot() as view:
+        damage, missing = view.damage(bars("Reading the file, page")), view.missing()
+    size = os.stat(patient.place.database).st_size
+    if damage:
+        yield problem(
+            f"the database is damaged: {some(damage)}",
+            "stop the workers, keep a copy of what is there, and run `queuectl replay`, which makes every table but the"
+            " log anew; where that does not help, restore a backup",
+            bytes=size,
+            damage=damage,
+        )
+    if missing:
+        yield problem(
+            f"the log is not kept as it should be: without {some(missing)}, anybody may change it",
+            f"find out who has changed the schema, and what else; then {RESTORE}",
+            missing=missing,
+        )
+    if not damage and not missing:
+        yield fine(f"{size_text(size)}, undamaged", bytes=size)
+
+
+def log(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
+    """Whether every event is there, in order and readable, and every stream whole."""
+    with patient.engine.snapshot() as view:
+        head, given = view.head()[0], view.last_given()
+    bar = bars("Reading the log")
+    gaps: list[tuple[int, int]] = []
+    wrong: list[str] = []
+    newer: list[str] = []
+    last = Recorded(0, "", 0, "", 0, 0, "", "")
+    while last.seq < head:
+        with patient.engine.snapshot() as view:
+            page = view.events(after=last.seq, upto=head, limit=PAGE)
+        if not page:
+            break
+        for record in page:
+            if record.seq > last.seq + 1:
+                gaps.append((last.seq + 1, record.seq - 1))
+            if record.at < last.at:
+                wrong.append(f"event {record.seq} is older than the one before it")
+            try:
+                _ = record.event
+            except Newer as error:
+                newer.append(f"event {record.seq}: {error}")
+            except Unreadable as error:
+                wrong.append(f"event {record.seq}: {error}")
+            last = record
+        bar(last.seq, head)
+    if given > last.seq:
+        gaps.append((last.seq + 1, given))
+    torn, streams = _torn(patient, head)
+    if gaps:
+        count = sum(until - first + 1 for first, until in gaps)
+        names = [str(first) if first == until else f"{first}-{until}" for first, until in gaps]
+        yield problem(
+            f"{counted(count, 'event')} of the log {'was' if count == 1 else 'were'} removed: {some(names)}",
+            f"{RESTORE} that has them",
+            removed=[{"from": first, "to": until} for first, until in gaps],
+        )
+    if torn:
+        yield problem(
+            f"{counted(len(torn), 'stream')} not whole: {some(torn)}",
+            f"{RESTORE} that has them",
+            streams=torn,
+        )
+    if wrong:
+        yield problem(f"{counted(len(wrong), 'event')} can't be true: {some(wrong)}", RESTORE, events=wrong)
+    if newer:
+        yield problem(f"{counted(len(newer), 'event')} can't be read: {some(newer)}", "upgrade queuectl here")
+    if not (gaps or torn or wrong or newer):
+        told = f"{counted(last.seq, 'event')} in {counted(streams, 'stream')}, none missing"
+        yield fine(told if last.seq else "no events yet", events=last.seq, streams=streams)
+
+
+def _torn(patient: "Patient", head: int) -> tuple[list[str], int]:
+    """The streams with versions missing, and how many streams there are."""
+    torn: list[str] = []
+    count, after = 0, ""
+    while True:
+        with patient.engine.snapshot() as view:
+            page = view.streams(after=after, upto=head, limit=PAGE)
+        if not page:
+            return torn, count
+        torn += [stream for stream, events, version in page if events != version]
+        count += len(page)
+        after = page[-1][0]
+
+
+def replayed(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
+    """Whether the tables say what the log says."""
+    differences = patient.engine.check(bars("Comparing the tables with the log"))
+    if differences:
+        yield problem(
+            f"the tables do not say what the log says: {some(differences)}",
+            "run `queuectl replay`, which makes them anew from the log",
+            differences=differences,
+        )
+    else:
+        yield fine("the tables say what the log says")
+
+
+def projections(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
+    """Whether every projection has folded all of the log. Ours have, or the queue would not have opened."""
+    with patient.engine.snapshot() as view:
+        head, all = view.head()[0], view.folded()
+    ill = False
+    for each in all:
+        facts = {"projection": each.name, "seq": each.seq, "source": each.source}
+        if each.broken is not None:
+            ill = True
+            yield problem(
+                f"{each.name} was set aside at event {each.seq:,}, when it raised {each.broken}",
+                f"mend {each.source}, then run `queuectl replay {each.name}`",
+                **facts,
+                broken=each.broken,
+            )
+        elif each.seq < head:
+            ill = True
+            yield warning(
+                f"{each.name} is {counted(head - each.seq, 'event')} behind: its code ({each.source}) is not installed"
+                " where the queue is written",
+                f"install it there, or run `queuectl replay {each.name}` where it is",
+                **facts,
+            )
+        elif each.seq > head:
+            ill = True
+            yield problem(
+                f"{each.name} has folded event {each.seq:,}, but the log ends with {head:,}",
+                f"{RESTORE} that has them; or run `queuectl replay` to go on without these events",
+                **facts,
+            )
+    if not ill:
+        yield fine(f"all {len(all)} at event {head:,}", seq=head)
+
+
+def clock(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
+    """Whether the last event lies in the future."""
+    with patient.engine.snapshot() as view:
+        seq, at = view.head()
+    ahead = (at - clocks.now()) / clocks.SECOND
+    if ahead > AHEAD:
+        yield warning(
+            f"the last event ({seq:,}) lies {span(ahead)} in the future: the clock was set back, or was wrong then",
+            "set the clock right. Nothing is lost: events keep their order, and jobs become due by the clock as it is",
+            seq=seq,
+            at=clocks.text(at),
+            seconds=round(ahead, 3),
+        )
+    else:
+        yield fine("no event lies in the future")

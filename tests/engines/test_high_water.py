@@ -1,0 +1,104 @@
+"""Acknowledged events that are missing from the database when it is opened are noticed, not passed over."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from queuectl import Queue
+from queuectl.errors import Unusable
+
+LEAVE = """
+import os, sys
+from queuectl import Queue
+queue = Queue(sys.argv[1])
+for _ in range(int(sys.argv[2])):
+    queue.enqueue("true")
+os._exit(0)  # as killed: nothing is written back
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "q.db")
+
+
+def leave(path: str, jobs: int) -> None:
+    """Enqueue in a process that is killed right then: the jobs stand in the log ahead alone."""
+    subprocess.run([sys.executable, "-c", LEAVE, path, str(jobs)], check=True, timeout=30)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files of a folder, but SQLite's index of the log ahead and the empty one that it makes."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".db-shm")
+    return {str(path): text for path in files if (text := path.read_bytes())}
+
+
+def test_a_missing_log_ahead_is_noticed_and_nothing_is_touched(path: str, tmp_path: Path) -> None:
+    Queue(path).close()
+    leave(path, 3)
+    aside = shutil.move(path + "-wal", tmp_path / "wal")
+    before = contents(tmp_path)
+
+    with pytest.raises(Unusable, match=r"q\.db: ends with event 0, but 3 were acknowledged: its -wal was removed"):
+        Queue(path)
+
+    assert contents(tmp_path) == before
+    shutil.move(aside, path + "-wal")
+    with Queue(path) as queue:
+        assert queue.status().total == 3, "it was put back"
+
+
+def test_an_older_copy_in_its_place_is_noticed_and_accepted_when_the_note_is_removed(path: str, tmp_path: Path) -> None:
+    with Queue(path) as queue:
+        queue.enqueue("true")
+    leave(path, 0)
+    with Queue(path) as queue:
+        queue.engine.tidy()
+    shutil.copy(path, tmp_path / "copy")
+    with Queue(path) as queue:
+        queue.enqueue("true")
+        queue.engine.tidy()
+    shutil.copy(tmp_path / "copy", path)
+
+    with pytest.raises(Unusable, match="ends with event 1, but 2 were acknowledged") as refused:
+        Queue(path)
+
+    note = str(refused.value).split("remove ")[1].split(" to go on")[0]
+    os.unlink(note)
+    with Queue(path) as queue:
+        assert queue.enqueue("true") == "2"
+        assert queue.check() == []
+    with Queue(path) as queue:
+        assert queue.status().total == 2
+
+
+def test_what_is_not_synced_is_not_noted(path: str) -> None:
+    with Queue(path) as queue:
+        queue.set_config("synchronous", "normal")
+        queue.engine.tidy()
+    leave(path, 2)
+    for name in ("-wal", "-shm"):
+        os.unlink(path + name)
+
+    with Queue(path) as queue:
+        assert queue.status().seq == 1, "as after a power cut, which NORMAL allows"
+
+
+def test_a_damaged_note_or_a_new_database_beside_an_old_one_asks_for_nothing(path: str, tmp_path: Path) -> None:
+    with Queue(path) as queue:
+        queue.enqueue("true")
+    note = tmp_path / "q.db.d" / "high-water"
+    assert (int(note.read_text()), note.stat().st_mode & 0o777) == (1, 0o600)
+    note.write_bytes(b"\0" * 20)
+    with Queue(path) as queue:
+        queue.enqueue("true")
+    assert int(note.read_text()) == 2
+    for name in ("", "-wal", "-shm"):
+        Path(path + name).unlink(missing_ok=True)
+
+    with Queue(path) as queue:
+        assert queue.status().total == 0
