@@ -5,7 +5,7 @@ wants to know into tables of its own. It reads nothing but what it is given and 
 alone, from the log, at any time. Ours are listed here; a user's come by the entry point group `queuectl.projections`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -45,6 +45,10 @@ class Store(Protocol):
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for each row of values."""
+        ...
+
+    def rows(self, sql: str) -> Iterator[tuple[Any, ...]]:
+        """Run one statement and give its rows one by one, however many; write nothing meanwhile."""
         ...
 
 

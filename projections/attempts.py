@@ -66,7 +66,7 @@ create unique index attempts_of_job on attempts (job, number);
 
 _INSERT = """
 insert into attempts (
-    seq, job, number, worker, lease, claimed_at, outcome, started_at, ended_at, cause, exit_code, signal,
+    job, number, seq, worker, lease, claimed_at, outcome, started_at, ended_at, cause, exit_code, signal,
     run_seconds, cpu_seconds, max_rss, output_bytes, output_cut, error
 ) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
@@ -90,18 +90,18 @@ def fold(changes: Sequence["Change"], store: "Store") -> None:
     purged: set[str] = set()
     for change in changes:
         record, event = change.record, change.event
-        if record.type == "claimed":
-            job = record.subject
-            claims[job, event.attempt] = (record.seq, job, event.attempt, event.worker, record.version, record.at)
-        elif record.type in OUTCOMES and event.attempt is not None:  # a waiting job is cancelled without an attempt
-            outcomes[record.subject, event.attempt] = _outcome(record.type, record.at, event)
-        elif record.type == "purged":
+        kind = record.type
+        if kind == "claimed":
+            claims[record.subject, event.attempt] = (record.seq, event.worker, record.version, record.at)
+        elif kind in OUTCOMES and event.attempt is not None:  # a waiting job is cancelled without an attempt
+            outcomes[record.subject, event.attempt] = _outcome(kind, record.at, event)
+        elif kind == "purged":
             purged.add(record.subject)
-    rows = [(*claim, *outcomes.pop(key, _HELD)) for key, claim in claims.items() if key[0] not in purged]
-    if rows:
-        store.executemany(_INSERT, rows)
+    if claims:
+        new = ((*key, *claim, *outcomes.pop(key, _HELD)) for key, claim in claims.items() if key[0] not in purged)
+        store.executemany(_INSERT, new)
     if outcomes:
-        store.executemany(_UPDATE, [(*outcome, *key) for key, outcome in outcomes.items()])
+        store.executemany(_UPDATE, ((*outcome, *key) for key, outcome in outcomes.items()))
     if purged:
         store.executemany("delete from attempts where job = ?", [(job,) for job in sorted(purged)])
 

@@ -24,14 +24,21 @@ create table counts (
 
 def fold(changes: Sequence["Change"], store: "Store") -> None:
     """Add up what the batch changes, then write one row for each (queue, state) that it touched."""
-    delta: Counter[tuple[str, str]] = Counter()
+    moves: dict[tuple[str, str | None, str | None], int] = {}
     for change in changes:
         before, after = change.before, change.after
-        if isinstance(before, Job):
-            delta[before.queue, before.state] -= 1
         if isinstance(after, Job):
-            delta[after.queue, after.state] += 1
-    rows = sorted((queue, state, jobs) for (queue, state), jobs in delta.items() if jobs)
+            move = (after.queue, before.state if before is not None else None, after.state)
+        elif isinstance(before, Job):
+            move = (before.queue, before.state, None)
+        else:
+            continue
+        moves[move] = moves.get(move, 0) + 1
+    delta: Counter[tuple[str, str | None]] = Counter()
+    for (queue, left, entered), jobs in moves.items():
+        delta[queue, left] -= jobs
+        delta[queue, entered] += jobs
+    rows = sorted((queue, state, jobs) for (queue, state), jobs in delta.items() if jobs and state is not None)
     if rows:
         store.executemany(
             """

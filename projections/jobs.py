@@ -13,7 +13,6 @@ from queuectl.events import (
     Claimed,
     Completed,
     Dead,
-    Ended,
     Enqueued,
     Failed,
     Purged,
@@ -81,25 +80,28 @@ def evolve(job: Job | None, record: Recorded, event: Any) -> Job | None:
 
     Total over every history that `decisions` can produce; raises Unreadable on one that it can't (a damaged log).
     """
-    if isinstance(event, Enqueued):
-        return Job(
-            id=record.subject,
-            seq=record.seq,
-            version=record.version,
-            state="pending",
-            queue=event.queue,
-            priority=event.priority,
-            run_at=micros(event.run_at),
-            spec=event,
-            enqueued_at=record.at,
-            enqueued_by=record.actor,
-            max_retries=event.max_retries,
-            timeout=event.timeout,
-            secrets=tuple(event.secrets),
-        )
-    if job is None:
+    step = _STEPS[type(event)]
+    if job is None and step is not _enqueued:
         raise Unreadable(f"{record.stream} has a {record.type!r} event (seq {record.seq}) but no job before it")
-    return _STEPS[type(event)](job, record, event)
+    return step(job, record, event)
+
+
+def _enqueued(_: None, record: Recorded, event: Enqueued) -> Job:
+    return Job(
+        id=record.subject,
+        seq=record.seq,
+        version=record.version,
+        state="pending",
+        queue=event.queue,
+        priority=event.priority,
+        run_at=micros(event.run_at),
+        spec=event,
+        enqueued_at=record.at,
+        enqueued_by=record.actor,
+        max_retries=event.max_retries,
+        timeout=event.timeout,
+        secrets=tuple(event.secrets),
+    )
 
 
 def _claimed(job: Job, record: Recorded, event: Claimed) -> Job:
@@ -114,29 +116,37 @@ def _claimed(job: Job, record: Recorded, event: Claimed) -> Job:
     )
 
 
-def _ended(job: Job, record: Recorded, state: str, event: Ended | Cancelled, **more: Any) -> Job:
+def _completed(job: Job, record: Recorded, event: Completed) -> Job:
+    # The secrets of a completed job are forgotten with it; the names stand in the log.
     return msgspec.structs.replace(
         job,
         version=record.version,
-        state=state,
+        state="completed",
+        worker=None,
+        lease=None,
+        cancel_requested=False,
+        finished_at=record.at,
+        exit_code=event.exit_code,
+        signal=event.signal,
+        cause=None,
+        error=None,
+    )
+
+
+def _failed(job: Job, record: Recorded, event: Failed) -> Job:
+    return msgspec.structs.replace(
+        job,
+        version=record.version,
+        state="failed",
+        failures=job.failures + 1,
         worker=None,
         lease=None,
         cancel_requested=False,
         exit_code=event.exit_code,
         signal=event.signal,
-        **more,
+        cause=event.cause,
+        error=event.error,
     )
-
-
-def _completed(job: Job, record: Recorded, event: Completed) -> Job:
-    # The secrets of a completed job are forgotten with it; the names stand in the log.
-    return _ended(job, record, "completed", event, finished_at=record.at, cause=None, error=None)
-
-
-def _failed(job: Job, record: Recorded, event: Failed) -> Job:
-    return _ended(
-        job, record, "failed", event, failures=job.failures + 1, cause=event.cause, error=event.error
-    )  # fmt: skip
 
 
 def _retried(job: Job, record: Recorded, event: Retried) -> Job:
@@ -170,7 +180,17 @@ def _cancel_requested(job: Job, record: Recorded, event: CancelRequested) -> Job
 def _cancelled(job: Job, record: Recorded, event: Cancelled) -> Job:
     if event.attempt is None:  # it waited, and how its latest attempt ended stays true
         return msgspec.structs.replace(job, version=record.version, state="cancelled", finished_at=record.at)
-    return _ended(job, record, "cancelled", event, finished_at=record.at)
+    return msgspec.structs.replace(
+        job,
+        version=record.version,
+        state="cancelled",
+        worker=None,
+        lease=None,
+        cancel_requested=False,
+        finished_at=record.at,
+        exit_code=event.exit_code,
+        signal=event.signal,
+    )
 
 
 def _released(job: Job, record: Recorded, event: Released) -> Job:
@@ -189,6 +209,7 @@ def _purged(job: Job, record: Recorded, event: Purged) -> None:
 
 
 _STEPS: dict[type, Any] = {
+    Enqueued: _enqueued,
     Claimed: _claimed,
     Completed: _completed,
     Failed: _failed,
@@ -246,52 +267,49 @@ create index jobs_buried on jobs (state, seq) where state in ('dead', 'cancelled
 
 _INSERT = """
 insert into jobs (
-    version, state, priority, run_at, max_retries, timeout, secrets, attempt, failures, worker, lease,
-    cancel_requested, finished_at, exit_code, signal, cause, error,
-    seq, id, queue, enqueued_at, enqueued_by, command
+    version, state, run_at, secrets, attempt, failures, worker, lease, cancel_requested, finished_at, exit_code, signal,
+    cause, error, seq, id, queue, priority, enqueued_at, enqueued_by, command, max_retries, timeout
 ) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 _UPDATE = """
 update jobs set
-    version = ?, state = ?, priority = ?, run_at = ?, max_retries = ?, timeout = ?, secrets = ?, attempt = ?,
-    failures = ?, worker = ?, lease = ?, cancel_requested = ?, finished_at = ?, exit_code = ?, signal = ?, cause = ?,
-    error = ?
+    version = ?, state = ?, run_at = ?, secrets = ?, attempt = ?, failures = ?, worker = ?, lease = ?,
+    cancel_requested = ?, finished_at = ?, exit_code = ?, signal = ?, cause = ?, error = ?
 where seq = ?
 """
 
 
 def fold(changes: Sequence["Change"], store: "Store") -> None:
     """Bring the rows of all jobs in this batch to their latest state: one write a job, however many events it had."""
-    new: dict[int, Job] = {}
-    moved: dict[int, Job] = {}
+    first = changes[0].record.seq if changes else 0
+    latest: dict[int, Job] = {}
     gone: list[tuple[int]] = []
     for change in changes:
-        job = change.after
-        if change.record.type == "enqueued":
-            new[job.seq] = job
-        elif isinstance(job, Job):
-            (new if job.seq in new else moved)[job.seq] = job
-        elif isinstance(change.before, Job):
-            seq = change.before.seq
-            if new.pop(seq, None) is None:
-                moved.pop(seq, None)
-                gone.append((seq,))
-    if new:
-        store.executemany(_INSERT, [(*_columns(job), *_given(job)) for job in new.values()])
-    if moved:
-        store.executemany(_UPDATE, [(*_columns(job), job.seq) for job in moved.values()])
+        job, before = change.after, change.before
+        if isinstance(job, Job):
+            latest[job.seq] = job
+        elif isinstance(before, Job):
+            latest.pop(before.seq, None)
+            gone.append((before.seq,))
+    if new := [job for job in latest.values() if job.seq >= first]:
+        store.executemany(_INSERT, ((*_moving(job), *_given(job)) for job in new))
+    if len(new) < len(latest):
+        store.executemany(_UPDATE, ((*_moving(job), job.seq) for job in latest.values() if job.seq < first))
     if gone:
         store.executemany("delete from jobs where seq = ?", gone)
 
 
-def _columns(job: Job) -> tuple[Any, ...]:
+def _moving(job: Job) -> tuple[Any, ...]:
+    """What its later events change."""
     return (
-        job.version, job.state, job.priority, job.run_at, job.max_retries, job.timeout,
-        ",".join(job.secrets) or None, job.attempt, job.failures, job.worker, job.lease,
-        int(job.cancel_requested), job.finished_at, job.exit_code, job.signal, job.cause, job.error,
+        job.version, job.state, job.run_at, ",".join(job.secrets) or None, job.attempt, job.failures, job.worker,
+        job.lease, int(job.cancel_requested), job.finished_at, job.exit_code, job.signal, job.cause, job.error,
     )  # fmt: skip
 
 
 def _given(job: Job) -> tuple[Any, ...]:
-    return (job.seq, job.id, job.queue, job.enqueued_at, job.enqueued_by, job.command)
+    return (
+        job.seq, job.id, job.queue, job.priority, job.enqueued_at, job.enqueued_by, job.command, job.max_retries,
+        job.timeout,
+    )  # fmt: skip

@@ -1,46 +1,59 @@
 """Folding the log anew: to rebuild projections, to bring a late one up to the head, to check that tables are true."""
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from projections import EVOLVE, Change, Projection, Store, evolve
-from queuectl.events import Recorded
+from queuectl.events import VOCABULARY, Recorded
 
 Progress = Callable[[int, int], None]
 """Called with (events done, events in all) while something long goes on."""
 
-History = Callable[[str, int], Iterable[Recorded]]
-"""(stream, version) -> the stream's events below that version, in order."""
+History = Callable[[Collection[str], int], Iterable[Recorded]]
+"""(streams, seq) -> the events of these streams before that seq, each stream's in order."""
+
+Row = tuple[Any, ...]
 
 
 class Subjects:
     """The subject of every stream as of a point in the log, refolded from the log where it is not at hand.
 
-    Never read from tables: those are at the head, and this may be far behind it. At most `limit` subjects are kept in
-    memory; the ones least lately changed are forgotten and refolded when they come up again.
+    Never read from tables: those are at the head, and this may be far behind it. Between two pages at most `limit`
+    subjects are kept in memory; the ones least lately changed are forgotten and refolded when they come up again.
     """
 
-    def __init__(self, history: History, limit: int = 200_000) -> None:
+    def __init__(self, history: History, limit: int = 100_000) -> None:
         self._history = history
         self._limit = limit
-        self._kept: OrderedDict[str, Any] = OrderedDict()
+        self._kept: dict[str, Any] = {}
 
-    def changes(self, records: Iterable[Recorded]) -> Iterator[Change]:
-        """What each of these events changes. They must come in the order of the log."""
-        kept = self._kept
-        for record in records:
-            stream, event = record.stream, record.event
-            before = kept.pop(stream, None)
-            if before is None and record.version > 1 and stream.partition(":")[0] in EVOLVE:
-                for earlier in self._history(stream, record.version):
-                    before = evolve(before, earlier, earlier.event)
+    def changes(self, page: Sequence[Recorded]) -> list[Change]:
+        """What each of these events changes. The pages must come in the order of the log."""
+        kept, decode = self._kept, VOCABULARY.decode
+        self._recall(page)
+        changes: list[Change] = []
+        for record in page:
+            stream = record.stream
+            event = decode(record.type, record.v, record.data)
+            before = kept.pop(stream, None)  # and put in again at the end: the least lately changed come first
             after = evolve(before, record, event)
             if after is not None:
                 kept[stream] = after
-                if len(kept) > self._limit:
-                    kept.popitem(last=False)
-            yield Change(record, event, before, after)
+            changes.append(Change(record, event, before, after))
+        for stream in [*islice(kept, max(0, len(kept) - self._limit))]:
+            del kept[stream]
+        return changes
+
+    def _recall(self, page: Sequence[Recorded]) -> None:
+        """Refold the subjects that this page goes on with and that are not at hand, all of them by one question."""
+        kept = self._kept
+        forgotten = {record.stream for record in page if record.version > 1 and record.stream not in kept}
+        forgotten.difference_update([record.stream for record in page if record.version == 1])
+        forgotten = [stream for stream in forgotten if stream.partition(":")[0] in EVOLVE]
+        if forgotten:
+            for record in self._history(forgotten, page[0].seq):
+                kept[record.stream] = evolve(kept.get(record.stream), record, record.event)
 
 
 def fold(
@@ -58,7 +71,7 @@ def fold(
     subjects = Subjects(history)
     done = 0
     for page in pages:
-        changes = list(subjects.changes(page))
+        changes = subjects.changes(page)
         for projection in projections:
             projection.fold(changes, store)
         done += len(page)
@@ -68,14 +81,47 @@ def fold(
 
 
 def differences(projection: Projection, live: Store, scratch: Store, most: int = 5) -> list[str]:
-    """Where the live tables of a projection differ from those folded anew: a line a row, at most `most` for a table."""
+    """Where the live tables of a projection differ from those folded anew: a line a row, at most `most` for a table.
+
+    Both are read side by side, row by row in the order of their columns, so that nothing grows with the tables.
+    """
     lines: list[str] = []
     for table in projection.tables:
-        found = set(live.execute(f"select * from {table}"))
-        expected = set(scratch.execute(f"select * from {table}"))
-        wrong = [*(("has", row) for row in found - expected), *(("lacks", row) for row in expected - found)]
-        wrong.sort(key=repr)
-        lines += [f"{table} {word} {row!r}" for word, row in wrong[:most]]
-        if len(wrong) > most:
-            lines.append(f"{table}: and {len(wrong) - most} rows more")
+        wrong: list[tuple[str, Row]] = []
+        more = 0
+        for difference in _compared(_ordered(live, table), _ordered(scratch, table)):
+            if len(wrong) < most:
+                wrong.append(difference)
+            else:
+                more += 1
+        lines += [f"{table} {word} {row!r}" for word, row in sorted(wrong, key=repr)]
+        if more:
+            lines.append(f"{table}: and {more} rows more")
     return lines
+
+
+def _ordered(store: Store, table: str) -> Iterator[Row]:
+    """All rows in the order of all their columns."""
+    first = store.execute(f"select * from {table} limit 1")
+    order = ", ".join(str(column + 1) for column in range(len(first[0]))) if first else "1"
+    return store.rows(f"select * from {table} order by {order}")
+
+
+def _compared(found: Iterator[Row], expected: Iterator[Row]) -> Iterator[tuple[str, Row]]:
+    """The rows that only one of two ordered tables has."""
+    has, lacks = next(found, None), next(expected, None)
+    while has is not None or lacks is not None:
+        if has == lacks:
+            has, lacks = next(found, None), next(expected, None)
+        elif has is not None and (lacks is None or _rank(has) < _rank(lacks)):
+            yield "has", has
+            has = next(found, None)
+        elif lacks is not None:
+            yield "lacks", lacks
+            lacks = next(expected, None)
+
+
+def _rank(row: Row) -> list[tuple[int, Any]]:
+    """What orders rows as SQL does: null, then numbers, then text, then bytes."""
+    kinds = {type(None): 0, int: 1, float: 1, str: 2, bytes: 3}
+    return [(kinds[type(value)], value if value is not None else 0) for value in row]

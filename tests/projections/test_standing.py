@@ -7,8 +7,9 @@ import apsw
 import pytest
 
 import projections
-from projections import Change, Store, attempts, builtin, counts
+from projections import Change, Store, attempts, builtin, counts, replay
 from queuectl import Queue
+from queuectl.engines import standing
 from queuectl.errors import Outdated, Unusable
 from tests.engines.deeds import add, claim, report
 
@@ -213,3 +214,27 @@ def test_the_names_of_tables_that_others_may_read(path: Path) -> None:
     names = {name for (name,) in sql(path, "select name from sqlite_master where type = 'table'")}
     assert {"events", "jobs", "attempts", "counts", "workers"} <= names
     assert sql(path, "select sum(jobs) from counts") == sql(path, "select count(*) from jobs")
+
+
+def test_a_replay_leaves_every_index_that_the_schemas_name(path: Path) -> None:
+    fresh = apsw.Connection(":memory:")
+    for projection in builtin():
+        for _ in fresh.execute(projection.schema):
+            pass
+    indexes = "select name, sql from sqlite_master where type = 'index' and sql is not null and tbl_name in ({})"
+    wanted = indexes.format(", ".join(repr(table) for table in TABLES)) + " order by name"
+    with Queue(path) as queue:
+        queue.replay()
+    assert sql(path, wanted) == list(fresh.execute(wanted)) != []
+
+
+def test_whatever_is_forgotten_between_two_pages_is_asked_of_the_log(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = dump(path)
+    monkeypatch.setattr(standing, "PAGE", 1)
+    monkeypatch.setattr(replay.Subjects.__init__, "__defaults__", (0,))
+    with Queue(path) as queue:
+        assert queue.check() == []
+        queue.replay()
+    assert dump(path) == before
