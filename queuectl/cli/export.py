@@ -70,8 +70,9 @@ def export(
             output.note(f"wrote {target}, {size_text(size)}")
             return
         sys.stdout.flush()
+        shown = output.plain if output.terminal() else bytes
         for chunk in chunks:
-            sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.write(shown(chunk))
         sys.stdout.buffer.flush()
         bar(1, 1)
 

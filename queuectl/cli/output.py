@@ -73,6 +73,11 @@ def _escaped(character: str) -> str:
     return character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
 
 
+def plain(chunk: bytes) -> bytes:
+    """Whole lines for a terminal, with what could move its cursor escaped."""
+    return "\n".join(map(safe, chunk.decode().replace("\r\n", "\n").split("\n"))).encode()
+
+
 def line(text: str = "") -> None:
     """One line of the answer."""
     sys.stdout.write(text + "\n")

@@ -33,7 +33,7 @@ def recover(
     from queuectl.workers import recovery, watch
 
     with session.opened(db, logs) as q:
-        report = watch.recover_hung(q) if hung else recovery.recover(q)
+        report = watch.recover_hung(q) if hung else recovery.recover(q, courtesy=watch.COURTESY)
     if json:
         output.document(msgspec.structs.asdict(report))
     else:

@@ -255,6 +255,13 @@ class Engine(ABC):
         """Say which worker this process is, so that one that hangs while it writes can be told from a command."""
 
     @abstractmethod
+    def relieve(self) -> None:
+        """What has piled up behind the commits is worked off, where it is much (SQLite: the log ahead written back).
+
+        A worker calls this when its commands are started; after a commit of anybody else it is done at once.
+        """
+
+    @abstractmethod
     def tidy(self) -> None:
         """What a worker does while nothing else is to do (SQLite: write the log ahead back into the database)."""
 

@@ -6,7 +6,13 @@ some time ago. The note tells that events are missing.
 
 import os
 
+from queuectl.errors import Unusable
+from queuectl.paths import shown
+
 LENGTH = 20
+
+_SAFE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+"""Nothing else that was put there leads elsewhere, or makes us wait."""
 
 
 class HighWater:
@@ -18,12 +24,17 @@ class HighWater:
         self._fd = -1
 
     def read(self) -> int:
-        """The seq of the last event that was noted; 0 where none was, or the note is damaged."""
+        """The seq of the last event that was noted; 0 where none was, or the note is damaged. Raises Unusable."""
         try:
-            with open(self._path, "rb", buffering=0) as file:
-                text = file.read(LENGTH)
+            fd = os.open(self._path, os.O_RDONLY | _SAFE)
+            try:
+                text = os.read(fd, LENGTH)
+            finally:
+                os.close(fd)
         except FileNotFoundError:
             return 0
+        except OSError as error:
+            raise Unusable(f"{shown(self._path)}: {error.strerror}: remove it") from error
         return int(text) if text.isdigit() else 0
 
     def note(self, seq: int) -> None:
@@ -31,7 +42,7 @@ class HighWater:
         the event is safe, the note is only older."""
         try:
             if self._fd < 0:
-                self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+                self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | _SAFE, 0o600)
                 os.fchmod(self._fd, 0o600)
             os.pwrite(self._fd, b"%0*d" % (LENGTH, seq), 0)
         except OSError:

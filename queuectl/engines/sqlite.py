@@ -24,14 +24,29 @@ from queuectl.engines.high_water import HighWater
 from queuectl.engines.sqlite_file import translated
 from queuectl.engines.sqlite_view import SqliteStore, SqliteView
 from queuectl.engines.standing import Registry
-from queuectl.errors import Conflict, QueueError, Unusable
+from queuectl.errors import Busy, Conflict, QueueError, Unusable
 from queuectl.events import Recorded, encode
 from queuectl.paths import Place, prepare, shown
 
 WORK = frozenset({"enqueued", "retried", "requeued", "released", "cancel_requested", "stop_requested", "config_set"})
 """The events after which a worker may have something to do."""
 
+PILE = 1000
+"""Pages of the log ahead (4 MB) from which on they are written back into the database."""
+
 INSERT = "insert into events (seq, stream, version, type, v, at, actor, data) values (?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+class Ahead:
+    """How many pages the log ahead has: told after every commit, in the place of SQLite's own checkpoint within it."""
+
+    def __init__(self) -> None:
+        self.pages = 0
+
+    def __call__(self, db: apsw.Connection, name: str, pages: int) -> int:
+        """SQLite's hook."""
+        self.pages = pages
+        return apsw.SQLITE_OK
 
 
 class SqliteEngine(Engine):
@@ -77,8 +92,19 @@ class SqliteEngine(Engine):
         self._high_water = HighWater(self.place.high_water)
         least = self._high_water.read()  # before the head is: others go on writing
         self._db = sqlite_file.connect(self.place, self._gate, patience, made=made)
+        try:
+            self._begin(patience, least)
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _begin(self, patience: float | None, least: int) -> None:
+        """Look whether the log is whole, and make the tables so."""
         self._registry = Registry(self._db)
         self._writing = self._closed = False
+        self._ahead = Ahead()
+        self._relieve_at = PILE
+        self._db.set_wal_hook(self._ahead)
         with translated(self.place.database):
             with self.snapshot() as view:
                 self._check_head(view.head()[0], least)
@@ -163,6 +189,8 @@ class SqliteEngine(Engine):
                     self._high_water.note(tx.seq)
             finally:
                 self._writing = False
+        if self._gate.worker is None:
+            self.relieve()
         if tx.types:
             kinds = ("log", "work") if tx.types & WORK else ("log",)
             doorbell.ring(self.place.bells, kinds)
@@ -202,6 +230,27 @@ class SqliteEngine(Engine):
         self._synchronous = level
         with translated(self.place.database):
             self._db.pragma("synchronous", sqlite_file.SYNCHRONOUS[level])
+
+    def relieve(self) -> None:
+        if self._ahead.pages < self._relieve_at:
+            return
+        with translated(self.place.database):
+            self._write_back()  # most of it, while others go on writing
+            try:
+                with self._gate.hold(0.05):
+                    done = self._write_back()  # and the rest while nobody does, so that the log ahead begins anew
+            except Busy:
+                done = False
+        # Where a reader is in the way, there is nothing to gain from trying at every commit.
+        self._relieve_at = PILE if done else self._ahead.pages + PILE // 4
+
+    def _write_back(self) -> bool:
+        """Write back what no reader needs; whether that was all."""
+        try:
+            frames, done = self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.BusyError:
+            return False  # somebody else is at it
+        return frames == done
 
     def identify(self, worker: str) -> None:
         self._gate.worker = worker

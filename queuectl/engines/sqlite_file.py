@@ -27,6 +27,11 @@ BUSY = 5000
 LOG_AHEAD = 1 << 20
 """Bytes of the log ahead (q.db-wal) above which whoever closes the database last writes it back."""
 
+LARGEST = 4 << 20
+"""Bytes to which the log ahead is cut down when it begins anew, where a reader had made it grow."""
+
+RESTORE = "restore a copy of it; `queuectl doctor` tells what is wrong"
+
 HEADER = 100
 """Bytes at the beginning of a SQLite file that say what it is."""
 
@@ -44,6 +49,8 @@ def translated(path: str) -> Generator[None]:
         raise Unusable(f"{shown(path)}: {error}") from error
     except (apsw.BusyError, apsw.LockedError) as error:
         raise Busy(f"{shown(path)}: is locked by another program: close it and try again") from error
+    except UnicodeDecodeError as error:  # of a text that SQLite holds: what is written is valid
+        raise Unusable(f"{shown(path)}: is damaged ({error}): {RESTORE}") from error
     except apsw.Error as error:
         raise Unusable(f"{shown(path)}: {_explained(error)}") from error
 
@@ -53,7 +60,7 @@ def _explained(error: apsw.Error) -> str:
         case apsw.NotADBError():
             return "is not a SQLite database: name another file with --db"
         case apsw.CorruptError():
-            return f"is damaged ({error}): restore a backup, or replay from an exported log"
+            return f"is damaged ({error}): {RESTORE}"
         case apsw.FullError():
             return "the disk is full: nothing was written; make room and try again"
         case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.AuthError():
@@ -92,6 +99,7 @@ def connect(place: Place, gate: Gate, patience: float | None, *, made: bool) -> 
                     if _schema(db) < SCHEMA or db.pragma("journal_mode") != "wal":
                         _make(db)
             db.pragma("secure_delete", True)
+            db.pragma("journal_size_limit", LARGEST)
         except BaseException:
             db.close()
             raise

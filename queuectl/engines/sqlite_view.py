@@ -1,7 +1,7 @@
 """Reading from SQLite: the questions of `View`, each as one short statement."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import apsw
@@ -13,7 +13,7 @@ from projections.jobs import WAITING, Job
 from projections.replay import Progress
 from projections.workers import Worker
 from queuectl.engines.base import ALL, Filter, Folded, View
-from queuectl.events import VOCABULARY, Recorded
+from queuectl.events import VOCABULARY, Recorded, encode
 
 SCHEMA = os.path.join(os.path.dirname(__file__), "sqlite.sql")
 
@@ -43,6 +43,10 @@ class SqliteStore:
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for each row of values."""
         self._db.executemany(sql, rows)
+
+    def rows(self, sql: str) -> Iterator[tuple[Any, ...]]:
+        """Run one statement and give its rows one by one, however many; write nothing meanwhile."""
+        return iter(self._db.execute(sql))
 
 
 def read_job(row: tuple[Any, ...]) -> Job:
@@ -108,14 +112,19 @@ class SqliteView(View):
         return [Recorded(*row) for row in self._db.execute(sql, values)]
 
     def stream(self, stream: str) -> list[Recorded]:
-        return list(self.history(stream, 1 << 62))
-
-    def history(self, stream: str, below: int) -> Iterable[Recorded]:
-        """The events of one stream whose version is lower than `below`, in order."""
-        rows = self._db.execute(
-            f"select {EVENT} from events where stream = ? and version < ? order by version", (stream, below)
-        )
+        rows = self._db.execute(f"select {EVENT} from events where stream = ? order by version", (stream,))
         return [Recorded(*row) for row in rows]
+
+    def history(self, streams: Collection[str], before: int) -> Iterable[Recorded]:
+        """The events of these streams before seq `before`, each stream's in order."""
+        rows = self._db.execute(
+            f"""
+            select {EVENT} from events
+            where stream in (select value from json_each(?)) and seq < ? order by stream, version
+            """,
+            (encode(streams).decode(), before),
+        )
+        return (Recorded(*row) for row in rows)
 
     def job(self, id: str) -> Job | None:
         row = self._db.execute(f"select {JOB} where j.id = ?", (id,)).get
@@ -190,12 +199,17 @@ class SqliteView(View):
                 progress(self._db.status(apsw.SQLITE_DBSTATUS_CACHE_MISS)[0], 0)
             return False
 
+        found: list[str] = []
         self._db.set_progress_handler(tell, 10_000)  # also lets a Ctrl-C through
         try:
-            found = [line for (line,) in self._db.execute("pragma integrity_check(100)")]
+            for (text,) in self._db.execute("pragma integrity_check(100)"):
+                found += (line for line in text.splitlines() if line != "ok" and not line.startswith("***"))
+        except apsw.CorruptError as error:  # it looks at rows as well, and can't go on where a page holds none
+            found.append(str(error))
+            self._db.execute("rollback; begin")  # a transaction that has met it can't even be ended with a commit
         finally:
             self._db.set_progress_handler(None)
-        return [] if found == ["ok"] else found
+        return found
 
     def missing(self) -> list[str]:
         with open(SCHEMA, encoding="utf-8") as file:

@@ -22,6 +22,7 @@ import msgspec
 from queuectl import clock
 from queuectl.units import size_text
 from queuectl.workers import output, processes
+from queuectl.workers.hunt import Strays
 from queuectl.workers.output import AlreadyStarted as AlreadyStarted
 from queuectl.workers.spawn import NotStarted, printable, spawn
 
@@ -88,36 +89,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """Why it could not be started, on one line, which is also in the output file; or what was wrong with its output."""
 
 
-def environment(
-    base: dict[str, str],
-    kept: dict[str, str],
-    secrets: dict[str, str],
-    *,
-    database: str,
-    job: str,
-    attempt: int,
-    queue: str,
-    tag: str,
-    cwd: str | None = None,
-) -> dict[str, str]:
-    """The environment of an attempt (R14): the worker's, over it what was kept at enqueue, the secrets, and our own."""
-    env = {
-        **base,
-        **kept,
-        **secrets,
-        "QUEUECTL_DB": database,
-        "QUEUECTL_JOB_ID": job,
-        "QUEUECTL_ATTEMPT": str(attempt),
-        "QUEUECTL_QUEUE": queue,
-        processes.TAG: tag,
-    }
-    if cwd is not None:
-        env["PWD"] = cwd  # the worker's would name another folder
-    return env
-
-
-def launch(start: Start) -> "Attempt":
+def launch(start: Start, strays: Strays = tuple) -> "Attempt":
     """Take the attempt by creating its output file, lock that, and start the command.
+
+    `strays` gives what hides from all traces and may be this attempt's: it is ended too, where the attempt fails.
 
     A command that can't be started is an attempt too, with its outcome (cause spawn) at once. Raises AlreadyStarted
     where the path is taken, and OSError where the file or the process can't be made just now (disk full, no memory, no
@@ -129,7 +104,7 @@ def launch(start: Start) -> "Attempt":
     try:
         output.lock(fd)
         pid = spawn(start.command, start.argv, env=start.env, cwd=start.cwd, stdin=start.stdin, output=fd)
-        return Attempt(start, pid, os.pidfd_open(pid), fd, started_at, began)
+        return Attempt(start, pid, os.pidfd_open(pid), fd, started_at, began, strays=strays)
     except NotStarted as problem:
         error, code = str(problem), problem.code
     except OSError as problem:
@@ -164,6 +139,7 @@ class Attempt:
         "_output",
         "_rss_floor",
         "_started_at",
+        "_strays",
         "_timeout_at",
         "_trim",
         "_usage",
@@ -182,6 +158,7 @@ class Attempt:
         started_at: int,
         began: float,
         outcome: Outcome | None = None,
+        strays: Strays = tuple,
     ) -> None:
         self.start = start
         self.pid = pid
@@ -191,6 +168,7 @@ class Attempt:
         self.outcome = outcome
         """How it ended; None until then."""
         self._output = fd
+        self._strays = strays
         self._started_at = started_at
         self._began = began
         self._timeout_at = None if start.timeout is None else began + start.timeout
@@ -213,6 +191,15 @@ class Attempt:
     def started_at(self) -> int:
         """Microseconds UTC."""
         return self._started_at
+
+    @property
+    def own_end(self) -> tuple[int, int] | None:
+        """How the main process ended by itself: after how many microseconds, and its exit code, or minus the signal.
+
+        None where it has not, or where we ended it."""
+        if self._usage is None or self._ended_for is not None:
+            return None
+        return round(self._usage[1] * 1e6), os.waitstatus_to_exitcode(self._usage[0])
 
     @property
     def next_deadline(self) -> float | None:
@@ -287,7 +274,7 @@ class Attempt:
             if spare:
                 self._kept = _exists(self.pid) and bool(processes.group(self.pid))
                 return self._done()
-        if self._leftovers is None and not _exists(self.pid):
+        if self._leftovers is None and not _exists(self.pid) and not self._hidden():
             return self._done()
         return None if self._look_for_leftovers(now) else self._done()
 
@@ -302,7 +289,14 @@ class Attempt:
         # Where the number was given to somebody else, nothing is left: asked of each one, when its pidfd holds it.
         for pid in processes.group(self.pid):
             self._leftovers.add(pid, self._is_left, number)
+        for pid in self._hidden():
+            self._leftovers.add(pid, lambda pid: pid in self._hidden(), number)
         return bool(self._leftovers.living())
+
+    def _hidden(self) -> list[int]:
+        """What must not outlive an attempt that will be tried again, by whatever worker."""
+        assert self._usage is not None, "the main process is reaped"
+        return [*self._strays()] if self._ended_for is not None or self._usage[0] != 0 else []
 
     def _is_left(self, pid: int) -> bool:
         return processes.in_group(pid, self.pid) and not processes.given_away(self.pid)

@@ -13,7 +13,7 @@ from projections.workers import Worker
 from queuectl.clock import monotonic
 from queuectl.errors import QueueError
 from queuectl.queue import Queue
-from queuectl.workers import lock, processes
+from queuectl.workers import lock, processes, roster
 from queuectl.workers.ledger import Ledger
 
 INTERVAL = 5.0
@@ -66,7 +66,7 @@ class Silence:
     def _could_write(self) -> bool:
         began = monotonic()
         try:
-            self._me.beat()
+            self._me.beat(LATE)
         except QueueError:
             return False
         return monotonic() - began <= LATE
@@ -86,6 +86,7 @@ def kill(queue: Queue, worker: Worker) -> bool:
     try:
         if lock.owner(queue.place.workers, worker.id) != worker.pid:
             return False
+        roster.condemn(f"{queue.place.workers}/{worker.id}", f"was killed: it had said nothing for {SILENCE:.0f} s")
         signal.pidfd_send_signal(process, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         return False

@@ -108,9 +108,12 @@ class Ledger:
             except Busy:
                 continue
 
-    def beat(self) -> None:
-        """Say that this worker lives, though it holds nothing: for an observer, who must show that it can write."""
-        with self._engine.transaction(None) as tx:
+    def beat(self, patience: float) -> None:
+        """Say that this worker lives, though it holds nothing: for an observer, who must show that it can write.
+
+        Raises Busy where others write for longer than `patience` seconds.
+        """
+        with self._engine.transaction(patience) as tx:
             me = tx.worker(self.worker)
             if me is not None and me.live:
                 tx.append([Write(self._stream, me, [Heartbeat()])], self._actor)

@@ -114,6 +114,7 @@ class Loop:
             if self._next_turn(now) <= now:
                 self._turn(now)
                 self._start(monotonic())
+                self._relieve(monotonic())
         self._hush()
         self._bell.close()
         if self._held() or self._slots.due < NEVER:
@@ -182,6 +183,12 @@ class Loop:
         if self._dirty and self._idle_since is not None and now >= self._idle_since + IDLE:
             self._dirty = False
             self._tidy(now)
+
+    def _relieve(self, now: float) -> None:
+        try:
+            self._queue.engine.relieve()
+        except QueueError as error:
+            self._complain(str(error), now)
 
     def _tidy(self, now: float) -> None:
         try:

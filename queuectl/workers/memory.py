@@ -6,6 +6,8 @@ and for the whole machine.
 
 import re
 
+PERHAPS = "killed, perhaps for memory"
+
 
 class Killings:
     """The kernel's count of processes killed for want of memory, as near to this process as it can be read."""
@@ -22,14 +24,13 @@ class Killings:
         """How many so far; None where that can't be read."""
         return _count(self._path) if self._path else None
 
-    def suspicion(self, before: int | None) -> str:
-        """What to say of a SIGKILL that nobody here sent, to somebody or something that began when the count was
-        `before`."""
-        told = "killed, perhaps for memory: queuectl did not send this SIGKILL"
+    def since(self, before: int | None) -> str:
+        """What the kernel counts since it counted `before`, to stand behind a suspicion; nothing where that can't be
+        told."""
         now = self.count()
         if now is None or before is None:
-            return told
-        return f"{told}; the kernel counts {now - before} killed for memory {self._where} meanwhile"
+            return ""
+        return f"; the kernel counts {now - before} killed for memory {self._where} meanwhile"
 
 
 def _groups(cgroup: str, root: str) -> list[str]:

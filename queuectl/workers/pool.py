@@ -17,15 +17,15 @@ import msgspec
 
 from queuectl import paths
 from queuectl.clock import monotonic
-from queuectl.decisions import Outcome
 from queuectl.errors import Invalid, QueueError
 from queuectl.events import encode
 from queuectl.queue import Queue
-from queuectl.workers import lock, processes, roster
+from queuectl.workers import lock, processes
 from queuectl.workers.lock import Gone
 from queuectl.workers.loop import ORDER_KILL, ORDER_STOP, Task
-from queuectl.workers.memory import Killings
-from queuectl.workers.recovery import Pass, Report, write_report
+from queuectl.workers.memory import PERHAPS, Killings
+from queuectl.workers.recovery import Pass, Report, outcomes, write_report
+from queuectl.workers.strays import Strays
 
 TAKE_OVER = 2.0
 """Seconds after which a dead worker whose lock is not free is left to others."""
@@ -130,7 +130,8 @@ def leave_job() -> None:
 
     Otherwise the job's leftovers would be found in everything that these workers run.
     """
-    if os.environ.pop(processes.TAG, None) is not None:
+    if os.environ.get(processes.TAG, processes.FREE) != processes.FREE:
+        os.environ[processes.TAG] = processes.FREE
         os.closerange(3, max(int(name) for name in os.listdir("/proc/self/fd")) + 1)
 
 
@@ -160,6 +161,7 @@ class Pool:
         self._dead: dict[str, Death] = {}
         """Workers that have died and are still to be recovered."""
         self._killings = Killings()
+        self._strays = Strays()
         self._reaped: dict[int, int] = {}
         """Wait statuses of what fell to us: commands of a worker that has just died may be among them."""
         self._fresh: dict[int, int] = {}
@@ -266,7 +268,7 @@ class Pool:
         if code == 0:
             return
         if code == -signal.SIGKILL:
-            how = f"was {self._killings.suspicion(hand.killings)}"
+            how = f"was {PERHAPS}{self._killings.since(hand.killings)}"
         else:
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         self._dead[hand.id] = Death(how, monotonic() + TAKE_OVER)
@@ -286,21 +288,26 @@ class Pool:
                 del self._dead[id]
                 continue
             if held is not None:
-                known = self._outcomes(held.path)
+                self._reaped.update(processes.reap({hand.pid for hand in self._hands.values()}))
+                known = outcomes(held.path, self._reaped)
                 self._passes.append(
-                    Pass(self._queue, held, f"recovery:{id}", patience=1.0, known=known, died=death.how)
+                    Pass(
+                        self._queue,
+                        held,
+                        f"recovery:{id}",
+                        patience=1.0,
+                        known=known,
+                        died=death.how,
+                        strays=self._look_for_strays,
+                    )
                 )
             if held is not None or now >= death.until:
                 del self._dead[id]
 
-    def _outcomes(self, path: str) -> dict[tuple[int, int], Outcome]:
-        """How those commands ended that a dead worker had not reaped yet: by job (its seq) and lease."""
-        self._reaped.update(processes.reap({hand.pid for hand in self._hands.values()}))
-        return {
-            (entry.job, entry.lease): _outcome(self._reaped[entry.pid], entry.started_at)
-            for entry in roster.read(path)
-            if entry.pid in self._reaped
-        }
+    def _look_for_strays(self) -> list[int]:
+        # What falls to us was a dead worker's, however long the others have been running.
+        workers = {hand.pid for hand in self._hands.values()}
+        return [pid for pid in self._strays.look(()) if pid not in workers]
 
     def _tell(self, report: Report) -> None:
         try:
@@ -308,13 +315,6 @@ class Pool:
                 write_report(self._queue.logs, report)
         except OSError as error:
             print(f"queuectl: can't write the report of a recovery: {error}", file=sys.stderr)
-
-
-def _outcome(status: int, started_at: int) -> Outcome:
-    code = os.waitstatus_to_exitcode(status)
-    if code < 0:
-        return Outcome(cause="signal", signal=-code, started_at=started_at)
-    return Outcome(cause="exit" if code else None, exit_code=code, started_at=started_at)
 
 
 def _heard(number: int, frame: object) -> None:

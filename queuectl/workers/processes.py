@@ -7,36 +7,23 @@ whatever is ended here is first held by a pidfd, looked at again, and only then 
 
 import errno
 import fcntl
+import functools
 import os
 import select
 import signal
 import sys
 from collections.abc import Callable, Container, Iterable, Iterator
-from typing import NamedTuple
-
-from queuectl import clock
 
 TAG = "QUEUECTL_TAG"
 """The environment variable that says which attempt a process belongs to: identity, job and lease."""
 
-_IN_VAIN = 1.0
-"""Seconds after a KILL when what still lives counts as something that can't be ended."""
+FREE = "none"
+"""Its value for what belongs to none: a worker that was started by a job."""
 
 Still = Callable[[int], bool]
 """Whether the process with this pid (still) is one of those that were looked for."""
 
 _GONE = (FileNotFoundError, ProcessLookupError)
-
-
-class Left(NamedTuple):
-    """What a hunt could not end. False where nothing is left."""
-
-    pids: tuple[int, ...] = ()
-    locked: bool = False
-    """The output file is locked, though nobody who holds it may be found (another user's, another pid namespace's)."""
-
-    def __bool__(self) -> bool:
-        return bool(self.pids) or self.locked
 
 
 def pids() -> Iterator[int]:
@@ -103,6 +90,20 @@ def is_tagged(pid: int, tag: str) -> bool:
     except (*_GONE, PermissionError):
         return False
     return f"\0{TAG}={tag}\0".encode() in b"\0" + text + b"\0"
+
+
+def is_hidden(pid: int) -> bool:
+    """Whether the process lives and carries no tag at all, as far as we may read its environment."""
+    if session(pid) == 0:
+        return False
+    try:
+        with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
+            text = file.readall()
+    except _GONE:
+        return False
+    except PermissionError:
+        return True
+    return f"\0{TAG}=".encode() not in b"\0" + text
 
 
 def by_tag(tag: str) -> list[int]:
@@ -195,16 +196,23 @@ def subreaper() -> bool:
 
 
 def children() -> list[int]:
-    """Our children, adopted ones too, zombies too."""
-    try:
-        found: list[int] = []
-        for task in os.listdir("/proc/self/task"):
-            with open(f"/proc/self/task/{task}/children", "rb", buffering=0) as file:
-                found += map(int, file.readall().split())
-    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN, or a thread that has just ended
+    """Our main thread's children, adopted ones too (which fall to it), zombies too (1 us)."""
+    fd = _children_of(os.getpid())
+    if fd < 0:
         me = str(os.getpid()).encode()
         return [pid for pid in pids() if _stat(pid)[1:2] == [me]]
-    return found
+    text = b""
+    while piece := os.pread(fd, 1 << 16, len(text)):
+        text += piece
+    return [*map(int, text.split())]
+
+
+@functools.cache
+def _children_of(pid: int) -> int:
+    try:
+        return os.open(f"/proc/{pid}/task/{pid}/children", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
+        return -1
 
 
 def reap(known: Container[int]) -> list[tuple[int, int]]:
@@ -267,10 +275,6 @@ class Ending:
         """The pidfd of one that lives, -1 where none does."""
         return next(iter(self._fds.values()), -1)
 
-    def wait(self, seconds: float) -> None:
-        """Wait until one of them ends, at most so long."""
-        wait(self._fds.values(), seconds)
-
     def close(self) -> None:
         """Let go of all, ended or not."""
         for fd in self._fds.values():
@@ -293,103 +297,3 @@ def wait(pidfds: Iterable[int], seconds: float) -> list[int]:
     for fd in pidfds:
         poll.register(fd, select.POLLIN)
     return [fd for fd, _ in poll.poll(max(0.0, seconds) * 1000)]
-
-
-def end(these: Iterable[int], grace: float, still: Still, *, patience: float = 2.0) -> list[int]:
-    """TERM these processes, KILL them after `grace` seconds, and return those that live `patience` seconds later."""
-    ending = Ending()
-    try:
-        for pid in these:
-            ending.add(pid, still)
-        for seconds, number in ((grace, signal.SIGKILL), (patience, None)):
-            until = clock.monotonic() + seconds
-            while ending.living() and (rest := until - clock.monotonic()) > 0:
-                ending.wait(rest)
-            if number is not None:
-                ending.signal(number)
-        return ending.living()
-    finally:
-        ending.close()
-
-
-class Hunt:
-    """Ends everything of one attempt, step by step, for a loop that must not wait: call `tick` at `next_tick`.
-
-    What has the tag or the open output file, and what shares a session with a tagged process, gets a TERM, and after
-    `grace` seconds a KILL. It is over when two looks in a row found nothing and the lock on the output file is free.
-    """
-
-    def __init__(self, path: str, tag: str, *, grace: float = 5.0) -> None:
-        self._path, self._tag, self._grace = path, tag, grace
-        self._ending = Ending()
-        self._sessions: set[int] = set()
-        self._kill_at: float | None = None
-        self._pause = 0.0
-        self._clean = 0
-        self.next_tick = 0.0
-        """When to look again, in monotonic seconds."""
-        self.left = Left()
-        """What was left at the last look."""
-
-    def tick(self, now: float) -> bool:
-        """Look, signal; True when nothing is left. `now` is monotonic seconds."""
-        before = self.left
-        if self._ending.living():  # these first: to look through all of /proc costs milliseconds
-            if self._kill_at is not None and now >= self._kill_at:
-                self._ending.signal(signal.SIGKILL)
-        else:
-            self._look(now)
-        living = tuple(self._ending.living())
-        self.left = Left(living, not living and self._is_locked())
-        if self._kill_at is None and self.left:
-            self._kill_at = now + self._grace
-        self._clean = 0 if self.left else self._clean + 1
-        self._pause = min(self._pause * 2, 0.25) if self.left and self.left == before else 0.005
-        self.next_tick = now + self._pause
-        return self._clean >= 2
-
-    @property
-    def stuck(self) -> bool:
-        """Whether something lives on though it was killed, or can't be found though it has the lock."""
-        return self._kill_at is not None and self.next_tick > self._kill_at + _IN_VAIN and bool(self.left)
-
-    def fileno(self) -> int:
-        """Readable when one of the processes has ended, which is worth a `tick` before its time; -1: there is none."""
-        return self._ending.fileno()
-
-    def close(self) -> None:
-        """Let go of all, ended or not."""
-        self._ending.close()
-
-    def _look(self, now: float) -> None:
-        everyone = list(pids())
-        tagged = {pid for pid in everyone if is_tagged(pid, self._tag)}
-        self._sessions = {session(pid) for pid in tagged} - {os.getsid(0), 0}
-        number = signal.SIGKILL if self._kill_at is not None and now >= self._kill_at else signal.SIGTERM
-        for pid in everyone:
-            if pid in tagged or self._is_ours(pid):
-                self._ending.add(pid, self._is_ours, number)
-
-    def _is_ours(self, pid: int) -> bool:
-        in_session = bool(self._sessions) and session(pid) in self._sessions
-        return in_session or is_tagged(pid, self._tag) or is_writer(pid, self._path)
-
-    def _is_locked(self) -> bool:
-        try:
-            return not lock_free(self._path)
-        except FileNotFoundError:
-            return False
-
-
-def hunt(path: str, tag: str, deadline: float, *, grace: float = 5.0) -> Left:
-    """End everything of one attempt (`Hunt`), waiting until `deadline` (monotonic seconds). Returns what is left."""
-    hunting = Hunt(path, tag, grace=grace)
-    try:
-        while not hunting.tick(now := clock.monotonic()):
-            if now >= deadline:
-                return hunting.left
-            pause = max(0.0, min(hunting.next_tick, deadline) - now)
-            wait([hunting.fileno()] if hunting.fileno() >= 0 else [], pause)
-        return Left()
-    finally:
-        hunting.close()

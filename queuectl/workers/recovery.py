@@ -7,6 +7,7 @@ looks until nothing is left, and only then appends. A claim that never started i
 
 import os
 import random
+import signal
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,9 +22,11 @@ from queuectl.engines.base import Write
 from queuectl.errors import Fenced, Outdated, QueueError
 from queuectl.events import Event, WorkerLost, encode
 from queuectl.queue import Queue
-from queuectl.workers import lock, processes
+from queuectl.workers import lock, processes, roster
+from queuectl.workers.hunt import Hunt, Left, Strays
 from queuectl.workers.ledger import tag
 from queuectl.workers.lock import Gone, WorkerLock
+from queuectl.workers.memory import PERHAPS
 
 PAUSE = 1.0
 """Seconds to wait when the database or the folder of outputs can't be used, before the next try."""
@@ -63,12 +66,13 @@ class Pass:
         patience: float | None = None,
         known: Mapping[tuple[int, int], Outcome] | None = None,
         died: str = "died",
+        strays: Strays = tuple,
     ) -> None:
         """`held` is the dead worker's lock, which is let go when the pass is over.
 
-        `patience` is how many seconds a tick may wait for others who write; None: for ever. `known` are the outcomes
-        of commands that had ended by themselves, by job (its seq) and lease, and `died` tells how the worker did: only
-        the parent can know them.
+        `patience` is how many seconds a tick may wait for others who write; None: for ever. `known` is what
+        `outcomes` tells, where somebody knows more than stands in the worker's roster, `died` how the worker did, and
+        `strays` gives what of its commands had no trace and has fallen to us: for its parent.
         """
         self.next_tick = 0.0
         """When to go on, in monotonic seconds."""
@@ -77,13 +81,14 @@ class Pass:
         self._lock = held
         self._actor = actor
         self._patience = patience
-        self._known = known or {}
-        self._died = died
+        self._known = outcomes(held.path) if known is None else known
+        self._died = roster.condemned(held.path) or died
+        self._strays = strays
         self._id = held.worker
         self._verdicts: dict[Lease, Outcome | None] | None = None
         """What is known of each attempt and not yet written, None: it never started. None altogether until the first
         tick."""
-        self._hunts: list[tuple[Lease, Outcome, processes.Hunt]] = []
+        self._hunts: list[tuple[Lease, Outcome, Hunt]] = []
         """What must be looked for, and the outcome of the attempt once nothing of it is found any more."""
 
     def tick(self, now: float) -> bool:
@@ -135,19 +140,22 @@ class Pass:
         with self._queue.engine.snapshot() as view:
             worker, jobs = view.worker(self._id), view.held(self._id)
         verdicts: dict[Lease, Outcome | None] = {}
-        hunts: list[tuple[Lease, Outcome, processes.Hunt]] = []
+        hunts: list[tuple[Lease, Outcome, Hunt]] = []
         for job in jobs:
             lease = decisions.lease(job)
             found = self._judged(job, lease, worker)
-            if isinstance(found, processes.Hunt):
+            if isinstance(found, Hunt):
                 lost = _lost(f"its worker {self._died}; what it ran was found and ended")
-                hunts.append((lease, self._known.get((job.seq, lease.version), lost), found))
+                known = self._known.get((job.seq, lease.version), lost)
+                if known.signal == signal.SIGKILL:
+                    known = msgspec.structs.replace(known, error=f"{PERHAPS}; its worker {self._died}")
+                hunts.append((lease, known, found))
             else:
                 verdicts[lease] = found
         self._hunts = hunts
         return verdicts
 
-    def _judged(self, job: Job, lease: Lease, worker: Worker | None) -> Outcome | processes.Hunt | None:
+    def _judged(self, job: Job, lease: Lease, worker: Worker | None) -> Outcome | Hunt | None:
         """What is known of one attempt: it never started (None), it is certainly gone, or it must be hunted."""
         identity = worker.identity if worker is not None else ""
         if worker is None or worker.boot_id != processes.boot_id() or identity != paths.identity(self._queue.place):
@@ -159,7 +167,7 @@ class Pass:
             os.mkdir(path, 0o700)
         except FileExistsError:
             if not os.path.isdir(path):
-                return processes.Hunt(path, tag(identity, job.id, lease.version))
+                return Hunt(path, tag(identity, job.id, lease.version), strays=self._strays)
         return None
 
     def _append(self, verdicts: dict[Lease, Outcome | None]) -> None:
@@ -192,15 +200,21 @@ class Pass:
         ]
 
 
-def recover(queue: Queue, *, patience: float = 30.0) -> Report:
-    """One pass over all dead workers, now; what can't be ended within `patience` seconds is told and left.
+def recover(queue: Queue, *, patience: float = 30.0, courtesy: float = 0.0) -> Report:
+    """One pass over all dead workers; what can't be ended within `patience` seconds is told and left.
+
+    `courtesy` is how many seconds are left to the parents of those that have died just now, which alone know how the
+    commands ended.
 
     Writes `logs/recovered_jobs_<timestamp>.json` where it found any.
     """
     whole = Report(workers=[], jobs=[], left=[])
     deadline = monotonic() + patience
     me = os.urandom(4).hex()
-    for id in unlocked(queue):
+    dead = unlocked(queue)
+    if dead and courtesy:
+        processes.wait([], courtesy)
+    for id in dead:
         held = taken(queue, id)
         if held is None:
             continue
@@ -216,6 +230,28 @@ def recover(queue: Queue, *, patience: float = 30.0) -> Report:
     if whole.jobs or whole.workers:
         write_report(queue.logs, whole)
     return whole
+
+
+def outcomes(path: str, reaped: Mapping[int, int] | None = None) -> dict[tuple[int, int], Outcome]:
+    """How those commands ended that a dead worker had not reported, by job (its seq) and lease.
+
+    `path` is its lock file; `reaped` are the wait statuses, by pid, of what it had not reaped itself.
+    """
+    reaped = reaped or {}
+    known: dict[tuple[int, int], Outcome] = {}
+    for entry in roster.read(path):
+        if entry.code != roster.RUNNING:
+            known[entry.job, entry.lease] = _outcome(entry.code, entry.started_at, entry.ran / 1e6)
+        elif entry.pid in reaped:
+            code = os.waitstatus_to_exitcode(reaped[entry.pid])
+            known[entry.job, entry.lease] = _outcome(code, entry.started_at)
+    return known
+
+
+def _outcome(code: int, started_at: int, seconds: float | None = None) -> Outcome:
+    if code < 0:
+        return Outcome(cause="signal", signal=-code, started_at=started_at, run_seconds=seconds)
+    return Outcome(cause="exit" if code else None, exit_code=code, started_at=started_at, run_seconds=seconds)
 
 
 def unlocked(queue: Queue) -> list[str]:
@@ -263,7 +299,7 @@ def _lost(error: str) -> Outcome:
     return Outcome(cause="lost", error=error)
 
 
-def _described(left: processes.Left) -> str:
+def _described(left: Left) -> str:
     if left.pids:
         return f"process {', '.join(map(str, left.pids))} can't be ended"
     return "its output file is still locked by a process that can't be found"

@@ -1,8 +1,8 @@
-"""Which process runs which attempt: kept in the worker's lock file, for its parent to read when the worker has died.
+"""Which process runs which attempt, and how it ended: kept in the worker's lock file, for whoever finds it dead.
 
-The parent adopts what a dead worker ran and reaps it, but a process that has ended tells no more than its pid. With the
-roster its exit status becomes the attempt's outcome, where otherwise the attempt would be lost and run again (R18).
-Written through shared memory, which costs no system call and outlives the process.
+What a worker has seen and not yet written into the log would be lost with it, and the attempt would run again; so would
+a command that its parent reaps, for a process that has ended tells no more than its pid (R18). Written through shared
+memory, which costs no system call and outlives the process.
 """
 
 import mmap
@@ -11,25 +11,41 @@ import struct
 
 import msgspec
 
-_ENTRY = struct.Struct("<qqqq")
+UNREPORTED = 128
+"""Attempts that have ended and are not in the log yet, for which there is room beside those that run."""
+
+RUNNING = 1 << 32
+"""In the place of an exit code, while there is none."""
+
+HEADER = 64
+"""Bytes before the entries: why the worker was killed, where somebody here did it."""
+
+_ENTRY = struct.Struct("<qqqqqq")
+_END = struct.Struct("<qq")
+_END_AT = _ENTRY.size - _END.size
+_FREE = _ENTRY.pack(0, 0, 0, 0, 0, RUNNING)
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """An attempt that was running: its main process, the job (by the seq of its `enqueued`), and the lease."""
+    """An attempt: its main process, the job (by the seq of its `enqueued`), and the lease."""
 
     pid: int
     job: int
     lease: int
     started_at: int
     """Microseconds UTC."""
+    ran: int = 0
+    """Microseconds, once it has ended."""
+    code: int = RUNNING
+    """How it ended by itself: its exit code, or minus the signal that ended it."""
 
 
 class Roster:
-    """One worker's: an entry for each slot."""
+    """One worker's."""
 
     def __init__(self, path: str, slots: int) -> None:
         """`path` is the worker's lock file. On a full disk nobody will read the roster, and the worker works on."""
-        size = slots * _ENTRY.size
+        size = HEADER + (slots + UNREPORTED) * _ENTRY.size
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             os.posix_fallocate(fd, 0, size)  # a hole could not be filled later: to write there would kill us
@@ -38,26 +54,50 @@ class Roster:
             self._map = mmap.mmap(-1, size)
         finally:
             os.close(fd)
-        self._free = list(range(0, size, _ENTRY.size))
+        self._free = list(range(HEADER, size, _ENTRY.size))
+        for place in self._free:
+            self._map[place : place + _ENTRY.size] = _FREE
 
-    def enter(self, pid: int, job: int, lease: int, started_at: int) -> int:
-        """Note what runs; returns the place, for `leave`."""
+    def enter(self, pid: int, job: int, lease: int, started_at: int) -> int | None:
+        """Note what runs; returns the place, for `end` and `leave`; None where there is no room."""
+        if not self._free:
+            return None
         place = self._free.pop()
-        _ENTRY.pack_into(self._map, place, pid, job, lease, started_at)
+        # The code is that of a free place until it has one of its own, so that no kill can leave it another's.
+        _ENTRY.pack_into(self._map, place, pid, job, lease, started_at, 0, RUNNING)
         return place
 
+    def end(self, place: int, ran: int, code: int) -> None:
+        """It has ended by itself, after so many microseconds."""
+        _END.pack_into(self._map, place + _END_AT, ran, code)
+
     def leave(self, place: int) -> None:
-        """It has ended, and the worker knows how."""
-        _ENTRY.pack_into(self._map, place, 0, 0, 0, 0)
+        """What has become of it is in the log."""
+        self._map[place : place + _ENTRY.size] = _FREE
         self._free.append(place)
 
 
 def read(path: str) -> list[Entry]:
-    """What a worker was running, by its lock file; nothing where there is none."""
+    """What a worker was running, and had not reported, by its lock file; nothing where there is none."""
     try:
         with open(path, "rb") as file:
             data = file.read()
     except FileNotFoundError:
         return []
-    whole = len(data) // _ENTRY.size * _ENTRY.size
-    return [Entry(*entry) for entry in _ENTRY.iter_unpack(data[:whole]) if entry[0]]
+    whole = max(0, len(data) - HEADER) // _ENTRY.size * _ENTRY.size
+    return [Entry(*entry) for entry in _ENTRY.iter_unpack(data[HEADER : HEADER + whole]) if entry[0]]
+
+
+def condemn(path: str, why: str) -> None:
+    """Say why this worker is killed, before it is: at most 64 bytes. Raises OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        os.pwrite(fd, why.encode()[:HEADER], 0)
+    finally:
+        os.close(fd)
+
+
+def condemned(path: str) -> str | None:
+    """Why somebody here killed this worker; None where nobody said so."""
+    with open(path, "rb", buffering=0) as file:
+        return file.read(HEADER).rstrip(b"\0").decode() or None

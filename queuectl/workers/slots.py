@@ -20,9 +20,12 @@ from queuectl.units import span
 from queuectl.workers import attempt as attempts
 from queuectl.workers import processes
 from queuectl.workers.attempt import Attempt
+from queuectl.workers.hunt import Hunt
 from queuectl.workers.ledger import Claim, Release, Report, tag
-from queuectl.workers.memory import Killings
+from queuectl.workers.memory import PERHAPS, Killings
 from queuectl.workers.roster import Roster
+from queuectl.workers.spawn import environment
+from queuectl.workers.strays import Strays
 
 REPORT = 0.025
 """Seconds that a report may wait for company while there are claimed jobs to start."""
@@ -38,7 +41,7 @@ class Run(msgspec.Struct, frozen=True, gc=False):
 
     claim: Claim
     attempt: Attempt
-    place: int
+    place: int | None
     """In the roster."""
     blocked: float
     """What `Slots.blocked` was when it started."""
@@ -64,6 +67,8 @@ class Slots:
         """Those in force: how much output is kept of an attempt, and what becomes of one that writes more."""
         self.reports: list[Report] = []
         """Attempts that have ended, for the next turn."""
+        self._unreported: list[int | None] = []
+        """The places of these in the roster."""
         self.releases: list[Release] = []
         """Claims that were not started, for the next turn."""
         self.due = NEVER
@@ -80,8 +85,9 @@ class Slots:
         self._complain = complain
         self._env = {name: value for name, value in os.environ.items() if name != processes.TAG}
         self._running: dict[int, Run] = {}
-        self._hunts: list[tuple[Claim, processes.Hunt]] = []
+        self._hunts: list[tuple[Claim, Hunt]] = []
         self._next_output = 0.0
+        self._strays = Strays()
         self._killings = Killings()
         self._next_count = 0.0
         self._killed: int | None = None
@@ -129,8 +135,8 @@ class Slots:
 
     def start(self, claim: Claim, now: float) -> None:
         """Start a claimed job, as soon as nothing of its attempt before is left: never two of a job at a time."""
-        if claim.earlier is not None and not _is_over(*claim.earlier):
-            self._hunts.append((claim, processes.Hunt(*claim.earlier)))
+        if claim.earlier is not None and not self._is_over(claim.job.id, *claim.earlier):
+            self._hunts.append((claim, Hunt(*claim.earlier, strays=self._look_for_strays)))
         else:
             self._launch(claim, now)
 
@@ -165,7 +171,10 @@ class Slots:
 
     def taken(self, reports: int, releases: int) -> None:
         """So many of the reports and releases, the oldest, are written."""
-        del self.reports[:reports], self.releases[:releases]
+        for place in self._unreported[:reports]:
+            if place is not None:
+                self._roster.leave(place)
+        del self.reports[:reports], self._unreported[:reports], self.releases[:releases]
         if not self.reports and not self.releases:
             self.due = NEVER
 
@@ -187,7 +196,7 @@ class Slots:
 
     def reap(self) -> None:
         """Reap what our commands have left behind and has ended: orphans fall to us."""
-        processes.reap({run.attempt.pid for run in self._running.values()})
+        processes.reap(self._mains())
 
     def _stop_hunting(self, now: float, id: str | None = None) -> None:
         for claim, hunt in list(self._hunts):
@@ -195,7 +204,7 @@ class Slots:
                 self._call_off(claim, hunt)
                 self.give_back(claim.lease, now, "called off while its attempt before was being ended")
 
-    def _call_off(self, claim: Claim, hunt: processes.Hunt) -> None:
+    def _call_off(self, claim: Claim, hunt: Hunt) -> None:
         hunt.close()
         self._hunts.remove((claim, hunt))
 
@@ -205,7 +214,7 @@ class Slots:
         mark = tag(self._identity, job.id, lease.version)
         start = attempts.Start(
             output=self._queue.place.output_of(self._identity, job.id, lease.version),
-            env=attempts.environment(
+            env=environment(
                 self._env,
                 spec.env,
                 claim.secrets,
@@ -227,8 +236,9 @@ class Slots:
             lease=lease.version,
             tag=mark,
         )
+        killed = self._count_killings(now)
         try:
-            attempt = attempts.launch(start)
+            attempt = attempts.launch(start, self._look_for_strays)
         except attempts.AlreadyStarted:
             # Recovery took us for dead and decided about this attempt; under our lease this is refused where it did.
             self.give_back(lease, now, "its output file exists already")
@@ -242,10 +252,26 @@ class Slots:
             self._next_output = now + OUTPUT
         # The system takes most of this: to make a process is much work when the machine is busy.
         self._start_time += 0.2 * (monotonic() - began - self._start_time)
-        place = -1
+        place = None
         if attempt.outcome is None:
             place = self._roster.enter(attempt.pid, job.seq, lease.version, attempt.started_at)
-        self._watch(Run(claim, attempt, place, self.blocked, self._count_killings(now)), now)
+        self._watch(Run(claim, attempt, place, self.blocked, killed), now)
+
+    def _is_over(self, job: str, path: str, tag: str) -> bool:
+        """Whether nothing of an attempt is found. What has left its group and closed all files has but the tag."""
+        self._strays.claim(job)
+        try:
+            free = processes.lock_free(path)
+        except FileNotFoundError:
+            free = True
+        # Twice: it may fork while we look.
+        return free and not any(processes.by_tag(tag) or self._look_for_strays() for _ in range(2))
+
+    def _look_for_strays(self) -> list[int]:
+        return self._strays.look(self._mains())
+
+    def _mains(self) -> set[int]:
+        return {run.attempt.pid for run in self._running.values()}
 
     def _check_output(self, run: Run, now: float) -> None:
         kill = self.settings.output_policy == "kill"
@@ -259,11 +285,15 @@ class Slots:
 
     def _suspicion(self, run: Run, outcome: attempts.Outcome) -> str | None:
         """What to say of a SIGKILL that nobody here sent, to the command or, as a shell tells it, to one within it."""
-        if outcome.cause == "signal" and outcome.signal == signal.SIGKILL:
-            return self._killings.suspicion(run.killed)
         within = outcome.cause == "exit" and outcome.exit_code == 128 + signal.SIGKILL
-        if within and run.killed is not None and run.killed != self._killings.count():
-            return f"a process of it was {self._killings.suspicion(run.killed)}"
+        if not within and (outcome.cause, outcome.signal) != ("signal", signal.SIGKILL):
+            return None
+        self._next_count = 0.0  # what starts now has not lived through it
+        told = self._killings.since(run.killed)
+        if not within:
+            return f"{PERHAPS}: queuectl did not send this SIGKILL{told}"
+        if run.killed is not None and run.killed != self._killings.count():
+            return f"perhaps a process of it was killed for memory{told}"
         return None
 
     def _watch(self, run: Run, now: float) -> None:
@@ -276,31 +306,25 @@ class Slots:
     def _follow(self, fd: int, now: float) -> None:
         """Whatever was done to the attempt behind `fd`: it may have ended, or wait for another descriptor now."""
         run = self._running[fd]
+        if run.place is not None and (end := run.attempt.own_end) is not None:
+            self._roster.end(run.place, *end)  # what it has left may take longer to end than this worker has to live
         if run.attempt.outcome is not None or run.attempt.fileno() != fd:
             del self._running[fd]
             self._poll.unregister(fd)
             self._watch(run, now)
 
     def _ended(self, run: Run, outcome: attempts.Outcome, now: float) -> None:
-        if run.place >= 0:
-            self._roster.leave(run.place)
         reported = _reported(run.claim, outcome)
+        if reported.cause is None or run.attempt.start.keep_children:
+            self._strays.spare(self._mains(), run.claim.job.id)
         if (error := self._suspicion(run, outcome)) is not None:
             reported = msgspec.structs.replace(reported, error=error)
         self.reports.append(Report(run.claim.job, run.claim.lease, reported))
+        self._unreported.append(run.place)
         self.due = min(self.due, now + REPORT)
         # While the worker writes it sees no ends, so that a slow disk would make short commands look long.
         seen = max(0.0, outcome.run_seconds - (self.blocked - run.blocked))
         self.run_time = seen if self.run_time == NEVER else self.run_time + 0.2 * (seen - self.run_time)
-
-
-def _is_over(path: str, tag: str) -> bool:
-    """Whether nothing of an attempt is found. What has left its group and closed all files has but the tag."""
-    try:
-        free = processes.lock_free(path)
-    except FileNotFoundError:
-        free = True
-    return free and not any(processes.by_tag(tag) for _ in range(2))  # twice: it may fork while we look
 
 
 def _reported(claim: Claim, outcome: attempts.Outcome) -> decisions.Outcome:

@@ -11,6 +11,8 @@ import re
 import select
 import signal
 
+from queuectl.workers.processes import TAG
+
 LOCK_FD = 77
 """A command holds its attempt's lock on fds 1, 2 and this one: many redirect the first two."""
 
@@ -44,6 +46,34 @@ class NotStarted(Exception):
 def printable(text: str) -> str:
     """The text on one line of at most 200 characters: it goes into output files and messages."""
     return ascii(text[:200])[1:-1] if not text.isprintable() else text[:200]
+
+
+def environment(
+    base: dict[str, str],
+    kept: dict[str, str],
+    secrets: dict[str, str],
+    *,
+    database: str,
+    job: str,
+    attempt: int,
+    queue: str,
+    tag: str,
+    cwd: str | None = None,
+) -> dict[str, str]:
+    """The environment of an attempt (R14): the worker's, over it what was kept at enqueue, the secrets, and our own."""
+    env = {
+        **base,
+        **kept,
+        **secrets,
+        "QUEUECTL_DB": database,
+        "QUEUECTL_JOB_ID": job,
+        "QUEUECTL_ATTEMPT": str(attempt),
+        "QUEUECTL_QUEUE": queue,
+        TAG: tag,
+    }
+    if cwd is not None:
+        env["PWD"] = cwd  # the worker's would name another folder
+    return env
 
 
 def spawn(

@@ -72,7 +72,7 @@ class Watch:
         self._dead_since = {id: self._dead_since.get(id, now) for id in dead}
         for id, since in self._dead_since.items():
             if now - since >= COURTESY and (held := taken(self._queue, id)) is not None:
-                self._passes.append(Pass(self._queue, held, self._actor))
+                self._passes.append(Pass(self._queue, held, self._actor, patience=1.0))
 
     def _listen(self, now: float) -> None:
         try:
@@ -132,4 +132,4 @@ def recover_hung(queue: Queue, *, patience: float = 30.0) -> Report:
                 for worker in silence.tick(now):
                     hung.kill(queue, worker)
             processes.wait([], max(0.0, min(silence.next_tick, until) - monotonic()))
-    return recover(queue, patience=patience)
+    return recover(queue, patience=patience, courtesy=COURTESY)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import apsw
@@ -10,6 +11,7 @@ import pytest
 
 from queuectl import Queue, Spec
 from queuectl.engines.sqlite import SqliteEngine
+from queuectl.errors import Unusable
 from tests.engines.deeds import add, claim, report
 
 ROOT = Path(__file__).parents[2]
@@ -333,3 +335,58 @@ def test_a_claim_costs_the_same_whatever_waits_and_whatever_has_ended(path: Path
         queue.cancel(*(str(n) for n in range(1, 1001)))
         queue.enqueue_many([Spec(command="true", priority=9, delay=3600.0)] * 2000)
         assert steps(queue, 1) < few + 20
+
+
+def test_a_worker_writes_the_log_ahead_back_when_it_is_told_to_not_within_a_commit(path: Path) -> None:
+    wal = Path(f"{path}-wal")
+    with Queue(path) as queue:
+        queue.engine.tidy()
+        queue.engine.identify("w1")
+        queue.enqueue_many(["true"] * 10_000)
+        ahead, whole = wal.stat().st_size, path.stat().st_size
+        assert ahead > 4 << 20
+        queue.enqueue("true")
+        assert (wal.stat().st_size > ahead, path.stat().st_size) == (True, whole)
+
+        queue.engine.relieve()
+
+        assert path.stat().st_size > whole + (2 << 20)
+        queue.enqueue("true")
+        assert wal.stat().st_size <= 4 << 20, "it has begun anew"
+        whole = path.stat().st_size
+        queue.engine.relieve()
+        assert path.stat().st_size == whole, "there is little to write back"
+
+
+def test_what_a_reader_has_made_grow_is_small_again_once_it_is_gone(path: Path) -> None:
+    wal = Path(f"{path}-wal")
+    with Queue(path) as queue:
+        queue.enqueue("true")
+        reader = apsw.Connection(str(path))
+        reader.execute("begin; select count(*) from events").fetchall()
+        for _ in range(4):
+            queue.enqueue_many(["true"] * 5_000)
+        assert wal.stat().st_size > 8 << 20
+        reader.execute("commit")
+        reader.close()
+
+        queue.enqueue_many(["true"] * 5_000)
+        queue.enqueue("true")
+
+        assert wal.stat().st_size <= 4 << 20
+
+
+@pytest.mark.parametrize("make", [os.mkdir, lambda path: os.symlink("/etc/hostname", path)], ids=["folder", "link"])
+def test_what_stands_in_the_place_of_the_note_leads_nowhere(path: Path, make: Callable[[Path], None]) -> None:
+    Queue(path).close()
+    note = path.parent / "q.db.d" / "high-water"
+    make(note)
+    with pytest.raises(Unusable, match=f"{note}: .*: remove it$"):
+        Queue(path)
+
+
+def test_a_fifo_in_the_place_of_the_note_makes_nobody_wait(path: Path) -> None:
+    Queue(path).close()
+    os.mkfifo(path.parent / "q.db.d" / "high-water")
+    with Queue(path) as queue:
+        assert queue.enqueue("true") == "1"

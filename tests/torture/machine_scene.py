@@ -21,9 +21,9 @@ from queuectl.engines.sqlite import SqliteEngine
 from queuectl.errors import QueueError
 from queuectl.events import Recorded
 from queuectl.workers import recovery
+from queuectl.workers.hunt import Left
 from queuectl.workers.ledger import Claim
 from queuectl.workers.lock import WorkerLock
-from queuectl.workers.processes import Left
 from tests.torture.machine_model import SECOND, Ended, Held, Model
 
 BEGIN = 1_800_000_000 * SECOND
@@ -46,11 +46,11 @@ class World:
 
 
 class Prey:
-    """In the place of `processes.Hunt`: it takes `rounds` more looks until everything has been ended."""
+    """In the place of `hunt.Hunt`: it takes `rounds` more looks until everything has been ended."""
 
     rounds = 0
 
-    def __init__(self, path: str, tag: str) -> None:
+    def __init__(self, path: str, tag: str, *, strays: object) -> None:
         self.next_tick = 0.0
         self.left = Left((1,))
         self._rounds = Prey.rounds
@@ -88,7 +88,7 @@ def simulated() -> Iterator[None]:
             "queuectl.clock.now": lambda: World.now,
             "queuectl.workers.processes.boot_id": lambda: World.boot,
             "queuectl.workers.processes.machine_id": lambda: "here",
-            "queuectl.workers.recovery.processes.Hunt": Prey,
+            "queuectl.workers.recovery.Hunt": Prey,
             "queuectl.paths._check_mounts": lambda place: None,
             "queuectl.engines.standing.installed": dict,
             "queuectl.engines.standing.PAGE": 5,

@@ -87,7 +87,7 @@ def test_a_worker_started_by_a_job_runs_the_others_and_does_not_wait_for_that_jo
     [its] = lab.queue.attempts(outer)
     said = Path(lab.queue.output(inner)).read_text()
     if mine.worker != its.worker:  # else the outer worker was quicker
-        assert f"{processes.TAG}=" not in said
+        assert f"\n{processes.TAG}={processes.FREE}\n" in said
         assert its.job not in "".join(line for line in said.splitlines() if "77 ->" in line)
 
 
@@ -124,7 +124,7 @@ def test_a_worker_started_by_a_job_has_neither_its_tag_nor_its_lock(lab: Lab, fi
 
     assert len(begun) == 2
     for pid in begun:
-        assert processes.TAG.encode() not in Path(f"/proc/{pid}/environ").read_bytes()
+        assert f"\0{processes.TAG}={processes.FREE}\0".encode() in Path(f"/proc/{pid}/environ").read_bytes()
         assert not processes.is_writer(pid, lab.queue.output(outer))
     Path(go.path).write_text("go\n")
     [job] = lab.queue.wait(outer, timeout=20)

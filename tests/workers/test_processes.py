@@ -15,6 +15,8 @@ import pytest
 from queuectl import clock
 from queuectl.workers import processes
 from queuectl.workers.attempt import Attempt, Start, launch
+from queuectl.workers.hunt import Hunt, Left
+from tests.workers.hunts import end, hunt
 
 TAG = f"{os.getpid():x}cafe:job1:7"  # our own: this test may run twice at a time
 Leave = Callable[[str], int]
@@ -83,7 +85,7 @@ class Scene:
             while self._attempt.collect(clock.monotonic()) is None:
                 select.select([self._attempt], [], [], 1)
         if os.path.exists(self.output):
-            processes.hunt(self.output, TAG, soon(), grace=0)
+            hunt(self.output, TAG, soon(), grace=0)
         os.close(self._fd)
 
 
@@ -122,7 +124,7 @@ def test_what_is_left_is_found_by_lock_or_tag_and_ended(
     assert processes.lock_free(scene.output) is not by_lock
     assert (pid in processes.holders(scene.output)) is by_file
     assert (pid in processes.by_tag(TAG)) is by_tag
-    assert not processes.hunt(scene.output, TAG, soon())
+    assert not hunt(scene.output, TAG, soon())
     assert scene.has_ended()
     assert processes.lock_free(scene.output)
 
@@ -156,7 +158,7 @@ def test_a_hidden_process_in_the_session_of_a_tagged_one_is_found(scene: Scene) 
     pid = scene.pid()
     assert pid not in processes.by_tag(TAG)
     assert pid not in processes.holders(scene.output)
-    assert not processes.hunt(scene.output, TAG, soon())
+    assert not hunt(scene.output, TAG, soon())
     assert scene.has_ended()
     assert attempt.collect(clock.monotonic()) is not None  # the tagged one too
 
@@ -167,7 +169,7 @@ def test_a_process_that_leaves_another_one_when_it_is_ended_is_hunted_on(scene: 
     os.mkfifo(tmp_path / "ready.2")  # whoever is ended waits there until its heir lives
     scene.begin(f"trap 'setsid sh {heir} & read x <$READY.2; exit' TERM; echo $$ >$READY; while :; do sleep 0.05; done")
     scene.pid()
-    assert not processes.hunt(scene.output, TAG, soon())
+    assert not hunt(scene.output, TAG, soon())
     scene.pid()
     assert scene.has_ended()
 
@@ -175,18 +177,18 @@ def test_a_process_that_leaves_another_one_when_it_is_ended_is_hunted_on(scene: 
 def test_who_ignores_term_is_killed_after_the_grace_period(scene: Scene) -> None:
     scene.begin("trap '' TERM; echo $$ >$READY; while :; do sleep 1000; done")
     pid = scene.pid()
-    left = processes.hunt(scene.output, TAG, soon(0.3), grace=1000)
+    left = hunt(scene.output, TAG, soon(0.3), grace=1000)
     assert pid in left.pids
     assert left
     assert not scene.has_ended()
-    assert not processes.hunt(scene.output, TAG, soon(), grace=0.1)
+    assert not hunt(scene.output, TAG, soon(), grace=0.1)
     assert scene.has_ended()
 
 
 def test_a_hunt_step_by_step_never_waits(scene: Scene) -> None:
     scene.begin("trap '' TERM; echo $$ >$READY; while :; do sleep 1000; done")
     scene.pid()
-    hunting = processes.Hunt(scene.output, TAG, grace=30.0)
+    hunting = Hunt(scene.output, TAG, grace=30.0)
     assert not hunting.tick(1000.0)
     assert hunting.left.pids
     assert not select.select([hunting], [], [], 0.2)[0]
@@ -206,17 +208,17 @@ def test_a_hunt_step_by_step_never_waits(scene: Scene) -> None:
 
 def test_nothing_to_hunt_is_soon_told(tmp_path: Path) -> None:
     (tmp_path / "output").touch()
-    assert not processes.hunt(str(tmp_path / "output"), TAG, soon())
-    assert not processes.hunt(str(tmp_path / "missing"), TAG, soon())
+    assert not hunt(str(tmp_path / "output"), TAG, soon())
+    assert not hunt(str(tmp_path / "missing"), TAG, soon())
 
 
 def test_a_lock_whose_holder_is_not_to_be_found_is_told(tmp_path: Path) -> None:
     path = tmp_path / "output"
     with path.open("w") as file:  # by us: whoever hunts does not take himself for prey
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert processes.hunt(str(path), TAG, soon(0.1)) == processes.Left((), True)
-        assert processes.Left((), True)
-    assert not processes.hunt(str(path), TAG, soon())
+        assert hunt(str(path), TAG, soon(0.1)) == Left((), True)
+        assert Left((), True)
+    assert not hunt(str(path), TAG, soon())
 
 
 def test_who_only_reads_the_output_is_let_alone(scene: Scene) -> None:
@@ -226,7 +228,7 @@ def test_who_only_reads_the_output_is_let_alone(scene: Scene) -> None:
         while not any(os.path.basename(scene.output) in link for link in links_of(reader.pid)):
             os.sched_yield()
         assert reader.pid not in processes.holders(scene.output)
-        assert not processes.hunt(scene.output, TAG, soon())
+        assert not hunt(scene.output, TAG, soon())
         assert reader.poll() is None
     finally:
         reader.kill()
@@ -323,7 +325,7 @@ def test_a_pid_that_nobody_has_is_told(scene: Scene) -> None:
 def test_end_lets_a_process_end_in_order_and_kills_it_otherwise(scene: Scene) -> None:
     scene.begin("trap 'exit 7' TERM; echo $$ >$READY; while :; do sleep 0.01; done")
     pid = scene.pid()
-    assert processes.end([pid], 1000, lambda found: found == pid) == []
+    assert end([pid], 1000, lambda found: found == pid) == []
     attempt = scene._attempt
     assert attempt is not None
     outcome = attempt.collect(clock.monotonic())
@@ -334,7 +336,7 @@ def test_end_lets_a_process_end_in_order_and_kills_it_otherwise(scene: Scene) ->
 def test_end_kills_who_does_not_listen(scene: Scene) -> None:
     scene.begin("trap '' TERM; echo $$ >$READY; while :; do sleep 1000; done")
     pid = scene.pid()
-    assert processes.end([pid], 0.1, lambda _: True) == []
+    assert end([pid], 0.1, lambda _: True) == []
     assert scene.has_ended()
 
 
@@ -343,7 +345,7 @@ def test_end_tells_who_would_not_end(scene: Scene, monkeypatch: pytest.MonkeyPat
     pid = scene.pid()
     with monkeypatch.context() as patched:
         patched.setattr(signal, "pidfd_send_signal", lambda fd, number: None)
-        assert processes.end([pid], 0.05, lambda _: True, patience=0.05) == [pid]
+        assert end([pid], 0.05, lambda _: True, patience=0.05) == [pid]
 
 
 def test_end_spares_strangers_and_those_who_stand_above_it(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,11 +357,11 @@ def test_end_spares_strangers_and_those_who_stand_above_it(scene: Scene, monkeyp
     try:
         with monkeypatch.context() as patched:
             patched.setattr(signal, "pidfd_send_signal", lambda fd, number: sent.append(number))
-            assert processes.end([pid], 0, lambda _: False, patience=0) == []  # not any longer what we looked for
+            assert end([pid], 0, lambda _: False, patience=0) == []  # not any longer what we looked for
             for above in (1, os.getpid(), neighbour.pid, 4_194_305):  # the last is a pid that Linux never gives
-                assert processes.end([above], 0, lambda _: True, patience=0) == []
+                assert end([above], 0, lambda _: True, patience=0) == []
             patched.setattr(os, "getppid", lambda: pid)
-            assert processes.end([pid], 0, lambda _: True, patience=0) == []
+            assert end([pid], 0, lambda _: True, patience=0) == []
         assert sent == []
         assert os.listdir("/proc/self/fd") == before
     finally:

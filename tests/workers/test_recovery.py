@@ -15,7 +15,8 @@ from queuectl import Queue, decisions, paths
 from queuectl.clock import monotonic
 from queuectl.engines.base import Write
 from queuectl.events import Failed, Released, WorkerStarted
-from queuectl.workers import lock, processes, recovery, watch
+from queuectl.workers import lock, processes, recovery, roster, watch
+from queuectl.workers.hunt import Hunt
 from tests.workers.conftest import Fifo, Lab, gone
 
 
@@ -274,7 +275,39 @@ def test_others_leave_a_dead_worker_to_its_parent_for_a_while(lab: Lab) -> None:
 
 def test_one_clean_look_is_not_enough(tmp_path: Path) -> None:
     """What was just being started may show only at the second (R18)."""
-    hunt = processes.Hunt(str(tmp_path / "output"), "cafe:1:2")
+    hunt = Hunt(str(tmp_path / "output"), "cafe:1:2")
     now = monotonic()
     assert [hunt.tick(now), hunt.tick(now + 1)] == [False, True]
     hunt.close()
+
+
+def test_a_recovery_that_gives_up_leaves_the_dead_worker_to_the_next(lab: Lab, fifo: Fifo) -> None:
+    id = lab.queue.enqueue(f"trap '' TERM; echo $$ > {fifo}; read line < {fifo}.never", timeout=None)
+    os.mkfifo(f"{fifo}.never")
+    lab.start()
+    pid = int(fifo.line())
+    worker = kill_all(lab)
+
+    report = recovery.recover(lab.queue, patience=0.0)
+
+    assert report.left == [f"job {id}: process {pid} can't be ended"]
+    assert (report.jobs, report.workers, lab.queue.job(id).state) == ([], [], "processing")
+    assert os.listdir(lab.queue.place.workers) == [worker.id]
+    os.kill(pid, signal.SIGKILL)
+    assert [job.then for job in recovery.recover(lab.queue).jobs] == ["failed"]
+
+
+def test_a_worker_that_somebody_here_killed_was_not_killed_for_memory(lab: Lab) -> None:
+    id = lab.queue.enqueue("true")
+    worker = pretend(lab, id)
+    lease = lab.queue.job(id).lease
+    assert lease is not None
+    Path(lab.queue.place.output_of(paths.identity(lab.queue.place), id, lease)).touch()
+    abandoned(lab, worker)
+    roster.condemn(f"{lab.queue.place.workers}/{worker}", "was killed: it had said nothing for 15 s")
+
+    recovery.recover(lab.queue)
+
+    assert lab.queue.job(id).error == (
+        "its worker was killed: it had said nothing for 15 s; what it ran was found and ended"
+    )

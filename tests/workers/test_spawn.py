@@ -12,7 +12,8 @@ import pytest
 
 from queuectl import clock
 from queuectl.workers import processes, spawn
-from queuectl.workers.attempt import Attempt, Outcome, Start, environment, launch
+from queuectl.workers.attempt import Attempt, Outcome, Start, launch
+from queuectl.workers.spawn import environment
 
 ENV = {"PATH": os.environ.get("PATH", os.defpath)}
 Run = Callable[..., tuple[Outcome, str]]

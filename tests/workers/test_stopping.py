@@ -210,7 +210,7 @@ def test_a_crashed_worker_is_replaced_and_its_job_tried_again_without_overlap(la
     parent.send_signal(signal.SIGTERM)
     code, said = lab.ended(parent)
     assert code == 0
-    assert said.startswith(f"queuectl: worker {worker.id} (process {worker.pid}) was killed, perhaps for memory: ")
+    assert said.startswith(f"queuectl: worker {worker.id} (process {worker.pid}) was killed, perhaps for memory")
     assert said.endswith("; starting another\n")
 
 
