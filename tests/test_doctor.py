@@ -31,12 +31,21 @@ print(flush=True)
 os.kill(os.getpid(), signal.SIGSTOP)
 """
 
-
 STOPPED_WRITER = """
 import os, signal, sys
 from queuectl import Queue
 with Queue(sys.argv[1]).engine.transaction():
     os.kill(os.getpid(), signal.SIGSTOP)
+"""
+NOISE = """
+import apsw, sys
+db = apsw.Connection(sys.argv[1])
+db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+page = db.execute("select max(pageno) from dbstat where name = ?", (sys.argv[2],)).get
+db.close()
+with open(sys.argv[1], "r+b") as file:
+    file.seek((page - 1) * 4096)
+    file.write(bytes([165]) * 4096)
 """
 
 
@@ -56,6 +65,11 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def behind(database: str, *sql: str) -> None:
     """Change the file behind the queue's back, in a process of its own."""
     subprocess.run([sys.executable, "-c", BEHIND, database, *sql], check=True, timeout=30)
+
+
+def make_noise(database: str, table: str) -> None:
+    """Overwrite a page of a table."""
+    subprocess.run([sys.executable, "-c", NOISE, database, table], check=True, timeout=30)
 
 
 def look(database: str, name: str) -> Check:
@@ -107,34 +121,36 @@ def test_a_damaged_index_is_found_and_a_replay_mends_it(database: str) -> None:
     assert look(database, "file").severity == "ok"
 
 
-def test_a_damaged_page_is_found_and_what_can_be_looked_at_is(database: str) -> None:
-    zero = """
-import apsw, sys
-db = apsw.Connection(sys.argv[1])
-db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-page = db.execute("select rootpage from sqlite_master where name = 'attempts'").get
-db.close()
-with open(sys.argv[1], "r+b") as file:
-    file.seek((page - 1) * 4096)
-    file.write(bytes(4096))
-"""
-    subprocess.run([sys.executable, "-c", zero, database], check=True, timeout=30)
-    assert ill(database, "file").severity == "problem"
-    assert "could not be looked at" in ill(database, "replay").what
-    assert look(database, "log").severity == "ok"
+@pytest.mark.parametrize("table, also", [("jobs", {"replay", "leftovers"}), ("config", {"replay", "settings", "disk"})])
+def test_of_a_page_of_noise_all_is_told_that_can_be_and_what_to_do(database: str, table: str, also: set[str]) -> None:
+    Path(database + ".d/output/a.2.cafe").touch(0o600)
+    make_noise(database, table)
+    with Patient(database) as patient:
+        checks = {check.name: check for check in doctor.examine(patient)}
+    [finding] = checks["file"].findings
+    assert finding.facts["damage"][0].startswith("Tree ")
+    assert finding.facts["damage"][-1] == "database disk image is malformed", "and there SQLite gave up"
+    assert finding.what.endswith("; but the log is whole")
+    assert ("`queuectl export`" in str(finding.do)) == ("settings" not in also), "without these it does not start"
+    ills = {name: check.findings[0].what for name, check in checks.items() if check.severity != "ok"}
+    assert set(ills) - {"file"} == also
+    assert all("could not be looked at" in ills[name] for name in also)
 
 
-def test_a_log_that_is_not_guarded_any_more_is_found(database: str) -> None:
-    behind(database, "drop trigger events_no_update")
-    assert ill(database, "file").facts == {"missing": ["events_no_update"]}
+def test_a_log_that_is_not_whole_either_is_not_said_to_be(database: str) -> None:
+    behind(database, *UNGUARD, "delete from events where seq = 2")
+    make_noise(database, "counts")
+    damaged = look(database, "file").findings[0]
+    assert damaged.what.startswith("the database is damaged: Tree ")
+    assert "whole" not in damaged.what
+    assert "export" not in str(damaged.do)
 
 
-def test_a_guard_that_guards_nothing_is_none(database: str) -> None:
-    behind(
-        database,
-        "drop trigger events_no_update",
-        "create trigger events_no_update before update on events begin select 1; end",
-    )
+@pytest.mark.parametrize(
+    "instead", [[], ["create trigger events_no_update before update on events begin select 1; end"]]
+)
+def test_a_log_that_is_not_guarded_any_more_is_found(database: str, instead: list[str]) -> None:
+    behind(database, "drop trigger events_no_update", *instead)
     assert ill(database, "file").facts == {"missing": ["events_no_update"]}
 
 

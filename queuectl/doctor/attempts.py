@@ -1,7 +1,7 @@
 """The check of workers and what they run: who is dead, stopped or hung, and which attempts can't be ended (R18).
 
-Much of what it sees is only passing: a worker that died a moment ago is recovered by the next, a job that is being
-cancelled has seconds to end. So it looks again until that is over, and tells what is left then.
+Much of what it sees is only passing: a worker that died a moment ago is recovered by the next, a job that is past its
+timeout has seconds to end. So it looks again until that is over, and tells what was so all the while.
 """
 
 import os
@@ -16,7 +16,8 @@ from projections.workers import Worker
 from queuectl import paths
 from queuectl.clock import monotonic
 from queuectl.doctor.finding import Finding, Process, fine, problem, process, some, warning
-from queuectl.workers import lock, processes
+from queuectl.units import span
+from queuectl.workers import lock, processes, roster
 from queuectl.workers.ledger import tag
 
 if TYPE_CHECKING:
@@ -30,64 +31,88 @@ COURTESY = 2.0
 
 PAUSE = 0.25
 
+KILLED = 1 << 8
+"""SIGKILL, in a set of signals as /proc writes it."""
+
 
 class Seen(msgspec.Struct):
     """What one look has found."""
 
-    lasting: list[Finding]
-    passing: list[Finding]
-    """What is a problem only if it is still so in a while."""
-    dead: list[Finding]
-    """Workers that nobody recovers so far."""
+    lasting: list[Finding] = []
+    passing: list[tuple[str, Finding]] = []
+    """What is a problem only if it is still so in a while, and by what it is known again."""
     up: int = 0
-    """Workers, and those that only recover, that live and would see to the dead."""
+    """Workers, and those that only recover, that live."""
+    minded: bool = False
+    """Whether somebody is there who sees to it."""
 
     @property
     def patience(self) -> float:
         """Seconds to wait for it to pass."""
-        if self.passing or (self.dead and self.up):
-            return PATIENCE
-        return COURTESY if self.dead else 0.0
+        return 0.0 if not self.passing else PATIENCE if self.minded else COURTESY
+
+
+class Left(msgspec.Struct, frozen=True):
+    """What lives of an attempt. False where nothing is found."""
+
+    processes: list[Process] = []
+    locked: bool = False
+    """Its output file is locked by somebody who can't be found."""
+
+    def __bool__(self) -> bool:
+        return bool(self.processes) or self.locked
 
 
 def workers(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
     """Whether what workers hold goes on: each lives, or somebody takes over what it ran."""
-    began = monotonic()
-    while monotonic() - began < (seen := _look(patient)).patience:
+    began, seen = monotonic(), _look(patient)
+    while monotonic() - began < seen.patience:
         time.sleep(PAUSE)
-    findings = [*seen.lasting, *seen.passing, *seen.dead]
+        before, seen = {key for key, _ in seen.passing}, _look(patient)
+        seen.passing = [(key, finding) for key, finding in seen.passing if key in before]
+    findings = [*seen.lasting, *(finding for _, finding in seen.passing)]
     yield from findings or [fine(f"{seen.up} up, none dead or stuck", up=seen.up)]
 
 
 def _look(patient: "Patient") -> Seen:
     with patient.engine.snapshot() as view:
         held = [(worker, view.held(worker.id)) for worker in view.workers()]
-    seen = Seen([], [], [])
+    seen = Seen()
     for worker, jobs in held:
         if worker.machine_id != processes.machine_id():
             continue  # its own machine's to judge
         if not lock.held(patient.place.workers, worker.id):
-            seen.dead.append(_dead(patient, worker, jobs))
+            seen.passing.append((worker.id, _dead(patient, worker, jobs)))
         elif (owner := _other_owner(patient, worker)) is not None:
-            seen.passing += [_being_recovered(patient, worker, job, owner) for job in jobs]
-        elif _is_stopped(worker):
+            seen.minded = True
+            seen.passing += [(worker.id, _being_recovered(patient, worker, job, owner)) for job in jobs]
+        elif _is_here(worker) and processes.state(worker.pid) == "T":
             seen.lasting.append(_stopped(worker, jobs))
         else:
+            seen.minded = True
             seen.up += 1
-            seen.passing += [_not_ending(patient, worker, job) for job in jobs if job.cancel_requested]
+            started = _started(patient, worker)
+            for job in jobs:
+                if (finding := _held_up(patient, worker, job, started.get((job.seq, job.lease or 0)))) is not None:
+                    seen.passing.append((f"{job.id} {job.lease}", finding))
     return seen
+
+
+def _is_here(worker: Worker) -> bool:
+    """Whether pids mean to it what they mean to us."""
+    return worker.pid_namespace == processes.pid_namespace()
 
 
 def _other_owner(patient: "Patient", worker: Worker) -> int | None:
     """The process that holds a dead worker's lock to recover it; None where the worker itself may be holding it."""
-    if worker.pid_namespace != processes.pid_namespace():
-        return None
-    owner = lock.owner(patient.place.workers, worker.id)
+    owner = lock.owner(patient.place.workers, worker.id) if _is_here(worker) else None
     return owner if owner != worker.pid else None
 
 
-def _is_stopped(worker: Worker) -> bool:
-    return worker.pid_namespace == processes.pid_namespace() and processes.state(worker.pid) == "T"
+def _started(patient: "Patient", worker: Worker) -> dict[tuple[int, int], roster.Entry]:
+    """What the worker has started and not reported, by job (its seq) and lease, as far as its roster tells."""
+    entries = roster.read(f"{patient.place.workers}/{worker.id}") if _is_here(worker) else []
+    return {(entry.job, entry.lease): entry for entry in entries}
 
 
 def _stopped(worker: Worker, jobs: list[Job]) -> Finding:
@@ -102,7 +127,7 @@ def _stopped(worker: Worker, jobs: list[Job]) -> Finding:
 
 def _dead(patient: "Patient", worker: Worker, jobs: list[Job]) -> Finding:
     what = f"worker {worker.id} (process {worker.pid}) is dead, and {_holding(jobs)}"
-    alive = [each for job in jobs for each in _running(patient, worker, job)]
+    alive = [each for job in jobs for each in _left(patient, worker, job.id, job.lease).processes]
     if alive:
         what += f"; what it ran is still alive: {some(list(map(str, alive)))}"
     do = "run `queuectl recover`, or start a worker, which does it too"
@@ -111,45 +136,91 @@ def _dead(patient: "Patient", worker: Worker, jobs: list[Job]) -> Finding:
 
 
 def _being_recovered(patient: "Patient", worker: Worker, job: Job, owner: int) -> Finding:
-    what = f"job {job.id}, attempt {job.attempt}: its worker is dead, and {process(owner)} can't end what it ran"
-    return _stuck(what, patient, worker, job, recoverer=owner)
+    what = f"its worker is dead, and {process(owner)} can't end what it ran"
+    return _stuck(patient, worker, job, what, _left(patient, worker, job.id, job.lease), recoverer=owner)
 
 
-def _not_ending(patient: "Patient", worker: Worker, job: Job) -> Finding:
-    what = f"job {job.id}, attempt {job.attempt}: was cancelled, and its worker (process {worker.pid}) can't end it"
-    return _stuck(what, patient, worker, job)
+def _held_up(patient: "Patient", worker: Worker, job: Job, entry: roster.Entry | None) -> Finding | None:
+    """A job of a living worker that should be over, or should have started, if it stays so."""
+    its = f"its worker (process {worker.pid}) can't end"
+    pid = entry.pid if entry is not None and entry.code == roster.RUNNING else None
+    if (why := _over(job, pid)) is not None:
+        return _stuck(patient, worker, job, f"{why}, and {its} it", _left(patient, worker, job.id, job.lease, pid))
+    if entry is not None:
+        kept = job.spec.keep_children and entry.code != roster.RUNNING
+        ended = pid is None or processes.start_time(pid) is None
+        if ended and not kept and (left := _left(patient, worker, job.id, job.lease)):
+            return _stuck(patient, worker, job, f"its command has ended, and {its} what that left", left)
+    elif not os.path.lexists(patient.place.output_of(worker.identity, job.id, job.lease or 0)):
+        number, left = _left_before(patient, job)
+        if left:
+            return _stuck(patient, worker, job, f"waits, for {its} what is left of attempt {number}", left)
+    return None
 
 
-def _stuck(what: str, patient: "Patient", worker: Worker, job: Job, **facts: int) -> Finding:
-    left = _running(patient, worker, job)
-    if left:
-        what += f": {some(list(map(str, left)))}"
-        do = f"end it as its owner or as root: kill -9 {' '.join(str(each.pid) for each in left)}"
-        if any(each.state == "D" for each in left):
-            do += "; what waits for a device ends when that answers, or with a restart of the machine"
-    elif _is_locked(patient, worker, job):
+def _over(job: Job, pid: int | None) -> str | None:
+    """Why an attempt with this main process should have ended by now; None where it need not."""
+    if job.cancel_requested:
+        return "was cancelled"
+    if pid is None or (started := processes.start_time(pid)) is None:
+        return None
+    # Of a process, the kernel counts what the machine has slept before it began as well: it may be older, not younger.
+    age = monotonic() - started / os.sysconf("SC_CLK_TCK")
+    if job.timeout is not None and age > job.timeout:
+        return f"is past its timeout of {span(job.timeout)}"
+    return "was killed" if _is_killed(pid) else None
+
+
+def _is_killed(pid: int) -> bool:
+    """Whether the process has a SIGKILL before it that it does not come to: it waits for a device, or is frozen."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            pending = [line.split()[1] for line in file if line.startswith(("SigPnd:", "ShdPnd:"))]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return any(int(signals, 16) & KILLED for signals in pending)
+
+
+def _stuck(patient: "Patient", worker: Worker, job: Job, what: str, left: Left, **facts: int) -> Finding:
+    what = f"job {job.id}, attempt {job.attempt}: {what}"
+    if left.processes:
+        what += f": {some(list(map(str, left.processes)))}"
+        do = f"end it as its owner or as root: kill -9 {' '.join(str(each.pid) for each in left.processes)}"
+        if any(each.state == "D" for each in left.processes):
+            do += "; what waits for a device ends when that answers, what is frozen (by its cgroup) when it is thawed"
+    elif left.locked:
         what += ": its output file is locked by a process that can't be seen from here"
         do = "find and end it: another user's, or another container's"
     else:
         do = f"see what it is at: {patient.logs}/worker.jsonl"
-    return problem(what, do, **facts, worker=worker.id, job=job.id, attempt=job.attempt, processes=left)
+    return problem(what, do, **facts, worker=worker.id, job=job.id, attempt=job.attempt, processes=left.processes)
 
 
-def _running(patient: "Patient", worker: Worker, job: Job) -> list[Process]:
-    """What lives of an attempt, as far as it can be found by its tag; nothing of another queue's or another boot's."""
+def _left(patient: "Patient", worker: Worker | None, job: str, lease: int | None, main: int | None = None) -> Left:
+    """What lives of an attempt of this worker's, as far as it can be found; nothing of another queue's or boot's.
+
+    `main` is its main process: its tag can't be read where it is another user's, or hides its environment.
+    """
     place = patient.place
-    if job.lease is None or worker.boot_id != processes.boot_id() or not os.path.exists(place.folder + "/id"):
-        return []
-    identity = paths.identity(place)
-    if worker.identity != identity:
-        return []
-    found = processes.by_tag(tag(identity, job.id, job.lease))
-    return [each for each in map(process, found) if each.state not in "ZX?"]
+    if worker is None or lease is None or worker.boot_id != processes.boot_id():
+        return Left()
+    if not os.path.exists(place.folder + "/id") or worker.identity != paths.identity(place):
+        return Left()
+    path = place.output_of(worker.identity, job, lease)
+    pids = {*processes.by_tag(tag(worker.identity, job, lease)), *([main] if main is not None else [])}
+    found = [each for each in map(process, sorted(pids)) if each.state not in "ZX?"]
+    return Left(found, not found and os.path.isfile(path) and not processes.lock_free(path))
 
 
-def _is_locked(patient: "Patient", worker: Worker, job: Job) -> bool:
-    path = patient.place.output_of(worker.identity, job.id, job.lease or 0)
-    return os.path.isfile(path) and not processes.lock_free(path)
+def _left_before(patient: "Patient", job: Job) -> tuple[int, Left]:
+    """The attempt of which nothing may live when the job's next one starts, and what does."""
+    with patient.engine.snapshot() as view:
+        for attempt in reversed(view.attempts(job.id)[:-1]):
+            if attempt.outcome != "released":
+                if job.spec.keep_children and attempt.cause != "lost":
+                    break  # what it left running was meant to stay
+                return attempt.number, _left(patient, view.worker(attempt.worker), job.id, attempt.lease)
+    return 0, Left()
 
 
 def _holding(jobs: list[Job]) -> str:

@@ -5,7 +5,7 @@ import os
 import shlex
 import stat
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from queuectl import clock, paths
@@ -174,8 +174,9 @@ def disk(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
 
 def leftovers(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
     """Files that nobody needs any more: of workers, of listeners, of drafts, of jobs that are not there."""
-    findings = [*_locks(patient), *_drafts(patient), *_bells(patient), *_outputs(patient, bars)]
-    yield from findings or [fine("none")]
+    findings = chain(_locks(patient), _drafts(patient), _bells(patient), _outputs(patient, bars))
+    yield next(findings, fine("none"))
+    yield from findings
 
 
 def _locks(patient: "Patient") -> Iterator[Finding]:

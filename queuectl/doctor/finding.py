@@ -9,7 +9,7 @@ from queuectl.workers import processes
 Severity = Literal["ok", "warning", "problem"]
 
 STATES = {
-    "D": "waiting for a device",
+    "D": "waiting for a device, or frozen",
     "T": "stopped",
     "t": "held by a debugger",
     "Z": "ended, not reaped",

@@ -1,11 +1,14 @@
 """The checks of what is stored: the file, the log, the projections, and the clock that stamps the events."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from queuectl import clock as clocks
+from queuectl.doctor.files import settings
 from queuectl.doctor.finding import Finding, counted, fine, problem, some, warning
+from queuectl.engines.base import Folded
+from queuectl.errors import QueueError
 from queuectl.events import Newer, Recorded, Unreadable
 from queuectl.units import size_text, span
 
@@ -18,7 +21,7 @@ PAGE = 5000
 AHEAD = 1.0
 """Seconds that the last event may lie in the future: less is no clock that was set back."""
 
-RESTORE = "stop the workers, keep a copy of what is there, and restore a backup"
+RESTORE = "stop the workers, keep what is there, and restore a copy of the files"
 
 
 def file(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
@@ -27,13 +30,16 @@ def file(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
         damage, missing = view.damage(bars("Reading the file, page")), view.missing()
     size = os.stat(patient.place.database).st_size
     if damage:
-        yield problem(
-            f"the database is damaged: {some(damage)}",
-            "stop the workers, keep a copy of what is there, and run `queuectl replay`, which makes every table but the"
-            " log anew; where that does not help, restore a backup",
-            bytes=size,
-            damage=damage,
+        what = f"the database is damaged: {some(damage)}"
+        do = (
+            "stop the workers, keep what is there, and try `queuectl replay`, which makes every table but the log anew;"
+            " where it can't, restore a copy of the files"
         )
+        if _is_fine(log, patient, bars):
+            what += "; but the log is whole"
+            if _is_fine(settings, patient, bars):  # or no command but this one starts
+                do += "; `queuectl export` writes the log out as it is"
+        yield problem(what, do, bytes=size, damage=damage)
     if missing:
         yield problem(
             f"the log is not kept as it should be: without {some(missing)}, anybody may change it",
@@ -42,6 +48,13 @@ def file(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
         )
     if not damage and not missing:
         yield fine(f"{size_text(size)}, undamaged", bytes=size)
+
+
+def _is_fine(check: Callable[["Patient", "Bars"], Iterator[Finding]], patient: "Patient", bars: "Bars") -> bool:
+    try:
+        return all(finding.severity == "ok" for finding in check(patient, bars))
+    except QueueError:
+        return False
 
 
 def log(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
@@ -128,34 +141,32 @@ def projections(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
     """Whether every projection has folded all of the log. Ours have, or the queue would not have opened."""
     with patient.engine.snapshot() as view:
         head, all = view.head()[0], view.folded()
-    ill = False
-    for each in all:
-        facts = {"projection": each.name, "seq": each.seq, "source": each.source}
-        if each.broken is not None:
-            ill = True
-            yield problem(
-                f"{each.name} was set aside at event {each.seq:,}, when it raised {each.broken}",
-                f"mend {each.source}, then run `queuectl replay {each.name}`",
-                **facts,
-                broken=each.broken,
-            )
-        elif each.seq < head:
-            ill = True
-            yield warning(
-                f"{each.name} is {counted(head - each.seq, 'event')} behind: its code ({each.source}) is not installed"
-                " where the queue is written",
-                f"install it there, or run `queuectl replay {each.name}` where it is",
-                **facts,
-            )
-        elif each.seq > head:
-            ill = True
-            yield problem(
-                f"{each.name} has folded event {each.seq:,}, but the log ends with {head:,}",
-                f"{RESTORE} that has them; or run `queuectl replay` to go on without these events",
-                **facts,
-            )
-    if not ill:
-        yield fine(f"all {len(all)} at event {head:,}", seq=head)
+    findings = [finding for each in all for finding in _standing(each, head)]
+    yield from findings or [fine(f"all {len(all)} at event {head:,}", seq=head)]
+
+
+def _standing(each: Folded, head: int) -> Iterator[Finding]:
+    facts = {"projection": each.name, "seq": each.seq, "source": each.source}
+    if each.broken is not None:
+        yield problem(
+            f"{each.name} was set aside at event {each.seq:,}, when it raised {each.broken}",
+            f"mend {each.source}, then run `queuectl replay {each.name}`",
+            **facts,
+            broken=each.broken,
+        )
+    elif each.seq < head:
+        yield warning(
+            f"{each.name} is {counted(head - each.seq, 'event')} behind: its code ({each.source}) is not installed"
+            " where the queue is written",
+            f"install it there, or run `queuectl replay {each.name}` where it is",
+            **facts,
+        )
+    elif each.seq > head:
+        yield problem(
+            f"{each.name} has folded event {each.seq:,}, but the log ends with {head:,}",
+            f"{RESTORE} that has them; or run `queuectl replay` to go on without these events",
+            **facts,
+        )
 
 
 def clock(patient: "Patient", bars: "Bars") -> Iterator[Finding]:

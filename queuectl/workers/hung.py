@@ -86,10 +86,17 @@ def kill(queue: Queue, worker: Worker) -> bool:
     try:
         if lock.owner(queue.place.workers, worker.id) != worker.pid:
             return False
-        roster.condemn(f"{queue.place.workers}/{worker.id}", f"was killed: it had said nothing for {SILENCE:.0f} s")
+        _note(f"{queue.place.workers}/{worker.id}")
         signal.pidfd_send_signal(process, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         return False
     finally:
         os.close(process)
     return True
+
+
+def _note(path: str) -> None:
+    try:
+        roster.condemn(path, f"was killed: it had said nothing for {SILENCE:.0f} s")
+    except OSError:
+        pass  # a full disk saves nobody; recovery will only not know why

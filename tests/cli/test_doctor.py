@@ -1,11 +1,16 @@
 """`queuectl doctor`: what a person and a script see, and the exit codes."""
 
 import os
+import re
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
+import pytest
+
+from queuectl import cli, doctor
 from tests.cli.conftest import Shell
 
 DAMAGE = 'import apsw, sys; list(apsw.Connection(sys.argv[1]).execute("update counts set jobs = 77"))'
@@ -90,3 +95,12 @@ def test_on_a_terminal_it_is_coloured_and_keeps_to_the_width(queuectl: Shell, te
     plain = terminal("doctor", columns=60, NO_COLOR="1").splitlines()
     assert max(map(len, plain)) <= 60
     assert "\x1b" not in "".join(plain)
+
+
+def test_it_advises_nothing_that_there_is_not(capsys: pytest.CaptureFixture[str]):
+    source = "".join(path.read_text() for path in Path(doctor.__file__).parent.glob("*.py"))
+    advised = set(re.findall(r"(?:`|: )queuectl ([a-z]+)(?: (--[a-z]+))?", source))
+    assert advised > {("replay", ""), ("recover", "--hung"), ("config", ""), ("export", "")}
+    for word, option in advised:
+        assert cli.main([word, "--help"]) == 0
+        assert option in capsys.readouterr().out

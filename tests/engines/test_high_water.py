@@ -102,3 +102,13 @@ def test_a_damaged_note_or_a_new_database_beside_an_old_one_asks_for_nothing(pat
 
     with Queue(path) as queue:
         assert queue.status().total == 0
+
+
+def test_a_note_that_cannot_be_written_keeps_nothing_from_being_committed(path: str, tmp_path: Path) -> None:
+    note = tmp_path / "q.db.d" / "high-water"
+    with Queue(path) as queue:
+        note.mkdir()
+        assert queue.enqueue("true") == "1"
+        note.rmdir()
+        assert queue.enqueue("true") == "2"
+    assert int(note.read_text()) == 2, "and it is made up for"

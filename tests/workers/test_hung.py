@@ -2,16 +2,19 @@
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from queuectl import clock
 from queuectl.errors import Unusable
-from queuectl.events import Heartbeat, Held
-from queuectl.workers import hung, lock, watch
+from queuectl.events import Heartbeat, Held, encode
+from queuectl.workers import hung, watch
 from queuectl.workers.hung import INTERVAL, LATE, SILENCE, Silence
 from queuectl.workers.ledger import Ledger, Release
+from queuectl.workers.loop import Task
 from tests.workers.conftest import Lab
 
 HUNG = """
@@ -21,6 +24,23 @@ from queuectl.workers.hung import Silence
 hung.INTERVAL, hung.SILENCE, hung.LATE = 0.3, 1.0, 5.0
 from queuectl import Queue
 print([job.job for job in watch.recover_hung(Queue(sys.argv[1])).jobs])
+"""
+NERVOUS = """
+import sys
+from queuectl import Queue
+from queuectl.workers import __main__, hung, loop, watch
+hung.INTERVAL, hung.SILENCE, hung.LATE, loop.HEARTBEAT = 0.3, 1.5, 0.3, 0.3
+if sys.argv[1].startswith("{"):
+    sys.exit(__main__.main(sys.argv[1:]))
+for _ in watch.monitor(Queue(sys.argv[1])):
+    pass
+"""
+STRANGER = """
+import apsw, sys, time
+db = apsw.Connection(sys.argv[1])
+db.execute("begin immediate")
+print(flush=True)
+time.sleep(float(sys.argv[2]))
 """
 
 
@@ -37,6 +57,14 @@ def observer(lab: Lab) -> Ledger:
     me = Ledger(lab.queue, "observer", (), "cafe")
     me.start(0)
     return me
+
+
+def busy(lab: Lab, seconds: float) -> subprocess.Popen[str]:
+    """Let a stranger keep everybody from writing, from now on."""
+    stranger = lab.python(STRANGER, lab.database, str(seconds))
+    assert stranger.stdout is not None
+    stranger.stdout.readline()
+    return stranger
 
 
 def judged(silence: Silence, at: float) -> list[str]:
@@ -59,7 +87,7 @@ def test_one_word_is_enough(lab: Lab, observer: Ledger) -> None:
     silence, now = Silence(lab.queue, observer), clock.monotonic()
     for step in range(3):
         assert judged(silence, now + step * INTERVAL) == []
-    worker.beat()
+    worker.beat(1.0)
     for step in range(3, 6):
         assert judged(silence, now + step * INTERVAL) == []
 
@@ -86,7 +114,7 @@ def test_when_nobody_can_write_nobody_is_hung(lab: Lab, observer: Ledger, monkey
     silent(lab)
     silence, now = Silence(lab.queue, observer), clock.monotonic()
 
-    def full(self: Ledger) -> None:
+    def full(self: Ledger, patience: float) -> None:
         raise Unusable("the disk is full")
 
     with monkeypatch.context() as patch:
@@ -95,6 +123,41 @@ def test_when_nobody_can_write_nobody_is_hung(lab: Lab, observer: Ledger, monkey
     assert looks == [[]] * 12, "a minute without a word"
     after = [judged(silence, now + (12 + step) * INTERVAL) for step in range(4)]
     assert after == [[], [], [], ["mute"]], "and the silence counts from when the observer could write again"
+
+
+def test_an_observer_whose_own_word_came_late_has_heard_nothing(
+    lab: Lab, observer: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hung, "LATE", 0.2)
+    lab.queue.enqueue("true")
+    silent(lab)
+    silence, now = Silence(lab.queue, observer), clock.monotonic()
+    for step in range(3):
+        assert judged(silence, now + step * INTERVAL) == []
+    busy(lab, 0.6)
+    assert judged(silence, now + 3 * INTERVAL) == []
+    assert len(lab.records("heartbeat")) == 3, "it was written all the same"
+
+
+def test_nobody_dies_because_everybody_waits_to_write(lab: Lab) -> None:
+    ids = [lab.queue.enqueue("sleep 60", timeout=None) for _ in range(2)]
+    workers = [lab.python(NERVOUS, encode(Task(lab.database, id)).decode()) for id in ("one", "two")]
+    monitor = lab.python(NERVOUS, lab.database)
+    lab.up(3)
+    for id in ids:
+        lab.processing(id)
+
+    stranger = busy(lab, 2.5)
+    before = lab.queue.status().seq
+    stranger.wait(20)
+
+    def heard() -> set[str]:
+        return {event.stream for event in lab.records("heartbeat") if event.seq > before}
+
+    lab.until(lambda: heard() >= {"worker:one", "worker:two"})
+    assert [process.poll() for process in (*workers, monitor)] == [None] * 3
+    assert not lab.records("worker_lost")
+    assert [lab.queue.job(id).attempt for id in ids] == [1, 1]
 
 
 def test_an_observer_that_was_stopped_itself_has_seen_nothing(lab: Lab, observer: Ledger) -> None:
@@ -114,33 +177,31 @@ def test_the_age_of_a_heartbeat_is_never_looked_at(lab: Lab, observer: Ledger) -
     assert judged(Silence(lab.queue, observer), clock.monotonic()) == []
 
 
-@pytest.mark.parametrize("mine", [True, False])
-def test_only_the_process_that_holds_the_lock_is_killed(lab: Lab, mine: bool) -> None:
-    """The pid in the log may have been given to somebody else since."""
+@pytest.mark.parametrize("theirs", [{}, {"pid_namespace": "pid:[1]"}, {"boot_id": "another"}, {"pid": "a stranger's"}])
+def test_only_the_process_that_holds_the_lock_is_killed(lab: Lab, theirs: dict[str, str]) -> None:
+    """The pid in the log may be another container's, or have been given to somebody else since."""
     lab.queue.enqueue("true")
-    victim = lab.python("import time; time.sleep(60)")
     worker = silent(lab)
-    live = lab.queue.workers()[0]
-    assert live.id == worker.worker
-    import msgspec
-
-    live = msgspec.structs.replace(live, pid=victim.pid)
-    if mine:
-        holding = lab.python(
+    holding, stranger = (
+        lab.python(
             "import sys, time; from queuectl.workers import lock;"
-            "held = lock.take(sys.argv[1], 'mute'); print('up', flush=True); time.sleep(60)",
+            "held = lock.take(sys.argv[1], sys.argv[2]); print('up', flush=True); time.sleep(60)",
             lab.queue.place.workers,
+            name,
         )
-        assert holding.stdout is not None
-        assert holding.stdout.readline() == "up\n"
-        live = msgspec.structs.replace(live, pid=holding.pid)
-        assert hung.kill(lab.queue, live)
+        for name in (worker.worker, "stranger")
+    )
+    for process in (holding, stranger):
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+    pid = stranger.pid if "pid" in theirs else holding.pid
+    live = next(each for each in lab.queue.workers() if each.id == worker.worker)
+    live = msgspec.structs.replace(live, **{**theirs, "pid": pid})
+    assert hung.kill(lab.queue, live) == (not theirs)
+    if not theirs:
         assert holding.wait(10) == -signal.SIGKILL
-    else:
-        with lock.take(lab.queue.place.workers, "mute"):
-            assert not hung.kill(lab.queue, live)
-    assert victim.poll() is None
-    victim.kill()
+    assert (holding.poll() is None) == bool(theirs)
+    assert stranger.poll() is None
 
 
 def test_a_stopped_worker_is_killed_and_its_job_comes_back(lab: Lab, tmp_path: Path) -> None:
@@ -167,6 +228,6 @@ def test_a_monitor_is_a_worker_without_slots_and_not_counted(lab: Lab) -> None:
 
 
 def test_what_heartbeats_say(lab: Lab, observer: Ledger) -> None:
-    observer.beat()
+    observer.beat(1.0)
     last = list(lab.queue.events(type="heartbeat"))[-1]
     assert last.event == Heartbeat(attempts=list[Held]())
