@@ -1,8 +1,10 @@
 """The figures of QueueCTL, each beside a floor measured in the same run: `python -m bench --help`.
 
-A machine is fast today and slow tomorrow, so no figure stands alone: what QueueCTL does alternates with the least
-that anything could do for the same end (A B A B ...), and the ratio of the two is what counts.
+A machine is fast today and slow tomorrow, so hardly a figure stands alone: what QueueCTL does takes turns with the
+least that anything could do for the same end (A B B A ...), and the ratio of the two is what counts. So do other queues
+where they are installed; beside each stands what its work survives, because speed without that is another product.
+What has no floor, such as how soon a job is picked up, holds for the machine that the report names.
 
 To add a workload, write a module in `bench/workloads/` with `run(options, scratch) -> list[Figure]` and name it in
-`bench.workloads.WORKLOADS`.
+`bench.workloads.WORKLOADS`. `RESULTS.md` is one whole run, made by `python -m bench --write`.
 """

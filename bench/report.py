@@ -1,28 +1,47 @@
-"""What came out: a table for people, a JSON document for machines, and on what machine it was."""
+"""What came out: a table for people, a document for machines, a page for the records; and on what machine it was."""
 
 import importlib.metadata
 import os
 import platform
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bench.measure import Figure
+from bench.measure import Figure, Side, ratios
 from bench.scratch import Scratch
+from queuectl import __version__, clock
 
-HEADERS = ("figure", "ours", "floor", "ratio", "spread", "wanted", "")
+Results = Mapping[str, Sequence[Figure]]
+"""The figures of each workload."""
+
+FIGURES = ("figure", "ours", "floor", "ratio", "spread", "goal", "")
+PEERS = ("figure", "peer", "theirs", "ours to theirs", "spread", "what it survives")
+OURS = "Others at the same work, in the same rounds. What QueueCTL acknowledges survives a power cut (WAL, FULL):"
+VERDICTS = {True: "reached", False: "MISSED", None: ""}
+PACKAGES = ("apsw", "cyclopts", "msgspec", "huey", "litequeue", "persist-queue", "dbos")
 
 
 def machine(scratch: Scratch) -> dict[str, str]:
     """What the numbers depend on: the interpreter, the libraries, the cores, the file system and its present mood."""
+    installed = {found.name.lower(): found.version for found in importlib.metadata.distributions()}
     return {
+        "queuectl": __version__,
         "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in ("apsw", "cyclopts", "msgspec")},
+        **{name: installed[name] for name in PACKAGES if name in installed},
         "kernel": platform.release(),
+        "processor": processor(),
         "cores": str(len(os.sched_getaffinity(0))),
         "file system": filesystem(scratch.root),
         "new file": amount(scratch.creation(), "us"),
+        "sync": amount(scratch.sync(), "ms"),
     }
+
+
+def processor() -> str:
+    """The model of the processor, as the kernel names it."""
+    with open("/proc/cpuinfo", encoding="utf-8") as cpus:
+        named = (line.partition(":")[2].strip() for line in cpus if line.startswith("model name"))
+        return next(named, platform.machine())
 
 
 def filesystem(folder: str) -> str:
@@ -36,63 +55,123 @@ def filesystem(folder: str) -> str:
     return "unknown"
 
 
-def document(figures: Iterable[Figure], facts: dict[str, str]) -> dict[str, Any]:
-    """Everything measured, each pair of it."""
+def document(results: Results, facts: Mapping[str, str]) -> dict[str, Any]:
+    """Everything measured, each round of it."""
     return {
         "machine": facts,
         "figures": [
             {
+                "workload": workload,
                 "figure": figure.name,
-                "floor": figure.floor_name,
                 "unit": figure.unit,
                 "better": figure.better,
                 "median": statistics.median(figure.ours),
-                "floor_median": statistics.median(figure.floor),
-                "ratio": figure.ratio,
-                "spread": [min(figure.ratios), max(figure.ratios)],
-                "wanted_ratio": figure.wanted_ratio,
-                "wanted": figure.wanted,
+                "rounds": figure.ours,
+                "floor": against(figure.ours, figure.floor) if figure.floor is not None else None,
+                "goal": figure.goal,
+                "judge": figure.judge,
+                "value": figure.value,
                 "reached": figure.reached,
-                "pairs": [list(pair) for pair in zip(figure.ours, figure.floor, strict=True)],
+                "peers": [against(figure.ours, peer) for peer in figure.peers],
             }
+            for workload, figures in results.items()
             for figure in figures
         ],
     }
 
 
-def table(figures: Sequence[Figure], facts: dict[str, str]) -> str:
-    """One line a figure: medians of ours and of the floor, the ratio's median, least and greatest, what was wanted."""
-    rows = [HEADERS, *(row(figure) for figure in figures)]
-    widths = [max(len(line[column]) for line in rows) for column in range(len(HEADERS))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in rows]
-    lines.insert(1, "  ".join("-" * width for width in widths).rstrip())
+def against(ours: Sequence[float], side: Side) -> dict[str, Any]:
+    """What another side did, and how ours stands to it."""
+    shares = ratios(ours, side.values)
+    return {
+        "name": side.name,
+        "durability": side.durability,
+        "median": statistics.median(side.values),
+        "rounds": side.values,
+        "ratio": statistics.median(shares),
+        "spread": [min(shares), max(shares)],
+    }
+
+
+def page(results: Results, facts: Mapping[str, str]) -> str:
+    """The whole as Markdown, with the day."""
+    table = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
+    return f"""\
+# What `python -m bench --write` measured on {clock.text(clock.now())[:10]}
+
+A run of everything. Medians of the rounds; a ratio is the median of the rounds' ratios, its spread the least and the
+greatest of them. Only ratios are goals, but for the few figures without a floor, which hold for this machine:
+
+| | |
+|---|---|
+{table}
+
+```
+{text(results)}
+```
+"""
+
+
+def table(results: Results, facts: Mapping[str, str]) -> str:
+    """The whole for a terminal."""
+    return "\n\n".join(["  ".join(f"{name} {value}" for name, value in facts.items()), text(results)])
+
+
+def text(results: Results) -> str:
+    """The figures, what their floors are, and what others made of the same."""
+    figures = [figure for several in results.values() for figure in several]
+    floors = [f"{figure.name}: floor is {figure.floor.name}" for figure in figures if figure.floor is not None]
+    peers = [row for figure in figures for row in peer_rows(figure)]
+    parts = [columns(FIGURES, [row(figure) for figure in figures]), "\n".join(floors)]
+    parts += [OURS, columns(PEERS, peers)] if peers else []
+    return "\n\n".join(parts)
+
+
+def columns(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Cells in columns, under their headers."""
+    lines = [headers, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(headers))]
+    lines.insert(1, ["-" * width for width in widths])
     return "\n".join(
-        [
-            "  ".join(f"{name} {value}" for name, value in facts.items()),
-            "",
-            *lines,
-            "",
-            *(f"{figure.name}: floor is {figure.floor_name}" for figure in figures),
-        ]
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
     )
 
 
 def row(figure: Figure) -> tuple[str, ...]:
     """The cells of one figure."""
+    unit, judged = figure.judged_unit, figure.judged
     sign = ">=" if figure.better == "higher" else "<="
-    wanted = [f"{sign} {figure.wanted_ratio:.2f}"] if figure.wanted_ratio is not None else []
-    wanted += [f"{sign} {amount(figure.wanted, figure.unit)}"] if figure.wanted is not None else []
+    bound = " always" if figure.judge == "worst" else ""
     return (
         figure.name,
         amount(statistics.median(figure.ours), figure.unit),
-        amount(statistics.median(figure.floor), figure.unit),
-        f"{figure.ratio:.2f}",
-        f"{min(figure.ratios):.2f} - {max(figure.ratios):.2f}",
-        ", ".join(wanted),
-        {True: "reached", False: "MISSED", None: ""}[figure.reached],
+        amount(statistics.median(figure.floor.values), figure.unit) if figure.floor is not None else "",
+        amount(statistics.median(judged)) if figure.floor is not None else "",
+        f"{amount(min(judged))} - {amount(max(judged), unit)}",
+        f"{sign} {amount(figure.goal, unit)}{bound}" if figure.goal is not None else "",
+        VERDICTS[figure.reached],
     )
 
 
-def amount(value: float, unit: str) -> str:
+def peer_rows(figure: Figure) -> list[tuple[str, ...]]:
+    """The cells of those who did the same: one row each."""
+    rows: list[tuple[str, ...]] = []
+    for peer in figure.peers:
+        shares = ratios(figure.ours, peer.values)
+        rows.append(
+            (
+                figure.name,
+                peer.name,
+                amount(statistics.median(peer.values), figure.unit),
+                amount(statistics.median(shares)),
+                f"{amount(min(shares))} - {amount(max(shares))}",
+                peer.durability,
+            )
+        )
+    return rows
+
+
+def amount(value: float, unit: str = "") -> str:
     """A value with its unit, without digits that mean nothing."""
-    return f"{value:,.0f} {unit}" if value >= 1000 else f"{value:,.1f} {unit}"
+    digits = 0 if value >= 1000 else 1 if value >= 10 else 2
+    return f"{value:,.{digits}f} {unit}".rstrip()

@@ -26,6 +26,16 @@ class Scratch:
         os.mkdir(folder, 0o700)
         return folder
 
+    def database(self) -> str:
+        """The path of a database that is not there yet, in a folder of its own."""
+        return os.path.join(self.fresh(), "q.db")
+
+    def copy(self, database: str) -> str:
+        """The path of a copy of a database (and of what belongs to it) that nobody has open; it is on the disk."""
+        folder = shutil.copytree(os.path.dirname(database), self.fresh(), dirs_exist_ok=True)
+        os.sync()  # or the first commit that is measured would pay for it
+        return os.path.join(folder, os.path.basename(database))
+
     def creation(self, files: int = 500) -> float:
         """Microseconds that making one file takes here just now, at the median."""
         folder = self.fresh()
@@ -35,6 +45,17 @@ class Scratch:
             os.close(os.open(os.path.join(folder, str(number)), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
             took.append(clock.monotonic() - began)
         return statistics.median(took) * 1e6
+
+    def sync(self, times: int = 50) -> float:
+        """Milliseconds that it takes here just now until one written page is on the disk, at the median."""
+        took: list[float] = []
+        with open(os.path.join(self.fresh(), "page"), "wb", buffering=0) as file:
+            for _ in range(times):
+                began = clock.monotonic()
+                file.write(bytes(4096))
+                os.fdatasync(file.fileno())
+                took.append(clock.monotonic() - began)
+        return statistics.median(took) * 1e3
 
     def __enter__(self) -> Self:
         return self

@@ -1,12 +1,20 @@
-"""The measuring itself: what a report says of figures that are known, and that a workload runs."""
+"""The measuring itself: what a report says of figures that are known, and that no workload is far from its goal."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-from bench import report
-from bench.measure import Figure, pairs
+import apsw
+import pytest
+
+from bench import floor, report
+from bench.measure import Figure, Side, rounds
+from bench.workloads import WORKLOADS
+from bench.workloads.waiting import gaps
+from projections.attempts import Attempt
+from queuectl import Queue
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -14,55 +22,163 @@ ROOT = Path(__file__).resolve().parent.parent
 def figure(**changes: object) -> Figure:
     known = {
         "name": "drain",
-        "floor_name": "xargs",
         "unit": "jobs/s",
         "better": "higher",
         "ours": [80.0, 90.0, 10.0],
-        "floor": [100.0, 100.0, 100.0],
-        "wanted_ratio": 0.7,
+        "floor": Side("xargs", [100.0, 100.0, 100.0]),
+        "goal": 0.7,
     }
     return Figure(**{**known, **changes})  # type: ignore[arg-type]
 
 
-def test_the_ratio_is_the_median_over_the_pairs() -> None:
-    assert figure().ratios == [0.8, 0.9, 0.1]
-    assert figure().ratio == 0.8
+def test_what_is_judged_is_the_median_of_the_rounds_ratios() -> None:
+    assert figure().judged == [0.8, 0.9, 0.1]
+    assert figure().value == 0.8
+
+
+def test_without_a_floor_the_values_themselves_are_judged() -> None:
+    assert figure(floor=None).value == 80.0
+    assert figure(floor=None, goal=85.0).reached is False
+
+
+def test_a_bound_is_held_by_the_worst_round() -> None:
+    assert figure(judge="worst").value == 0.1
+    assert figure(judge="worst", better="lower").value == 0.9
 
 
 def test_what_is_wanted_is_judged_in_its_direction() -> None:
     assert figure().reached is True
-    assert figure(wanted=85.0).reached is False
-    assert figure(better="lower", wanted_ratio=0.75).reached is False
-    assert figure(wanted_ratio=None).reached is None
+    assert figure(goal=0.85).reached is False
+    assert figure(better="lower", goal=0.75).reached is False
+    assert figure(goal=None).reached is None
 
 
-def test_pairs_alternate_who_goes_first() -> None:
+def test_half_of_a_goal_is_half_as_good() -> None:
+    assert figure(goal=1.6).holds(0.5) is True
+    assert figure(goal=1.7).holds(0.5) is False
+    assert figure(better="lower", goal=0.4).holds(0.5) is True
+    assert figure(better="lower", goal=0.3).holds(0.5) is False
+
+
+def test_every_second_round_is_the_other_way_round() -> None:
     order: list[str] = []
 
     def run(side: str) -> float:
         order.append(side)
         return float(len(order))
 
-    ours, floor = pairs(2, lambda: run("a"), lambda: run("b"), what="test")
-    assert order == ["a", "b", "b", "a"]
-    assert (ours, floor) == ([1.0, 4.0], [2.0, 3.0])
+    values = rounds(2, lambda: run("a"), lambda: run("b"), lambda: run("c"), what="test")
+    assert order == ["a", "b", "c", "c", "b", "a"]
+    assert values == [[1.0, 6.0], [2.0, 5.0], [3.0, 4.0]]
+
+
+def line_of(name: str, text: str) -> str:
+    return next(line for line in text.splitlines() if line.startswith(name))
 
 
 def test_the_table_tells_median_ratio_and_spread() -> None:
-    line = next(line for line in report.table([figure()], {"cores": "2"}).splitlines() if line.startswith("drain "))
+    line = line_of("drain ", report.table({"drain": [figure()]}, {"cores": "2"}))
     assert line.split() == "drain 80.0 jobs/s 100.0 jobs/s 0.80 0.10 - 0.90 >= 0.70 reached".split()
 
 
+def test_the_table_tells_a_figure_without_a_floor_in_its_unit() -> None:
+    line = line_of("drain ", report.table({"drain": [figure(floor=None, goal=85.0)]}, {"cores": "2"}))
+    assert line.split() == "drain 80.0 jobs/s 10.0 - 90.0 jobs/s >= 85.0 jobs/s MISSED".split()
+
+
+def test_a_peer_is_told_with_what_it_survives() -> None:
+    slow = Side("slow", [20.0, 30.0, 5.0], "power cut")
+    page = report.page({"drain": [figure(peers=[slow])]}, {"cores": "2"})
+    assert line_of("drain   slow", page).split() == "drain slow 20.0 jobs/s 3.00 2.00 - 4.00 power cut".split()
+
+
+def test_the_floor_writes_what_the_queue_wrote(tmp_path: Path) -> None:
+    with Queue(tmp_path / "q.db") as queue:
+        queue.enqueue_many(["true"] * 3)
+    rows = floor.written(str(tmp_path / "q.db"), 3)
+    connection = floor.tables(str(tmp_path / "floor.db"), rows)
+    floor.write_each(connection, rows)
+    connection.close()
+    assert floor.written(str(tmp_path / "floor.db"), 3) == rows
+    assert len(rows.events) == len(rows.jobs) == 3
+
+
+def test_statements_played_back_do_the_same_again(tmp_path: Path) -> None:
+    for name in ("ours.db", "again.db"):
+        Queue(tmp_path / name).close()
+    with floor.watched() as watch, Queue(tmp_path / "ours.db") as queue:
+        script = watch()
+        queue.enqueue_many(["true", "false"])
+    connection = floor.plain(str(tmp_path / "again.db"))
+    floor.play(connection, script)
+    connection.close()
+    assert floor.written(str(tmp_path / "again.db"), 2) == floor.written(str(tmp_path / "ours.db"), 2)
+    assert apsw.connection_hooks == []
+
+
+def attempt(worker: str, started_at: int, run_seconds: float) -> Attempt:
+    return Attempt(
+        seq=1, job="1", number=1, worker=worker, lease=2, claimed_at=0, started_at=started_at, run_seconds=run_seconds
+    )  # fmt: skip
+
+
+def test_a_slot_is_idle_between_its_attempts() -> None:
+    attempts = [attempt("a", 50, 10e-6), attempt("b", 20, 1.0), attempt("a", 20, 20e-6)]
+    assert list(gaps(attempts, "a", 10, 100)) == [(10, 20), (40, 50), (60, 100)]
+
+
+def test_what_can_be_measured_is_told() -> None:
+    assert all(name in bench("--help").stdout for name in WORKLOADS)
+
+
+def test_a_workload_that_is_not_there_is_refused() -> None:
+    refused = bench("speed")
+    assert refused.returncode == 2
+    assert "unknown workload 'speed'" in refused.stderr
+
+
+def test_only_a_whole_run_is_written_down() -> None:
+    refused = bench("--write", "--quick")
+    assert refused.returncode == 2
+    assert "--write is for a whole run" in refused.stderr
+
+
 def test_a_workload_runs(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "bench", "startup", "--quick", "--json", "--dir", str(tmp_path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=True,
-    )
-    told = json.loads(done.stdout)["figures"]
+    told = measured(tmp_path, "startup")
     assert [entry["figure"] for entry in told] == ["queuectl enqueue true"]
-    assert len(told[0]["pairs"]) == 10
+    assert len(told[0]["rounds"]) == len(told[0]["floor"]["rounds"]) == 10
     assert list(tmp_path.iterdir()) == [], "the scratch folders are gone at the end"
+
+
+@pytest.mark.torture  # not for its cruelty: for the minute that it takes
+@pytest.mark.timeout(180)
+def test_no_ratio_falls_below_half_its_goal(tmp_path: Path) -> None:
+    told = measured(tmp_path)
+    assert {entry["workload"] for entry in told} == set(WORKLOADS)
+    if short := too_short(told):  # a machine has its moods: whoever fell short may try again
+        short &= too_short(measured(tmp_path, *{workload for workload, _ in short}))
+    assert not short
+
+
+def too_short(told: list[dict[str, Any]]) -> set[tuple[str, str]]:
+    """(workload, figure) of the ratios that are below half their goal."""
+    ratios = [entry for entry in told if entry["floor"] is not None and entry["goal"] is not None]
+    return {
+        (entry["workload"], entry["figure"])
+        for entry in ratios
+        if (entry["value"] < entry["goal"] / 2 if entry["better"] == "higher" else entry["value"] > entry["goal"] * 2)
+    }
+
+
+def measured(folder: Path, *workloads: str) -> list[dict[str, Any]]:
+    """The figures of a quick run."""
+    done = bench(*workloads, "--quick", "--json", "--dir", str(folder))
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)["figures"]
+
+
+def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """What `python -m bench` says."""
+    return subprocess.run(
+        [sys.executable, "-m", "bench", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )

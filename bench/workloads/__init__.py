@@ -4,8 +4,22 @@ from collections.abc import Callable
 
 from bench.measure import Figure, Options
 from bench.scratch import Scratch
-from bench.workloads import drain, enqueue, startup
+from bench.workloads import backlog, claims, drain, enqueue, idle, pickup, replay, size, startup, waiting, writers
 
 Workload = Callable[[Options, Scratch], list[Figure]]
 
-WORKLOADS: dict[str, Workload] = {"enqueue": enqueue.run, "drain": drain.run, "startup": startup.run}
+WORKLOADS: dict[str, Workload] = {
+    "enqueue": enqueue.bulk,
+    "single": enqueue.single,
+    "writers": writers.run,
+    "claims": claims.run,
+    "backlog": backlog.run,
+    "queues": backlog.queues,
+    "drain": drain.run,
+    "waiting": waiting.run,
+    "pickup": pickup.run,
+    "replay": replay.run,
+    "startup": startup.run,
+    "size": size.run,
+    "idle": idle.run,
+}

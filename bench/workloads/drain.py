@@ -1,53 +1,113 @@
-"""3,000 jobs `true` by a real `queuectl worker start --drain`, from its start to its exit, beside `xargs -P`."""
+"""5,000 jobs `true` by a real `queuectl worker start --drain`, from its start to its exit, beside `xargs -P`."""
 
-import os
-from collections.abc import Callable
+import shutil
+import subprocess
 
-from bench.measure import Figure, Options, pairs, queuectl, seconds
+import msgspec
+
+from bench.measure import Figure, Options, Side, Trial, queuectl, rounds, seconds
 from bench.scratch import Scratch
 from queuectl import Queue
 
 
+class Runner(msgspec.Struct, frozen=True):
+    """Another program that runs a list of commands."""
+
+    name: str
+    durability: str
+    script: str
+    """Shell; `{slots}`, `{jobs}` and `{folder}` are filled in."""
+
+
+PARALLEL = Runner(
+    "GNU parallel",
+    "none: what has not run is forgotten when it dies",
+    "seq {jobs} | parallel --will-cite -j {slots} -n1 sh -c true",
+)
+SPOOLER = Runner(
+    "task-spooler",
+    "none: the queue is in the server's memory",
+    """
+    export TS_SOCKET={folder}/socket TMPDIR={folder} TS_MAXFINISHED={jobs}
+    {program} -S {slots} && for i in $(seq {jobs}); do {program} sh -c true; done && {program} -w && {program} -K
+    """,
+)
+
+
 def run(options: Options, scratch: Scratch) -> list[Figure]:
-    """Jobs a second with 2 and with 8 slots. The jobs are enqueued beforehand; every transition is durable."""
-    jobs = 300 if options.quick else 3_000
-    return [measure(slots, jobs, 3 if options.quick else 5, scratch.fresh) for slots in (2, 8)]
+    """Jobs a second with 1, 2, 4 and 8 slots of one worker, and with 4 workers of 2."""
+    jobs = options.of(5_000, 1_000)
+    goals = {1: 0.8, 2: 0.8, 4: 0.9, 8: 0.9}
+    figures = [
+        measure(options, scratch, 1, slots, jobs, goal, runners(options) if slots == 2 else [])
+        for slots, goal in options.of(goals, {2: 0.8}).items()
+    ]
+    return [*figures, measure(options, scratch, 4, 2, jobs, 0.8, [])]
 
 
-def measure(slots: int, jobs: int, count: int, fresh: Callable[[], str]) -> Figure:
-    """One number of slots."""
-    ours, floor = pairs(
-        count,
-        lambda: jobs / worker(fresh(), slots, jobs),
-        lambda: jobs / xargs(slots, jobs),
-        what=f"drain, {slots} slots",
+def measure(
+    options: Options, scratch: Scratch, workers: int, slots: int, jobs: int, goal: float, others: list[Runner]
+) -> Figure:
+    """One number of workers and slots, and the others with as many slots in all."""
+    total = workers * slots
+    few = jobs // 10  # some of the others take ten times as long
+
+    def theirs(runner: Runner) -> Trial:
+        return lambda: few / shell(runner.script.format(slots=total, jobs=few, folder=scratch.fresh()))
+
+    what = f"slots {slots}" if workers == 1 else f"{workers} workers, slots {slots} each"
+    values, least, *rest = rounds(
+        options.rounds,
+        lambda: jobs / drained(scratch.database(), workers, slots, jobs),
+        lambda: jobs / shell(f"seq {jobs} | xargs -P {total} -n1 sh -c true"),
+        *map(theirs, others),
+        what=f"drain, {what}",
     )
     return Figure(
-        name=f"drain of {jobs:,}, {slots} slots",
-        floor_name=f"xargs -P {slots} -n1 sh -c true, for as many",
+        name=f"drain of {jobs:,}, {what}",
         unit="jobs/s",
         better="higher",
-        ours=ours,
-        floor=floor,
-        wanted_ratio=0.7,
+        ours=values,
+        floor=Side(f"xargs -P {total} -n1 sh -c true, for as many; nothing is written down", least),
+        goal=goal,
+        peers=[Side(runner.name, mine, runner.durability) for runner, mine in zip(others, rest, strict=True)],
     )
 
 
-def worker(folder: str, slots: int, jobs: int) -> float:
-    """Ours, in seconds. Raises RuntimeError unless each job completed in one attempt."""
-    database = os.path.join(folder, "q.db")
+def drained(database: str, workers: int, slots: int, jobs: int) -> float:
+    """Ours, in seconds; enqueued before. Raises RuntimeError unless each job completed in one attempt."""
     with Queue(database) as queue:
         queue.enqueue_many(["true"] * jobs)
-    took = seconds([*queuectl(), "worker", "start", "--drain", "--slots", str(slots), "--db", database])
+    crew = ["--count", str(workers), "--slots", str(slots)]
+    took = seconds([*queuectl(), "worker", "start", "--drain", *crew, "--db", database])
     with Queue(database) as queue:
         completed = queue.status().counts["completed"]
         claims = sum(1 for _ in queue.events(type="claimed"))
         released = sum(1 for _ in queue.events(type="released"))
     if completed != jobs or claims - released != jobs:
-        raise RuntimeError(f"of {jobs} jobs {completed} completed, in {claims - released} attempts: see {folder}")
+        raise RuntimeError(f"of {jobs} jobs {completed} completed, in {claims - released} attempts: see {database}")
     return took
 
 
-def xargs(slots: int, jobs: int) -> float:
-    """The floor, in seconds: as many `sh -c true`, and nothing written down."""
-    return seconds(["sh", "-c", f"seq {jobs} | xargs -P {slots} -n1 sh -c true"])
+def shell(script: str) -> float:
+    """The seconds that a line of shell takes."""
+    return seconds(["sh", "-c", script])
+
+
+def runners(options: Options) -> list[Runner]:
+    """The other programs that this system has; none for a quick run."""
+    if options.quick:
+        return []
+    found = [PARALLEL] if shutil.which("parallel") else []
+    spooler = next((name for name in ("tsp", "ts") if is_spooler(name)), None)
+    if spooler is not None:
+        found.append(msgspec.structs.replace(SPOOLER, script=SPOOLER.script.replace("{program}", spooler)))
+    return found
+
+
+def is_spooler(name: str) -> bool:
+    """Whether a program is there and is task-spooler: moreutils has another `ts`."""
+    if shutil.which(name) is None:
+        return False
+    told = subprocess.run([name, "-V"], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    return "Task Spooler" in told.stdout + told.stderr

@@ -1,66 +1,90 @@
-"""100,000 jobs in one call of `Queue.enqueue_many`, durable at its end, beside the bare log rows in apsw."""
+"""Enqueueing through the library: 100,000 jobs in one call, and one durable job at a time, beside plain apsw."""
 
-import os
-
-import apsw
-
-from bench.measure import Figure, Options, pairs
+from bench import floor, peers
+from bench.floor import Written
+from bench.measure import Figure, Options, Side, Trial, rounds, timed
+from bench.peers import Peer
 from bench.scratch import Scratch
-from queuectl import Queue, clock
+from queuectl import Queue
 
-SCHEMA = """
-pragma journal_mode = wal; pragma synchronous = full;
-create table events(
-  seq integer primary key autoincrement, stream text not null, version integer not null, type text not null,
-  v integer not null, at integer not null, actor text not null, data text not null, unique(stream, version)) strict;
-"""
-ROW = "insert into events(stream, version, type, v, at, actor, data) values(?, 1, 'enqueued', 1, ?, 'bench', ?)"
-DATA = '{"number":%d,"command":"true","cwd":"/tmp","max_retries":3,"backoff_base":2.0,"timeout":60.0}'
+FEW = 100
+"""Jobs of a peer: some of them are slow."""
 
 
-def run(options: Options, scratch: Scratch) -> list[Figure]:
+def bulk(options: Options, scratch: Scratch) -> list[Figure]:
     """Jobs a second, opening and closing of the database not counted on either side."""
-    jobs = 10_000 if options.quick else 100_000
-    ours, floor = pairs(
-        3 if options.quick else 5,
-        lambda: queue(scratch.fresh(), jobs),
-        lambda: rows(scratch.fresh(), jobs),
-        what="enqueue",
-    )
+    jobs = options.of(100_000, 10_000)
+    rows = sample(scratch, jobs)
+
+    def ours() -> float:
+        with Queue(scratch.database()) as queue:
+            took = timed(lambda: queue.enqueue_many(["true"] * jobs))
+            check(queue, jobs)
+        return jobs / took
+
+    def plain() -> float:
+        connection = floor.tables(scratch.database(), rows)
+        took = timed(lambda: floor.write_all(connection, rows))
+        connection.close()
+        return jobs / took
+
+    values, least = rounds(options.rounds, ours, plain, what="bulk enqueue")
     return [
         Figure(
             name=f"bulk enqueue of {jobs:,}",
-            floor_name="as many rows into a bare log table in one transaction, apsw, synchronous=FULL",
             unit="jobs/s",
             better="higher",
-            ours=ours,
-            floor=floor,
-            wanted=60_000,
+            ours=values,
+            floor=Side("the same rows into a log and a jobs table with the same indexes, one transaction, apsw", least),
+            goal=0.6,
         )
     ]
 
 
-def queue(folder: str, jobs: int) -> float:
-    """Ours: jobs a second."""
-    commands = ["true"] * jobs
-    with Queue(os.path.join(folder, "q.db")) as target:
-        began = clock.monotonic()
-        ids = target.enqueue_many(commands)
-        took = clock.monotonic() - began
-        pending = target.status().counts["pending"]
-    if not len(set(ids)) == pending == jobs:
-        raise RuntimeError(f"{jobs} jobs enqueued, {len(set(ids))} ids, {pending} pending")
-    return jobs / took
+def single(options: Options, scratch: Scratch) -> list[Figure]:
+    """Jobs a second where each is durable before the next is begun."""
+    jobs = options.of(500, 100)
+    rows = sample(scratch, jobs)
+
+    def ours() -> float:
+        with Queue(scratch.database()) as queue:
+            took = timed(lambda: [queue.enqueue("true") for _ in range(jobs)])
+            check(queue, jobs)
+        return jobs / took
+
+    def plain() -> float:
+        connection = floor.tables(scratch.database(), rows)
+        took = timed(lambda: floor.write_each(connection, rows))
+        connection.close()
+        return jobs / took
+
+    def theirs(peer: Peer) -> Trial:
+        return lambda: FEW / peer.put(scratch.fresh(), FEW)
+
+    others = peers.installed(options)
+    values, least, *rest = rounds(options.rounds, ours, plain, *map(theirs, others), what="single enqueue")
+    return [
+        Figure(
+            name="single durable enqueue",
+            unit="jobs/s",
+            better="higher",
+            ours=values,
+            floor=Side("the same rows, a transaction for each job, apsw", least),
+            goal=0.6,
+            peers=peers.sides(others, rest),
+        )
+    ]
 
 
-def rows(folder: str, jobs: int) -> float:
-    """The floor: rows a second."""
-    connection = apsw.Connection(os.path.join(folder, "floor.db"))
-    for _ in connection.execute(SCHEMA):  # apsw stops at a statement's row until it is taken
-        pass
-    began = clock.monotonic()
-    with connection:
-        connection.executemany(ROW, ((f"job:{number}", clock.now(), DATA % number) for number in range(jobs)))
-    took = clock.monotonic() - began
-    connection.close()
-    return jobs / took
+def sample(scratch: Scratch, jobs: int) -> Written:
+    """What QueueCTL writes for so many jobs."""
+    database = scratch.database()
+    with Queue(database) as queue:
+        queue.enqueue_many(["true"] * jobs)
+    return floor.written(database, jobs)
+
+
+def check(queue: Queue, jobs: int) -> None:
+    """Raises RuntimeError unless so many jobs are pending."""
+    if (pending := queue.status().counts["pending"]) != jobs:
+        raise RuntimeError(f"{jobs} jobs enqueued, {pending} pending")
