@@ -92,9 +92,9 @@ def fold(changes: Sequence["Change"], store: "Store") -> None:
         record, event = change.record, change.event
         kind = record.type
         if kind == "claimed":
-            claims[record.subject, event.attempt] = (record.seq, event.worker, record.version, record.at)
+            claims[change.after.id, event.attempt] = (record.seq, event.worker, record.version, record.at)
         elif kind in OUTCOMES and event.attempt is not None:  # a waiting job is cancelled without an attempt
-            outcomes[record.subject, event.attempt] = _outcome(kind, record.at, event)
+            outcomes[change.after.id, event.attempt] = _outcome(kind, record.at, event)
         elif kind == "purged":
             purged.add(record.subject)
     if claims:

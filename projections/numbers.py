@@ -20,7 +20,7 @@ create table numbers (
 def fold(changes: Sequence["Change"], store: "Store") -> None:
     """Ids of digits are always made, never given, so they count."""
     ids = [change.record.subject for change in changes if change.record.type == "enqueued"]
-    last = max((int(id) for id in ids if id.isdecimal()), default=0)
+    last = max(map(int, filter(str.isdecimal, ids)), default=0)
     if last:
         store.execute(
             """

@@ -63,18 +63,56 @@ def fold(
     store: Store,
     progress: Progress | None = None,
     total: int = 0,
-) -> int:
-    """Fold pages of the log into the projections' tables. Returns the number of events.
+) -> None:
+    """Fold pages of the log into the projections' tables, which must stand where the pages begin."""
+    _fold(projections, map(Subjects(history).changes, pages), store, progress, total)
 
-    The tables must stand where the pages begin.
+
+def fold_streams(
+    projections: Sequence[Projection],
+    pages: Iterable[Sequence[Recorded]],
+    store: Store,
+    progress: Progress | None = None,
+    total: int = 0,
+) -> int:
+    """Fold pages of whole streams, one after the other, into empty tables. Returns the number of events.
+
+    It takes half as long as in the order of the log, and no memory: a subject is done with before the next one comes.
+    Only for projections that ask nothing of one stream about another, as ours.
     """
-    subjects = Subjects(history)
-    done = 0
+    return _fold(projections, _changes_of_streams(pages), store, progress, total)
+
+
+def _changes_of_streams(pages: Iterable[Sequence[Recorded]]) -> Iterator[list[Change]]:
+    """What each event changes, where those of a stream come one after the other, from its first."""
+    decode = VOCABULARY.decode
+    step: Callable[[Any, Recorded, Any], Any] = evolve
+    stream = subject = None
     for page in pages:
-        changes = subjects.changes(page)
+        changes: list[Change] = []
+        for record in page:
+            if record.stream != stream:
+                stream, subject = record.stream, None
+                step = EVOLVE.get(stream.partition(":")[0], evolve)
+            event = decode(record.type, record.v, record.data)
+            before = subject
+            subject = step(before, record, event)
+            changes.append(Change(record, event, before, subject))
+        yield changes
+
+
+def _fold(
+    projections: Sequence[Projection],
+    pages: Iterable[Sequence[Change]],
+    store: Store,
+    progress: Progress | None,
+    total: int,
+) -> int:
+    done = 0
+    for changes in pages:
         for projection in projections:
             projection.fold(changes, store)
-        done += len(page)
+        done += len(changes)
         if progress is not None:
             progress(done, total)
     return done

@@ -115,6 +115,8 @@ _TABLE = (
 SETTINGS: dict[str, Setting] = {setting.key: setting for setting in _TABLE}
 """Every setting by its key, in the order in which they are shown."""
 
+_PLACES = [(each.key, each.variable, each.seed) for each in _TABLE]
+
 
 def setting(key: str) -> Setting:
     """The setting of that name; `max_retries` is `max-retries` too. Raises Invalid, which names the nearest."""
@@ -141,38 +143,46 @@ def resolve(
     `environ` is the process's and `env_file` that of the working directory unless given. An empty variable counts as
     not set. Raises Invalid where the winner is no valid value; the message names the place.
     """
-    environ = os.environ if environ is None else environ
-    env_file = dotenv() if env_file is None else env_file
-    return {key: _resolve(each, stored, environ, env_file) for key, each in SETTINGS.items()}
+    said = _said(stored, environ, env_file)
+    return {
+        key: said[key] if key in said else Resolved(each.parse(each.default), each.default, "default")
+        for key, each in SETTINGS.items()
+    }
 
 
 def settings(
     stored: Mapping[str, str], environ: Mapping[str, str] | None = None, env_file: Mapping[str, str] | None = None
 ) -> Settings:
     """The values in force, as `resolve` finds them. Raises Invalid."""
-    fields: dict[str, Any] = {
-        SETTINGS[key].field: found.value for key, found in resolve(stored, environ, env_file).items()
-    }
-    return Settings(**fields)
+    said: dict[str, Any] = {SETTINGS[key].field: found.value for key, found in _said(stored, environ, env_file).items()}
+    return Settings(**said)
 
 
-def _resolve(
-    wanted: Setting, stored: Mapping[str, str], environ: Mapping[str, str], env_file: Mapping[str, str]
-) -> Resolved:
-    places: list[tuple[str | None, str]] = [
-        (environ.get(wanted.variable), f"environment {wanted.variable}"),
-        (stored.get(wanted.key), "config set"),
-    ]
-    if wanted.seed is not None:
-        places.append((environ.get(wanted.seed), f"environment {wanted.seed}"))
-        places.append((env_file.get(wanted.seed), f".env {wanted.seed}"))
-    for text, source in places:
-        if text:
-            try:
-                return Resolved(parse(wanted.key, text), text, source)
-            except Invalid as error:
-                raise Invalid(f"{error} (from {source})") from None
-    return Resolved(wanted.parse(wanted.default), wanted.default, "default")
+def _said(
+    stored: Mapping[str, str], environ: Mapping[str, str] | None, env_file: Mapping[str, str] | None
+) -> dict[str, Resolved]:
+    """The settings of which some place says anything. Every enqueue asks, so it costs little where none does."""
+    environ = os.environ if environ is None else environ
+    env_file = dotenv() if env_file is None else env_file
+    said: dict[str, Resolved] = {}
+    for key, variable, seed in _PLACES:
+        if text := environ.get(variable):
+            source = f"environment {variable}"
+        elif text := stored.get(key):
+            source = "config set"
+        elif seed is None:
+            continue
+        elif text := environ.get(seed):
+            source = f"environment {seed}"
+        elif text := env_file.get(seed):
+            source = f".env {seed}"
+        else:
+            continue
+        try:
+            said[key] = Resolved(parse(key, text), text, source)
+        except Invalid as error:
+            raise Invalid(f"{error} (from {source})") from None
+    return said
 
 
 def dotenv() -> dict[str, str]:

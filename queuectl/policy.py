@@ -2,8 +2,10 @@
 
 import os
 import stat
+from typing import Any
 
-from msgspec import UNSET
+from msgspec import to_builtins
+from msgspec.structs import replace
 
 from queuectl.clock import SECOND, text
 from queuectl.config import Settings
@@ -16,28 +18,40 @@ STDIN_LIMIT = 64 << 20
 """Bytes of input that are copied for a job."""
 
 
-def resolve(spec: Spec, settings: Settings, now: int, here: str, kept: dict[str, str], stdin: str | None) -> Enqueued:
-    """A job's whole policy. `now` is µs UTC, `here` the enqueuer's folder, `stdin` the name of the copied input."""
-    run_at = spec.at if spec.at is not None else now + round((spec.delay or 0.0) * SECOND)
+def plain(settings: Settings, now: int, here: str) -> Enqueued:
+    """The policy of a job of which only its command was said (and that is still to be filled in).
+
+    `now` is µs UTC, `here` the enqueuer's folder.
+    """
     return Enqueued(
-        command=spec.command,
-        argv=list(spec.argv) if spec.argv is not None else None,
-        queue=spec.queue,
-        priority=spec.priority,
-        run_at=text(run_at),
-        cwd=spec.cwd if spec.cwd is not None else here,
-        env=kept,
-        secrets=sorted(spec.env),
-        stdin=stdin,
-        timeout=settings.timeout if spec.timeout is UNSET else spec.timeout,
-        max_retries=settings.max_retries if spec.max_retries is None else spec.max_retries,
-        backoff_base=settings.backoff_base if spec.backoff_base is None else spec.backoff_base,
-        backoff_max=settings.backoff_max if spec.backoff_max is None else spec.backoff_max,
-        jitter=settings.jitter if spec.jitter is None else spec.jitter,
-        on_lost=settings.on_lost if spec.on_lost is None else spec.on_lost,
-        keep_children=spec.keep_children,
-        reason=spec.reason,
+        run_at=text(now),
+        cwd=here,
+        env=kept(settings),
+        timeout=settings.timeout,
+        max_retries=settings.max_retries,
+        backoff_base=settings.backoff_base,
+        backoff_max=settings.backoff_max,
+        jitter=settings.jitter,
+        on_lost=settings.on_lost,
     )
+
+
+def resolve(spec: Spec, template: Enqueued, now: int, stdin: str | None) -> Enqueued:
+    """A job's whole policy: the template (see `plain`) with all that was said of the job. `now` is µs UTC, `stdin` the
+    name of the copied input."""
+    said: dict[str, Any] = to_builtins(spec)  # without what was left out
+    said.pop("id", None)
+    if spec.argv is not None:
+        said["argv"] = list(spec.argv)
+    if spec.env:
+        said["secrets"] = sorted(said.pop("env"))  # `env` of an event is what was kept of the caller's
+    if spec.stdin is not None:
+        said["stdin"] = stdin
+    if spec.at is not None:
+        said["run_at"] = text(said.pop("at"))
+    elif spec.delay is not None:
+        said["run_at"] = text(now + round(said.pop("delay") * SECOND))
+    return replace(template, **said)
 
 
 def kept(settings: Settings) -> dict[str, str]:

@@ -19,8 +19,9 @@ from queuectl.spec import Fields, Spec, build, check, check_env
 from queuectl.units import span
 
 PAGE = 1000
-CHUNK = 10_000
-"""Jobs that are made into events at a time while many are enqueued; it is one transaction all the same."""
+CHUNK = 2000
+"""Jobs that are made into events at a time while many are enqueued (it is one transaction all the same): so few that
+what is made of them stays in the processor's cache."""
 
 
 class Queue(Reading):
@@ -94,23 +95,22 @@ class Queue(Reading):
         here = _here()
         ids: list[str] = []
         with self._engine.transaction() as tx:
-            settings = self.settings(tx)
-            kept = policy.kept(settings)
+            plain = policy.plain(self.settings(tx), tx.now, here)
             for start in range(0, len(wanted), CHUNK):
                 chunk = wanted[start : start + CHUNK]
+                self._refuse_taken(tx, chunk)
                 numbers = iter(tx.numbers(len(chunk)))
                 writes: list[Write] = []
                 for spec in chunk:
                     id = str(next(numbers)) if spec.id is None else spec.id
                     stdin = inputs[spec.stdin] if spec.stdin else None
-                    job = policy.resolve(spec, settings, tx.now, here, kept, stdin)
+                    job = policy.resolve(spec, plain, tx.now, stdin)
                     writes.append(Write(f"job:{id}", None, decisions.enqueue(job)))
                     ids.append(id)
-                self._refuse_taken(tx, chunk)
                 tx.append(writes, self.actor)
-                for spec, write in zip(chunk, writes, strict=True):
+                for spec, id in zip(chunk, ids[start:], strict=True):
                     if spec.env:
-                        tx.keep_secrets(write.stream.removeprefix("job:"), spec.env)
+                        tx.keep_secrets(id, spec.env)
                 if progress is not None:
                     progress(len(ids))
         return ids

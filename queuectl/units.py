@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
+import msgspec
+
 from queuectl import clock
 from queuectl.errors import Invalid
 
@@ -75,6 +77,19 @@ def past(text: str, now: int | None = None) -> int:
             f"{text!r} is not a past moment; write 2026-11-24T09:00 (local), 2026-11-24T09:00:00Z or, before now, -10m"
         ) from None
     return (clock.now() if now is None else now) - round(ago * 1_000_000)
+
+
+class Then(msgspec.Struct, frozen=True):
+    """A past moment: microseconds UTC, or the number of an event of the log."""
+
+    at: int | None = None
+    seq: int | None = None
+
+
+def then(text: str) -> Then:
+    """A past moment as `past` reads it, or `seq:N`. Raises Invalid."""
+    number = seq(text)
+    return Then(seq=number) if number is not None else Then(at=past(text))
 
 
 def seq(text: str) -> int | None:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -151,12 +152,15 @@ def test_a_workload_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.torture  # not for its cruelty: for the minute that it takes
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_no_ratio_falls_below_half_its_goal(tmp_path: Path) -> None:
     told = measured(tmp_path)
     assert {entry["workload"] for entry in told} == set(WORKLOADS)
-    if short := too_short(told):  # a machine has its moods: whoever fell short may try again
-        short &= too_short(measured(tmp_path, *{workload for workload, _ in short}))
+    short = too_short(told)
+    for _ in range(2):
+        if short:  # a machine has its moods (deleted files make new ones slow for half a minute): let it come to rest
+            time.sleep(20)
+            short &= too_short(measured(tmp_path, *{workload for workload, _ in short}))
     assert not short
 
 

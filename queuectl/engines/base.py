@@ -1,7 +1,8 @@
 """The seam: what an engine is. It keeps the log and the projections, and nothing above it knows how.
 
-No SQL, no type of a database and no path crosses it, so that PostgreSQL can stand beside SQLite without a change to
-queue, workers or command line. `tests/engines/` is the definition: one suite, run against every engine.
+No SQL (but the documented questions of `View.query`), no type of a database and no path crosses it, so that PostgreSQL
+can stand beside SQLite without a change to queue, workers or command line. `tests/engines/` is the definition: one
+suite, run against every engine.
 
 An engine promises:
 
@@ -132,6 +133,18 @@ class View(ABC):
     def next_due(self, queues: Sequence[str] = ()) -> int | None:
         """The earliest `run_at` (µs UTC) of the waiting jobs, or None."""
 
+    @abstractmethod
+    def seq_at(self, at: int) -> int:
+        """The last event that had happened at that moment (µs UTC); 0 where none had."""
+
+    @abstractmethod
+    def query(self, sql: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The rows, by the names of their columns, of a query of the tables that others may read (docs/tables.md).
+
+        All of them at once: ask for few. It is for questions that the documentation defines as SQL. Raises Invalid
+        where the query would change something.
+        """
+
     # What `doctor` asks.
 
     @abstractmethod
@@ -245,6 +258,24 @@ class Engine(ABC):
     @abstractmethod
     def check(self, progress: Progress | None = None) -> list[str]:
         """Fold the whole log into scratch tables and compare: a line for each difference, none when all is true."""
+
+    @abstractmethod
+    def past(self, seq: int, progress: Progress | None = None) -> AbstractContextManager[View]:
+        """A view of the jobs, attempts, counts, workers and settings as they were after event `seq`: folded anew."""
+
+    @abstractmethod
+    def load(self, records: Iterable[Recorded], progress: Progress | None = None) -> int:
+        """Take in a whole log as it was stored elsewhere, all or nothing, and fold it; returns its last seq.
+
+        Raises Refused where there is a log here already, Invalid where what is given is no whole log.
+        """
+
+    @abstractmethod
+    def copy(self, path: str, *, secrets: bool) -> None:
+        """Make an empty file a queue's database with the log and the tables as of one moment, while others go on.
+
+        The values of secret variables only with `secrets`.
+        """
 
     @abstractmethod
     def synchronize(self, level: str) -> None:

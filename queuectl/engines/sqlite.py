@@ -12,16 +12,19 @@ from contextlib import contextmanager
 from weakref import WeakSet
 
 import apsw
+from msgspec.structs import astuple
 
 from projections import Change, evolve, replay
 from projections.jobs import Job
 from projections.replay import Progress
 from queuectl import clock
-from queuectl.engines import doorbell, sqlite_file
+from queuectl.engines import doorbell, sqlite_copy, sqlite_file
 from queuectl.engines.base import Engine, Listener, Transaction, View, Write
 from queuectl.engines.gate import MEANWHILE, Gate
 from queuectl.engines.high_water import HighWater
+from queuectl.engines.sqlite_copy import INSERT
 from queuectl.engines.sqlite_file import translated
+from queuectl.engines.sqlite_past import PastView
 from queuectl.engines.sqlite_view import SqliteStore, SqliteView
 from queuectl.engines.standing import Registry
 from queuectl.errors import Busy, Conflict, QueueError, Unusable
@@ -33,8 +36,6 @@ WORK = frozenset({"enqueued", "retried", "requeued", "released", "cancel_request
 
 PILE = 1000
 """Pages of the log ahead (4 MB) from which on they are written back into the database."""
-
-INSERT = "insert into events (seq, stream, version, type, v, at, actor, data) values (?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 class Ahead:
@@ -203,8 +204,7 @@ class SqliteEngine(Engine):
         with translated(self.place.database), self._gate.hold(None), self._locked():
             head = SqliteView(self._db).head()[0]
             broken = self._registry.replay(names, head, progress)
-        if broken:
-            raise QueueError("; ".join(f"projection {name!r} raised {why}" for name, why in broken.items()))
+        _complain(broken)
         return head
 
     def check(self, progress: Progress | None = None) -> list[str]:
@@ -224,6 +224,34 @@ class SqliteEngine(Engine):
                     return [line for p in projections for line in replay.differences(p, live, store)]
             finally:
                 scratch.close()
+
+    @contextmanager
+    def past(self, seq: int, progress: Progress | None = None) -> Generator[View]:
+        self._mine()
+        with translated(self.place.database):
+            projections, scratch = self._registry.scratch()
+            try:
+                pages, store = self._registry.pages(0, seq), SqliteStore(scratch)
+                replay.fold(projections, pages, SqliteView(self._db).history, store, progress, seq)
+                yield PastView(scratch, self.place.database, seq)
+            finally:
+                scratch.close()
+
+    def load(self, records: Iterable[Recorded], progress: Progress | None = None) -> int:
+        self._mine()
+        with translated(self.place.database), self._gate.hold(None):
+            with self._locked():
+                head = sqlite_copy.take_in(self._db, records)
+                broken = self._registry.replay((), head, progress)
+            self._high_water.note(head)
+        doorbell.ring(self.place.bells, ("log", "work"))
+        _complain(broken)
+        return head
+
+    def copy(self, path: str, *, secrets: bool) -> None:
+        self._mine()
+        with translated(path):
+            sqlite_copy.copy(self._db, path, secrets=secrets)
 
     def synchronize(self, level: str) -> None:
         self._mine()
@@ -290,7 +318,6 @@ class SqliteTransaction(SqliteView, Transaction):
         self._conflict: Conflict | None = None
 
     def append(self, writes: Iterable[Write], actor: str) -> list[Change]:
-        rows: list[tuple[int | str, ...]] = []
         changes: list[Change] = []
         seq, at = self.seq, self.at
         for write in writes:
@@ -303,13 +330,12 @@ class SqliteTransaction(SqliteView, Transaction):
                 record = Recorded(seq, write.stream, version, event.type, event.v, at, actor, data)
                 after = evolve(before, record, event)
                 changes.append(Change(record, event, before, after))
-                rows.append((seq, write.stream, version, event.type, event.v, at, actor, data))
-                self.types.add(event.type)
                 before = after
-        if not rows:
+        if not changes:
             return changes
+        self.types.update(change.record.type for change in changes)
         try:
-            self._db.executemany(INSERT, rows)
+            self._db.executemany(INSERT, (astuple(change.record) for change in changes))
         except apsw.ConstraintError as error:
             # Some of the rows are in: whoever catches this must not commit them.
             self._conflict = Conflict(f"{error}: load it again and decide again")
@@ -346,6 +372,11 @@ class SqliteTransaction(SqliteView, Transaction):
 
     def forget_secrets(self, jobs: Iterable[str]) -> None:
         self._db.executemany("delete from secrets where job = ?", [(job,) for job in jobs])
+
+
+def _complain(broken: Mapping[str, str]) -> None:
+    if broken:
+        raise QueueError("; ".join(f"projection {name!r} raised {why}" for name, why in broken.items()))
 
 
 _engines: WeakSet[SqliteEngine] = WeakSet()

@@ -1,7 +1,7 @@
 """Reading from SQLite: the questions of `View`, each as one short statement."""
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apsw
@@ -13,6 +13,7 @@ from projections.jobs import WAITING, Job
 from projections.replay import Progress
 from projections.workers import Worker
 from queuectl.engines.base import ALL, Filter, Folded, View
+from queuectl.errors import Invalid
 from queuectl.events import VOCABULARY, Recorded, encode
 
 SCHEMA = os.path.join(os.path.dirname(__file__), "sqlite.sql")
@@ -24,6 +25,16 @@ JOB = """
     j.timeout, j.secrets, j.attempt, j.failures, j.worker, j.lease, j.cancel_requested, j.finished_at, j.exit_code,
     j.signal, j.cause, j.error, e.v, e.data
 from jobs j join events e on e.seq = j.seq
+"""
+
+# All priorities of waiting jobs, highest first: one step in the index for each, however many jobs wait.
+PRIORITIES = f"""
+with recursive waiting (priority) as (
+    select max(priority) from jobs where {WAITING}
+    union all
+    select (select max(priority) from jobs where {WAITING} and priority < waiting.priority)
+    from waiting where priority is not null
+)
 """
 
 ATTEMPT = ", ".join(Attempt.__struct_fields__)
@@ -126,6 +137,21 @@ class SqliteView(View):
         )
         return (Recorded(*row) for row in rows)
 
+    def by_stream(self) -> Iterator[Recorded]:
+        """All events, stream after stream in the order in which these began; none of a stream without a beginning."""
+        rows = self._db.execute(
+            f"""
+            select {", ".join(f"later.{column}" for column in EVENT.split(", "))}
+            from events first cross join events later on later.stream = first.stream
+            where first.version = 1 order by first.seq, later.version
+            """
+        )
+        return (Recorded(*row) for row in rows)
+
+    def size(self) -> int:
+        """How many events there are."""
+        return self._db.execute("select count(*) from events").get
+
     def job(self, id: str) -> Job | None:
         row = self._db.execute(f"select {JOB} where j.id = ?", (id,)).get
         return read_job(row) if row is not None else None
@@ -186,12 +212,40 @@ class SqliteView(View):
     def next_due(self, queues: Sequence[str] = ()) -> int | None:
         due = [
             self._db.execute(
-                f"select min(run_at) from jobs where {WAITING} and {scope} priority = ?", (*values, priority)
+                f"""
+                {PRIORITIES}
+                select min((select min(run_at) from jobs where {WAITING} and {scope} priority = waiting.priority))
+                from waiting
+                """,
+                values,
             ).get
             for scope, values in _scopes(queues)
-            for priority in self._priorities(scope, values)
         ]
         return min((moment for moment in due if moment is not None), default=None)
+
+    def seq_at(self, at: int) -> int:
+        # Moments rise with the numbers, so the place is found by halving: no index is needed.
+        low, high = 0, self.head()[0]
+        while low < high:
+            middle = (low + high + 1) // 2
+            row = self._db.execute("select seq, at from events where seq >= ? order by seq limit 1", (middle,)).get
+            if row is not None and row[1] <= at:
+                low = max(middle, row[0])
+            else:
+                high = middle - 1
+        return low
+
+    def query(self, sql: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+        cursor = self._db.cursor()
+        cursor.exec_trace = lambda cursor, sql, values: cursor.is_readonly  # asked before it runs
+        cursor.row_trace = _named
+        self._db.set_progress_handler(lambda: False, 10_000)  # lets a Ctrl-C through
+        try:
+            return list(cursor.execute(sql, values))
+        except apsw.ExecTraceAbort as error:
+            raise Invalid("a query must not change anything") from error
+        finally:
+            self._db.set_progress_handler(None)
 
     def damage(self, progress: Progress | None = None) -> list[str]:
         def tell() -> bool:
@@ -245,20 +299,21 @@ class SqliteView(View):
         frames, done = self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
         return max(frames - done, 0) * self._db.pragma("page_size")
 
-    def _priorities(self, scope: str, values: tuple[Any, ...]) -> Iterable[int]:
-        """The priorities of waiting jobs, highest first: one step in the index for each, however many jobs wait."""
-        sql = f"select max(priority) from jobs where {WAITING} and {scope} priority < ?"
-        bound = 1 << 40
-        while (found := self._db.execute(sql, (*values, bound)).get) is not None:
-            yield found
-            bound = found
-
     def _ready(self, queues: Sequence[str], limit: int, now: int) -> list[Job]:
         found: list[Job] = []
         scopes = _scopes(queues)
         for scope, values in scopes:
+            due = self._db.execute(
+                f"""
+                {PRIORITIES}
+                select priority from waiting where exists (
+                    select 1 from jobs where {WAITING} and {scope} priority = waiting.priority and run_at <= ?
+                )
+                """,
+                (*values, now),
+            )
             left = limit
-            for priority in self._priorities(scope, values):
+            for (priority,) in due:
                 rows = self._db.execute(
                     f"""
                     select {JOB}
@@ -280,6 +335,11 @@ class SqliteView(View):
 def _scopes(queues: Sequence[str]) -> list[tuple[str, tuple[Any, ...]]]:
     """How to ask for waiting jobs: once over all queues, or once for each that is named."""
     return [("queue = ? and", (queue,)) for queue in dict.fromkeys(queues)] or [("", ())]
+
+
+def _named(cursor: apsw.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:
+    """A row by the names of its columns."""
+    return dict(zip((name for name, _ in cursor.get_description()), row, strict=True))
 
 
 def _schema(db: apsw.Connection) -> dict[str, str]:

@@ -8,6 +8,7 @@ stops. A user's projection is known by its import path, kept in the database by 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
+from itertools import islice
 from typing import Any
 
 import apsw
@@ -19,7 +20,7 @@ from queuectl.engines.sqlite_view import SqliteStore, SqliteView
 from queuectl.errors import Invalid, NotFound, Outdated
 from queuectl.events import Recorded, Unreadable
 
-PAGE = 2000
+PAGE = 1000
 """Events folded at a time: so few that what is made of them stays in the processor's cache."""
 
 RESERVED = ("events", "projection_state", "secrets")
@@ -193,6 +194,12 @@ class Registry:
             yield page
             after = page[-1].seq
 
+    def _streams(self) -> Iterator[list[Recorded]]:
+        """The whole log stream after stream, in pages; its cursor stays open, but nobody else writes meanwhile."""
+        records = self._view.by_stream()
+        while page := [*islice(records, PAGE)]:
+            yield page
+
     def _exist(self, tables: Sequence[str]) -> bool:
         marks = ", ".join("?" * len(tables))
         sql = f"select count(*) from sqlite_master where type = 'table' and name in ({marks})"
@@ -217,7 +224,12 @@ class Registry:
                 self._db.execute(f'drop table if exists "{table}"')
             _run(self._db, projection.schema)
         indexes = self._unindexed(self._db, projections)
-        replay.fold(projections, self.pages(0, head), self._view.history, self._store, progress, head)
+        if source is None:
+            folded = replay.fold_streams(projections, self._streams(), self._store, progress, head)
+            if lost := self._view.size() - folded:
+                raise Unreadable(f"{lost} events belong to streams of which the first event is missing")
+        else:
+            replay.fold(projections, self.pages(0, head), self._view.history, self._store, progress, head)
         for index in indexes:
             self._db.execute(index)
         for projection in projections:

@@ -65,6 +65,18 @@ def test_any_cut_into_batches_gives_the_same_tables(log: list[Recorded], sizes: 
 
 
 @FEW
+@given(logs, st.lists(st.integers(0, 12), max_size=20))
+def test_stream_after_stream_gives_the_same_tables_as_the_order_of_the_log(
+    log: list[Recorded], sizes: list[int]
+) -> None:
+    began = {record.stream: record.seq for record in log if record.version == 1}
+    by_stream = sorted(log, key=lambda record: (began[record.stream], record.version))
+    tables = Tables(log)
+    assert replay.fold_streams(tables.projections, cut(by_stream, sizes), tables.store) == len(log)
+    assert tables.rows() == Tables(log).fold([log]).rows()
+
+
+@FEW
 @given(logs)
 def test_each_projection_can_be_folded_alone(log: list[Recorded]) -> None:
     whole = Tables(log).fold([log]).rows()

@@ -107,6 +107,22 @@ def test_it_is_filled_by_replay_and_kept_up_from_then_on(path: Path, offer: Offe
         assert counted(path) == {"a": 3, "b": 1, "c": 1}
 
 
+def test_it_is_told_everything_in_the_order_of_the_log(path: Path, offer: Offer) -> None:
+    class Told:
+        name, version, tables = "told", 1, ("told",)
+        schema = "create table told (place integer primary key, seq integer not null);"
+
+        def fold(self, changes: Sequence[Change], store: Store) -> None:
+            store.executemany("insert into told (seq) values (?)", [(change.record.seq,) for change in changes])
+
+    offer.put(Told, "told")
+    with Queue(path) as queue:
+        ids = queue.enqueue_many(["a", "b"])
+        queue.cancel(*ids)
+        queue.replay()
+    assert sql(path, "select seq from told order by place") == [(1,), (2,), (3,), (4,)]
+
+
 def test_check_looks_at_it_too(path: Path, offer: Offer) -> None:
     offer.put(PerCommand)
     with Queue(path) as queue:

@@ -195,6 +195,14 @@ def test_a_log_that_can_not_be_is_said_to_be_so(path: Path) -> None:
             Queue(path)
 
 
+def test_a_replay_leaves_out_no_stream_of_which_the_beginning_is_missing(path: Path) -> None:
+    before = dump(path)
+    sql(path, "drop trigger events_no_delete", "delete from events where stream = 'job:3' and version = 1")
+    with Queue(path) as queue, pytest.raises(Unusable, match="3 events belong to streams of which the first event"):
+        queue.replay()
+    assert dump(path) == before
+
+
 def test_ours_never_disagree_with_the_log_when_a_fold_raises(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def explode(changes: object, store: object) -> None:
         raise OSError("out of luck")

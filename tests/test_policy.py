@@ -1,0 +1,42 @@
+"""What stands in the log of a job: what was said of it, and the settings for all the rest."""
+
+from queuectl import policy
+from queuectl.clock import SECOND, text
+from queuectl.config import Settings
+from queuectl.events import Enqueued
+from queuectl.spec import Spec
+
+NOW = 1_795_510_800_123_456
+
+SETTINGS = Settings(
+    max_retries=7, backoff_base=3.0, backoff_max=500.0, jitter=0.5, timeout=9.0, on_lost="dead", keep_env=()
+)
+
+
+def resolved(spec: Spec, stdin: str | None = None) -> Enqueued:
+    return policy.resolve(spec, policy.plain(SETTINGS, NOW, "/here"), NOW, stdin)
+
+
+def test_what_was_left_out_is_what_the_settings_say():
+    assert resolved(Spec(command="true")) == Enqueued(
+        command="true", run_at=text(NOW), cwd="/here", timeout=9.0, max_retries=7, backoff_base=3.0, backoff_max=500.0,
+        jitter=0.5, on_lost="dead",
+    )  # fmt: skip
+
+
+def test_all_that_was_said_of_a_job_stands_in_the_log_and_the_values_of_its_secrets_do_not():
+    said = Spec(
+        argv=("echo", "hi"), id="a", queue="mail", priority=-3, at=NOW + 5, max_retries=0, backoff_base=1.0,
+        backoff_max=60.0, jitter=0.0, timeout=None, env={"TOKEN": "t", "KEY": "k"}, cwd="/there", stdin="/file",
+        on_lost="retry", keep_children=True, reason="because",
+    )  # fmt: skip
+    assert resolved(said, "copy") == Enqueued(
+        argv=["echo", "hi"], queue="mail", priority=-3, run_at=text(NOW + 5), cwd="/there", secrets=["KEY", "TOKEN"],
+        stdin="copy", timeout=None, max_retries=0, backoff_base=1.0, backoff_max=60.0, jitter=0.0, on_lost="retry",
+        keep_children=True, reason="because",
+    )  # fmt: skip
+
+
+def test_a_delay_counts_from_the_moment_at_which_the_job_is_written():
+    assert resolved(Spec(command="true", delay=1.5)).run_at == text(NOW + SECOND * 3 // 2)
+    assert resolved(Spec(command="true", delay=0.0)).run_at == text(NOW)
