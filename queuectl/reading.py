@@ -1,7 +1,8 @@
 """The questions people ask of a queue, each answered from one moment of the log."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import msgspec
@@ -14,11 +15,12 @@ from queuectl import config, disk, history, paths
 from queuectl.clock import text
 from queuectl.config import Resolved, Settings
 from queuectl.disk import Disk
-from queuectl.engines.base import Engine, Filter, View
+from queuectl.engines.base import Engine, Filter, Progress, View
 from queuectl.engines.holder import locked
 from queuectl.errors import Invalid, NotFound
 from queuectl.events import Recorded
 from queuectl.history import Moment
+from queuectl.units import Then
 
 PAGE = 1000
 """Rows read at a time: nothing is kept open between two pages (R8)."""
@@ -98,18 +100,58 @@ class Reading:
             return view.attempts(id)
 
     def jobs(
-        self, *, state: str | None = None, queue: str | None = None, since: int | None = None, limit: int | None = None
+        self,
+        *,
+        state: str | None = None,
+        queue: str | None = None,
+        since: int | None = None,
+        limit: int | None = None,
+        then: Then | None = None,
+        progress: Progress | None = None,
     ) -> Iterator[Job]:
-        """Jobs, newest first, enqueued at `since` (µs UTC) or later. Raises Invalid for a state that there is not."""
+        """Jobs, newest first, enqueued at `since` (µs UTC) or later; as they are, or as they were `then`.
+
+        Raises Invalid for a state that there is not, NotFound for a moment before the log began.
+        """
         if state is not None and state not in STATES:
             raise Invalid(f"no state {state!r}; there are {', '.join(STATES)}")
-        return self._jobs(state, queue, since, limit)
+        if then is None:
+            return self._jobs(self._engine.snapshot, state, queue, since, limit)
+        return self._past_jobs(then, progress, state, queue, since, limit)
 
-    def _jobs(self, state: str | None, queue: str | None, since: int | None, limit: int | None) -> Iterator[Job]:
+    def _past_jobs(
+        self, then: Then, progress: Progress | None, state: str | None, queue: str | None, since: int | None,
+        limit: int | None,
+    ) -> Iterator[Job]:  # fmt: skip
+        with self._as_of(then, progress) as view:
+            yield from self._jobs(lambda: nullcontext(view), state, queue, since, limit)
+
+    @contextmanager
+    def _as_of(self, then: Then | None, progress: Progress | None) -> Generator[View]:
+        """A view of the present, or of the past. Raises NotFound for a moment before the log began."""
+        if then is None:
+            with self._engine.snapshot() as view:
+                yield view
+            return
+        with self._engine.snapshot() as view:
+            seq = min(then.seq, view.head()[0]) if then.seq is not None else view.seq_at(then.at or 0)
+        if not seq:
+            raise NotFound("the log had not begun at that moment: nothing was there")
+        with self._engine.past(seq, progress) as view:
+            yield view
+
+    def _jobs(
+        self,
+        look: Callable[[], AbstractContextManager[View]],
+        state: str | None,
+        queue: str | None,
+        since: int | None,
+        limit: int | None,
+    ) -> Iterator[Job]:
         before: int | None = None
         left = limit if limit is not None else 1 << 62
         while left > 0:
-            with self._engine.snapshot() as view:
+            with look() as view:
                 page = view.jobs(state=state, queue=queue, since=since, before=before, limit=min(left, PAGE))
             if not page:
                 return
@@ -117,9 +159,13 @@ class Reading:
             left -= len(page)
             before = page[-1].seq
 
-    def status(self, queue: str | None = None) -> Status:
-        """Jobs by state (of one queue, if named) and the number of workers, read at one moment."""
-        with self._engine.snapshot() as view:
+    def status(self, queue: str | None = None, *, then: Then | None = None, progress: Progress | None = None) -> Status:
+        """Jobs by state (of one queue, if named) and the number of workers, as of now or as they were `then`.
+
+        The past is folded from the log, which takes a second for some 100,000 events; `progress` is told. Raises
+        NotFound for a moment before the log began.
+        """
+        with self._as_of(then, progress) as view:
             counts = view.counts((queue,) if queue is not None else ())
             seq, at = view.head()
             workers = sum(worker.slots > 0 for worker in view.workers())

@@ -25,7 +25,7 @@ SHAPES = [
     (r"\b\d\d:\d\d:\d\d(\.\d+)?\b", "<moment>"),
     (r"\b(worker|recovery):[0-9a-z-]+", r"\1:<id>"),
     (r"\b[0-9a-f]{8,}\b", "<hex>"),
-    (r'^ +\d+ |"seq":\d+|event \d+|replayed \d+ events', "<seq>"),
+    (r'^ +\d+ |"seq":\d+|event \d+|replayed \d+ events|--after \d+', "<seq>"),
     (r"\bnow\b|\b\d+s ago\b", "<ago>"),
     (r"\b(cli|library):\S+@[\w.-]+", r"\1:<who>"),
     (r"\b\d+(\.\d+)? ?(s|ms)\b", "<time>"),

@@ -31,9 +31,13 @@ _COMMANDS = (
     ("monitor", "recover:monitor", WORKERS),
     ("dlq", "dlq:app", DEAD),
     ("events", "events:events", HISTORY),
+    ("stats", "stats:stats", HISTORY),
+    ("simulate", "simulate:simulate", HISTORY),
     ("export", "export:export", HISTORY),
     ("replay", "replay:replay", HISTORY),
     ("config", "settings:app", UPKEEP),
+    ("backup", "backup:backup", UPKEEP),
+    ("import", "backup:load", UPKEEP),
     ("doctor", "doctor:doctor", UPKEEP),
     ("selftest", "selftest:selftest", UPKEEP),
 )

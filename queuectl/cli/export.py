@@ -2,7 +2,7 @@
 
 import os
 import sys
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -11,9 +11,17 @@ from queuectl.cli import parameters as p
 from queuectl.cli.events import Type
 from queuectl.errors import Invalid
 
+if TYPE_CHECKING:
+    from queuectl.audit.export import Export
+
 Format = Annotated[
-    Literal["ndjson", "csv"],
-    p.option("--format", "FORMAT", "How: ndjson (one JSON object a line) or csv.", show_choices=False),
+    Literal["ndjson", "csv", "parquet", "ocel-json", "ocel-sqlite"],
+    p.option(
+        "--format",
+        "FORMAT",
+        "How: ndjson (one JSON object a line), csv, parquet, or for process mining ocel-json, ocel-sqlite.",
+        show_choices=False,
+    ),
 ]
 What = Annotated[
     Literal["events", "jobs", "attempts"],
@@ -44,12 +52,15 @@ def export(
     $ queuectl export -o audit.ndjson
     $ queuectl export --what attempts --format csv --since 2026-11-01 > attempts.csv
     $ queuectl export --type dead | jq -r .stream
+    $ queuectl export --format parquet -o audit.parquet
+    $ queuectl export --after 1200 -o since.ndjson
 
     Events are exported as they are stored. --since and --until look at when an event happened, a job was enqueued,
-    an attempt was claimed; --type and --after are for events.
+    an attempt was claimed; --type and --after are for events. After an export of events, stderr tells the number with
+    which --after goes on. Parquet needs pyarrow: pip install 'queuectl-eventlog[parquet]'.
     """
-    from queuectl.audit.export import export as exported
-    from queuectl.audit.export import write_whole
+    from queuectl.audit.export import Export
+    from queuectl.audit.export.rows import Selection
 
     if force and target is None:
         raise Invalid("--force goes with --output")
@@ -58,23 +69,41 @@ def export(
         _refuse(target, path)
     bar = output.progress(f"Exporting {what}")
     with session.opened(db) as q:
-        chunks = exported(
-            q, what=what, format=format, since=since, until=until, after=after or 0, queue_name=queue,
-            job=q.resolve(job) if job is not None else None, type=type, progress=lambda done: bar(done, 0),
+        selection = Selection(
+            what=what, since=since, until=until, after=after or 0, queue_name=queue,
+            job=q.resolve(job) if job is not None else None, type=type,
         )  # fmt: skip
+        made = Export(q, selection, format, lambda done: bar(done, 0))
         if target is not None:
-            size = write_whole(path, chunks, force=force)
-            bar(1, 1)
-            from queuectl.units import size_text
+            size = made.write(path, force=force)
+        else:
+            size = None
+            _show(made)
+    bar(1, 1)
+    _tell(target, size, made, what)
 
-            output.note(f"wrote {target}, {size_text(size)}")
-            return
-        sys.stdout.flush()
-        shown = output.plain if output.terminal() else bytes
-        for chunk in chunks:
-            sys.stdout.buffer.write(shown(chunk))
-        sys.stdout.buffer.flush()
-        bar(1, 1)
+
+def _show(made: "Export") -> None:
+    """Write it to stdout; for a person what could move the cursor is escaped."""
+    if output.terminal() and not made.text:
+        raise Invalid(f"{made.name} is nothing to read: write it into a file with --output FILE")
+    sys.stdout.flush()
+    shown = output.plain if output.terminal() else bytes
+    for chunk in made.chunks():
+        sys.stdout.buffer.write(shown(chunk))
+    sys.stdout.buffer.flush()
+
+
+def _tell(target: str | None, size: int | None, made: "Export", what: str) -> None:
+    """Say on stderr what was written, and how to go on from there."""
+    from queuectl.units import size_text
+
+    said = [f"wrote {target}, {size_text(size)}"] if size is not None else []
+    if what == "events":
+        reached = f"up to event {made.last}" if made.count else "no events"
+        said.append(f"{reached}; go on with --after {made.last}")
+    if said:
+        output.note(", ".join(said))
 
 
 def _refuse(target: str, path: str) -> None:

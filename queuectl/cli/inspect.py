@@ -22,18 +22,6 @@ _LAST_LINES = 5
 """Lines of output that the page shows."""
 
 
-class Then(msgspec.Struct, frozen=True):
-    """A past moment: microseconds UTC, or the number of an event of the log."""
-
-    at: int | None = None
-    seq: int | None = None
-
-
-def _then(text: str) -> Then:
-    seq = units.seq(text)
-    return Then(seq=seq) if seq is not None else Then(at=units.past(text))
-
-
 def inspect(
     id: p.Job,
     /,
@@ -41,17 +29,7 @@ def inspect(
     events: Annotated[
         bool, Parameter(name="--events", help="Its history, replayed event by event, with the state after each.")
     ] = False,
-    at: Annotated[
-        Then | None,
-        p.option(
-            "--at",
-            "WHEN",
-            "As it was then: 2026-11-24T09:00 (local), seq:N (after event N of the log), or -10m.",
-            _then,
-            accepts_keys=False,
-            n_tokens=1,
-        ),
-    ] = None,
+    at: p.At = None,
     version: Annotated[
         int | None, p.option("--version", "N", "As it was after its own event N.", p.count(1, 2**31))
     ] = None,
@@ -85,7 +63,7 @@ def inspect(
             _page(q, job, attempts, past=at is not None or version is not None)
 
 
-def _until(moments: list["Moment"], at: Then | None, version: int | None) -> list["Moment"]:
+def _until(moments: list["Moment"], at: units.Then | None, version: int | None) -> list["Moment"]:
     """The history up to a point, or all of it. Raises NotFound where the job did not exist then."""
     kept: list[Moment] = []
     for moment in moments:

@@ -20,6 +20,7 @@ def list_jobs(
     state: p.State = None,
     queue: p.Queue = None,
     since: p.Since = None,
+    at: p.At = None,
     limit: Annotated[int | None, p.option("--limit", "N", "At most so many.", p.count(1, 2**31))] = None,
     json: p.JsonLines = False,
     db: p.Database = None,
@@ -28,9 +29,11 @@ def list_jobs(
 
     $ queuectl list --state failed
     $ queuectl list --queue mail --since -1h --json | jq -r .id
+    $ queuectl list --state processing --at 2026-11-24T09:00
     """
     with session.opened(db) as q:
-        show(q.jobs(state=state, queue=queue, since=since, limit=limit), json)
+        bar = output.progress("Folding the log")
+        show(q.jobs(state=state, queue=queue, since=since, limit=limit, then=at, progress=bar), json)
 
 
 def show(jobs: Iterable["Job"], json: bool) -> None:

@@ -105,6 +105,17 @@ Since = Annotated[
     int | None,
     option("--since", "WHEN", "Not before then: 2026-11-24T09:00 (local), 2026-11-24T09:00:00Z, or -10m.", units.past),
 ]
+At = Annotated[
+    units.Then | None,
+    option(
+        "--at",
+        "WHEN",
+        "As it was then: 2026-11-24T09:00 (local), seq:N (after event N of the log), or -10m.",
+        units.then,
+        accepts_keys=False,
+        n_tokens=1,
+    ),
+]
 Until = Annotated[int | None, option("--until", "WHEN", "Not after then, written as --since.", units.past)]
 AfterSeq = Annotated[
     int | None, option("--after", "SEQ", "Only events with a higher number than this.", count(0, 2**63 - 1))

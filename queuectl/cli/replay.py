@@ -16,6 +16,9 @@ def replay(
     check: Annotated[
         bool, Parameter(name="--check", help="Compare and touch nothing; exit 1 with the differences, if any.")
     ] = False,
+    into: Annotated[
+        str | None, Parameter(name="--into", help="A new database to rebuild all of it in; this one stays as it is.")
+    ] = None,
     json: p.Json = False,
     db: p.Database = None,
 ) -> int:
@@ -24,11 +27,14 @@ def replay(
     $ queuectl replay
     $ queuectl replay counts
     $ queuectl replay --check
+    $ queuectl replay --into mended.db
     """
     from queuectl.errors import Invalid
 
     if check and names:
         raise Invalid("--check compares all projections; leave the names out")
+    if into is not None and (check or names):
+        raise Invalid("--into rebuilds everything elsewhere; leave out --check and the names")
     with session.opened(db) as q:
         if check:
             differences = q.check(progress=output.progress("Comparing"))
@@ -40,7 +46,13 @@ def replay(
                 if not differences:
                     output.line("the tables say what the log says")
             return 1 if differences else 0
-        count = q.replay(*names, progress=output.progress("Replaying"))
+        bar = output.progress("Replaying")
+        if into is not None:
+            from queuectl.audit.loading import rebuild
+
+            count = rebuild(q, into, bar)
+        else:
+            count = q.replay(*names, progress=bar)
         if json:
             output.document({"events": count})
         else:

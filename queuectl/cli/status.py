@@ -7,9 +7,11 @@ from cyclopts import Parameter
 
 from queuectl.cli import output, session
 from queuectl.cli import parameters as p
+from queuectl.errors import Invalid
 
 if TYPE_CHECKING:
     from queuectl import Status
+    from queuectl.disk import Disk
     from queuectl.queue import Queue
 
 _PAUSE = 0.5
@@ -19,6 +21,7 @@ _PAUSE = 0.5
 def status(
     *,
     queue: p.Queue = None,
+    at: p.At = None,
     watch: Annotated[bool, Parameter(name="--watch", help="Show it anew whenever it changes, until Ctrl-C.")] = False,
     json: p.Json = False,
     db: p.Database = None,
@@ -27,26 +30,32 @@ def status(
 
     $ queuectl status
     $ queuectl status --queue mail --json
+    $ queuectl status --at -1h
 
     Piped, the answer is the JSON document too; `as_of` names the last event that it knows of.
     """
+    if watch and at is not None:
+        raise Invalid("--watch shows what is, --at what was: give one of them")
     with session.opened(db) as q:
         machine = json or not output.terminal()
         if watch:
             _watch(q, queue, machine)
-        elif machine:
-            output.document(_document(q, q.status(queue)))
+            return
+        found = q.status(queue, then=at, progress=output.progress("Folding the log"))
+        disk = q.disk() if at is None else None
+        if machine:
+            output.document(_document(found, disk))
         else:
-            for line in _page(q, q.status(queue)):
+            for line in _page(found, disk):
                 output.line(line)
 
 
-def _document(q: "Queue", found: "Status") -> dict[str, Any]:
-    disk = q.disk()
-    return {**found.json(), "disk_free": disk.free, "disk_floor": disk.floor}
+def _document(found: "Status", disk: "Disk | None") -> dict[str, Any]:
+    """Of the past it is not known how full the disk was."""
+    return found.json() if disk is None else {**found.json(), "disk_free": disk.free, "disk_floor": disk.floor}
 
 
-def _page(q: "Queue", found: "Status") -> list[str]:
+def _page(found: "Status", disk: "Disk | None") -> list[str]:
     from queuectl.cli import people
 
     space = max(len(f"{count:,}") for count in (*found.counts.values(), found.total))
@@ -60,7 +69,7 @@ def _page(q: "Queue", found: "Status") -> list[str]:
         output.paint(f"{'total':<11} {found.total:>{space},}", "bold"),
         "",
         f"{up}; {as_of}",
-        *([output.paint(f"no new job starts: {disk}", "failed")] if (disk := q.disk()).low else []),
+        *([output.paint(f"no new job starts: {disk}", "failed")] if disk is not None and disk.low else []),
     ]
 
 
@@ -73,10 +82,10 @@ def _watch(q: "Queue", queue: str | None, machine: bool) -> None:
     while True:
         found = q.status(queue)
         if not machine:  # drawn over itself; every time, because it tells how long ago the last event was
-            body = "".join(f"{line}\x1b[K\n" for line in _page(q, found))
+            body = "".join(f"{line}\x1b[K\n" for line in _page(found, q.disk()))
             sys.stdout.write(("\x1b[H\x1b[2J" if last < 0 else "\x1b[H") + body)
         elif found.seq != last:
-            output.documents([encode(_document(q, found))])
+            output.documents([encode(_document(found, q.disk()))])
         last = found.seq
         sys.stdout.flush()
         time.sleep(_PAUSE)

@@ -217,7 +217,7 @@ def test_a_database_of_an_engine_that_is_not_there(queuectl: Shell):
 @pytest.mark.parametrize(
     "words,message",
     [
-        (["stauts"], "no command 'stauts' (did you mean 'status'?)"),
+        (["statuss"], "no command 'statuss' (did you mean 'status'?)"),
         (["worker", "strat"], "no command 'worker strat' (did you mean 'start'?)"),
         (["--jsn"], "'--jsn'"),
         (["status", "--jsn"], "status has no option --jsn (did you mean '--json'?)"),

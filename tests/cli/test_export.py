@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -69,11 +70,77 @@ def test_a_file_is_written_whole_or_not_at_all(used: Shell):
     assert sorted(path for path in os.listdir(used.folder) if "out" in path) == ["out.ndjson"]
 
 
+def test_the_formats_on_offer_are_those_there_are():
+    from typing import get_args
+
+    from queuectl.audit.export import FORMATS, WHAT
+    from queuectl.cli import export
+
+    assert get_args(get_args(export.Format)[0]) == tuple(FORMATS)
+    assert get_args(get_args(export.What)[0]) == WHAT
+
+
+def test_an_export_of_events_tells_where_the_next_one_goes_on(used: Shell):
+    assert used("export", "--what", "jobs").ok().err == ""
+    first = used("export", "-o", "first.ndjson").ok()
+    last = first.err.split()[-1]
+    assert first.err.endswith(f"up to event {last}; go on with --after {last}\n")
+    assert used("export", "--after", last).ok().err == f"queuectl: no events; go on with --after {last}\n"
+    used("enqueue", "true").ok()
+    second = used("export", "--after", last, "-o", "second.ndjson").ok()
+    assert second.err.endswith(f"go on with --after {int(last) + 1}\n")
+    whole = (used.folder / "first.ndjson").read_bytes() + (used.folder / "second.ndjson").read_bytes()
+    assert whole == used("export").raw
+    assert used("export", "--type", "enqueued", "--job", "a").ok().err.endswith("--after 1\n")
+
+
+@pytest.mark.parametrize("format", ["parquet", "ocel-json", "ocel-sqlite"])
+def test_every_format_can_be_written_into_a_file(used: Shell, format: str):
+    answer = used("export", "--format", format, "-o", "log").ok()
+    assert "wrote log, " in answer.err
+    file = used.folder / "log"
+    assert file.stat().st_mode & 0o777 == 0o600
+    begin = {"parquet": b"PAR1", "ocel-json": b"{", "ocel-sqlite": b"SQLite format 3"}[format]
+    assert file.read_bytes().startswith(begin)
+    before = file.read_bytes()
+    assert "--force" in used("export", "--format", format, "-o", "log").refused(1)
+    assert file.read_bytes() == before
+    used("export", "--format", format, "-o", "log", "--force", "--type", "dead").ok()
+    assert file.read_bytes() != before
+    assert [path for path in os.listdir(used.folder) if "log" in path] == ["log"]
+    assert used("replay", "--check").ok()
+
+
+def test_what_nobody_can_read_is_not_shown_to_a_person(used: Shell, terminal: Callable[..., str]):
+    shown = terminal("export", "--format", "parquet")
+    assert shown == "queuectl: parquet is nothing to read: write it into a file with --output FILE\n"
+    assert used("export", "--format", "parquet", "--what", "jobs").ok().raw.endswith(b"PAR1")
+    assert "--output" in used("export", "--format", "ocel-sqlite").refused(2)
+
+
+def test_without_pyarrow_parquet_says_what_to_install(used: Shell):
+    (used.folder / "pyarrow.py").write_text("raise ImportError('none here')")
+    used.env["PYTHONPATH"] = f"{used.folder}:{used.env['PYTHONPATH']}"
+    message = "Parquet needs pyarrow: pip install 'queuectl-eventlog[parquet]'"
+    assert used("export", "--format", "parquet", "-o", "log.parquet").refused(1) == message
+    assert used("export", "--format", "parquet").refused(1) == message
+    assert [path for path in os.listdir(used.folder) if "log" in path] == []
+    used("export").ok()
+
+
 @pytest.mark.parametrize("target", [".", "/dev/null", "nowhere/out", "fifo"])
 def test_what_can_not_be_replaced_by_a_file_is_refused(used: Shell, target: str):
     os.mkfifo(used.folder / "fifo")
     used("export", "-o", target, "--force").refused(2)
     assert not os.path.isfile("/dev/null")
+
+
+@pytest.mark.parametrize("name", ["q.db", "q.db-wal", "link"])
+def test_the_queue_is_never_written_over(used: Shell, name: str):
+    (used.folder / "link").symlink_to("q.db")
+    before = used("export").raw
+    assert "is the queue itself" in used("export", "-o", name, "--force").refused(2)
+    assert used("export").ok().raw == before
 
 
 def test_replay_makes_the_same_tables(used: Shell):

@@ -24,7 +24,8 @@ def test_every_command_of_the_contract_is_there():
     assert {" ".join(words) for words in _commands()} >= {
         "enqueue", "run", "worker start", "worker list", "worker stop", "stop-workers", "status", "list", "inspect",
         "logs", "events", "dlq list", "dlq retry", "dlq purge", "retry", "cancel", "wait", "config get", "config set",
-        "config unset", "recover", "recover-fail", "monitor", "replay", "export", "doctor", "selftest",
+        "config unset", "recover", "recover-fail", "monitor", "replay", "export", "stats", "simulate", "backup",
+        "import", "doctor", "selftest",
     }  # fmt: skip
 
 

@@ -202,3 +202,20 @@ def test_status_is_watched(queuectl: Shell):
     watching.send_signal(2)
     _, err = watching.communicate(timeout=20)
     assert (watching.returncode, err) == (130, b"")
+
+
+def test_status_and_list_as_they_were(queuectl: Shell):
+    queuectl("enqueue", "--id", "one", "true").ok()
+    queuectl("enqueue", "--id", "two", "true").ok()
+    queuectl.drain()
+    answer = queuectl("status", "--at", "seq:1").ok().json
+    assert (answer["pending"], answer["total"], answer["as_of"]["seq"]) == (1, 1, 1)
+    assert "disk_free" not in answer
+    assert [job["id"] for job in queuectl("list", "--at", "seq:2", "--state", "pending", "--json").ndjson] == [
+        "two",
+        "one",
+    ]
+    early = queuectl("status", "--at", "2020-01-01")
+    assert (early.code, early.err) == (1, "queuectl: the log had not begun at that moment: nothing was there\n")
+    assert queuectl("status", "--at", "seq:1", "--watch").code == 2
+    assert queuectl("list", "--at", "nonsense").code == 2

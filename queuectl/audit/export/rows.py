@@ -1,0 +1,116 @@
+"""The rows that an export asks for, a page at a time, and what kind of value each of their columns has."""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin
+
+import msgspec
+from msgspec import UnsetType
+
+from queuectl.documents import AttemptDocument, JobDocument, attempt_document, job_document
+from queuectl.events import Recorded
+from queuectl.queue import Queue
+
+WHAT = ("events", "jobs", "attempts")
+
+PAGE = 500
+"""Rows that are turned into bytes at a time."""
+
+_KINDS = {str: "string", int: "integer", float: "float", bool: "boolean"}
+
+
+def kinds(struct: type[msgspec.Struct]) -> dict[str, str]:
+    """The fields of a Struct, each with what it holds: time, string, integer, float, boolean, or json for the rest."""
+    return {field.name: _kind(field.name, field.type) for field in msgspec.structs.fields(struct)}
+
+
+def _kind(name: str, annotation: Any) -> str:
+    if name == "at" or name.endswith("_at"):
+        return "time"
+    if get_origin(annotation) is UnionType:
+        annotation = next(each for each in get_args(annotation) if each not in (NoneType, UnsetType))
+    return _KINDS.get(annotation, "json")
+
+
+COLUMNS = {
+    "events": kinds(Recorded),
+    "jobs": {name: kind for name, kind in kinds(JobDocument).items() if name != "attempts"},
+    "attempts": kinds(AttemptDocument),
+}
+"""The columns of a table of rows, each with its kind."""
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """Which rows are asked for; every None lets all pass."""
+
+    what: str = "events"
+    """events, jobs or attempts."""
+    since: int | None = None
+    """Events that happened, jobs that were enqueued, attempts that were claimed at this moment (µs UTC) or later."""
+    until: int | None = None
+    """And not after this one."""
+    after: int = 0
+    """Events with a higher seq."""
+    queue_name: str | None = None
+    job: str | None = None
+    type: str | None = None
+    """Events of this type."""
+
+    def holds(self, at: int) -> bool:
+        """Whether a moment lies between `since` and `until`."""
+        return (self.since is None or at >= self.since) and (self.until is None or at <= self.until)
+
+
+class Source:
+    """The rows of a selection, to be read once; counts them as they go out."""
+
+    def __init__(self, queue: Queue, selection: Selection, progress: Callable[[int], None] | None = None) -> None:
+        self.queue, self.selection = queue, selection
+        self.count = 0
+        self.last = selection.after
+        """The seq of the last event that went out."""
+        self._progress = progress
+
+    def pages(self) -> Iterator[list[Any]]:
+        """`Recorded` for events, `JobDocument` for jobs, `AttemptDocument` for attempts, in lists."""
+        rows = _ROWS[self.selection.what](self.queue, self.selection)
+        while page := list(islice(rows, PAGE)):
+            yield page
+            self.count += len(page)
+            if self.selection.what == "events":
+                self.last = page[-1].seq
+            if self._progress is not None:
+                self._progress(self.count)
+
+
+def _events(queue: Queue, wanted: Selection) -> Iterator[Recorded]:
+    return queue.events(
+        after=wanted.after, job=wanted.job, type=wanted.type, queue=wanted.queue_name, since=wanted.since,
+        until=wanted.until,
+    )  # fmt: skip
+
+
+def _jobs(queue: Queue, wanted: Selection) -> Iterator[JobDocument]:
+    if wanted.job is None:
+        found = queue.jobs(queue=wanted.queue_name, since=wanted.since)
+    else:
+        found = iter([queue.job(wanted.job)])
+    for job in found:
+        if wanted.holds(job.enqueued_at) and wanted.queue_name in (None, job.queue):
+            yield job_document(job)
+
+
+def _attempts(queue: Queue, wanted: Selection) -> Iterator[AttemptDocument]:
+    if wanted.job is None:
+        found = queue.all_attempts(wanted.queue_name)
+    else:
+        found = iter(queue.attempts(wanted.job) if wanted.queue_name in (None, queue.job(wanted.job).queue) else ())
+    for attempt in found:
+        if wanted.holds(attempt.claimed_at):
+            yield attempt_document(attempt)
+
+
+_ROWS: dict[str, Callable[[Queue, Selection], Iterator[Any]]] = {
+    "events": _events, "jobs": _jobs, "attempts": _attempts,
+}  # fmt: skip

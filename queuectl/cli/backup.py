@@ -1,0 +1,70 @@
+"""`queuectl backup` and `queuectl import`: a copy of the queue, and a log that comes from elsewhere."""
+
+import sys
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from queuectl.cli import output, session
+from queuectl.cli import parameters as p
+
+
+def backup(
+    target: Annotated[str, Parameter(name="FILE", help="The file to write.")],
+    *,
+    secrets: Annotated[
+        bool, Parameter(name="--with-secrets", help="Also the values of --env variables, which are left out otherwise.")
+    ] = False,
+    force: Annotated[bool, Parameter(name="--force", help="Replace the file if it exists.")] = False,
+    json: p.Json = False,
+    db: p.Database = None,
+) -> None:
+    """Copy the queue into one file, while workers go on.
+
+    $ queuectl backup jobs-2026-11-25.db
+    $ queuectl --db jobs-2026-11-25.db status
+
+    The copy has the log and the tables as of one moment; outputs are not in it. It is written whole or not at all. To
+    go back to it, stop the workers, remove the database with its -wal and -shm and `q.db.d/high-water`, and put it
+    there.
+    """
+    from queuectl.audit.backup import backup as copied
+    from queuectl.units import size_text
+
+    with session.opened(db) as q:
+        size = copied(q, target, secrets=secrets, force=force)
+    if json:
+        output.document({"file": target, "bytes": size})
+    else:
+        output.note(f"wrote {target}, {size_text(size)}")
+
+
+def load(
+    source: Annotated[str, Parameter(name="FILE", help="What `queuectl export` wrote as NDJSON; - is stdin.")],
+    *,
+    json: p.Json = False,
+    db: p.Database = None,
+) -> None:
+    """Take an exported log into a new database, event by event as it was.
+
+    $ queuectl export -o audit.ndjson
+    $ queuectl import --db copy.db audit.ndjson
+
+    All or nothing, and only into a queue that has no event yet. The values of --env variables are not in an export: a
+    job that needs some is not run.
+    """
+    from queuectl.audit.loading import load as loaded
+    from queuectl.errors import Invalid
+
+    bar = output.progress("Rebuilding the views")
+    try:
+        with open(0 if source == "-" else source, "rb") as lines, session.opened(db) as q:
+            count = loaded(q, lines, bar)
+    except OSError as error:
+        raise Invalid(f"can't read {source!r}: {error.strerror}") from error
+    finally:
+        sys.stderr.flush()
+    if json:
+        output.document({"events": count})
+    else:
+        output.line(f"took in {count:,} events")

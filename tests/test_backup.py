@@ -1,0 +1,177 @@
+"""A queue's log elsewhere: backups, imports of an export, a replay into a new file (R12, R22, R26)."""
+
+import gzip
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from queuectl import Queue
+from queuectl.audit.backup import backup
+from queuectl.audit.export import export
+from queuectl.audit.loading import load, rebuild
+from queuectl.errors import Invalid, QueueError, Refused
+
+DATA = Path(__file__).parent / "data"
+WRITE = """
+import sys
+from queuectl import Queue
+with Queue(sys.argv[1]) as queue:
+    print("up", flush=True)
+    while True:
+        queue.enqueue("true")
+"""
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[Queue]:
+    with Queue(tmp_path / "q.db") as queue:
+        queue.enqueue("echo $TOKEN", env={"TOKEN": "a-secret-value"}, id="hidden")
+        queue.enqueue_many(["true"] * 20)
+        queue.cancel("1", reason="not needed")
+        queue.set_config("max-retries", "5")
+        yield queue
+
+
+def exported(queue: Queue) -> list[bytes]:
+    """The whole log, a line an event."""
+    return b"".join(export(queue)).splitlines(keepends=True)
+
+
+def test_a_backup_is_the_queue_in_one_file_of_its_owner(queue: Queue, tmp_path: Path) -> None:
+    path = tmp_path / "copy.db"
+    umask = os.umask(0)
+    try:
+        assert backup(queue, str(path)) == path.stat().st_size
+    finally:
+        os.umask(umask)
+
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [entry.name for entry in tmp_path.glob("copy.db*")] == ["copy.db"]
+    with Queue(path) as copy:
+        assert exported(copy) == exported(queue)
+        assert copy.check() == []
+        assert copy.enqueue("true") == "21"
+
+
+def test_a_backup_has_the_values_of_secrets_only_when_they_are_asked_for(queue: Queue, tmp_path: Path) -> None:
+    backup(queue, str(tmp_path / "without.db"))
+    backup(queue, str(tmp_path / "with.db"), secrets=True)
+
+    assert b"a-secret-value" not in (tmp_path / "without.db").read_bytes()
+    with Queue(tmp_path / "with.db") as copy, copy.engine.transaction() as tx:
+        assert tx.secrets("hidden") == {"TOKEN": "a-secret-value"}
+    with Queue(tmp_path / "without.db") as copy, copy.engine.transaction() as tx:
+        assert tx.secrets("hidden") == {}
+
+
+def test_a_backup_is_of_one_moment_while_others_write(queue: Queue, tmp_path: Path) -> None:
+    writer = subprocess.Popen([sys.executable, "-c", WRITE, queue.url], stdout=subprocess.PIPE)
+    try:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        for number in range(5):
+            backup(queue, str(tmp_path / f"{number}.db"))
+    finally:
+        writer.kill()
+        writer.communicate()
+    seen: list[int] = []
+    for number in range(5):
+        with Queue(tmp_path / f"{number}.db") as copy:
+            assert copy.check() == []
+            seen.append(copy.status().seq)
+    assert seen == sorted(set(seen)), "and the writer was not kept waiting"
+
+
+def test_a_backup_replaces_nothing_unless_told_and_leaves_nothing_half_done(queue: Queue, tmp_path: Path) -> None:
+    path = tmp_path / "copy.db"
+    path.write_text("mine")
+    with pytest.raises(QueueError, match=r"copy\.db exists already: name another file, or give --force"):
+        backup(queue, str(path))
+    assert path.read_text() == "mine"
+    backup(queue, str(path), force=True)
+    assert path.read_bytes().startswith(b"SQLite format 3")
+    with pytest.raises(QueueError, match=r"can't write .*No such file"):
+        backup(queue, str(tmp_path / "nowhere" / "copy.db"))
+    with pytest.raises(QueueError, match="no regular file"):
+        backup(queue, str(tmp_path), force=True)
+    with pytest.raises(Invalid, match="is the queue itself"):
+        backup(queue, queue.url, force=True)
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_an_exported_log_is_taken_in_equal_event_by_event(queue: Queue, tmp_path: Path) -> None:
+    lines = exported(queue)
+    with Queue(tmp_path / "new.db") as new:
+        assert load(new, lines) == len(lines)
+        assert exported(new) == lines
+        assert new.check() == []
+        assert new.enqueue("true") == "21", "numbers go on"
+        with pytest.raises(Refused, match="there is a log here already"):
+            load(new, lines)
+
+
+def test_a_log_of_the_first_version_is_taken_in_as_it_was(tmp_path: Path) -> None:
+    lines = (DATA / "queue_v1.ndjson").read_bytes().splitlines(keepends=True)
+    with Queue(tmp_path / "new.db") as new:
+        load(new, lines)
+        assert exported(new) == lines
+        assert new.check() == []
+    path = tmp_path / "old.db"
+    path.write_bytes(gzip.decompress((DATA / "queue_v1.sqlite3.gz").read_bytes()))
+    with Queue(path) as old, Queue(tmp_path / "new.db") as new:
+        assert [job.state for job in old.jobs()] == [job.state for job in new.jobs()]
+
+
+@pytest.mark.parametrize(
+    "spoil, told",
+    [
+        (lambda lines: [*lines[:3], lines[3][:40]], "line 4: is no event as `queuectl export` writes it"),
+        (lambda lines: [*lines[:3], b"\n", *lines[3:]], "line 4: is no event"),
+        (lambda lines: [*lines[:3], b"[]\n"], "line 4: is no event"),
+        (lambda lines: [*lines, lines[-1]], "comes after event"),
+        (lambda lines: [lines[1], lines[0]], "line 2: event 1 comes after event 2"),
+        (lambda lines: lines[:1] + lines[2:], "events of job:1 are missing, or out of order"),
+        (lambda lines: [lines[0], lines[0].replace(b'"seq":1,', b'"seq":2,')], "line 2: is there a second time"),
+        (lambda lines: [lines[0].replace(b'"v":1', b'"v":99')], "line 1: .*newer queuectl"),
+        (lambda lines: [lines[0].replace(b'"max_retries":3', b'"max_retries":"x"')], "line 1: .*damaged"),
+    ],
+)
+def test_what_is_no_whole_log_is_refused_by_line_and_nothing_is_taken_in(
+    queue: Queue, tmp_path: Path, spoil: Callable[[list[bytes]], list[bytes]], told: str
+) -> None:
+
+    with Queue(tmp_path / "new.db") as new:
+        with pytest.raises(Invalid, match=f"{told}.*; nothing was taken in"):
+            load(new, spoil(exported(queue)))
+        assert new.status().seq == 0
+        assert new.enqueue("true") == "1"
+
+
+def test_a_queue_whose_tables_are_damaged_is_rebuilt_elsewhere_from_its_log(queue: Queue, tmp_path: Path) -> None:
+    lines = exported(queue)
+    with queue.engine.transaction() as tx:
+        tx._db.execute("update jobs set state = 'dead'")  # pyright: ignore[reportAttributeAccessIssue]
+    assert queue.check() != []
+
+    assert rebuild(queue, str(tmp_path / "mended.db")) == len(lines)
+
+    with Queue(tmp_path / "mended.db") as mended:
+        assert exported(mended) == lines
+        assert mended.check() == []
+        assert mended.status().counts["pending"] == 20
+    with pytest.raises(QueueError, match="exists already"):
+        rebuild(queue, str(tmp_path / "mended.db"))
+
+
+def test_a_rebuild_that_fails_leaves_nothing_behind(queue: Queue, tmp_path: Path) -> None:
+    def told(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rebuild(queue, str(tmp_path / "mended.db"), told)
+
+    assert not list(tmp_path.glob("mended.db*"))
