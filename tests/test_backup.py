@@ -151,6 +151,11 @@ def test_what_is_no_whole_log_is_refused_by_line_and_nothing_is_taken_in(
         assert new.enqueue("true") == "1"
 
 
+def test_an_empty_file_is_no_log(tmp_path: Path) -> None:
+    with Queue(tmp_path / "new.db") as new, pytest.raises(Invalid, match="there is no event in it"):
+        load(new, [])
+
+
 def test_a_queue_whose_tables_are_damaged_is_rebuilt_elsewhere_from_its_log(queue: Queue, tmp_path: Path) -> None:
     lines = exported(queue)
     with queue.engine.transaction() as tx:

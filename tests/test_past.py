@@ -1,5 +1,6 @@
 """The queue as it was: what `status` and `list` say of a moment is what they said then."""
 
+import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,6 +87,22 @@ def test_before_the_log_began_nothing_was_there(queue: Queue) -> None:
     for then in (Then(at=queue.status().at - 1), Then(seq=0)):
         with pytest.raises(NotFound, match="the log had not begun at that moment"):
             next(queue.jobs(then=then))
+
+
+def test_looking_back_drops_none_of_the_locks_of_this_process(queue: Queue) -> None:
+    """It opens the live file a second time, by the same SQLite, which knows what is still locked (R6)."""
+    queue.enqueue("true")
+    files = {os.stat(path).st_ino for path in queue.place.guarded}
+
+    def locks() -> list[str]:
+        lines = Path("/proc/locks").read_text().splitlines()
+        mine = [line.split()[1:] for line in lines if line.split()[4] == str(os.getpid())]
+        return sorted(" ".join(words) for words in mine if int(words[4].rpartition(":")[2]) in files)
+
+    before = locks()
+    assert before
+    queue.status(then=Then(seq=1))
+    assert locks() == before
 
 
 def test_looking_back_changes_nothing_and_keeps_nobody_from_writing(queue: Queue) -> None:

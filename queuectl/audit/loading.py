@@ -50,6 +50,8 @@ def load(queue: Queue, lines: Iterable[bytes], progress: Progress | None = None)
         queue.engine.load(records(), progress)
     except Invalid as error:
         raise Invalid(f"line {number}: {error}; nothing was taken in") from error
+    if not number:
+        raise Invalid("there is no event in it: give what `queuectl export` wrote")
     return number
 
 

@@ -11,6 +11,7 @@ from queuectl.cli import parameters as p
 
 def backup(
     target: Annotated[str, Parameter(name="FILE", help="The file to write.")],
+    /,
     *,
     secrets: Annotated[
         bool, Parameter(name="--with-secrets", help="Also the values of --env variables, which are left out otherwise.")
@@ -41,6 +42,7 @@ def backup(
 
 def load(
     source: Annotated[str, Parameter(name="FILE", help="What `queuectl export` wrote as NDJSON; - is stdin.")],
+    /,
     *,
     json: p.Json = False,
     db: p.Database = None,

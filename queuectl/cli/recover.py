@@ -68,8 +68,14 @@ def monitor(*, json: p.JsonLines = False, logs: p.Logs = None, db: p.Database = 
 def _tell(report: "Report") -> None:
     for worker in report.workers:
         output.line(f"worker {output.safe(worker)} is dead")
-    for job in report.jobs:
-        text = f"job {job.job}: attempt {job.attempt} {job.outcome}, now {job.then}"
-        output.line(output.safe(f"{text} ({job.error})" if job.error else text))
+    heads = ("JOB", "ATTEMPT", "WORKER", "OUTCOME", "NOW", "WHY")
+    output.table(
+        heads,
+        [
+            (job.job, str(job.attempt), job.worker, job.outcome, output.Cell(job.then, job.then), job.error or "")
+            for job in report.jobs
+        ],
+        right=("ATTEMPT",),
+    )
     for line in report.left:
         output.line(output.safe(line))

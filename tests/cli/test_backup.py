@@ -18,6 +18,9 @@ def test_a_log_goes_from_one_queue_to_another_and_a_copy_of_it_is_the_same(queue
 def test_what_can_not_be_done_is_told_in_a_line(queuectl: Shell):
     queuectl("enqueue", "true").ok()
     assert queuectl("import", "missing").code == 2
+    for words in (["backup"], ["import"]):
+        said = queuectl(*words)
+        assert (said.code, said.err) == (2, f"queuectl: {words[0]} needs a FILE; see queuectl {words[0]} --help\n")
     queuectl("export", "-o", "log.ndjson").ok()
     refused = queuectl("import", "log.ndjson")
     assert (refused.code, refused.err) == (3, "queuectl: there is a log here already: name a new database with --db\n")

@@ -167,7 +167,11 @@ def test_recover_brings_back_the_jobs_of_dead_workers(queuectl: Shell, command: 
 
 def test_a_lost_job_dies_where_that_was_asked_for(queuectl: Shell):
     _crash(queuectl, "echo up; sleep 60", "--on-lost", "dead")
-    queuectl("recover").ok()
+    lines = queuectl("recover").ok().lines
+    assert lines[0].endswith(" is dead")
+    assert lines[1].split() == ["JOB", "ATTEMPT", "WORKER", "OUTCOME", "NOW", "WHY"]
+    assert lines[2].split()[:2] == ["a", "1"]
+    assert lines[2].split()[3:8] == ["failed", "dead", "its", "worker", "died;"]
     assert queuectl("inspect", "a", "--json").json["state"] == "dead"
 
 
