@@ -172,3 +172,14 @@ def fifo(tmp_path: Path) -> Iterator[Fifo]:
 def gone(pid: int) -> bool:
     """Whether the process has ended (a zombie has)."""
     return processes.state(pid) in (None, "Z", "X")
+
+
+def kill_all(lab: Lab) -> Worker:
+    """SIGKILL the parent and the only worker, parent first, so that nobody is left who would recover."""
+    [worker] = lab.up()
+    parent = int(Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(parent, signal.SIGSTOP)  # it must not see its worker end
+    os.kill(worker.pid, signal.SIGKILL)
+    os.kill(parent, signal.SIGKILL)
+    lab.until(lambda: not lab.queue.alive(worker.id))
+    return worker

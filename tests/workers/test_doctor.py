@@ -19,7 +19,7 @@ from queuectl.workers import lock, processes, recovery
 from queuectl.workers.ledger import tag
 from queuectl.workers.loop import Task
 from queuectl.workers.roster import Roster
-from tests.workers.conftest import Fifo, Lab
+from tests.workers.conftest import Fifo, Lab, kill_all
 
 POWERLESS = """
 import os, signal, sys
@@ -44,17 +44,6 @@ def look(lab: Lab) -> list[Finding]:
     """What the check of the workers finds."""
     with Patient(lab.database) as patient:
         return next(check.findings for check in doctor.examine(patient) if check.name == "workers")
-
-
-def kill_all(lab: Lab) -> str:
-    """SIGKILL the parent and the only worker, so that nobody is left who would recover."""
-    [worker] = lab.up()
-    parent = int(Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()[1])
-    os.kill(parent, signal.SIGSTOP)  # it must not see its worker end
-    os.kill(worker.pid, signal.SIGKILL)
-    os.kill(parent, signal.SIGKILL)
-    lab.until(lambda: not lab.queue.alive(worker.id))
-    return worker.id
 
 
 def recover(lab: Lab) -> None:
@@ -102,7 +91,7 @@ def test_a_dead_worker_is_named_with_its_job_and_what_lives_of_it(lab: Lab, fifo
     id = lab.queue.enqueue(f"echo $$ > {fifo}; sleep 60; true", timeout=None)
     lab.start()
     pid = int(fifo.line())
-    worker = kill_all(lab)
+    worker = kill_all(lab).id
 
     [finding] = look(lab)
 
@@ -156,7 +145,7 @@ def test_what_recovery_cannot_end_is_named(lab: Lab, fifo: Fifo, monkeypatch: py
     id = lab.queue.enqueue(STUBBORN.format(fifo=fifo), timeout=None)
     lab.start()
     pid = int(fifo.line())
-    worker = kill_all(lab)
+    worker = kill_all(lab).id
 
     recoverer = threading.Thread(target=recover, args=[lab])
     recoverer.start()

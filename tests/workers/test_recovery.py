@@ -10,25 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from projections.workers import Worker
 from queuectl import Queue, decisions, paths
 from queuectl.clock import monotonic
 from queuectl.engines.base import Write
 from queuectl.events import Failed, Released, WorkerStarted
 from queuectl.workers import lock, processes, recovery, roster, watch
 from queuectl.workers.hunt import Hunt
-from tests.workers.conftest import Fifo, Lab, gone
-
-
-def kill_all(lab: Lab) -> Worker:
-    """SIGKILL the parent and the only worker, parent first, so that nobody is left who would recover."""
-    [worker] = lab.up()
-    parent = int(Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()[1])
-    os.kill(parent, signal.SIGSTOP)  # it must not see its worker end
-    os.kill(worker.pid, signal.SIGKILL)
-    os.kill(parent, signal.SIGKILL)
-    lab.until(lambda: not lab.queue.alive(worker.id))
-    return worker
+from tests.workers.conftest import Fifo, Lab, gone, kill_all
 
 
 def pretend(lab: Lab, id: str, **started: str) -> str:
