@@ -41,6 +41,12 @@ def _stat(pid: int) -> list[bytes]:
     return text[text.rfind(b")") + 2 :].split()
 
 
+def _living(pid: int) -> list[bytes]:
+    """The same; [] also of a process that has ended and was not reaped."""
+    fields = _stat(pid)
+    return fields if fields and fields[0] not in b"ZX" else []
+
+
 def state(pid: int) -> str | None:
     """R, S, D, T (stopped), t (traced), Z (ended, not reaped), as /proc has it; None: there is no such process."""
     fields = _stat(pid)
@@ -54,15 +60,18 @@ def start_time(pid: int) -> int | None:
 
 
 def session(pid: int) -> int:
-    """The session of a living process, which is the pid of who began it; 0 where there is no such process."""
-    fields = _stat(pid)
-    return int(fields[3]) if fields and fields[0] not in b"ZX" else 0
+    """The session of a living process, which is the pid of who began it; 0: no such process, or begun outside of here.
+
+    Outside is what this pid namespace doesn't see: whoever entered a container may have brought a session along.
+    """
+    fields = _living(pid)
+    return int(fields[3]) if fields else 0
 
 
 def in_group(pid: int, pgid: int) -> bool:
     """Whether the process lives and is in the process group."""
-    fields = _stat(pid)
-    return bool(fields) and int(fields[2]) == pgid and fields[0] not in b"ZX"
+    fields = _living(pid)
+    return bool(fields) and int(fields[2]) == pgid
 
 
 def group(pgid: int) -> list[int]:
@@ -94,7 +103,7 @@ def is_tagged(pid: int, tag: str) -> bool:
 
 def is_hidden(pid: int) -> bool:
     """Whether the process lives and carries no tag at all, as far as we may read its environment."""
-    if session(pid) == 0:
+    if not _living(pid):
         return False
     try:
         with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
