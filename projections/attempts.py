@@ -84,7 +84,7 @@ OUTCOMES = frozenset({"completed", "failed", "cancelled", "released"})
 
 
 def fold(changes: Sequence["Change"], store: "Store") -> None:
-    """A claim makes a row, its outcome fills it, a purge removes the rows of its job."""
+    """A claim makes a row, its outcome fills it; when its job is purged or archived, it goes with it."""
     claims: dict[tuple[str, int], tuple[Any, ...]] = {}
     outcomes: dict[tuple[str, int], tuple[Any, ...]] = {}
     purged: set[str] = set()
@@ -95,7 +95,7 @@ def fold(changes: Sequence["Change"], store: "Store") -> None:
             claims[change.after.id, event.attempt] = (record.seq, event.worker, record.version, record.at)
         elif kind in OUTCOMES and event.attempt is not None:  # a waiting job is cancelled without an attempt
             outcomes[change.after.id, event.attempt] = _outcome(kind, record.at, event)
-        elif kind == "purged":
+        elif kind == "purged" or (kind == "archived" and record.stream.startswith("job:")):
             purged.add(record.subject)
     if claims:
         new = ((*key, *claim, *outcomes.pop(key, _HELD)) for key, claim in claims.items() if key[0] not in purged)

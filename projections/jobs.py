@@ -8,6 +8,7 @@ import msgspec
 
 from queuectl.clock import micros
 from queuectl.events import (
+    Archived,
     Cancelled,
     CancelRequested,
     Claimed,
@@ -76,12 +77,12 @@ class Job(msgspec.Struct, frozen=True, gc=False):
 
 
 def evolve(job: Job | None, record: Recorded, event: Any) -> Job | None:
-    """The job after one more event of its stream; None when it has been purged.
+    """The job after one more event of its stream; None when it has been purged or archived.
 
     Total over every history that `decisions` can produce; raises Unreadable on one that it can't (a damaged log).
     """
     step = _STEPS[type(event)]
-    if job is None and step is not _enqueued:
+    if job is None and step is not _enqueued and step is not _gone:
         raise Unreadable(f"{record.stream} has a {record.type!r} event (seq {record.seq}) but no job before it")
     return step(job, record, event)
 
@@ -204,7 +205,7 @@ def _released(job: Job, record: Recorded, event: Released) -> Job:
     )
 
 
-def _purged(job: Job, record: Recorded, event: Purged) -> None:
+def _gone(job: Job | None, record: Recorded, event: Purged | Archived) -> None:
     return None
 
 
@@ -219,7 +220,8 @@ _STEPS: dict[type, Any] = {
     CancelRequested: _cancel_requested,
     Cancelled: _cancelled,
     Released: _released,
-    Purged: _purged,
+    Purged: _gone,
+    Archived: _gone,
 }
 
 # -- the table -------------------------------------------------------------------------------------------------------

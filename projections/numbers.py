@@ -18,8 +18,10 @@ create table numbers (
 
 
 def fold(changes: Sequence["Change"], store: "Store") -> None:
-    """Ids of digits are always made, never given, so they count."""
-    ids = [change.record.subject for change in changes if change.record.type == "enqueued"]
+    """Ids of digits are always made, never given, so they count: also of a job of which only its tombstone is left."""
+    born = ("enqueued", "archived")
+    records = (change.record for change in changes if change.record.type in born)
+    ids = [record.subject for record in records if record.stream.startswith("job:")]
     last = max(map(int, filter(str.isdecimal, ids)), default=0)
     if last:
         store.execute(

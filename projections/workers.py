@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from queuectl.events import Heartbeat, Recorded, StopRequested, Unreadable, WorkerLost, WorkerStarted, WorkerStopped
+from queuectl.events import (
+    Archived,
+    Heartbeat,
+    Recorded,
+    StopRequested,
+    Unreadable,
+    WorkerLost,
+    WorkerStarted,
+    WorkerStopped,
+)
 
 if TYPE_CHECKING:
     from projections import Change, Store
@@ -42,8 +51,8 @@ class Worker(msgspec.Struct, frozen=True, gc=False):
         return self.state in ("running", "stopping")
 
 
-def evolve(worker: Worker | None, record: Recorded, event: Any) -> Worker:
-    """The worker after one more event of its stream. Raises Unreadable on a history that can't be."""
+def evolve(worker: Worker | None, record: Recorded, event: Any) -> Worker | None:
+    """The worker after one more event of its stream; None once it is archived. Raises Unreadable on what can't be."""
     if isinstance(event, WorkerStarted):
         return Worker(
             id=record.subject,
@@ -63,6 +72,8 @@ def evolve(worker: Worker | None, record: Recorded, event: Any) -> Worker:
             started_at=record.at,
             heartbeat_at=record.at,
         )
+    if isinstance(event, Archived):
+        return None
     if worker is None:
         raise Unreadable(f"{record.stream} has a {record.type!r} event (seq {record.seq}) but was never started")
     change: dict[str, Any] = {"version": record.version}
@@ -110,8 +121,15 @@ create index workers_live on workers (seq) where {LIVE};
 
 
 def fold(changes: Sequence["Change"], store: "Store") -> None:
-    """One row a worker, written once for all of its events in the batch."""
-    latest = {change.after.id: change.after for change in changes if isinstance(change.after, Worker)}
+    """One row a worker, written once for all of its events in the batch; none once it is archived."""
+    latest: dict[str, Worker] = {}
+    gone: list[tuple[str]] = []
+    for change in changes:
+        if isinstance(change.after, Worker):
+            latest[change.after.id] = change.after
+        elif isinstance(change.before, Worker):
+            latest.pop(change.before.id, None)
+            gone.append((change.before.id,))
     if latest:
         store.executemany(
             """
@@ -125,6 +143,8 @@ def fold(changes: Sequence["Change"], store: "Store") -> None:
             """,
             [_row(worker) for worker in latest.values()],
         )
+    if gone:
+        store.executemany("delete from workers where id = ?", gone)
 
 
 def _row(worker: Worker) -> tuple[Any, ...]:

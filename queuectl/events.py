@@ -161,6 +161,32 @@ class Purged(Payload, frozen=True, kw_only=True):
     reason: str | None = None
 
 
+class Passed(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One change of state of what was archived."""
+
+    seq: int
+    at: str
+    state: str
+
+
+class Archived(Payload, frozen=True, kw_only=True):
+    """The tombstone of a job or a worker: its events were written to a file, and removed from the log."""
+
+    type: ClassVar[str] = "archived"
+    file: str
+    """The absolute path that the file had then."""
+    events: int
+    """How many events."""
+    state: str
+    """Its last: one of the final states of a job, `purged`, or `stopped` or `lost` of a worker."""
+    queue: str | None = None
+    """A job's."""
+    slots: int | None = None
+    """A worker's."""
+    passed: list[Passed]
+    """Every change of its state, so that the counts of any moment can still be told."""
+
+
 # -- a worker's ------------------------------------------------------------------------------------------------------
 
 
@@ -232,6 +258,21 @@ class ConfigSet(Payload, frozen=True, kw_only=True):
     reason: str | None = None
 
 
+# -- the log's own ---------------------------------------------------------------------------------------------------
+
+
+class Sealed(Payload, frozen=True, kw_only=True):
+    """A hash over all events up to one: whoever keeps it can tell whether any of them was changed since."""
+
+    type: ClassVar[str] = "sealed"
+    upto: int
+    """The seq of the last event under it."""
+    events: int
+    """How many events are under it, archived ones too."""
+    hash: str
+    """Hexadecimal digits."""
+
+
 Event = (
     Enqueued
     | Claimed
@@ -244,12 +285,14 @@ Event = (
     | Cancelled
     | Released
     | Purged
+    | Archived
     | WorkerStarted
     | Heartbeat
     | StopRequested
     | WorkerStopped
     | WorkerLost
     | ConfigSet
+    | Sealed
 )
 
 Upcast = Callable[[dict[str, Any]], dict[str, Any]]

@@ -141,6 +141,8 @@ def _told(record: events.Recorded, event: events.Event) -> str:
             return f"attempt {event.attempt} given back before it started"
         case events.Purged():
             return "purged"
+        case events.Archived():
+            return f"archived in {event.file}, {event.events} event{_s(event.events)}, {event.state}"
         case events.WorkerStarted():
             queues = f", for {', '.join(event.queues)}" if event.queues else ""
             return f"worker started on {event.host}, pid {event.pid}, {event.slots} slot{_s(event.slots)}{queues}"
@@ -153,6 +155,8 @@ def _told(record: events.Recorded, event: events.Event) -> str:
             return "worker stopped"
         case events.WorkerLost():
             return "worker lost"
+        case events.Sealed():
+            return f"sealed {event.events:,} events up to {event.upto}: {event.hash}"
         case events.ConfigSet():
             return f"{event.key} set to {event.value}" if event.value is not None else f"{event.key} unset"
 

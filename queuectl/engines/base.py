@@ -36,6 +36,18 @@ class Write(msgspec.Struct, frozen=True, gc=False):
     before: Any
     """The subject (Job, Worker, Config) as it was loaded; None for a new stream."""
     events: Sequence[Event]
+    version: int = 0
+    """Of the stream's last event, where it has no subject that knows: seals, and jobs that were purged."""
+
+
+class Leaf(msgspec.Struct, frozen=True, gc=False):
+    """What is kept of an event for ever, to prove that it is what it was (R23)."""
+
+    seq: int
+    at: int
+    """Microseconds UTC."""
+    hash: bytes
+    """32 bytes, of all that is stored of the event."""
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +92,10 @@ class View(ABC):
     @abstractmethod
     def stream(self, stream: str) -> list[Recorded]:
         """All events of one stream, in order."""
+
+    @abstractmethod
+    def leaves(self, *, after: int = 0, upto: int | None = None, limit: int = 1000) -> list[Leaf]:
+        """A page of the leaves: those with `after` < seq <= `upto`, in order."""
 
     @abstractmethod
     def job(self, id: str) -> Job | None:
@@ -135,7 +151,7 @@ class View(ABC):
 
     @abstractmethod
     def seq_at(self, at: int) -> int:
-        """The last event that had happened at that moment (µs UTC); 0 where none had."""
+        """The last event that had happened at that moment (µs UTC), archived ones too; 0 where none had."""
 
     @abstractmethod
     def query(self, sql: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -209,6 +225,14 @@ class Transaction(View):
     @abstractmethod
     def forget_secrets(self, jobs: Iterable[str]) -> None:
         """Forget all secret values of these jobs."""
+
+    @abstractmethod
+    def keep_leaves(self, leaves: Iterable[Leaf]) -> None:
+        """Keep leaves that are not there yet."""
+
+    @abstractmethod
+    def remove(self, streams: Iterable[str]) -> None:
+        """Remove the events of these streams but the last, an `archived`; each must have its leaf."""
 
 
 class Listener(Protocol):

@@ -12,23 +12,21 @@ from contextlib import contextmanager
 from weakref import WeakSet
 
 import apsw
-from msgspec.structs import astuple
 
-from projections import Change, evolve, replay
-from projections.jobs import Job
+from projections import replay
 from projections.replay import Progress
 from queuectl import clock
 from queuectl.engines import doorbell, sqlite_copy, sqlite_file
-from queuectl.engines.base import Engine, Listener, Transaction, View, Write
+from queuectl.engines.base import Engine, Listener, Transaction, View
 from queuectl.engines.gate import MEANWHILE, Gate
 from queuectl.engines.high_water import HighWater
-from queuectl.engines.sqlite_copy import INSERT
 from queuectl.engines.sqlite_file import translated
 from queuectl.engines.sqlite_past import PastView
+from queuectl.engines.sqlite_transaction import SqliteTransaction
 from queuectl.engines.sqlite_view import SqliteStore, SqliteView
 from queuectl.engines.standing import Registry
-from queuectl.errors import Busy, Conflict, QueueError, Unusable
-from queuectl.events import Recorded, encode
+from queuectl.errors import Busy, QueueError, Unusable
+from queuectl.events import Recorded
 from queuectl.paths import Place, prepare, shown
 
 WORK = frozenset({"enqueued", "retried", "requeued", "released", "cancel_requested", "stop_requested", "config_set"})
@@ -302,76 +300,6 @@ class SqliteEngine(Engine):
                 sqlite_file.disconnect(self._db, self.place)
             self._gate.close()
             self._high_water.close()
-
-
-class SqliteTransaction(SqliteView, Transaction):
-    """The write transaction: see `queuectl.engines.base.Transaction`."""
-
-    def __init__(self, db: apsw.Connection, registry: Registry) -> None:
-        super().__init__(db)
-        self._registry = registry
-        self.seq, last = self.head()
-        self._folding = registry.active(self.seq)
-        self.now = clock.now()
-        self.at = max(self.now, last + 1)
-        self.types: set[str] = set()
-        self._conflict: Conflict | None = None
-
-    def append(self, writes: Iterable[Write], actor: str) -> list[Change]:
-        changes: list[Change] = []
-        seq, at = self.seq, self.at
-        for write in writes:
-            before = write.before
-            version = before.version if before is not None else 0
-            for event in write.events:
-                seq += 1
-                version += 1
-                data = encode(event).decode()
-                record = Recorded(seq, write.stream, version, event.type, event.v, at, actor, data)
-                after = evolve(before, record, event)
-                changes.append(Change(record, event, before, after))
-                before = after
-        if not changes:
-            return changes
-        self.types.update(change.record.type for change in changes)
-        try:
-            self._db.executemany(INSERT, (astuple(change.record) for change in changes))
-        except apsw.ConstraintError as error:
-            # Some of the rows are in: whoever catches this must not commit them.
-            self._conflict = Conflict(f"{error}: load it again and decide again")
-            raise self._conflict from error
-        self._registry.fold(self._folding, changes)
-        self.seq = seq
-        return changes
-
-    def finish(self) -> None:
-        """Note how far the projections are, last thing before the commit. Raises the Conflict that somebody caught."""
-        if self._conflict is not None:
-            raise self._conflict
-        if self.types:
-            self._registry.advance(self._folding, self.seq)
-
-    def ready(self, queues: Sequence[str], limit: int) -> list[Job]:
-        return self._ready(queues, limit, self.now)
-
-    def numbers(self, count: int) -> range:
-        last = self._db.execute("select last from numbers where name = 'job'").get or 0
-        return range(last + 1, last + 1 + count)
-
-    def keep_secrets(self, job: str, values: Mapping[str, str]) -> None:
-        self._db.executemany(
-            """
-            insert into secrets (job, name, value) values (?, ?, ?)
-            on conflict (job, name) do update set value = excluded.value
-            """,
-            [(job, name, value) for name, value in values.items()],
-        )
-
-    def secrets(self, job: str) -> dict[str, str]:
-        return dict(self._db.execute("select name, value from secrets where job = ?", (job,)))
-
-    def forget_secrets(self, jobs: Iterable[str]) -> None:
-        self._db.executemany("delete from secrets where job = ?", [(job,) for job in jobs])
 
 
 def _complain(broken: Mapping[str, str]) -> None:

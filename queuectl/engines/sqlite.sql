@@ -1,6 +1,8 @@
--- The log and what lies beside it, in schema version 1 (pragma user_version). Projections make their own tables.
+-- The log and what lies beside it, in schema version 2 (pragma user_version). Projections make their own tables.
+--
+-- An older database is brought here by dropping its triggers and running all of this: what exists is left as it is.
 
-create table events (
+create table if not exists events (
     seq integer primary key autoincrement,
     stream text not null,
     version integer not null,
@@ -11,10 +13,20 @@ create table events (
     data text not null
 );
 
-create unique index events_of_stream on events (stream, version);
+create unique index if not exists events_of_stream on events (stream, version);
 
--- The log is append-only, for every program that opens the file: no update, no delete, and no insert over a row that
--- exists (`insert or replace` deletes without the delete trigger where recursive_triggers is off).
+-- The leaf of every event that was sealed: what proves that it is what it was. Leaves stay when events are archived.
+
+create table if not exists leaves (
+    seq integer primary key,
+    at integer not null,
+    hash blob not null
+);
+
+-- The log is append-only, for every program that opens the file: no update, no insert below the head (`insert or
+-- replace` deletes without the delete trigger where recursive_triggers is off), and no delete but of an event that has
+-- its leaf, in a stream that ends with the tombstone which says where its events went. (Before an insert that leaves the
+-- number to SQLite, it reads as -1.)
 
 create trigger events_no_update before update on events
 begin
@@ -22,20 +34,40 @@ begin
 end;
 
 create trigger events_no_delete before delete on events
+when not exists (select 1 from leaves where seq = old.seq)
+    or not exists (
+        select 1 from events where stream = old.stream and version > old.version and type = 'archived'
+    )
 begin
     select raise(abort, 'the event log is append-only');
 end;
 
 create trigger events_no_overwrite before insert on events
-when exists (select 1 from events where seq = new.seq)
+when (new.seq <> -1 and new.seq <= (select max(seq) from events))
     or exists (select 1 from events where stream = new.stream and version = new.version)
 begin
     select raise(abort, 'the stream has moved on');
 end;
 
+create trigger leaves_no_update before update on leaves
+begin
+    select raise(abort, 'leaves stay as they are');
+end;
+
+create trigger leaves_no_delete before delete on leaves
+begin
+    select raise(abort, 'leaves stay as they are');
+end;
+
+create trigger leaves_no_overwrite before insert on leaves
+when exists (select 1 from leaves where seq = new.seq)
+begin
+    select raise(abort, 'leaves stay as they are');
+end;
+
 -- Where each projection stands. `source` is the import path of a user's own; `broken` is why it was set aside.
 
-create table projection_state (
+create table if not exists projection_state (
     name text primary key,
     version integer not null,
     seq integer not null,
@@ -46,7 +78,7 @@ create table projection_state (
 
 -- The values of --env variables: read by workers alone, left alone by replay, never exported.
 
-create table secrets (
+create table if not exists secrets (
     job text not null,
     name text not null,
     value text not null,

@@ -15,7 +15,7 @@ from queuectl.paths import Place, shown
 APPLICATION_ID = 0x51435431
 """`QCT1`: what makes a SQLite file one of ours."""
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the log's own schema, kept in `user_version`."""
 
 OLDEST_SQLITE = 3_053_000
@@ -183,14 +183,20 @@ def _has_tables(path: str) -> bool:
 
 
 def _make(db: apsw.Connection) -> None:
-    """The schema, in one transaction in the file itself (its mark must not lie in the log ahead alone), then WAL."""
+    """The schema, or what is new of it, in one transaction, then WAL.
+
+    A new one lies in the file itself, not in the log ahead alone: there its mark is looked for.
+    """
     if db.pragma("application_id") != APPLICATION_ID:
         os.chmod(db.filename, 0o600)  # an empty file may have been there before, readable by all
+    if _schema(db) < SCHEMA:
         here = os.path.join(os.path.dirname(__file__), "sqlite.sql")
         with open(here, encoding="utf-8") as file:
             schema = file.read()
         db.execute("begin immediate")
         try:
+            for (name,) in list(db.execute("select name from sqlite_master where type = 'trigger'")):
+                db.execute(f"drop trigger {name}")
             for _ in db.execute(schema):
                 pass
             db.pragma("application_id", APPLICATION_ID)

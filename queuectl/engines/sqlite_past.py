@@ -12,7 +12,14 @@ class PastView(SqliteView):
         """`path` is the live database; the tables have folded its log up to event `seq`."""
         super().__init__(scratch)
         scratch.execute("attach ? as live", (path,))
-        row = scratch.execute("select seq, at from events where seq <= ? order by seq desc limit 1", (seq,)).get
+        row = scratch.execute(
+            """
+            select * from (select seq, at from events where seq <= ?1 order by seq desc limit 1)
+            union all select * from (select seq, at from leaves where seq <= ?1 order by seq desc limit 1)
+            order by seq desc limit 1
+            """,
+            (seq,),
+        ).get
         self._head = row if row is not None else (0, 0)
 
     def head(self) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from projections.config import Config
 from projections.jobs import WAITING, Job
 from projections.replay import Progress
 from projections.workers import Worker
-from queuectl.engines.base import ALL, Filter, Folded, View
+from queuectl.engines.base import ALL, Filter, Folded, Leaf, View
 from queuectl.errors import Invalid
 from queuectl.events import VOCABULARY, Recorded, encode
 
@@ -126,6 +126,13 @@ class SqliteView(View):
         rows = self._db.execute(f"select {EVENT} from events where stream = ? order by version", (stream,))
         return [Recorded(*row) for row in rows]
 
+    def leaves(self, *, after: int = 0, upto: int | None = None, limit: int = 1000) -> list[Leaf]:
+        rows = self._db.execute(
+            "select seq, at, hash from leaves where seq > ? and seq <= ? order by seq limit ?",
+            (after, upto if upto is not None else 1 << 62, limit),
+        )
+        return [Leaf(*row) for row in rows]
+
     def history(self, streams: Collection[str], before: int) -> Iterable[Recorded]:
         """The events of these streams before seq `before`, each stream's in order."""
         rows = self._db.execute(
@@ -138,12 +145,15 @@ class SqliteView(View):
         return (Recorded(*row) for row in rows)
 
     def by_stream(self) -> Iterator[Recorded]:
-        """All events, stream after stream in the order in which these began; none of a stream without a beginning."""
+        """All events, stream after stream in the order in which these began; none of a stream without a beginning.
+
+        The beginning of one that was archived is the event that says so.
+        """
         rows = self._db.execute(
             f"""
             select {", ".join(f"later.{column}" for column in EVENT.split(", "))}
             from events first cross join events later on later.stream = first.stream
-            where first.version = 1 order by first.seq, later.version
+            where first.version = 1 or first.type = 'archived' order by first.seq, later.version
             """
         )
         return (Recorded(*row) for row in rows)
@@ -228,7 +238,14 @@ class SqliteView(View):
         low, high = 0, self.head()[0]
         while low < high:
             middle = (low + high + 1) // 2
-            row = self._db.execute("select seq, at from events where seq >= ? order by seq limit 1", (middle,)).get
+            row = self._db.execute(
+                """
+                select * from (select seq, at from events where seq >= ?1 order by seq limit 1)
+                union all select * from (select seq, at from leaves where seq >= ?1 order by seq limit 1)
+                order by seq limit 1
+                """,
+                (middle,),
+            ).get
             if row is not None and row[1] <= at:
                 low = max(middle, row[0])
             else:
