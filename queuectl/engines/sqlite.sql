@@ -23,10 +23,10 @@ create table if not exists leaves (
     hash blob not null
 );
 
--- The log is append-only, for every program that opens the file: no update, no insert below the head (`insert or
--- replace` deletes without the delete trigger where recursive_triggers is off), and no delete but of an event that has
--- its leaf, in a stream that ends with the tombstone which says where its events went. (Before an insert that leaves the
--- number to SQLite, it reads as -1.)
+-- The log is append-only, for every program that opens the file: no update; no insert but at the head of the log and of
+-- its stream (`insert or replace` deletes without the delete trigger where recursive_triggers is off); and no delete but
+-- of an event that has its leaf, in a stream that ends with the tombstone which says where its events went. Before an
+-- insert that leaves the number to SQLite, it reads as -1.
 
 create trigger events_no_update before update on events
 begin
@@ -44,7 +44,7 @@ end;
 
 create trigger events_no_overwrite before insert on events
 when (new.seq <> -1 and new.seq <= (select max(seq) from events))
-    or exists (select 1 from events where stream = new.stream and version = new.version)
+    or exists (select 1 from events where stream = new.stream and version >= new.version)
 begin
     select raise(abort, 'the stream has moved on');
 end;
