@@ -21,16 +21,17 @@ TOURS = ("A tour in five minutes", "A real job file")
 PROJECTION = "A projection of your own"
 
 SHAPES = [
+    (r"^ *⋮.*", ""),  # whether there was a pause is the machine's affair
     (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?Z?", "<moment>"),
     (r"\b\d\d:\d\d:\d\d(\.\d+)?\b", "<moment>"),
     (r"\b(worker|recovery):[0-9a-z-]+", r"\1:<id>"),
     (r"\b[0-9a-f]{8,}\b", "<hex>"),
-    (r'^ +\d+ |"seq":\d+|event \d+|replayed \d+ events|--after \d+', "<seq>"),
+    (r'^ +\d+ |^ *\d+-\d+ |"seq":\d+|event \d+|replayed \d+ events|--after \d+', "<seq>"),
     (r"\bnow\b|\b\d+s ago\b", "<ago>"),
     (r"\b(cli|library):\S+@[\w.-]+", r"\1:<who>"),
     (r"\b\d+(\.\d+)? ?(s|ms)\b", "<time>"),
-    (r"\b\d+(\.\d+)? ?MiB *", ""),  # of a process that is smaller than its worker nothing can be told
-    (r"\b\d+(\.\d+)? ?[KGT]iB\b", "<size>"),
+    (r"(memory )?\b\d+(\.\d+)? ?MiB( ·)? *", ""),  # of a process that is smaller than its worker nothing can be told
+    (r"\b\d+(\.\d+)? ?([KGT]i)?B\b", "<size>"),
     (r"\b\d+ files\b", "<files>"),
     (r"/tmp/\S+", "<path>"),
     (r"[ \t]+", " "),

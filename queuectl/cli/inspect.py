@@ -1,7 +1,6 @@
 """`queuectl inspect`: everything about one job, now or as it was."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from cyclopts import Parameter
@@ -20,6 +19,11 @@ if TYPE_CHECKING:
 
 _LAST_LINES = 5
 """Lines of output that the page shows."""
+
+_TOLD = (
+    "cause", "exit_code", "signal", "run_seconds", "cpu_seconds", "max_rss", "output_bytes", "output_cut", "error",
+)  # fmt: skip
+"""What an outcome tells of its attempt."""
 
 
 def inspect(
@@ -51,12 +55,12 @@ def inspect(
         else:
             moments = _until(q.history(id), at, version)
             if events:
-                _history(moments, json)
+                _history(moments, json, past=at is not None or version is not None)
                 return
             job = moments[-1].job
             if job is None:
                 raise NotFound(f"job {id!r} had been purged by then")
-            attempts = _attempts_at(q.attempts(id), moments)
+            attempts = _attempts(moments)
         if json:
             output.document(job_document(job, attempts))
         else:
@@ -84,42 +88,42 @@ def _until(moments: list["Moment"], at: units.Then | None, version: int | None) 
     return kept
 
 
-def _attempts_at(attempts: list["Attempt"], moments: Sequence["Moment"]) -> list["Attempt"]:
-    """The attempts as they were at the end of these moments: no later ones, and no outcome that had not come yet."""
-    last = moments[-1].record.seq
-    over = {getattr(moment.record.event, "attempt", None) for moment in moments if moment.record.type != "claimed"}
-    return [
-        attempt if attempt.number in over
-        else msgspec.structs.replace(
-            attempt, outcome=None, started_at=None, ended_at=None, cause=None, exit_code=None, signal=None,
-            run_seconds=None, cpu_seconds=None, max_rss=None, output_bytes=None, output_cut=None, error=None,
-        )
-        for attempt in attempts if attempt.seq <= last
-    ]  # fmt: skip
+def _attempts(moments: list["Moment"]) -> list["Attempt"]:
+    """The attempts as these moments tell them: the table has none of a purged job, and outcomes that had not come."""
+    from projections.attempts import OUTCOMES, Attempt
+
+    made: dict[int, Attempt] = {}
+    for record in (moment.record for moment in moments):
+        event: Any = record.event
+        if record.type == "claimed":
+            made[event.attempt] = Attempt(
+                record.seq, record.subject, event.attempt, event.worker, record.version, record.at
+            )
+        elif record.type in OUTCOMES and event.attempt is not None:
+            told = {name: getattr(event, name, None) for name in _TOLD}
+            started = getattr(event, "started_at", None)
+            made[event.attempt] = msgspec.structs.replace(
+                made[event.attempt], outcome=record.type, ended_at=record.at,
+                started_at=clock.micros(started) if started is not None else None, **told,
+            )  # fmt: skip
+    return list(made.values())
 
 
-def _history(moments: list["Moment"], json: bool) -> None:
+def _history(moments: list["Moment"], json: bool, past: bool) -> None:
     if json:
         output.documents(moment.record.json(state=moment.job.state if moment.job else "purged") for moment in moments)
         return
-    first = moments[0].record.at
-    output.line(output.paint(f"{output.safe(moments[0].record.subject)}: from {people.full(first)}", "bold"))
+    from queuectl.cli import timeline
+
+    first, last = moments[0].record, moments[-1]
+    state = last.job.state if last.job is not None else last.record.type
     room = output.width()
-    whens = [f"+{_elapsed(moment.record.at - first)}" for moment in moments]
-    space = max(map(len, whens))
-    for moment, when in zip(moments, whens, strict=True):
-        record = moment.record
-        state = moment.job.state if moment.job else "purged"
-        head = f"{record.seq:>6}  {when:>{space}}  "
-        what = output.wrapped(output.safe(f"{people.told(record)}  [{record.actor}]"), room - len(head) - 12)
-        output.line(f"{head}{output.paint(f'{state:<10}', state)}  {what[0]}")
-        for more in what[1:]:
-            output.line(" " * (len(head) + 12) + more)
-
-
-def _elapsed(micros: int) -> str:
-    seconds = micros / 1_000_000
-    return f"{seconds:.3f}s" if seconds < 100 else units.span(seconds)
+    id = output.cut(output.safe(first.subject), room - len(state) - 2)
+    own = sum(moment.record.stream.startswith("job:") for moment in moments)
+    output.line(f"{output.paint(id, 'bold')}  {output.paint(state, state)}")
+    output.line(output.paint(f"{own} event{'' if own == 1 else 's'} from {people.full(first.at)}", "dim"))
+    for line in timeline.lines(timeline.timeline(moments, None if past else clock.now()), room):
+        output.line(line)
 
 
 def _page(q: "Queue", job: "Job", attempts: list["Attempt"], past: bool) -> None:
@@ -147,16 +151,16 @@ def _page(q: "Queue", job: "Job", attempts: list["Attempt"], past: bool) -> None
         output.line()
         output.table(
             ("#", "STARTED", "TOOK", "CPU", "MEMORY", "OUTPUT", "WORKER", "OUTCOME"),
-            [_attempt(attempt) for attempt in attempts],
+            [_attempt(attempt, past) for attempt in attempts],
             right=("#", "TOOK", "CPU", "MEMORY", "OUTPUT"),
         )
     if not past:
         _output(q, job)
 
 
-def _attempt(attempt: "Attempt") -> list[str | output.Cell]:
+def _attempt(attempt: "Attempt", past: bool) -> list[str | output.Cell]:
     took = attempt.run_seconds
-    if took is None and attempt.outcome is None:
+    if took is None and attempt.outcome is None and not past:
         took = (clock.now() - attempt.claimed_at) / 1_000_000
     return [
         str(attempt.number),

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def local(at: int | None, now: int | None = None) -> str:
-    """A moment in local time, to the second; only the time of day where it is today's."""
+    """A moment in local time, to the second; only the time of day where it is today's (or of the same day as `now`)."""
     if at is None:
         return ""
     when = datetime.fromtimestamp(at // 1_000_000, UTC).astimezone()
@@ -35,9 +35,9 @@ def distance(at: int, now: int | None = None) -> str:
     return f"in {units.span(round(seconds))}" if seconds > 0 else f"{units.span(round(-seconds))} ago"
 
 
-def situation(job: "Job") -> str:
+def situation(job: "Job", now: int | None = None) -> str:
     """What a job is doing or how it ended, in a few words."""
-    now = clock.now()
+    now = clock.now() if now is None else now
     if job.state == "pending":
         return f"due {distance(job.run_at, now)}" if job.run_at > now else "ready"
     if job.state == "failed":
@@ -118,7 +118,7 @@ def _told(record: events.Recorded, event: events.Event) -> str:
 
             command = event.command if event.command is not None else shlex.join(event.argv or [])
             late = (clock.micros(event.run_at) - record.at) / 1_000_000
-            due = f", due {local(clock.micros(event.run_at))}" if late > 1 else ""
+            due = f", due {local(clock.micros(event.run_at), record.at)}" if late > 1 else ""
             return f"enqueued in {event.queue}{due}: {command}"
         case events.Claimed():
             return f"claimed: attempt {event.attempt}"
@@ -128,7 +128,7 @@ def _told(record: events.Recorded, event: events.Event) -> str:
             more = f": {event.error}" if event.error else ""
             return f"attempt {event.attempt} failed: {ending(event)}{_took(event)}{more}"
         case events.Retried():
-            return f"will be retried in {units.span(event.delay)}, at {local(clock.micros(event.run_at))}"
+            return f"will be retried in {units.span(event.delay)}, at {local(clock.micros(event.run_at), record.at)}"
         case events.Dead():
             return "went to the dead letter queue"
         case events.Requeued():
