@@ -34,6 +34,7 @@ class Settings(msgspec.Struct, frozen=True):
     output_policy: str = "cut"
     disk_floor: int = 100 << 20
     synchronous: str = "full"
+    seal_every: float | None = None
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -67,6 +68,14 @@ class Resolved(msgspec.Struct, frozen=True):
 
 def _timeout(text: str) -> float | None:
     return None if text.strip().lower() == "none" else spec.check_timeout(units.duration(text))
+
+
+def _seal_every(text: str) -> float | None:
+    if text.strip().lower() == "none":
+        return None
+    if (seconds := units.duration(text)) > 0:
+        return seconds
+    raise Invalid(f"{text!r} is not a duration above 0, or none")
 
 
 def _choice(*words: str) -> Callable[[str], str]:
@@ -110,6 +119,8 @@ _TABLE = (
     Setting("disk-floor", "100MiB", _size(0), "the free disk space below which no new job starts"),
     Setting("synchronous", "full", _choice("full", "normal"),
             "full: what was acknowledged survives a power cut; normal: only a crash of the program"),
+    Setting("seal-every", "none", _seal_every,
+            "how often workers seal the log, where anything has happened; none: only `audit seal` does"),
 )  # fmt: skip
 
 SETTINGS: dict[str, Setting] = {setting.key: setting for setting in _TABLE}

@@ -1,6 +1,7 @@
 """A job's past, read from the log alone: what happened to it, and what it was at any moment."""
 
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -8,7 +9,7 @@ from projections import jobs
 from projections.jobs import Job
 from queuectl.engines.base import Filter, View
 from queuectl.errors import NotFound
-from queuectl.events import Cancelled, Claimed, Completed, Failed, Heartbeat, Recorded, Released
+from queuectl.events import Archived, Cancelled, Claimed, Completed, Failed, Heartbeat, Recorded, Released
 
 PAGE = 1000
 
@@ -24,10 +25,13 @@ class Moment(msgspec.Struct, frozen=True):
 
 
 def history(view: View, id: str) -> list[Moment]:
-    """Everything that happened to a job, in the order of the log. Raises NotFound for an id that never was."""
+    """Everything that happened to a job, in the order of the log.
+
+    Raises NotFound for an id that never was, and for a job that was archived: it names the file.
+    """
     records = view.stream(f"job:{id}")
-    if not records:
-        raise NotFound(f"no job {id!r}; see `queuectl list`")
+    if not records or records[-1].type == "archived":
+        raise gone(id, records)
     records = sorted([*records, *_heartbeats(view, id, records)], key=lambda record: record.seq)
     moments: list[Moment] = []
     job: Job | None = None
@@ -36,6 +40,17 @@ def history(view: View, id: str) -> list[Moment]:
             job = jobs.evolve(job, record, record.event)
         moments.append(Moment(record, job))
     return moments
+
+
+def gone(id: str, records: Sequence[Recorded]) -> NotFound:
+    """Why there is no such job: what is left of its stream tells a purged or archived one from one that never was."""
+    if not records:
+        return NotFound(f"no job {id!r}; see `queuectl list`")
+    event = records[-1].event
+    if isinstance(event, Archived):
+        words = shlex.join(["queuectl", "inspect", id, "--events", "--archive", event.file])
+        return NotFound(f"job {id!r} was archived in {event.file}; its history: `{words}`")
+    return NotFound(f"job {id!r} was purged; its history: `queuectl inspect {id} --events`")
 
 
 def _heartbeats(view: View, id: str, records: Iterable[Recorded]) -> list[Recorded]:

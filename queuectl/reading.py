@@ -1,7 +1,7 @@
 """The questions people ask of a queue, each answered from one moment of the log."""
 
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -76,10 +76,14 @@ class Reading:
     def resolve(self, id: str, prefix: bool = True) -> str:
         """The id that is meant: exactly this one, or else the only one that begins so (made ids only exactly).
 
-        Raises NotFound, or Invalid where several begin so.
+        Raises NotFound, which names the file where it was archived, or Invalid where several begin so.
         """
         with self._engine.snapshot() as view:
-            if view.job(id) is not None or view.stream(f"job:{id}"):
+            if view.job(id) is not None:
+                return id
+            if records := view.stream(f"job:{id}"):
+                if records[-1].type == "archived":
+                    raise history.gone(id, records)
                 return id
             found = view.ids(id, 4) if prefix and id and not id.isdecimal() else []
         if len(found) == 1:
@@ -123,12 +127,12 @@ class Reading:
         self, then: Then, progress: Progress | None, state: str | None, queue: str | None, since: int | None,
         limit: int | None,
     ) -> Iterator[Job]:  # fmt: skip
-        with self._as_of(then, progress) as view:
+        with self._as_of(then, ("jobs",), progress) as view:
             yield from self._jobs(lambda: nullcontext(view), state, queue, since, limit)
 
     @contextmanager
-    def _as_of(self, then: Then | None, progress: Progress | None) -> Generator[View]:
-        """A view of the present, or of the past. Raises NotFound for a moment before the log began."""
+    def _as_of(self, then: Then | None, names: Collection[str], progress: Progress | None) -> Generator[View]:
+        """A view of the present, or of what these projections were. Raises NotFound for one before the log began."""
         if then is None:
             with self._engine.snapshot() as view:
                 yield view
@@ -137,7 +141,7 @@ class Reading:
             seq = min(then.seq, view.head()[0]) if then.seq is not None else view.seq_at(then.at or 0)
         if not seq:
             raise NotFound("the log had not begun at that moment: nothing was there")
-        with self._engine.past(seq, progress) as view:
+        with self._engine.past(seq, names, progress) as view:
             yield view
 
     def _jobs(
@@ -165,11 +169,10 @@ class Reading:
         The past is folded from the log, which takes a second for some 100,000 events; `progress` is told. Raises
         NotFound for a moment before the log began.
         """
-        with self._as_of(then, progress) as view:
+        with self._as_of(then, ("counts", "workers"), progress) as view:
             counts = view.counts((queue,) if queue is not None else ())
             seq, at = view.head()
-            workers = sum(worker.slots > 0 for worker in view.workers())
-            return Status({state: counts.get(state, 0) for state in STATES}, workers, seq, at)
+            return Status({state: counts.get(state, 0) for state in STATES}, view.up(), seq, at)
 
     def history(self, id: str) -> list[Moment]:
         """Everything that happened to a job, replayed from the log, with the job after each event. Raises NotFound."""
@@ -282,12 +285,10 @@ class Reading:
 
 
 def found(view: View, id: str) -> Job:
-    """The job of that id. Raises NotFound, which tells a purged one from one that never was."""
+    """The job of that id. Raises NotFound, which tells a purged or archived one from one that never was."""
     job = view.job(id)
     if job is None:
-        if view.stream(f"job:{id}"):
-            raise NotFound(f"job {id!r} was purged; its history: `queuectl inspect {id} --events`")
-        raise NotFound(f"no job {id!r}; see `queuectl list`")
+        raise history.gone(id, view.stream(f"job:{id}"))
     return job
 
 

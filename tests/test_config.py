@@ -62,7 +62,7 @@ def test_a_wrong_variable_is_named(environ: dict[str, str], env_file: dict[str, 
         ("max-retries", "0", 0), ("max_retries", "7", 7), ("MAX-RETRIES", "7", 7), ("backoff-base", "1.5", 1.5),
         ("backoff-max", "1h", 3600.0), ("timeout", "none", None), ("timeout", "90", 90.0), ("on-lost", "dead", "dead"),
         ("keep-env", "PATH, LANG", ("PATH", "LANG")), ("keep-env", "none", ()), ("output-limit", "1MiB", 1 << 20),
-        ("synchronous", "normal", "normal"),
+        ("synchronous", "normal", "normal"), ("seal-every", "1h", 3600.0), ("seal-every", "None", None),
     ],
 )  # fmt: skip
 def test_a_value_is_read(key: str, text: str, value: object):
@@ -80,6 +80,8 @@ def test_a_value_is_read(key: str, text: str, value: object):
         ("keep-env", "A-B", "keep-env: .*'A-B' is not the name of a variable"),
         ("output-limit", "1", "output-limit: '1' is not a size from 4 KiB"),
         ("synchronous", "off", "synchronous: 'off' is not one of full, normal"),
+        ("seal-every", "0", "seal-every: '0' is not a duration above 0, or none"),
+        ("seal-every", "hourly", "seal-every: 'hourly' is not a duration"),
     ],
 )
 def test_a_wrong_value_is_refused_with_what_is_accepted(key: str, text: str, message: str):

@@ -11,7 +11,7 @@ from queuectl.events import VOCABULARY
 
 ROOT = Path(__file__).resolve().parent.parent
 DOC = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
-PUBLIC = ("events", "jobs", "attempts", "counts", "workers")
+PUBLIC = ("events", "leaves", "jobs", "attempts", "counts", "workers")
 
 
 def section(title: str) -> str:

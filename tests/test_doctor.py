@@ -366,7 +366,7 @@ def _purged_output(folder: str) -> None:
         (_bell, "ok", "1 doorbell of listeners that are gone: the next event takes them away"),
         (_unknown_output, "warning", "1 output of jobs that are not in the log, 8 KiB on disk: no.such.job.2.cafe"),
         (_token, "warning", "1 output of jobs that are not in the log"),
-        (_purged_output, "warning", "1 output of jobs that were purged, 8 KiB on disk: a.2.cafe"),
+        (_purged_output, "warning", "1 output of jobs that were purged or archived, 8 KiB on disk: a.2.cafe"),
     ],
 )
 def test_what_nobody_needs_any_more_is_found(

@@ -118,9 +118,13 @@ def insert(path: Path, sql: str) -> None:
     db.close()
 
 
-def test_the_old_log_has_every_type_there_is(old_log: Path) -> None:
+LATER = {"archived", "sealed"}
+"""Types that came after version 1."""
+
+
+def test_the_old_log_has_every_type_there_was(old_log: Path) -> None:
     with Queue(old_log) as queue:
-        assert {record.type for record in queue.events()} == set(VOCABULARY.payloads)
+        assert {record.type for record in queue.events()} == set(VOCABULARY.payloads) - LATER
         assert {record.v for record in queue.events()} == {1}
 
 

@@ -4,13 +4,17 @@ import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
+from msgspec.json import decode
 
 from queuectl import Queue
+from queuectl.audit.archive import archive
+from queuectl.clock import now
 from queuectl.decisions import Outcome
 from queuectl.documents import job_document
-from queuectl.errors import NotFound
+from queuectl.errors import NotFound, QueueError
 from queuectl.events import encode
 from queuectl.units import Then
 from queuectl.workers.ledger import Claim, Ledger, Report
@@ -53,23 +57,116 @@ def listed(queue: Queue, then: Then | None = None) -> list[bytes]:
     return [encode(job_document(job)) for job in queue.jobs(then=then)]
 
 
-def test_what_is_said_of_a_hundred_moments_is_what_was_said_then(queue: Queue) -> None:
-    dice = random.Random(7)
-    ledger = Ledger(queue, "w1", (), "here")
-    ledger.start(3)
-    held: list[Claim] = []
-    said: list[tuple[Then, Then, dict[str, object], dict[str, object], list[bytes]]] = []
-    while len(said) < MOMENTS:
-        act(queue, ledger, held, dice)
-        now = queue.status()
-        said.append((Then(seq=now.seq), Then(at=now.at), now.json(), queue.status("mail").json(), listed(queue)))
-    ledger.stop("drained")
+class Said(NamedTuple):
+    """What was said of the queue at a moment."""
 
-    for seq, at, whole, mail, jobs in said:
-        assert queue.status(then=seq).json() == queue.status(then=at).json() == whole
-        assert queue.status("mail", then=seq).json() == mail
-        if seq.seq is not None and seq.seq % 7 == 0:
-            assert listed(queue, seq) == jobs
+    seq: Then
+    at: Then
+    whole: dict[str, object]
+    mail: dict[str, object]
+    jobs: list[bytes]
+
+    def still(self, queue: Queue) -> bool:
+        """Whether that is what is said of it now."""
+        return (
+            queue.status(then=self.seq).json() == queue.status(then=self.at).json() == self.whole
+            and queue.status("mail", then=self.seq).json() == self.mail
+        )
+
+
+def story(queue: Queue, dice: random.Random) -> list[Said]:
+    """A hundred things happen, and what is said after each."""
+    said: list[Said] = []
+    held: list[Claim] = []
+    ledger, idle = (Ledger(queue, worker, (), "here") for worker in ("w1", "idle"))
+    ledger.start(3)
+    idle.start(1)
+    while len(said) < MOMENTS:
+        if len(said) == MOMENTS // 4:
+            idle.stop("drained")
+        act(queue, ledger, held, dice)
+        status = queue.status()
+        said.append(
+            Said(Then(seq=status.seq), Then(at=status.at), status.json(), queue.status("mail").json(), listed(queue))
+        )
+    ledger.stop("drained")
+    return said
+
+
+def test_what_is_said_of_a_hundred_moments_is_what_was_said_then(queue: Queue) -> None:
+    for said in story(queue, random.Random(7)):
+        assert said.still(queue)
+        if said.seq.seq is not None and said.seq.seq % 7 == 0:
+            assert listed(queue, said.seq) == said.jobs
+
+
+def test_and_it_is_still_said_when_what_was_over_has_been_archived(queue: Queue, tmp_path: Path) -> None:
+    dice = random.Random(8)
+    story_of = story(queue, dice)
+    head = queue.status().seq
+    before = {seq: queue.status(then=Then(seq=seq)).json() for seq in dice.sample(range(1, head), 20)}
+    jobs = {seq: listed(queue, Then(seq=seq)) for seq in before}
+
+    archive(queue, str(tmp_path / "1.gz"), story_of[40].at.at or 0)
+    archive(queue, str(tmp_path / "2.gz"), story_of[80].at.at or 0, {"completed", "cancelled"})
+
+    gone = {record.stream for record in queue.events(type="archived")}
+    assert "worker:idle" in gone
+    assert len(gone) > 5
+    assert all(said.still(queue) for said in story_of)
+    for seq, said in before.items():
+        assert queue.status(then=Then(seq=seq)).json() == said
+        if any(f"job:{decode(line)['id']}" in gone for line in jobs[seq]):
+            with pytest.raises(NotFound, match=r"of these jobs w.* archived since, in .*\.gz"):
+                listed(queue, Then(seq=seq))
+        else:
+            assert listed(queue, Then(seq=seq)) == jobs[seq]
+    assert queue.status().json() == queue.status(then=Then(seq=queue.status().seq)).json()
+    assert queue.check() == []
+
+
+def test_a_list_of_the_past_says_where_those_are_that_it_lacks(queue: Queue, tmp_path: Path) -> None:
+    ids = queue.enqueue_many(["true"] * 4)
+    queue.enqueue("true", queue="mail")
+    then = Then(seq=queue.status().seq)
+    queue.cancel(ids[1], ids[2])
+    archive(queue, str(tmp_path / "a.gz"), now())
+
+    told = f"2 of these jobs were archived since, in {tmp_path}/a.gz"
+    wanted: dict[str, Any]
+    for wanted in ({}, {"state": "pending"}, {"queue": "default"}, {"since": queue.job("1").enqueued_at}, {"limit": 3}):
+        with pytest.raises(NotFound, match=r"archived since, in .*a\.gz"):
+            list(queue.jobs(then=then, **wanted))
+    with pytest.raises(NotFound, match=told):
+        list(queue.jobs(then=then))
+    for wanted in ({"state": "cancelled"}, {"queue": "mail"}, {"since": queue.job("1").enqueued_at + 1}):
+        list(queue.jobs(then=then, **wanted))
+    assert [job.id for job in queue.jobs(then=then, limit=2)] == ["5", "4"], "it is among the newer ones"
+    assert [job.id for job in queue.jobs()] == ["5", "4", "1"]
+
+
+def test_what_is_archived_while_the_past_is_folded_is_counted_once(queue: Queue, tmp_path: Path) -> None:
+    queue.enqueue_many(["true"] * 1500)
+    then = Then(seq=queue.status().seq)
+    queue.cancel(*map(str, range(1, 1501)))
+    cut: list[int] = []
+
+    def progress(done: int, total: int) -> None:
+        if not cut:
+            cut.append(done)
+            with Queue(queue.url) as other:
+                archive(other, str(tmp_path / "a.gz"), now())
+
+    assert queue.status(then=then, progress=progress).json()["pending"] == 1500
+    assert cut == [1000]
+    cut.clear()
+    queue.enqueue_many(["true"] * 1500)
+    past = queue.jobs(then=Then(seq=queue.status().seq))
+    next(past)
+    queue.cancel("2000")
+    archive(queue, str(tmp_path / "b.gz"), now())
+    with pytest.raises(QueueError, match="jobs were archived while they were listed: ask again"):
+        list(past)
 
 
 def test_within_a_transaction_too_every_event_is_a_moment(queue: Queue) -> None:

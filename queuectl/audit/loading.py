@@ -4,29 +4,13 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 
-import msgspec
-
-from queuectl.clock import micros
+from queuectl.audit import leaves
+from queuectl.audit.lines import parse
+from queuectl.audit.seal import last_seal, read_seal
 from queuectl.engines.base import Progress
 from queuectl.errors import Invalid, QueueError
 from queuectl.events import Recorded, Unreadable
 from queuectl.queue import Queue
-
-
-class _Line(msgspec.Struct, frozen=True):
-    """The common shape of an event, with the payload left as it is."""
-
-    seq: int
-    stream: str
-    version: int
-    type: str
-    v: int
-    at: str
-    actor: str
-    data: msgspec.Raw
-
-
-_decode = msgspec.json.Decoder(_Line).decode
 
 
 def load(queue: Queue, lines: Iterable[bytes], progress: Progress | None = None) -> int:
@@ -40,10 +24,12 @@ def load(queue: Queue, lines: Iterable[bytes], progress: Progress | None = None)
         nonlocal number, last
         for line in lines:
             number += 1
-            record = _read(line)
+            record = parse(line)
             if record.seq <= last:
                 raise Invalid(f"event {record.seq} comes after event {last}")
             last = record.seq
+            if record.type == "sealed":
+                _check_seal(record)
             yield record
 
     try:
@@ -52,6 +38,7 @@ def load(queue: Queue, lines: Iterable[bytes], progress: Progress | None = None)
         raise Invalid(f"line {number}: {error}; nothing was taken in") from error
     if not number:
         raise Invalid("there is no event in it: give what `queuectl export` wrote")
+    _keep_leaves(queue)
     return number
 
 
@@ -65,6 +52,7 @@ def rebuild(queue: Queue, path: str, progress: Progress | None = None) -> int:
     try:
         with Queue(path) as fresh:
             fresh.engine.load(queue.events(), progress)
+            _copy_leaves(queue, fresh)
             return fresh.status().seq
     except BaseException:
         for made in (path, path + "-wal", path + "-shm"):
@@ -74,14 +62,32 @@ def rebuild(queue: Queue, path: str, progress: Progress | None = None) -> int:
         raise
 
 
-def _read(line: bytes) -> Recorded:
+def _check_seal(record: Recorded) -> None:
     try:
-        found = _decode(line)
-        data = bytes(found.data).decode()
-        record = Recorded(
-            found.seq, found.stream, found.version, found.type, found.v, micros(found.at), found.actor, data
-        )
-        _ = record.event
-    except (msgspec.DecodeError, Unreadable, ValueError) as error:
-        raise Invalid(f"is no event as `queuectl export` writes it ({error})") from error
-    return record
+        read_seal(record)
+    except Unreadable as error:
+        raise Invalid(str(error)) from error
+
+
+def _keep_leaves(queue: Queue) -> None:
+    """Keep the leaves of what is under the seals of a log that was taken in, so that it can be verified.
+
+    Should this be cut short, the next sealing goes on with it.
+    """
+    with queue.engine.snapshot() as view:
+        upto, at = last_seal(view).upto, 0
+    while at < upto:
+        at = leaves.keep(queue.engine, at, upto).end
+
+
+def _copy_leaves(source: Queue, target: Queue) -> None:
+    """Take over the leaves as they are: those of archived events can't be made anew, and a false one must show."""
+    at, upto = 0, target.status().seq
+    while True:
+        with source.engine.snapshot() as view:
+            page = view.leaves(after=at, upto=upto)
+        if not page:
+            return
+        with target.engine.transaction() as tx:
+            tx.keep_leaves(page)
+        at = page[-1].seq

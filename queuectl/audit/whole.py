@@ -26,7 +26,7 @@ def draft(path: str, place: Place, *, force: bool = False) -> Generator[str]:
     try:
         try:
             yield name
-            _sync(name)
+            sync(name)
             if force:
                 os.replace(name, path)
             else:
@@ -34,14 +34,15 @@ def draft(path: str, place: Place, *, force: bool = False) -> Generator[str]:
         finally:
             if os.path.lexists(name):
                 os.unlink(name)
-        _sync(os.path.dirname(os.path.abspath(path)))
+        sync(os.path.dirname(os.path.abspath(path)))
     except FileExistsError:
         raise QueueError(f"{path} exists already: name another file, or give --force") from None
     except OSError as error:
         raise QueueError(f"can't write {path}: {error.strerror}; nothing was written") from error
 
 
-def _sync(path: str) -> None:
+def sync(path: str) -> None:
+    """Wait until a file, or the names in a folder, would survive a power cut. Raises OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

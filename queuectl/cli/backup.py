@@ -1,12 +1,17 @@
 """`queuectl backup` and `queuectl import`: a copy of the queue, and a log that comes from elsewhere."""
 
+import os
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from queuectl.cli import output, session
 from queuectl.cli import parameters as p
+from queuectl.errors import Invalid
+
+if TYPE_CHECKING:
+    from io import BufferedReader
 
 
 def backup(
@@ -41,7 +46,14 @@ def backup(
 
 
 def load(
-    source: Annotated[str, Parameter(name="FILE", help="What `queuectl export` wrote as NDJSON; - is stdin.")],
+    source: Annotated[
+        str,
+        Parameter(
+            name="FILE",
+            help="What `queuectl export` wrote as NDJSON, or `archive`; - is stdin.",
+            allow_leading_hyphen=True,
+        ),
+    ],
     /,
     *,
     json: p.Json = False,
@@ -52,16 +64,16 @@ def load(
     $ queuectl export -o audit.ndjson
     $ queuectl import --db copy.db audit.ndjson
 
-    All or nothing, and only into a queue that has no event yet. The values of --env variables are not in an export: a
-    job that needs some is not run.
+    All or nothing, and only into a queue that has no event yet. What is packed with gzip is unpacked. The values of
+    --env variables are not in an export: a job that needs some is not run.
     """
+    from queuectl.audit.lines import lines
     from queuectl.audit.loading import load as loaded
-    from queuectl.errors import Invalid
 
     bar = output.progress("Rebuilding the views")
     try:
-        with open(0 if source == "-" else source, "rb") as lines, session.opened(db) as q:
-            count = loaded(q, lines, bar)
+        with _source(source, db) as file, session.opened(db) as q:
+            count = loaded(q, lines(file), bar)
     except OSError as error:
         raise Invalid(f"can't read {source!r}: {error.strerror}") from error
     finally:
@@ -70,3 +82,12 @@ def load(
         output.document({"events": count})
     else:
         output.line(f"took in {count:,} events")
+
+
+def _source(source: str, db: str | None) -> "BufferedReader":
+    """The file to take in, or stdin. Raises Invalid for the queue's own: closing that would drop SQLite's locks."""
+    from queuectl import config, paths
+
+    if source != "-" and os.path.realpath(source) in paths.place(config.database(db)).guarded:
+        raise Invalid(f"{source} is the queue itself: name what `queuectl export` or `archive` wrote")
+    return open(0 if source == "-" else source, "rb")

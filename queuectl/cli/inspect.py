@@ -1,5 +1,6 @@
 """`queuectl inspect`: everything about one job, now or as it was."""
 
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -37,6 +38,9 @@ def inspect(
     version: Annotated[
         int | None, p.option("--version", "N", "As it was after its own event N.", p.count(1, 2**31))
     ] = None,
+    archive: Annotated[
+        str | None, p.option("--archive", "FILE", "Of a job that was archived: the file. Its id must be whole.")
+    ] = None,
     json: Annotated[bool, Parameter(name="--json", help="Answer as JSON; with --events one object a line.")] = False,
     db: p.Database = None,
 ) -> None:
@@ -45,10 +49,11 @@ def inspect(
     $ queuectl inspect job1
     $ queuectl inspect 17 --events
     $ queuectl inspect job1 --at -10m --json
+    $ queuectl inspect 17 --events --archive 2026-11.ndjson.gz
     """
     if at is not None and version is not None:
         raise Invalid("give --at or --version, not both")
-    with session.opened(db) as q:
+    with session.opened(db) if archive is None else _archived(archive, id) as q:
         id = q.resolve(id)
         if not events and at is None and version is None:
             job, attempts = q.job(id), q.attempts(id)
@@ -65,6 +70,12 @@ def inspect(
             output.document(job_document(job, attempts))
         else:
             _page(q, job, attempts, past=at is not None or version is not None)
+
+
+def _archived(path: str, id: str) -> AbstractContextManager["Queue"]:
+    from queuectl.audit.archived import opened
+
+    return opened(path, id)
 
 
 def _until(moments: list["Moment"], at: units.Then | None, version: int | None) -> list["Moment"]:

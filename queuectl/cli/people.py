@@ -156,7 +156,7 @@ def _told(record: events.Recorded, event: events.Event) -> str:
         case events.WorkerLost():
             return "worker lost"
         case events.Sealed():
-            return f"sealed {event.events:,} events up to {event.upto}: {event.hash}"
+            return f"sealed {event.events:,} event{_s(event.events)} up to {event.upto}: {event.hash}"
         case events.ConfigSet():
             return f"{event.key} set to {event.value}" if event.value is not None else f"{event.key} unset"
 

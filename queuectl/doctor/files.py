@@ -218,9 +218,9 @@ def _is_heard(path: str) -> bool:
 
 
 def _outputs(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
-    """Outputs that no command can show: of jobs that were purged, or that this log has never had."""
+    """Outputs that no command can show: of jobs that were purged or archived, or that this log has never had."""
     bar = bars("Looking for outputs without a job")
-    purged: list[str] = []
+    gone: list[str] = []
     unknown: list[str] = []
     count = 0
     with os.scandir(patient.place.output) as entries:
@@ -230,12 +230,13 @@ def _outputs(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
                     job = entry.name.rpartition(".")[0].rpartition(".")[0]  # JOB.LEASE.IDENTITY
                     if view.job(job) is None:
                         history = view.stream(f"job:{job}")
-                        if not history or history[-1].type == "purged":
-                            (purged if history else unknown).append(entry.path)
+                        if not history or history[-1].type in ("purged", "archived"):
+                            (gone if history else unknown).append(entry.path)
             count += len(page)
             bar(count, 0)
-    if purged:
-        yield _waste(f"{counted(len(purged), 'output')} of jobs that were purged", list(_files(purged)))
+    if gone:
+        what = f"{counted(len(gone), 'output')} of jobs that were purged or archived"
+        yield _waste(what, list(_files(gone)))
     if unknown:
         yield _waste(f"{counted(len(unknown), 'output')} of jobs that are not in the log", list(_files(unknown)))
 

@@ -4,12 +4,15 @@ import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from queuectl import clock as clocks
+from queuectl.audit import leaves
 from queuectl.doctor.files import settings
 from queuectl.doctor.finding import Finding, counted, fine, problem, some, warning
 from queuectl.engines.base import Folded
 from queuectl.errors import QueueError
-from queuectl.events import Newer, Recorded, Unreadable
+from queuectl.events import Archived, Newer, Unreadable
 from queuectl.units import size_text, span
 
 if TYPE_CHECKING:
@@ -57,43 +60,78 @@ def _is_fine(check: Callable[["Patient", "Bars"], Iterator[Finding]], patient: "
         return False
 
 
-def log(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
-    """Whether every event is there, in order and readable, and every stream whole."""
-    with patient.engine.snapshot() as view:
-        head, given = view.head()[0], view.last_given()
-    bar = bars("Reading the log")
+class _Log(msgspec.Struct):
+    """What was found on the way through the log."""
+
+    reached: int = 0
+    """The last number of which is known that an event had it."""
+    at: int = 0
+    events: int = 0
     gaps: list[tuple[int, int]] = []
     wrong: list[str] = []
     newer: list[str] = []
-    last = Recorded(0, "", 0, "", 0, 0, "", "")
-    while last.seq < head:
-        with patient.engine.snapshot() as view:
-            page = view.events(after=last.seq, upto=head, limit=PAGE)
-        if not page:
-            break
-        for record in page:
-            if record.seq > last.seq + 1:
-                gaps.append((last.seq + 1, record.seq - 1))
-            if record.at < last.at:
-                wrong.append(f"event {record.seq} is older than the one before it")
+    told: int = 0
+    """How many events were archived, as the tombstones tell."""
+    gone: int = 0
+    """How many are not there but have left their leaf."""
+
+    def read(self, page: leaves.Page) -> None:
+        """Go on by a page."""
+        for record in page.records:
+            if record.at < self.at:
+                self.wrong.append(f"event {record.seq} is older than the one before it")
+            self.at = record.at
             try:
-                _ = record.event
+                event = record.event
             except Newer as error:
-                newer.append(f"event {record.seq}: {error}")
+                self.newer.append(f"event {record.seq}: {error}")
             except Unreadable as error:
-                wrong.append(f"event {record.seq}: {error}")
-            last = record
-        bar(last.seq, head)
-    if given > last.seq:
-        gaps.append((last.seq + 1, given))
+                self.wrong.append(f"event {record.seq}: {error}")
+            else:
+                self.told += event.events if isinstance(event, Archived) else 0
+        here = {record.seq for record in page.records}
+        known = here.union(leaf.seq for leaf in page.leaves)
+        self.events += len(here)
+        self.gone += len(known) - len(here)
+        for seq in sorted(known):
+            self.reach(seq)
+
+    def reach(self, seq: int) -> None:
+        """There was an event of this number."""
+        if seq > self.reached + 1:
+            self.gaps.append((self.reached + 1, seq - 1))
+        self.reached = seq
+
+
+def log(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
+    """Whether every event is there or was archived, in order and readable, and every stream whole."""
+    with patient.engine.snapshot() as view:
+        head, given = view.head()[0], view.last_given()
+    bar = bars("Reading the log")
+    found, end = _Log(gaps=[], wrong=[], newer=[]), 0
+    while end < head:
+        with patient.engine.snapshot() as view:
+            page = leaves.page(view, end, head, PAGE)
+        found.read(page)
+        end = page.end
+        bar(end, head)
+    if given > found.reached:
+        found.reach(given + 1)
     torn, streams = _torn(patient, head)
-    if gaps:
-        count = sum(until - first + 1 for first, until in gaps)
-        names = [str(first) if first == until else f"{first}-{until}" for first, until in gaps]
+    lacking = 0 if found.gaps or _is_archiving(patient, head) else found.gone - found.told
+    if found.gaps:
+        count = sum(until - first + 1 for first, until in found.gaps)
+        names = [str(first) if first == until else f"{first}-{until}" for first, until in found.gaps]
         yield problem(
             f"{counted(count, 'event')} of the log {'was' if count == 1 else 'were'} removed: {some(names)}",
             f"{RESTORE} that has them",
-            removed=[{"from": first, "to": until} for first, until in gaps],
+            removed=[{"from": first, "to": until} for first, until in found.gaps],
+        )
+    if lacking:
+        yield problem(
+            f"{counted(found.gone, 'event')} left the log, but the tombstones tell of {found.told:,}",
+            f"run `queuectl audit verify`, which tells which; then {RESTORE} that has them",
+            lacking=lacking,
         )
     if torn:
         yield problem(
@@ -101,13 +139,24 @@ def log(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
             f"{RESTORE} that has them",
             streams=torn,
         )
-    if wrong:
-        yield problem(f"{counted(len(wrong), 'event')} can't be true: {some(wrong)}", RESTORE, events=wrong)
-    if newer:
-        yield problem(f"{counted(len(newer), 'event')} can't be read: {some(newer)}", "upgrade queuectl here")
-    if not (gaps or torn or wrong or newer):
-        told = f"{counted(last.seq, 'event')} in {counted(streams, 'stream')}, none missing"
-        yield fine(told if last.seq else "no events yet", events=last.seq, streams=streams)
+    if found.wrong:
+        what = f"{counted(len(found.wrong), 'event')} can't be true: {some(found.wrong)}"
+        yield problem(what, RESTORE, events=found.wrong)
+    if found.newer:
+        yield problem(
+            f"{counted(len(found.newer), 'event')} can't be read: {some(found.newer)}", "upgrade queuectl here"
+        )
+    if not (found.gaps or lacking or torn or found.wrong or found.newer):
+        told = f"{counted(found.events, 'event')} in {counted(streams, 'stream')}, none missing"
+        told += f"; {found.told:,} archived" if found.told else ""
+        facts = {"events": found.events, "streams": streams, "archived": found.told}
+        yield fine(told if found.events else "no events yet", **facts)
+
+
+def _is_archiving(patient: "Patient", head: int) -> bool:
+    """Whether events have been archived while the log was read: then nothing can be told from how many there are."""
+    with patient.engine.snapshot() as view:
+        return bool(view.tombstones(after=head, limit=1))
 
 
 def _torn(patient: "Patient", head: int) -> tuple[list[str], int]:

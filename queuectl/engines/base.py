@@ -14,7 +14,7 @@ An engine promises:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -64,6 +64,10 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
 ALL = Filter()
 
 
+PAST = ("jobs", "attempts", "counts", "workers", "config")
+"""The projections of which the past can be asked."""
+
+
 class Folded(msgspec.Struct, frozen=True):
     """How far a projection has come."""
 
@@ -92,6 +96,14 @@ class View(ABC):
     @abstractmethod
     def stream(self, stream: str) -> list[Recorded]:
         """All events of one stream, in order."""
+
+    @abstractmethod
+    def last(self, stream: str) -> Recorded | None:
+        """The last event of a stream; None where it has none."""
+
+    @abstractmethod
+    def tombstones(self, *, after: int = 0, limit: int = 1000) -> list[Recorded]:
+        """A page of the `archived` events with a seq above `after`, in order."""
 
     @abstractmethod
     def leaves(self, *, after: int = 0, upto: int | None = None, limit: int = 1000) -> list[Leaf]:
@@ -142,6 +154,18 @@ class View(ABC):
         """The workers that started and have not ended, or all there were."""
 
     @abstractmethod
+    def up(self) -> int:
+        """How many workers have started and not ended, those that only recover aside."""
+
+    @abstractmethod
+    def ended(self, at: int, states: Collection[str]) -> dict[str, int]:
+        """The streams that were through by then (µs UTC), each with the version of its last event.
+
+        Those of jobs that came to one of these final states, of purged jobs, and of workers that ended and of whose
+        attempts only those of jobs that are told with them are left.
+        """
+
+    @abstractmethod
     def config(self) -> Config | None:
         """The stored settings, or None where none was ever stored."""
 
@@ -180,7 +204,10 @@ class View(ABC):
 
     @abstractmethod
     def streams(self, *, after: str = "", upto: int, limit: int = 1000) -> list[tuple[str, int, int]]:
-        """A page of the streams up to event `upto`, by name: each with how many events it has, and the last version."""
+        """A page of the streams up to event `upto`, by name: each with how many events it had, and the last version.
+
+        Those that were archived count.
+        """
 
     @abstractmethod
     def folded(self) -> list[Folded]:
@@ -232,7 +259,10 @@ class Transaction(View):
 
     @abstractmethod
     def remove(self, streams: Iterable[str]) -> None:
-        """Remove the events of these streams but the last, an `archived`; each must have its leaf."""
+        """Remove the events of these streams but the last, an `archived`; each must have its leaf.
+
+        Raises Refused where a projection has not folded them, or not their tombstones: it never could.
+        """
 
 
 class Listener(Protocol):
@@ -284,8 +314,10 @@ class Engine(ABC):
         """Fold the whole log into scratch tables and compare: a line for each difference, none when all is true."""
 
     @abstractmethod
-    def past(self, seq: int, progress: Progress | None = None) -> AbstractContextManager[View]:
-        """A view of the jobs, attempts, counts, workers and settings as they were after event `seq`: folded anew."""
+    def past(
+        self, seq: int, names: Collection[str] = PAST, progress: Progress | None = None
+    ) -> AbstractContextManager[View]:
+        """A view of the queue as it was after event `seq`, folded anew; of no more than these projections."""
 
     @abstractmethod
     def load(self, records: Iterable[Recorded], progress: Progress | None = None) -> int:

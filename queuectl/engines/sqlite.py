@@ -7,8 +7,9 @@ and child open anew when they need one; where it was in use, the child never tou
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 from weakref import WeakSet
 
 import apsw
@@ -17,17 +18,19 @@ from projections import replay
 from projections.replay import Progress
 from queuectl import clock
 from queuectl.engines import doorbell, sqlite_copy, sqlite_file
-from queuectl.engines.base import Engine, Listener, Transaction, View
+from queuectl.engines.base import PAST, Engine, Listener, Transaction, View
 from queuectl.engines.gate import MEANWHILE, Gate
 from queuectl.engines.high_water import HighWater
 from queuectl.engines.sqlite_file import translated
-from queuectl.engines.sqlite_past import PastView
+from queuectl.engines.sqlite_past import PastView, any_archived
 from queuectl.engines.sqlite_transaction import SqliteTransaction
 from queuectl.engines.sqlite_view import SqliteStore, SqliteView
 from queuectl.engines.standing import Registry
 from queuectl.errors import Busy, QueueError, Unusable
-from queuectl.events import Recorded
+from queuectl.events import Recorded, Unreadable
 from queuectl.paths import Place, prepare, shown
+
+Made = TypeVar("Made")
 
 WORK = frozenset({"enqueued", "retried", "requeued", "released", "cancel_requested", "stop_requested", "config_set"})
 """The events after which a worker may have something to do."""
@@ -208,32 +211,58 @@ class SqliteEngine(Engine):
     def check(self, progress: Progress | None = None) -> list[str]:
         self._mine()
         with translated(self.place.database):
-            view = SqliteView(self._db)
-            projections, scratch = self._registry.scratch()
-            store = SqliteStore(scratch)
-            try:
-                upto = view.head()[0]
-                replay.fold(projections, self._registry.pages(0, upto), view.history, store, progress, upto)
-                # Whatever came meanwhile is folded within the snapshot in which the tables are compared.
-                with self.snapshot():
-                    head = view.head()[0]
-                    replay.fold(projections, self._registry.pages(upto, head), view.history, store)
-                    live = SqliteStore(self._db)
-                    return [line for p in projections for line in replay.differences(p, live, store)]
-            finally:
-                scratch.close()
+            return self._undisturbed(lambda: self._differences(progress))
+
+    def _differences(self, progress: Progress | None) -> list[str]:
+        view = SqliteView(self._db)
+        projections, scratch = self._registry.scratch()
+        store = SqliteStore(scratch)
+        found: list[str] = []
+        try:
+            upto = view.head()[0]
+            replay.fold(projections, self._registry.pages(0, upto), view.history, store, progress, upto)
+            # Whatever came meanwhile is folded within the snapshot in which the tables are compared.
+            with self._db:
+                head = view.head()[0]
+                replay.fold(projections, self._registry.pages(upto, head), view.history, store)
+                live = SqliteStore(self._db)
+                found += (line for p in projections for line in replay.differences(p, live, store))
+            return found
+        finally:
+            scratch.close()
 
     @contextmanager
-    def past(self, seq: int, progress: Progress | None = None) -> Generator[View]:
+    def past(self, seq: int, names: Collection[str] = PAST, progress: Progress | None = None) -> Generator[View]:
         self._mine()
         with translated(self.place.database):
-            projections, scratch = self._registry.scratch()
+            view = self._undisturbed(lambda: self._past(seq, names, progress))
             try:
-                pages, store = self._registry.pages(0, seq), SqliteStore(scratch)
-                replay.fold(projections, pages, SqliteView(self._db).history, store, progress, seq)
-                yield PastView(scratch, self.place.database, seq)
+                yield view
             finally:
-                scratch.close()
+                view.close()
+
+    def _past(self, seq: int, names: Collection[str], progress: Progress | None) -> PastView:
+        scratch = self._registry.past(seq, names, progress)
+        try:
+            return PastView(scratch, SqliteView(self._db), self.place.database, seq)
+        except BaseException:
+            scratch.close()
+            raise
+
+    def _undisturbed(self, make: Callable[[], Made]) -> Made:
+        """What is made of the log, page by page. Where events were archived meanwhile, under its hands, it is made once
+        more within a snapshot: the log ahead grows for as long as that takes (R8), but nothing can go."""
+        view = SqliteView(self._db)
+        end = view.head()[0]
+        try:
+            made = make()
+            if not any_archived(view, end):
+                return made
+        except Unreadable:
+            if not any_archived(view, end):
+                raise
+        with self.snapshot():
+            return make()
 
     def load(self, records: Iterable[Recorded], progress: Progress | None = None) -> int:
         self._mine()

@@ -14,6 +14,7 @@ create table if not exists events (
 );
 
 create unique index if not exists events_of_stream on events (stream, version);
+create index if not exists events_archived on events (type) where type = 'archived';
 
 -- The leaf of every event that was sealed: what proves that it is what it was. Leaves stay when events are archived.
 
@@ -34,10 +35,9 @@ begin
 end;
 
 create trigger events_no_delete before delete on events
-when not exists (select 1 from leaves where seq = old.seq)
-    or not exists (
-        select 1 from events where stream = old.stream and version > old.version and type = 'archived'
-    )
+when old.type = 'archived'
+    or not exists (select 1 from leaves where seq = old.seq)
+    or (select type from events where stream = old.stream order by version desc limit 1) <> 'archived'
 begin
     select raise(abort, 'the event log is append-only');
 end;

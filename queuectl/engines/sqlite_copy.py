@@ -38,8 +38,10 @@ def take_in(db: apsw.Connection, records: Iterable[Recorded]) -> int:
     torn = db.execute(
         """
         select stream from (
-            select stream, version, row_number() over (partition by stream order by seq) as place from events
-        ) where version <> place limit 1
+            select stream, version, row_number() over stream_order as place,
+                first_value(case type when 'archived' then data ->> '$.events' else 0 end) over stream_order as archived
+            from events window stream_order as (partition by stream order by seq)
+        ) where version <> archived + place limit 1
         """
     ).get
     if torn is not None:

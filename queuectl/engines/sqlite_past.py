@@ -1,16 +1,29 @@
-"""A queue as it was after one of its events: the log folded up to there, into tables of its own."""
+"""A queue as it was after one of its events: the log folded up to there, into tables of its own.
+
+What was archived since is not in the log any more, but its tombstones tell when it was in which state: so it is
+counted. What else it was stands in the archive alone: where jobs are listed that it would be among, that is said.
+"""
+
+from collections.abc import Iterator
 
 import apsw
 
+from projections.jobs import Job
+from queuectl.clock import micros
 from queuectl.engines.sqlite_view import SqliteView
+from queuectl.errors import NotFound, QueueError
+from queuectl.events import Archived, Passed, Recorded
+
+PAGE = 1000
 
 
 class PastView(SqliteView):
     """A view of scratch tables, beside which the live log is read for what jobs were enqueued with."""
 
-    def __init__(self, scratch: apsw.Connection, path: str, seq: int) -> None:
-        """`path` is the live database; the tables have folded its log up to event `seq`."""
+    def __init__(self, scratch: apsw.Connection, live: SqliteView, path: str, seq: int) -> None:
+        """`live` is a view of the database at `path`; the scratch tables have folded its log up to event `seq`."""
         super().__init__(scratch)
+        self._end = live.head()[0]
         scratch.execute("attach ? as live", (path,))
         row = scratch.execute(
             """
@@ -21,6 +34,87 @@ class PastView(SqliteView):
             (seq,),
         ).get
         self._head = row if row is not None else (0, 0)
+        self._workers = 0
+        scratch.execute("create table gone (seq integer primary key, queue, state, enqueued_at, file)")
+        for page in _tombstones(live, seq):
+            self._take_in(page, seq)
+        scratch.execute(
+            """
+            insert into counts (queue, state, jobs) select queue, state, count(*) from gone where true group by 1, 2
+            on conflict (queue, state) do update set jobs = counts.jobs + excluded.jobs
+            """
+        )
+
+    def _take_in(self, tombstones: list[Recorded], seq: int) -> None:
+        """What was there after event `seq` and was archived since."""
+        rows: list[tuple[int, str | None, str, int, str]] = []
+        for record in tombstones:
+            event = record.event
+            if not isinstance(event, Archived) or (state := _state(event.passed, seq)) in (None, "purged"):
+                continue
+            if record.stream.startswith("job:"):
+                first = event.passed[0]
+                rows.append((first.seq, event.queue, state, micros(first.at), event.file))
+            elif state in ("running", "stopping") and event.slots:
+                self._workers += 1
+        self._db.executemany("insert into gone values (?, ?, ?, ?, ?)", rows)
+
+    def close(self) -> None:
+        """Let go of the scratch tables."""
+        self._db.close()
 
     def head(self) -> tuple[int, int]:
         return self._head
+
+    def up(self) -> int:
+        return super().up() + self._workers
+
+    def jobs(
+        self,
+        *,
+        state: str | None = None,
+        queue: str | None = None,
+        since: int | None = None,
+        before: int | None = None,
+        limit: int = 1000,
+    ) -> list[Job]:
+        """As ever. Raises NotFound where jobs that were archived would be on this page.
+
+        Raises QueueError where some were archived since this view was made: what they were is not at hand.
+        """
+        page = super().jobs(state=state, queue=queue, since=since, before=before, limit=limit)
+        if any_archived(self, self._end):
+            raise QueueError("jobs were archived while they were listed: ask again")
+        rows = self._db.execute(
+            """
+            select file, count(*) from gone
+            where seq < ?1 and seq > ?2 and ifnull(state = ?3, true) and ifnull(queue = ?4, true)
+                and ifnull(enqueued_at >= ?5, true)
+            group by file order by min(seq)
+            """,
+            (before or 1 << 62, page[-1].seq if len(page) == limit else 0, state, queue, since),
+        )
+        if files := dict(rows):
+            count = sum(files.values())
+            raise NotFound(
+                f"{count} of these jobs {'was' if count == 1 else 'were'} archived since, in {', '.join(files)}:"
+                " import that into a new database to list them"
+            )
+        return page
+
+
+def any_archived(view: SqliteView, after: int) -> bool:
+    """Whether anything was archived after that event."""
+    return bool(view.tombstones(after=after, limit=1))
+
+
+def _tombstones(view: SqliteView, after: int) -> Iterator[list[Recorded]]:
+    """What was archived after that event, in pages."""
+    while page := view.tombstones(after=after, limit=PAGE):
+        yield page
+        after = page[-1].seq
+
+
+def _state(passed: list[Passed], seq: int) -> str | None:
+    """The state after that event, None before the first."""
+    return next((each.state for each in reversed(passed) if each.seq <= seq), None)

@@ -12,7 +12,7 @@ from queuectl.engines.base import Leaf, Transaction, Write
 from queuectl.engines.sqlite_copy import INSERT
 from queuectl.engines.sqlite_view import SqliteView
 from queuectl.engines.standing import Registry
-from queuectl.errors import Conflict
+from queuectl.errors import Conflict, Refused
 from queuectl.events import Recorded, encode
 
 
@@ -89,6 +89,11 @@ class SqliteTransaction(SqliteView, Transaction):
         self._db.executemany("insert into leaves (seq, at, hash) values (?, ?, ?)", map(astuple, leaves))
 
     def remove(self, streams: Iterable[str]) -> None:
+        folding = {projection.name for projection in self._folding}
+        for row in self._registry.rows().values():
+            if row.broken is not None or row.name not in folding:
+                why = row.broken or "its code is not installed here"
+                raise Refused(f"the projection {row.name!r} would miss it ({why}): mend that, then `queuectl replay`")
         self._db.executemany(
             """
             delete from events

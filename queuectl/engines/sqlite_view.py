@@ -1,6 +1,5 @@
 """Reading from SQLite: the questions of `View`, each as one short statement."""
 
-import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,13 +9,14 @@ from projections import workers as workers_table
 from projections.attempts import Attempt
 from projections.config import Config
 from projections.jobs import WAITING, Job
-from projections.replay import Progress
 from projections.workers import Worker
-from queuectl.engines.base import ALL, Filter, Folded, Leaf, View
+from queuectl.engines.base import ALL, Filter, Leaf
+from queuectl.engines.sqlite_health import SqliteHealth
 from queuectl.errors import Invalid
 from queuectl.events import VOCABULARY, Recorded, encode
 
-SCHEMA = os.path.join(os.path.dirname(__file__), "sqlite.sql")
+STREAMS = 500
+"""Streams that are read at a time."""
 
 EVENT = "seq, stream, version, type, v, at, actor, data"
 
@@ -82,7 +82,7 @@ def read_worker(row: tuple[Any, ...]) -> Worker:
     return Worker(**values)
 
 
-class SqliteView(View):
+class SqliteView(SqliteHealth):
     """A view of one connection, for as long as its transaction is open."""
 
     def __init__(self, db: apsw.Connection) -> None:
@@ -107,10 +107,12 @@ class SqliteView(View):
             terms.append(f"type in ({_marks(where.types)})")
             values += where.types
         if where.queue is not None:
-            # Not by the jobs table: a purged job's events belong to its queue as well.
+            # Not by the jobs table: events of jobs that are gone belong to their queue as well.
             terms.append("""
-                stream in (select stream from events where type = 'enqueued' and version = 1
-                           and coalesce(data ->> '$.queue', 'default') = ?)
+                stream in (select stream from events where case type
+                               when 'enqueued' then coalesce(data ->> '$.queue', 'default')
+                               when 'archived' then data ->> '$.queue'
+                           end = ?)
             """)
             values.append(where.queue)
         if where.since is not None:
@@ -125,6 +127,16 @@ class SqliteView(View):
     def stream(self, stream: str) -> list[Recorded]:
         rows = self._db.execute(f"select {EVENT} from events where stream = ? order by version", (stream,))
         return [Recorded(*row) for row in rows]
+
+    def last(self, stream: str) -> Recorded | None:
+        sql = f"select {EVENT} from events where stream = ? order by version desc limit 1"
+        return next((Recorded(*row) for row in self._db.execute(sql, (stream,))), None)
+
+    def tombstones(self, *, after: int = 0, limit: int = 1000) -> list[Recorded]:
+        sql = (
+            f"select {EVENT} from events where type = 'archived' and seq > ? order by seq limit ?"  # literal: an index
+        )
+        return [Recorded(*row) for row in self._db.execute(sql, (after, limit))]
 
     def leaves(self, *, after: int = 0, upto: int | None = None, limit: int = 1000) -> list[Leaf]:
         rows = self._db.execute(
@@ -144,19 +156,25 @@ class SqliteView(View):
         )
         return (Recorded(*row) for row in rows)
 
-    def by_stream(self) -> Iterator[Recorded]:
-        """All events, stream after stream in the order in which these began; none of a stream without a beginning.
+    def by_stream(self, upto: int) -> Iterator[Recorded]:
+        """The events up to `upto`, stream after stream as these began; none of one without a beginning.
 
-        The beginning of one that was archived is the event that says so.
+        The beginning of one that was archived is the event that says so. Between `STREAMS` no cursor is left open.
         """
-        rows = self._db.execute(
-            f"""
+        began = "seq > ?1 and seq <= ?2 and (version = 1 or type = 'archived')"
+        find = f"select max(seq) from (select seq from events where {began} order by seq limit {STREAMS})"
+        read = f"""
             select {", ".join(f"later.{column}" for column in EVENT.split(", "))}
             from events first cross join events later on later.stream = first.stream
-            where first.version = 1 or first.type = 'archived' order by first.seq, later.version
-            """
-        )
-        return (Recorded(*row) for row in rows)
+            where {began.replace("seq", "first.seq").replace("version", "first.version").replace("type", "first.type")}
+                and later.seq <= ?3
+            order by first.seq, later.version
+        """
+        after = 0
+        while (end := self._db.execute(find, (after, upto)).get) is not None:
+            for row in self._db.execute(read, (after, end, upto)):
+                yield Recorded(*row)
+            after = end
 
     def size(self) -> int:
         """How many events there are."""
@@ -213,6 +231,22 @@ class SqliteView(View):
         where = f"where {workers_table.LIVE}" if live else ""
         return [read_worker(row) for row in self._db.execute(f"select {WORKER} from workers {where} order by seq")]
 
+    def up(self) -> int:
+        return self._db.execute(f"select count(*) from workers where {workers_table.LIVE} and slots > 0").get
+
+    def ended(self, at: int, states: Collection[str]) -> dict[str, int]:
+        sql = f"""
+            with over as (select id, version from jobs where finished_at <= ? and state in ({_marks(states)}))
+            select 'job:' || id, version from over
+            union all
+            select stream, version from events purge where type = 'purged' and seq <= ?
+                and not exists (select 1 from events where stream = purge.stream and version > purge.version)
+            union all
+            select 'worker:' || id, version from workers
+            where ended_at <= ? and id not in (select worker from attempts where job not in (select id from over))
+        """
+        return dict(self._db.execute(sql, (at, *states, self.seq_at(at), at)))
+
     def config(self) -> Config | None:
         version = self._db.execute("select max(version) from events where stream = 'config'").get
         if version is None:
@@ -264,58 +298,6 @@ class SqliteView(View):
         finally:
             self._db.set_progress_handler(None)
 
-    def damage(self, progress: Progress | None = None) -> list[str]:
-        def tell() -> bool:
-            if progress is not None:
-                progress(self._db.status(apsw.SQLITE_DBSTATUS_CACHE_MISS)[0], 0)
-            return False
-
-        found: list[str] = []
-        self._db.set_progress_handler(tell, 10_000)  # also lets a Ctrl-C through
-        try:
-            for (text,) in self._db.execute("pragma integrity_check(100)"):
-                found += (line for line in text.splitlines() if line != "ok" and not line.startswith("***"))
-        except apsw.CorruptError as error:  # it looks at rows as well, and can't go on where a page holds none
-            found.append(str(error))
-            self._db.execute("rollback; begin")  # a transaction that has met it can't even be ended with a commit
-        finally:
-            self._db.set_progress_handler(None)
-        return found
-
-    def missing(self) -> list[str]:
-        with open(SCHEMA, encoding="utf-8") as file:
-            schema = file.read()
-        fresh = apsw.Connection(":memory:")
-        try:
-            for _ in fresh.execute(schema):
-                pass
-            here, wanted = _schema(self._db), _schema(fresh)
-        finally:
-            fresh.close()
-        return [name for name, sql in wanted.items() if here.get(name) != sql]
-
-    def last_given(self) -> int:
-        return self._db.execute("select seq from sqlite_sequence where name = 'events'").get or 0
-
-    def streams(self, *, after: str = "", upto: int, limit: int = 1000) -> list[tuple[str, int, int]]:
-        rows = self._db.execute(
-            """
-            select stream, count(*), max(version) from events
-            where stream > ? and seq <= ?
-            group by stream order by stream limit ?
-            """,
-            (after, upto, limit),
-        )
-        return list(rows)
-
-    def folded(self) -> list[Folded]:
-        rows = self._db.execute("select name, seq, source, broken from projection_state order by name")
-        return [Folded(*row) for row in rows]
-
-    def unwritten(self) -> int:
-        frames, done = self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
-        return max(frames - done, 0) * self._db.pragma("page_size")
-
     def _ready(self, queues: Sequence[str], limit: int, now: int) -> list[Job]:
         found: list[Job] = []
         scopes = _scopes(queues)
@@ -359,10 +341,5 @@ def _named(cursor: apsw.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:
     return dict(zip((name for name, _ in cursor.get_description()), row, strict=True))
 
 
-def _schema(db: apsw.Connection) -> dict[str, str]:
-    """What the schema holds, by name, as it was written."""
-    return dict(db.execute("select name, sql from sqlite_master where sql is not null"))
-
-
-def _marks(values: Sequence[Any]) -> str:
+def _marks(values: Collection[Any]) -> str:
     return ", ".join("?" * len(values))

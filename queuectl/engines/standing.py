@@ -5,7 +5,7 @@ stops. A user's projection is known by its import path, kept in the database by 
 (another installation) it is left behind, and whoever can import it catches it up before it folds on.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from itertools import islice
@@ -172,6 +172,20 @@ class Registry:
         taken |= tables
         return projection
 
+    def past(self, seq: int, names: Collection[str], progress: Progress | None = None) -> apsw.Connection:
+        """A private database with our tables, those of the named projections folded up to event `seq`."""
+        db = apsw.Connection("")
+        try:
+            for projection in self._ours.values():
+                _run(db, projection.schema)
+            self._unindexed(db, [*self._ours.values()])
+            chosen = [projection for name, projection in self._ours.items() if name in names]
+            replay.fold_streams(chosen, self._streams(seq), SqliteStore(db), progress, seq)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
     def scratch(self) -> tuple[list[Projection], apsw.Connection]:
         """A private database with empty tables of every projection that stands at the head."""
         rows = self.rows()
@@ -194,9 +208,9 @@ class Registry:
             yield page
             after = page[-1].seq
 
-    def _streams(self) -> Iterator[list[Recorded]]:
-        """The whole log stream after stream, in pages; its cursor stays open, but nobody else writes meanwhile."""
-        records = self._view.by_stream()
+    def _streams(self, upto: int) -> Iterator[list[Recorded]]:
+        """The log up to event `upto` stream after stream, in pages."""
+        records = self._view.by_stream(upto)
         while page := [*islice(records, PAGE)]:
             yield page
 
@@ -225,7 +239,7 @@ class Registry:
             _run(self._db, projection.schema)
         indexes = self._unindexed(self._db, projections)
         if source is None:
-            folded = replay.fold_streams(projections, self._streams(), self._store, progress, head)
+            folded = replay.fold_streams(projections, self._streams(head), self._store, progress, head)
             if lost := self._view.size() - folded:
                 raise Unreadable(f"{lost} events belong to streams of which the first event is missing")
         else:

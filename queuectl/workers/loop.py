@@ -22,6 +22,7 @@ from queuectl.queue import Queue
 from queuectl.workers.journal import Journal
 from queuectl.workers.ledger import Claim, Ledger, Report, Turn
 from queuectl.workers.roster import Roster
+from queuectl.workers.sealer import Sealer
 from queuectl.workers.slots import NEVER, Slots
 from queuectl.workers.watch import Watch
 
@@ -71,6 +72,7 @@ class Loop:
         identity = paths.identity(queue.place)
         self._ledger = Ledger(queue, task.worker, task.queues, identity, task.only)
         self._watch = Watch(queue, self._ledger, journal)
+        self._sealer = Sealer(queue, task.worker, journal, self._tell)
         self._poll = select.poll()
         self._slots = Slots(queue, identity, task.slots, roster, self._poll, self._stumble)
         self._bell = queue.engine.listen("work")
@@ -115,6 +117,9 @@ class Loop:
                 self._turn(now)
                 self._start(monotonic())
                 self._relieve(monotonic())
+            if self._may_seal() and monotonic() >= self._sealer.next_tick:
+                self._dirty = self._sealer.tick() or self._dirty
+        self._sealer.close()
         self._hush()
         self._bell.close()
         if self._held() or self._slots.due < NEVER:
@@ -163,6 +168,8 @@ class Loop:
         wake = min(now + LOOK, self._watch.next_tick, self._slots.next_wake, self._next_turn(now))
         if self._stopping is None:
             wake = min(wake, self._until)
+        if self._may_seal():
+            wake = min(wake, self._sealer.next_tick)
         if self._claims:
             wake = min(wake, self._claims[0][1] + GIVE_BACK)
         if self._dirty and self._idle_since is not None:
@@ -183,6 +190,10 @@ class Loop:
         if self._dirty and self._idle_since is not None and now >= self._idle_since + IDLE:
             self._dirty = False
             self._tidy(now)
+
+    def _may_seal(self) -> bool:
+        """Whether nothing is kept waiting by it."""
+        return self._stopping is None and self._slots.due == NEVER
 
     def _relieve(self, now: float) -> None:
         try:
@@ -266,6 +277,7 @@ class Loop:
             full = len(turn.claims) == want
             self._next_claim = after + (0.0 if full else min(LOOK, turn.due_in if turn.due_in is not None else LOOK))
         self._slots.settings = turn.settings
+        self._sealer.mind(turn.settings.seal_every)
         if turn.hindrance is not None:
             self._stumble(turn.hindrance, after)
         for id in turn.cancel:

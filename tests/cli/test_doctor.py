@@ -42,7 +42,7 @@ def test_the_document_names_every_check_with_its_figures(queuectl: Shell):
     assert disk["severity"] == "ok"
     assert disk["free"] > disk["floor"] > 0
     assert checks["file"]["findings"][0]["bytes"] == (queuectl.folder / "q.db").stat().st_size
-    assert set(checks["log"]["findings"][0]) == {"severity", "what", "do", "events", "streams"}
+    assert set(checks["log"]["findings"][0]) == {"severity", "what", "do", "events", "streams", "archived"}
 
 
 def test_a_problem_is_told_with_what_to_do_and_exits_with_1(queuectl: Shell):

@@ -166,7 +166,7 @@ def _folded(view: View, id: str, upto: int) -> OcelObject:
         if isinstance(event, ConfigSet):
             now = {"value": subject.values.get(id.partition(":")[2])}
         else:
-            now = _attributes(subject, OBJECT_TYPES[folded.type])
+            now = _attributes(subject, record.type, OBJECT_TYPES[folded.type])
         folded.values |= {
             (record.at, name): value for name, value in now.items() if value is not None and value != known.get(name)
         }
@@ -191,9 +191,9 @@ def _belongs_to(subject: Any) -> dict[str, str]:
     return {}
 
 
-def _attributes(subject: Any, types: dict[str, str]) -> dict[str, Any]:
+def _attributes(subject: Any, last: str, types: dict[str, str]) -> dict[str, Any]:
     if subject is None:
-        return {"state": "purged"}
+        return {"state": last}  # purged or archived
     return {name: _value(getattr(subject, name), kind) for name, kind in types.items()}
 
 

@@ -1,0 +1,312 @@
+"""Retention that loses nothing: what is over leaves the log for a file, and a tombstone says where it went (R24).
+
+First the events are sealed, so that each leaves its leaf behind; then they are written to the file, which is read back
+and compared with the leaves; only then they are removed, in batches that are short enough for workers not to notice.
+Whenever that is cut short, log and file together have every event, and the same command goes on with the same file.
+
+Which streams go is kept in memory: some 200 bytes a job.
+"""
+
+import gzip
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+import msgspec
+
+from projections import evolve
+from projections.jobs import FINAL
+from queuectl import clock, paths
+from queuectl.audit.archived import read
+from queuectl.audit.leaves import leaf
+from queuectl.audit.seal import seal
+from queuectl.audit.whole import draft, sync
+from queuectl.engines.base import Filter, Leaf, Progress, Transaction, View, Write
+from queuectl.errors import Invalid, QueueError, Refused
+from queuectl.events import VOCABULARY, Archived, Passed, Recorded
+from queuectl.queue import Queue
+
+PAGE = 1000
+"""Events, or leaves, read at a time: nothing is kept open between two (R8)."""
+
+PACKING = 6
+"""How hard gzip tries, of 9."""
+
+BATCH = 50
+"""Streams that are removed in the first transaction; later ones are as large as fits `TURN`."""
+
+TURN = 0.02
+"""Seconds of a transaction, before its commit: others write in between."""
+
+Bars = Callable[[str], Progress]
+"""Gives the bar for a piece of work, by what it is."""
+
+
+class Stream(NamedTuple):
+    """What an archive has of a stream."""
+
+    events: int
+    leases: tuple[int, ...]
+    """The versions of its `claimed` events: each has an output file."""
+
+
+class Done(msgspec.Struct):
+    """What was archived."""
+
+    file: str | None = None
+    """Its absolute path; None where there was nothing to archive."""
+    bytes: int = 0
+    """Of the whole file."""
+    jobs: int = 0
+    workers: int = 0
+    events: int = 0
+    stayed: int = 0
+    """Jobs and workers in the file that something has happened to since, or that are not old enough: they are still
+    in the log."""
+    more: int = 0
+    """Jobs that are old enough and not in the file, which had been begun before."""
+
+
+def due(queue: Queue, before: int, states: Collection[str] = FINAL) -> Done:
+    """What there is to archive: see `archive`."""
+    with queue.engine.snapshot() as view:
+        streams = view.ended(before, states)
+    jobs = sum(map(_is_job, streams))
+    return Done(jobs=jobs, workers=len(streams) - jobs, events=sum(streams.values()))
+
+
+def archive(
+    queue: Queue,
+    path: str,
+    before: int,
+    states: Collection[str] = FINAL,
+    bars: Bars = lambda what: lambda done, total: None,
+) -> Done:
+    """Move jobs that came to one of these final states at `before` (µs UTC) or earlier from the log to a file.
+
+    With them go the purged ones, the workers that ended by then and have no attempt left, and the output files of all
+    of them. A file that was begun is finished. Raises Refused while a projection of a user's can't follow, QueueError
+    where the file can't be written, or is something else; nothing has been removed then.
+    """
+    path = os.path.abspath(path)
+    if os.path.realpath(path) in queue.place.guarded:
+        raise Invalid(f"{path} is the queue itself: name another file")
+    with queue.engine.transaction() as tx:  # in which a projection that is only late catches up
+        _refuse_late(tx)
+    with queue.engine.snapshot() as view:
+        streams, upto = view.ended(before, states), view.seq_at(before)
+    if os.path.lexists(path):
+        held = _begun(queue, path, bars("Reading the archive"))
+        more = sum(_is_job(stream) for stream in streams if stream not in held)
+    elif streams:
+        seal(queue, bars("Sealing"))
+        held = _written(queue, path, streams, upto, bars)
+        more = 0
+    else:
+        return Done()
+    return _Removal(queue, path, held, bars("Removing")).remove(streams, before, more)
+
+
+def _is_job(stream: str) -> bool:
+    return stream.startswith("job:")
+
+
+def _refuse_late(view: View) -> None:
+    """What a projection has not folded, it would never see (R4); the engine looks again when the events go."""
+    head = view.head()[0]
+    for each in view.folded():
+        if each.broken is not None or each.seq < head:
+            why = each.broken or "it is behind"
+            raise Refused(f"the projection {each.name!r} would miss it ({why}): mend that, then `queuectl replay`")
+
+
+# -- the file --------------------------------------------------------------------------------------------------------
+
+
+def _written(queue: Queue, path: str, streams: Collection[str], upto: int, bars: Bars) -> dict[str, Stream]:
+    """Write the events of these streams up to seq `upto`, and read them back. Raises QueueError: there is no file."""
+    with draft(path, queue.place) as name:
+        with (
+            open(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file,
+            gzip.GzipFile("", "wb", PACKING, file, mtime=0) as packed,
+        ):
+            for page in _pages(queue, upto, bars("Writing the archive")):
+                packed.write(b"".join(record.json() + b"\n" for record in page if record.stream in streams))
+        try:
+            return _compared(queue, name, bars("Reading it back"))
+        except Invalid as error:
+            raise QueueError(f"{error}: see `queuectl audit verify`; nothing was archived") from error
+
+
+def _begun(queue: Queue, path: str, progress: Progress) -> dict[str, Stream]:
+    """What a file has that was written before. Raises QueueError where it is no archive of this queue."""
+    try:
+        if not os.path.isfile(path):
+            raise Invalid("no regular file")
+        for each in (path, os.path.dirname(path)):
+            sync(each)  # whoever began it may not have come to that
+        return _compared(queue, path, progress)
+    except Invalid as error:
+        raise QueueError(f"{path} exists, and is no archive of this queue ({error}): name another file") from error
+
+
+def _pages(queue: Queue, upto: int, progress: Progress) -> Iterator[list[Recorded]]:
+    """The log up to event `upto`."""
+    after = 0
+    while after < upto:
+        with queue.engine.snapshot() as view:
+            page = view.events(after=after, upto=upto, limit=PAGE)
+        yield page
+        after = page[-1].seq if len(page) == PAGE else upto
+        progress(after, upto)
+
+
+def _leaves(queue: Queue) -> Iterator[Leaf]:
+    """All leaves there are."""
+    after = 0
+    while True:
+        with queue.engine.snapshot() as view:
+            page = view.leaves(after=after, limit=PAGE)
+        yield from page
+        if len(page) < PAGE:
+            return
+        after = page[-1].seq
+
+
+def _compared(queue: Queue, path: str, progress: Progress) -> dict[str, Stream]:
+    """The streams of an archive, in the order in which they began.
+
+    Raises Invalid where it can't be read, or has an event that is not what was sealed, or not all events of a stream.
+    """
+    with queue.engine.snapshot() as view:
+        head = view.head()[0]
+    leaves, kept = _leaves(queue), Leaf(0, 0, b"")
+    found: dict[str, Stream] = {}
+    alike: dict[Stream, Stream] = {}
+    for number, record in enumerate(read(path)):
+        while kept.seq < record.seq:
+            kept = next(leaves, Leaf(1 << 62, 0, b""))
+        if kept != leaf(record):
+            raise Invalid(f"event {record.seq} is not what was sealed")
+        events, leases = found.get(record.stream, (0, ()))
+        if record.version != events + 1:
+            raise Invalid(f"events of {record.stream} are missing before event {record.seq}")
+        stream = Stream(events + 1, (*leases, record.version) if record.type == "claimed" else leases)
+        found[record.stream] = alike.setdefault(stream, stream)
+        if number % PAGE == 0:
+            progress(record.seq, head)
+    progress(1, 1)
+    return found
+
+
+# -- the log ---------------------------------------------------------------------------------------------------------
+
+
+TURNS = tuple(name for name in VOCABULARY.payloads if name != "heartbeat")
+"""The types of events that change a state, and end a stream."""
+
+
+def _turns(view: View, stream: str) -> list[Recorded]:
+    """The events of a stream that tell of its states: of a worker that was up for months few of a million."""
+    return view.events(where=Filter(streams=(stream,), types=TURNS), limit=1 << 31)
+
+
+def tombstone(records: Sequence[Recorded], file: str) -> Archived:
+    """What stays of a stream with these events, the last one among them."""
+    passed: list[Passed] = []
+    subject: Any = None
+    known: Any = None
+    for record in records:
+        subject = evolve(subject, record, record.event)
+        known = subject if subject is not None else known
+        state = subject.state if subject is not None else record.type
+        if not passed or passed[-1].state != state:
+            passed.append(Passed(record.seq, clock.text(record.at), state))
+    return Archived(
+        file=file,
+        events=records[-1].version,
+        state=passed[-1].state,
+        queue=getattr(known, "queue", None),
+        slots=getattr(known, "slots", None),
+        passed=passed,
+    )
+
+
+class _Removal:
+    """Takes out of the log what an archive holds."""
+
+    def __init__(self, queue: Queue, path: str, held: dict[str, Stream], progress: Progress) -> None:
+        self._queue, self._path, self._held, self._progress = queue, path, held, progress
+        self._identity = paths.identity(queue.place)
+        self._size = BATCH
+        self._count = 0
+
+    def remove(self, ended: dict[str, int], before: int, more: int) -> Done:
+        """Jobs first, of those that have `ended`, then the workers that have no attempt left."""
+        done = Done(file=self._path, bytes=os.stat(self._path).st_size, more=more)
+        self._remove(filter(_is_job, self._held), ended, done)
+        with self._queue.engine.snapshot() as view:
+            ended = view.ended(before, ())
+        self._remove((stream for stream in self._held if stream.startswith("worker:")), ended, done)
+        self._progress(1, 1)
+        return done
+
+    def _remove(self, streams: Iterable[str], ended: dict[str, int], done: Done) -> None:
+        source = iter(streams)
+        while batch := list(islice(source, self._size)):
+            with self._queue.engine.snapshot() as view:
+                live = {stream: _turns(view, stream) for stream in batch}
+            whole = [
+                stream
+                for stream, records in live.items()
+                if records and ended.get(stream) == self._held[stream].events == records[-1].version
+            ]
+            gone = self._take([(stream, tombstone(live[stream], self._path)) for stream in whole]) if whole else []
+            earlier = [stream for stream in batch if live[stream] and live[stream][-1].type == "archived"]
+            jobs = sum(map(_is_job, gone))
+            done.jobs += jobs
+            done.workers += len(gone) - jobs
+            done.events += sum(self._held[stream].events for stream in gone)
+            done.stayed += len(batch) - len(gone) - len(earlier)
+            for stream in (*gone, *earlier):
+                if _is_job(stream):
+                    self._remove_outputs(stream)
+            self._count += len(batch)
+            self._progress(self._count, len(self._held))
+
+    def _take(self, tombstones: list[tuple[str, Archived]]) -> list[str]:
+        """Put the tombstones in the place of the events, where these are still what they were; returns the streams."""
+        with self._queue.engine.transaction() as tx:
+            began = clock.monotonic()
+            writes = [
+                Write(stream, subject, [event], event.events)
+                for stream, event in tombstones
+                for version, subject in [_last(tx, stream)]
+                if version == event.events
+            ]
+            gone = [write.stream for write in writes]
+            tx.append(writes, self._queue.actor)
+            tx.remove(gone)
+            tx.forget_secrets(stream.partition(":")[2] for stream in gone if _is_job(stream))
+            took = clock.monotonic() - began
+        self._size = max(1, min(2 * self._size, int(len(tombstones) * TURN / took)))
+        return gone
+
+    def _remove_outputs(self, stream: str) -> None:
+        """The output of every attempt of a job; where one never started, recovery has left a folder in its place."""
+        for lease in self._held[stream].leases:
+            path = self._queue.place.output_of(self._identity, stream.partition(":")[2], lease)
+            try:
+                os.unlink(path)
+            except FileNotFoundError:
+                pass
+            except IsADirectoryError:
+                os.rmdir(path)
+
+
+def _last(tx: Transaction, stream: str) -> tuple[int, Any]:
+    """The version of a stream's last event, and its subject (None for a job that was purged)."""
+    kind, _, id = stream.partition(":")
+    subject = tx.job(id) if kind == "job" else tx.worker(id)
+    return (subject.version, subject) if subject is not None else (tx.stream(stream)[-1].version, None)

@@ -1,0 +1,123 @@
+"""Sealing the log now and then, between a worker's other work: what the setting `seal-every` asks for.
+
+Whichever worker finds that it is time does it, one at a time (a lock in the queue's folder), a page of the log at each
+step, so that no command waits for more than a few milliseconds.
+"""
+
+import fcntl
+import os
+from collections.abc import Callable
+
+from queuectl import clock
+from queuectl.audit.seal import Seal, Sealing, last_seal, news
+from queuectl.clock import SECOND, monotonic
+from queuectl.errors import Busy, Outdated, QueueError
+from queuectl.queue import Queue
+from queuectl.workers.journal import Journal
+from queuectl.workers.slots import NEVER
+
+LOOK = 1.0
+"""Seconds between two looks whether it is time."""
+PAGE = 250
+"""Events of a step: some 3 ms."""
+PATIENCE = 0.02
+"""Seconds that a step waits for others who write."""
+REST = 60.0
+"""Seconds after a failure: what is wrong with a log doesn't mend itself."""
+
+
+class Sealer:
+    """Driven by the worker's loop as `Watch` is: `tick` when `next_tick` has come and nothing else is to do."""
+
+    def __init__(self, queue: Queue, worker: str, journal: Journal, tell: Callable[[str], None]) -> None:
+        """`tell` is told of what goes wrong."""
+        self.next_tick = NEVER
+        self._queue = queue
+        self._actor = f"worker:{worker}"
+        self._journal = journal
+        self._tell = tell
+        self._every: float | None = None
+        self._sealing: Sealing | None = None
+        self._lock = -1
+        self._last: Seal = Seal()
+        self._due = monotonic()
+        """When the next seal is to be made, by what is known of the last one."""
+
+    def mind(self, every: float | None) -> None:
+        """What the setting says now: seconds, or None for never."""
+        if every != self._every:
+            self._every = every
+            self._last = Seal()
+            self._due = monotonic()
+            self.next_tick = NEVER if every is None else self._due
+            if every is None:
+                self.close()
+
+    def tick(self) -> bool:
+        """Look whether it is time, or go on by a page; whether anything may have been written.
+
+        Raises Outdated alone; what else goes wrong is told.
+        """
+        try:
+            if self._sealing is not None:
+                self._go_on(self._sealing)
+                return True
+            if self._is_time():
+                self._begin()
+            else:
+                self.next_tick = monotonic() + LOOK
+        except Outdated:
+            raise
+        except Busy:
+            self.next_tick = monotonic() + PATIENCE
+        except (QueueError, OSError) as error:
+            self.close()
+            self.next_tick = monotonic() + REST
+            self._tell(f"can't seal the log: {error}")
+        return False
+
+    def _is_time(self) -> bool:
+        """Whether the last seal is old enough, and anything has happened since.
+
+        A seal's age is taken by the clock when this worker first sees it, and counted monotonic from then on.
+        """
+        if self._every is None:
+            return False
+        with self._queue.engine.snapshot() as view:
+            last = last_seal(view)
+            found = news(view, last)
+        now = monotonic()
+        if last.seq != self._last.seq:
+            age = (clock.now() - last.at) / SECOND
+            self._last = last
+            self._due = now + self._every - min(max(age, 0.0), self._every)
+        return now >= self._due and found
+
+    def _begin(self) -> None:
+        self._lock = os.open(self._queue.place.folder + "/sealing", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # another worker is at it
+            self.close()
+            self.next_tick = monotonic() + LOOK
+            return
+        self._sealing = Sealing(self._queue, self._actor, PAGE, PATIENCE)
+        self.next_tick = monotonic()
+
+    def _go_on(self, sealing: Sealing) -> None:
+        made = sealing.step()
+        self._queue.engine.relieve()
+        if made is None:
+            self.next_tick = monotonic()
+            return
+        self.close()
+        self.next_tick = monotonic() + LOOK
+        if made.seq > self._last.seq:
+            self._journal.write([{"event": "sealed", "upto": made.upto, "events": made.events, "hash": made.hash}])
+
+    def close(self) -> None:
+        """Leave off, whatever is under way; another worker goes on."""
+        self._sealing = None
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1

@@ -1,0 +1,37 @@
+"""What tests of archives have in common: a worker's work in a moment, and what is left of it."""
+
+import os
+from pathlib import Path
+
+from queuectl import Queue, paths
+from queuectl.decisions import Outcome
+from queuectl.events import Archived, Recorded
+from queuectl.workers.ledger import Ledger, Report
+
+
+def work(queue: Queue, worker: str, *, cause: str | None = None, limit: int = 1000, stop: bool = True) -> list[str]:
+    """A worker runs what is ready, leaves an output of each attempt, and stops."""
+    identity = paths.identity(queue.place)
+    ledger = Ledger(queue, worker, (), identity)
+    ledger.start(1)
+    claims = ledger.turn([], [], limit).claims
+    for claim in claims:
+        Path(queue.place.output_of(identity, claim.job.id, claim.lease.version)).write_text("done\n")
+    outcome = Outcome(cause=cause, exit_code=0 if cause is None else 1)
+    ledger.turn([Report(claim.job, claim.lease, outcome) for claim in claims], [], 0)
+    if stop:
+        ledger.stop("drained")
+    return [claim.job.id for claim in claims]
+
+
+def log(queue: Queue) -> list[Recorded]:
+    return list(queue.events())
+
+
+def tombstones(queue: Queue) -> dict[str, Archived]:
+    found = {record.stream: record.event for record in queue.events(type="archived")}
+    return {stream: event for stream, event in found.items() if isinstance(event, Archived)}
+
+
+def outputs(queue: Queue) -> set[str]:
+    return {name.partition(".")[0] for name in os.listdir(queue.place.output)}

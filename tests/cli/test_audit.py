@@ -1,0 +1,80 @@
+"""`audit seal` and `audit verify` as a user types them."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from tests.cli.conftest import Answer, Shell
+from tests.tampering import tamper
+
+
+def test_a_seal_prints_its_anchor_and_verify_holds_the_log_against_it(queuectl: Shell):
+    queuectl("enqueue", "true").ok()
+    sealed = queuectl("audit", "seal").ok()
+    assert re.fullmatch(r"1:[0-9a-f]{64}\n", sealed.out)
+    assert sealed.err == "queuectl: sealed 1 event, up to event 1\n"
+    anchor = sealed.out.strip()
+    assert queuectl("audit", "seal", "--json").ok().json == {
+        "upto": 1, "events": 1, "hash": anchor[2:], "anchor": anchor
+    }  # fmt: skip
+    said = queuectl("audit", "verify", "--anchor", anchor).ok()
+    assert said.lines[0] == "✓ nothing was altered: 1 event under 1 seal and 1 anchor"
+    assert re.fullmatch(r"  last seal .*, up to event 1; 1 event since", said.lines[1])
+
+    tamper(queuectl.folder / "q.db", "update events set actor = 'cli:somebody@else' where seq = 1")
+    said = queuectl("audit", "verify", "--anchor", anchor)
+    assert (said.code, said.lines[0]) == (1, "✗ event 1 (enqueued of job:1) was changed")
+    assert said.lines[1] == "not all is what was sealed: 1 event under 1 seal and 1 anchor"
+    found = queuectl("audit", "verify", "--json")
+    assert found.code == 1
+    assert found.json == {
+        "ok": False, "seals": 1, "anchor": anchor, "sealed": 1, "unsealed": 1, "archived": 0, "more": 0,
+        "findings": [{"kind": "changed", "what": "event 1 (enqueued of job:1) was changed", "seq": 1}],
+        "unchecked": [],
+    }  # fmt: skip
+
+
+def test_what_was_never_sealed_is_told(inside: Callable[..., Answer]):
+    said = inside("audit", "verify").ok()
+    assert said.out == "nothing is sealed yet: run queuectl audit seal\n"
+    inside("enqueue", "true").ok()
+    anchored = inside("audit", "verify", "--anchor", f"1:{'0' * 64}")
+    assert (anchored.code, anchored.lines[-1]) == (1, "nothing is sealed yet: run queuectl audit seal")
+
+
+def test_of_many_findings_some_are_shown(inside: Callable[..., Answer], queuectl: Shell):
+    queuectl("enqueue", "--file", "-", stdin=b"true\n" * 30).ok()
+    queuectl("audit", "seal").ok()
+    tamper(queuectl.folder / "q.db", "update events set actor = 'x'")
+    said = inside("audit", "verify")
+    assert (said.code, len(said.lines)) == (1, 23)
+    assert said.lines[19:21] == [
+        "✗ event 20 (enqueued of job:20) was changed", "  and 10 more; --json tells up to 1,000"
+    ]  # fmt: skip
+
+
+def test_what_somebody_wrote_into_the_log_is_escaped(inside: Callable[..., Answer], queuectl: Shell):
+    queuectl("enqueue", "true").ok()
+    queuectl("audit", "seal").ok()
+    tamper(queuectl.folder / "q.db", "update events set stream = 'job:' || char(27) || '[2J' where seq = 1")
+    assert "\x1b" not in inside("audit", "verify").out
+
+
+@pytest.mark.parametrize("anchor", ["12345", "x:" + "0" * 64, "1:abc", "", "1:" + "g" * 64, "-1:" + "0" * 64])
+def test_what_is_no_anchor_is_told_in_a_line(inside: Callable[..., Answer], anchor: str):
+    said = inside("audit", "verify", "--anchor", anchor).refused(2)
+    assert said == f"--anchor: {anchor!r} is no anchor; give the SEQ:HASH that `queuectl audit seal` printed"
+
+
+def test_an_archive_that_is_not_here_is_told(queuectl: Shell):
+    queuectl("enqueue", "true").ok()
+    queuectl("cancel", "1").ok()
+    queuectl("archive", "--older-than", "0s", "-o", "old.gz").ok()
+    (queuectl.folder / "old.gz").rename(queuectl.folder / "moved.gz")
+    said = queuectl("audit", "verify").ok()
+    assert said.lines[0] == f"! not checked: 2 events in {queuectl.folder}/old.gz; give --archive FILE"
+    assert queuectl("audit", "verify", "--archive", "moved.gz").ok().lines[0].startswith("✓ nothing was altered")
+    missing = queuectl("audit", "verify", "--archive", "nowhere.gz")
+    assert missing.code == 1
+    assert "nowhere.gz" in missing.out

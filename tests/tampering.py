@@ -1,0 +1,40 @@
+"""A log with seals, and what somebody does to it who has the rights of its owner and knows SQLite."""
+
+from pathlib import Path
+
+import apsw
+
+from queuectl import Queue
+from queuectl.audit.seal import Seal, seal
+from queuectl.audit.verdict import Verdict
+from queuectl.audit.verify import Anchor, verify
+
+
+def twice_sealed(path: Path) -> None:
+    """Make it: events 1-5, the first seal 6, 7-11, the second seal 12, and 13-14, which are not sealed."""
+    with Queue(path) as queue:
+        for _ in range(2):
+            queue.enqueue_many(["true"] * 5)
+            seal(queue)
+        queue.enqueue_many(["true"] * 2)
+
+
+def tamper(path: Path, *statements: str) -> None:
+    """Change the file as somebody would who knows SQLite; no Queue may have it open (R6)."""
+    db = apsw.Connection(str(path))
+    for (name,) in list(db.execute("select name from sqlite_master where type = 'trigger'")):
+        db.execute(f"drop trigger {name}")
+    for statement in statements:
+        db.execute(statement)
+    db.close()
+    (path.parent / (path.name + ".d") / "high-water").unlink(missing_ok=True)
+
+
+def verdict(path: Path, *anchors: Seal, archives: tuple[str, ...] = ()) -> Verdict:
+    with Queue(path) as queue:
+        return verify(queue, [Anchor(each.upto, each.hash) for each in anchors], archives)
+
+
+def findings(path: Path, *anchors: Seal, archives: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+    """The kind of each finding, and what it says."""
+    return [(each.kind, each.what) for each in verdict(path, *anchors, archives=archives).findings]
