@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.transcripts import (
+    ASKING,
     PROJECTION,
     README,
     TOURS,
@@ -24,7 +25,7 @@ from tests.transcripts import (
 )
 
 
-@pytest.mark.parametrize("title", [*TOURS, PROJECTION])
+@pytest.mark.parametrize("title", [*TOURS, ASKING, PROJECTION])
 def test_a_transcript_is_what_really_happens(title: str, tmp_path: Path) -> None:
     steps = transcripts(section(title))
     assert len(steps) >= 5

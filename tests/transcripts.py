@@ -18,6 +18,7 @@ from pathlib import Path
 README = Path(__file__).resolve().parent.parent / "README.md"
 
 TOURS = ("A tour in five minutes", "A real job file")
+ASKING = "Asking the log"
 PROJECTION = "A projection of your own"
 
 SHAPES = [
@@ -27,7 +28,7 @@ SHAPES = [
     (r"\b(worker|recovery):[0-9a-z-]+", r"\1:<id>"),
     (r"\b[0-9a-f]{8,}\b", "<hex>"),
     (r'^ +\d+ |^ *\d+-\d+ |"seq":\d+|event \d+|replayed \d+ events|--after \d+', "<seq>"),
-    (r"\bnow\b|\b\d+s ago\b", "<ago>"),
+    (r"\bnow\b|\b[\ddhms]+ ago\b", "<ago>"),
     (r"\b(cli|library):\S+@[\w.-]+", r"\1:<who>"),
     (r"\b\d+(\.\d+)? ?(s|ms)\b", "<time>"),
     (r"(memory )?\b\d+(\.\d+)? ?MiB( ·)? *", ""),  # of a process that is smaller than its worker nothing can be told
@@ -108,6 +109,8 @@ def perform_section(title: str, folder: Path) -> list[list[str]]:
     """Run the commands of a section in an empty folder; the lines that each printed."""
     env = environment(folder)
     prepare: list[str] = []
+    if title == ASKING:
+        (folder / "tests").symlink_to(README.parent / "tests")
     if title == PROJECTION:
         install(folder / "site")
         env |= {"PYTHONPATH": str(folder / "site"), "QUEUECTL_DB": str(folder / "jobs.db")}
@@ -153,7 +156,7 @@ def rewritten(text: str, answers: list[list[str]]) -> str:
 def main() -> None:
     """Run every transcript anew and write README.md."""
     folder = Path("/tmp/tour")
-    for title in (*TOURS, PROJECTION):
+    for title in (*TOURS, ASKING, PROJECTION):
         folder.mkdir()
         try:
             old = section(title)

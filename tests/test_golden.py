@@ -1,0 +1,46 @@
+"""What is answered about a real log of some 5,000 events, compared with what was answered when it was kept."""
+
+from pathlib import Path
+
+import pytest
+
+from tests import golden
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("golden") / "golden.db"
+    golden.take_in(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def answers(database: Path) -> dict[str, bytes]:
+    return golden.answers(database)
+
+
+def test_every_answer_is_kept(answers: dict[str, bytes]) -> None:
+    assert set(answers) == {path.name for path in golden.ANSWERS.iterdir()}
+
+
+@pytest.mark.parametrize("name", [path.name for path in sorted(golden.ANSWERS.iterdir())])
+def test_the_answer_is_what_it_was(answers: dict[str, bytes], name: str) -> None:
+    assert answers[name].decode() == (golden.ANSWERS / name).read_text()
+
+
+def test_what_was_taken_in_goes_out_as_it_came(database: Path, tmp_path: Path) -> None:
+    exported = golden.ask(database, "export", "--format", "ndjson")
+    assert exported == golden.events()
+    again = tmp_path / "again.db"
+    golden.ask(again, "import", "-", stdin=exported)
+    assert golden.ask(again, "export", "--format", "ndjson") == exported
+    for what in ("jobs", "attempts"):
+        rows = ["export", "--what", what, "--format", "csv"]
+        assert golden.ask(again, *rows) == golden.ask(database, *rows)
+
+
+def test_a_replay_of_it_tells_the_same(database: Path) -> None:
+    before = golden.ask(database, "export", "--what", "jobs", "--format", "csv")
+    assert golden.ask(database, "replay", "--check") == b"the tables say what the log says\n"
+    golden.ask(database, "replay")
+    assert golden.ask(database, "export", "--what", "jobs", "--format", "csv") == before
