@@ -17,7 +17,7 @@ from queuectl.config import Resolved, Settings
 from queuectl.disk import Disk
 from queuectl.engines.base import Engine, Filter, Progress, View
 from queuectl.engines.holder import locked
-from queuectl.errors import Invalid, NotFound
+from queuectl.errors import Invalid, NotFound, QueueError
 from queuectl.events import Recorded
 from queuectl.history import Moment
 from queuectl.units import Then
@@ -197,7 +197,8 @@ class Reading:
         """The log in order, after seq `after`, all of it or what the filters let through (moments µs UTC).
 
         `follow` goes on for ever with what is appended, by whatever process; otherwise it ends at what was the end when
-        it began. Read in pages: nothing is kept open between two.
+        it began. Read in pages: nothing is kept open between two. Raises QueueError at the end where events were
+        archived meanwhile, so that some may be missing.
         """
         streams = (f"job:{job}",) if job is not None else None
         where = Filter(streams=streams, types=(type,) if type else None, queue=queue, since=since, until=until)
@@ -212,6 +213,9 @@ class Reading:
                     yield from page
                     after = page[-1].seq if len(page) == PAGE else end
                 if bell is None:
+                    with self._engine.snapshot() as view:
+                        if view.tombstones(after=end, limit=1):
+                            raise QueueError("events were archived while the log was read: read it again")
                     return
                 bell.wait(5.0)
                 bell.clear()

@@ -16,7 +16,7 @@ from queuectl.audit.loading import load, rebuild
 from queuectl.audit.stats import stats
 from queuectl.clock import now
 from queuectl.doctor import Check, Patient, examine
-from queuectl.errors import NotFound
+from queuectl.errors import NotFound, QueueError
 from tests.archives import log, work
 
 
@@ -109,6 +109,17 @@ def tampered(queue: Queue, *statements: str) -> None:
             tx._db.execute(sql)  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def test_who_reads_the_log_meanwhile_is_told_that_some_may_be_missing(queue: Queue, path: str) -> None:
+    queue.enqueue_many(["true"] * 3)
+    work(queue, "w1")
+    events = queue.events()
+    next(events)
+    archive(queue, path, now())
+    with pytest.raises(QueueError, match="archived while the log was read: read it again"):
+        list(events)
+    assert [record.type for record in queue.events()] == ["sealed", *["archived"] * 4]
+
+
 def look(queue: Queue) -> dict[str, Check]:
     """Every check of the doctor's."""
     with Patient(queue.url) as patient:
@@ -125,6 +136,16 @@ def test_the_doctor_misses_nothing_of_what_was_archived(queue: Queue, path: str)
     [finding] = checks["log"].findings
     assert finding.what == "6 events in 6 streams, none missing; 11 archived"
     assert finding.facts["archived"] == 11
+
+
+def test_nor_where_an_exported_log_with_tombstones_was_taken_in(queue: Queue, path: str, tmp_path: Path) -> None:
+    queue.enqueue_many(["true"] * 3)
+    work(queue, "w1")
+    archive(queue, path, now())
+    with Queue(tmp_path / "new.db") as new:
+        load(new, [record.json() for record in log(queue)])
+        [finding] = look(new)["log"].findings
+    assert finding.what == "5 events in 5 streams, none missing; 11 archived"
 
 
 @pytest.mark.parametrize(

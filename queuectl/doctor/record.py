@@ -118,6 +118,8 @@ def log(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
     if given > found.reached:
         found.reach(given + 1)
     torn, streams = _torn(patient, head)
+    if not found.gone and found.told == sum(until - first + 1 for first, until in found.gaps):
+        found.gaps, found.gone = [], found.told  # archived before the log was taken in here: an export has no leaves
     lacking = 0 if found.gaps or _is_archiving(patient, head) else found.gone - found.told
     if found.gaps:
         count = sum(until - first + 1 for first, until in found.gaps)
