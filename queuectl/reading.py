@@ -15,7 +15,7 @@ from queuectl import config, disk, history, paths
 from queuectl.clock import text
 from queuectl.config import Resolved, Settings
 from queuectl.disk import Disk
-from queuectl.engines.base import Engine, Filter, Progress, View
+from queuectl.engines.base import Engine, Filter, JobFilter, Progress, View
 from queuectl.engines.holder import locked
 from queuectl.errors import Invalid, NotFound, QueueError
 from queuectl.events import Recorded
@@ -109,26 +109,30 @@ class Reading:
         state: str | None = None,
         queue: str | None = None,
         since: int | None = None,
+        until: int | None = None,
+        ended_since: int | None = None,
         limit: int | None = None,
         then: Then | None = None,
         progress: Progress | None = None,
     ) -> Iterator[Job]:
-        """Jobs, newest first, enqueued at `since` (µs UTC) or later; as they are, or as they were `then`.
+        """Jobs, newest first; as they are, or as they were `then`.
 
+        Moments are µs UTC: `since` and `until` (both included) are of the enqueue, `ended_since` is of the end.
         Raises Invalid for a state that there is not, NotFound for a moment before the log began.
         """
         if state is not None and state not in STATES:
             raise Invalid(f"no state {state!r}; there are {', '.join(STATES)}")
+        where = JobFilter(
+            states=(state,) if state is not None else None, queue=queue, since=since, until=until,
+            ended_since=ended_since,
+        )  # fmt: skip
         if then is None:
-            return self._jobs(self._engine.snapshot, state, queue, since, limit)
-        return self._past_jobs(then, progress, state, queue, since, limit)
+            return self._jobs(self._engine.snapshot, where, limit)
+        return self._past_jobs(then, progress, where, limit)
 
-    def _past_jobs(
-        self, then: Then, progress: Progress | None, state: str | None, queue: str | None, since: int | None,
-        limit: int | None,
-    ) -> Iterator[Job]:  # fmt: skip
+    def _past_jobs(self, then: Then, progress: Progress | None, where: JobFilter, limit: int | None) -> Iterator[Job]:
         with self._as_of(then, ("jobs",), progress) as view:
-            yield from self._jobs(lambda: nullcontext(view), state, queue, since, limit)
+            yield from self._jobs(lambda: nullcontext(view), where, limit)
 
     @contextmanager
     def _as_of(self, then: Then | None, names: Collection[str], progress: Progress | None) -> Generator[View]:
@@ -145,18 +149,13 @@ class Reading:
             yield view
 
     def _jobs(
-        self,
-        look: Callable[[], AbstractContextManager[View]],
-        state: str | None,
-        queue: str | None,
-        since: int | None,
-        limit: int | None,
+        self, look: Callable[[], AbstractContextManager[View]], where: JobFilter, limit: int | None
     ) -> Iterator[Job]:
         before: int | None = None
         left = limit if limit is not None else 1 << 62
         while left > 0:
             with look() as view:
-                page = view.jobs(state=state, queue=queue, since=since, before=before, limit=min(left, PAGE))
+                page = view.jobs(where=where, before=before, limit=min(left, PAGE))
             if not page:
                 return
             yield from page

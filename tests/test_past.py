@@ -134,15 +134,35 @@ def test_a_list_of_the_past_says_where_those_are_that_it_lacks(queue: Queue, tmp
 
     told = f"2 of these jobs were archived since, in {tmp_path}/a.gz"
     wanted: dict[str, Any]
-    for wanted in ({}, {"state": "pending"}, {"queue": "default"}, {"since": queue.job("1").enqueued_at}, {"limit": 3}):
+    came = queue.job("1").enqueued_at
+    for wanted in (
+        {}, {"state": "pending"}, {"queue": "default"}, {"since": came}, {"until": came}, {"limit": 3},
+    ):  # fmt: skip
         with pytest.raises(NotFound, match=r"archived since, in .*a\.gz"):
             list(queue.jobs(then=then, **wanted))
     with pytest.raises(NotFound, match=told):
         list(queue.jobs(then=then))
-    for wanted in ({"state": "cancelled"}, {"queue": "mail"}, {"since": queue.job("1").enqueued_at + 1}):
+    for wanted in (
+        {"state": "cancelled"}, {"queue": "mail"}, {"since": came + 1}, {"until": came - 1}, {"ended_since": 0},
+    ):  # fmt: skip
         list(queue.jobs(then=then, **wanted))
     assert [job.id for job in queue.jobs(then=then, limit=2)] == ["5", "4"], "it is among the newer ones"
     assert [job.id for job in queue.jobs()] == ["5", "4", "1"]
+
+
+def test_a_list_of_the_past_knows_when_the_archived_had_ended(queue: Queue, tmp_path: Path) -> None:
+    first, second, third = queue.enqueue_many(["true"] * 3)
+    queue.cancel(first)
+    queue.cancel(second)
+    ended = queue.job(first).finished_at
+    then = Then(seq=queue.status().seq)
+    queue.cancel(third)
+    before = [job.id for job in queue.jobs(then=then, ended_since=ended)]
+    archive(queue, str(tmp_path / "a.gz"), (ended or 0) + 1)
+    assert before == [second, first]
+    with pytest.raises(NotFound, match="1 of these jobs was archived since"):
+        list(queue.jobs(then=then, ended_since=ended))
+    assert [job.id for job in queue.jobs(then=then, ended_since=(ended or 0) + 1)] == [second]
 
 
 def test_what_is_archived_while_the_past_is_folded_is_counted_once(queue: Queue, tmp_path: Path) -> None:

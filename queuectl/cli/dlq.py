@@ -26,14 +26,24 @@ $ queuectl dlq retry --all --queue mail""",
 
 
 @app.command(name="list")
-def list_dead(*, queue: p.Queue = None, json: p.JsonLines = False, db: p.Database = None) -> None:
+def list_dead(
+    *,
+    queue: p.Queue = None,
+    since: p.Since = None,
+    until: p.Until = None,
+    ended_since: p.EndedSince = None,
+    json: p.JsonLines = False,
+    db: p.Database = None,
+) -> None:
     """List the dead jobs, newest first.
 
     $ queuectl dlq list
+    $ queuectl dlq list --ended-since -1d
     $ queuectl dlq list --json | jq -r .command
     """
+    p.check_span(since, until)
     with session.opened(db) as q:
-        jobs = q.jobs(state="dead", queue=queue)
+        jobs = q.jobs(state="dead", queue=queue, since=since, until=until, ended_since=ended_since)
         if json:
             from queuectl.documents import job_document
 

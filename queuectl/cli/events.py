@@ -38,8 +38,8 @@ def events(
     job: p.JobFilter = None,
     type: Type = None,
     queue: p.Queue = None,
-    since: p.Since = None,
-    until: p.Until = None,
+    since: p.EventsSince = None,
+    until: p.EventsUntil = None,
     after: p.AfterSeq = None,
     json: p.JsonLines = False,
     db: p.Database = None,
@@ -50,6 +50,7 @@ def events(
     $ queuectl events --follow --type dead
     $ queuectl events --after 1000 --json > new.ndjson
     """
+    p.check_span(since, until)
     with session.opened(db) as q:
         found = q.events(
             after=after or 0, follow=follow, job=q.resolve(job) if job is not None else None, type=type, queue=queue,

@@ -27,6 +27,10 @@ What = Annotated[
     Literal["events", "jobs", "attempts"],
     p.option("--what", "WHAT", "What: events (the log), jobs or attempts.", show_choices=False),
 ]
+_BEGAN = "Events that happened, jobs that were enqueued, attempts that were claimed"
+Since = Annotated[int | None, p.since(_BEGAN)]
+Until = Annotated[int | None, p.until(_BEGAN)]
+EndedSince = Annotated[int | None, p.ended_since("Jobs or attempts that ended")]
 Target = Annotated[
     str | None, p.option(["--output", "-o"], "FILE", "Into this file, whole or not at all. [default: stdout]")
 ]
@@ -37,8 +41,9 @@ def export(
     *,
     format: Format = "ndjson",
     what: What = "events",
-    since: p.Since = None,
-    until: p.Until = None,
+    since: Since = None,
+    until: Until = None,
+    ended_since: EndedSince = None,
     after: p.AfterSeq = None,
     queue: p.Queue = None,
     job: p.JobFilter = None,
@@ -55,13 +60,14 @@ def export(
     $ queuectl export --format parquet -o audit.parquet
     $ queuectl export --after 1200 -o since.ndjson
 
-    Events are exported as they are stored. --since and --until look at when an event happened, a job was enqueued,
-    an attempt was claimed; --type and --after are for events. After an export of events, stderr tells the number with
-    which --after goes on. Parquet needs pyarrow: pip install 'queuectl-eventlog[parquet]'.
+    Events are exported as they are stored; --type and --after are for them, --ended-since is not. After an export of
+    events, stderr tells the number with which --after goes on. Parquet needs pyarrow:
+    pip install 'queuectl-eventlog[parquet]'.
     """
     from queuectl.audit.export import Export
     from queuectl.audit.export.rows import Selection
 
+    p.check_span(since, until)
     if force and target is None:
         raise Invalid("--force goes with --output")
     path = os.path.realpath(target) if target is not None else ""
@@ -70,7 +76,7 @@ def export(
     bar = output.progress(f"Exporting {what}")
     with session.opened(db) as q:
         selection = Selection(
-            what=what, since=since, until=until, after=after or 0, queue_name=queue,
+            what=what, since=since, until=until, ended_since=ended_since, after=after or 0, queue_name=queue,
             job=q.resolve(job) if job is not None else None, type=type,
         )  # fmt: skip
         made = Export(q, selection, format, lambda done: bar(done, 0))

@@ -20,6 +20,8 @@ def list_jobs(
     state: p.State = None,
     queue: p.Queue = None,
     since: p.Since = None,
+    until: p.Until = None,
+    ended_since: p.EndedSince = None,
     at: p.At = None,
     limit: Annotated[int | None, p.option("--limit", "N", "At most so many.", p.count(1, 2**31))] = None,
     json: p.JsonLines = False,
@@ -29,11 +31,17 @@ def list_jobs(
 
     $ queuectl list --state failed
     $ queuectl list --queue mail --since -1h --json | jq -r .id
+    $ queuectl list --state dead --ended-since -1d
     $ queuectl list --state processing --at 2026-11-24T09:00
     """
+    p.check_span(since, until)
     with session.opened(db) as q:
         bar = output.progress("Folding the log")
-        show(q.jobs(state=state, queue=queue, since=since, limit=limit, then=at, progress=bar), json)
+        found = q.jobs(
+            state=state, queue=queue, since=since, until=until, ended_since=ended_since, limit=limit, then=at,
+            progress=bar,
+        )  # fmt: skip
+        show(found, json)
 
 
 def show(jobs: Iterable["Job"], json: bool) -> None:

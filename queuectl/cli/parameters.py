@@ -101,10 +101,30 @@ State = Annotated[
         _state,
     ),
 ]
-Since = Annotated[
-    int | None,
-    option("--since", "WHEN", "Not before then: 2026-11-24T09:00 (local), 2026-11-24T09:00:00Z, or -10m.", units.past),
-]
+
+
+def since(what: str) -> Parameter:
+    """`--since` of what began or happened."""
+    return option(
+        "--since", "WHEN", f"{what} then or later: 2026-11-24T09:00 (local), 2026-11-24T09:00:00Z, or -10m.", units.past
+    )
+
+
+def until(what: str) -> Parameter:
+    """`--until` of what began or happened."""
+    return option("--until", "WHEN", f"{what} then or earlier, written as --since.", units.past)
+
+
+def ended_since(what: str) -> Parameter:
+    """`--ended-since` of what has ended."""
+    return option("--ended-since", "WHEN", f"{what} then or later, written as --since.", units.past)
+
+
+Since = Annotated[int | None, since("Enqueued")]
+Until = Annotated[int | None, until("Enqueued")]
+EndedSince = Annotated[int | None, ended_since("Ended (completed, dead or cancelled)")]
+EventsSince = Annotated[int | None, since("Happened")]
+EventsUntil = Annotated[int | None, until("Happened")]
 At = Annotated[
     units.Then | None,
     option(
@@ -116,7 +136,6 @@ At = Annotated[
         n_tokens=1,
     ),
 ]
-Until = Annotated[int | None, option("--until", "WHEN", "Not after then, written as --since.", units.past)]
 AfterSeq = Annotated[
     int | None, option("--after", "SEQ", "Only events with a higher number than this.", count(0, 2**63 - 1))
 ]
@@ -131,6 +150,14 @@ Env = Annotated[
         "The value is kept apart from the log.",
     ),
 ]
+
+
+def check_span(since: int | None, until: int | None) -> None:
+    """Raise Invalid where nothing can lie between the two."""
+    from queuectl.errors import Invalid
+
+    if since is not None and until is not None and since > until:
+        raise Invalid("--since is later than --until: nothing lies between")
 
 
 def environment(words: Sequence[str] | None) -> dict[str, str]:

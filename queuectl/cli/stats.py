@@ -22,8 +22,8 @@ Limit = Annotated[
 
 def stats(
     *,
-    since: p.Since = None,
-    until: p.Until = None,
+    since: p.EventsSince = None,
+    until: p.EventsUntil = None,
     queue: p.Queue = None,
     limit: Limit = 5,
     json: p.Json = False,
@@ -39,10 +39,8 @@ def stats(
     hours, a terminal the last few.
     """
     from queuectl.audit.stats import stats as asked
-    from queuectl.errors import Invalid
 
-    if since is not None and until is not None and since > until:
-        raise Invalid("--since is later than --until: nothing lies between")
+    p.check_span(since, until)
     with session.opened(db) as q:
         bar = output.progress("Asking the log")
         found = asked(q, since=since, until=until, queue_name=queue, limit=limit, progress=bar)

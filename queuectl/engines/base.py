@@ -64,6 +64,22 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
 ALL = Filter()
 
 
+class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which jobs are asked for; every None lets all pass. Moments are microseconds UTC."""
+
+    states: tuple[str, ...] | None = None
+    queue: str | None = None
+    since: int | None = None
+    """Enqueued at this moment or later."""
+    until: int | None = None
+    """Enqueued at this moment or earlier."""
+    ended_since: int | None = None
+    """Ended (completed, dead or cancelled, and not retried since) at this moment or later."""
+
+
+EVERY = JobFilter()
+
+
 PAST = ("jobs", "attempts", "counts", "workers", "config")
 """The projections of which the past can be asked."""
 
@@ -114,16 +130,8 @@ class View(ABC):
         """The job of exactly this id."""
 
     @abstractmethod
-    def jobs(
-        self,
-        *,
-        state: str | None = None,
-        queue: str | None = None,
-        since: int | None = None,
-        before: int | None = None,
-        limit: int = 1000,
-    ) -> list[Job]:
-        """A page of jobs, newest first: those whose seq is below `before`, enqueued at `since` or later."""
+    def jobs(self, *, where: JobFilter = EVERY, before: int | None = None, limit: int = 1000) -> list[Job]:
+        """A page of jobs, newest first: those whose seq is below `before`."""
 
     @abstractmethod
     def ids(self, prefix: str, limit: int = 10) -> list[str]:

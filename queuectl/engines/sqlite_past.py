@@ -8,11 +8,12 @@ from collections.abc import Iterator
 
 import apsw
 
-from projections.jobs import Job
+from projections.jobs import FINAL, Job
 from queuectl.clock import micros
+from queuectl.engines.base import EVERY, JobFilter
 from queuectl.engines.sqlite_view import SqliteView
 from queuectl.errors import NotFound, QueueError
-from queuectl.events import Archived, Passed, Recorded
+from queuectl.events import Archived, Passed, Recorded, encode
 
 PAGE = 1000
 
@@ -35,7 +36,7 @@ class PastView(SqliteView):
         ).get
         self._head = row if row is not None else (0, 0)
         self._workers = 0
-        scratch.execute("create table gone (seq integer primary key, queue, state, enqueued_at, file)")
+        scratch.execute("create table gone (seq integer primary key, queue, state, enqueued_at, ended_at, file)")
         for page in _tombstones(live, seq):
             self._take_in(page, seq)
         scratch.execute(
@@ -47,17 +48,18 @@ class PastView(SqliteView):
 
     def _take_in(self, tombstones: list[Recorded], seq: int) -> None:
         """What was there after event `seq` and was archived since."""
-        rows: list[tuple[int, str | None, str, int, str]] = []
+        rows: list[tuple[int, str | None, str, int, int | None, str]] = []
         for record in tombstones:
             event = record.event
-            if not isinstance(event, Archived) or (state := _state(event.passed, seq)) in (None, "purged"):
+            if not isinstance(event, Archived) or (last := _last(event.passed, seq)) is None or last.state == "purged":
                 continue
             if record.stream.startswith("job:"):
                 first = event.passed[0]
-                rows.append((first.seq, event.queue, state, micros(first.at), event.file))
-            elif state in ("running", "stopping") and event.slots:
+                ended_at = micros(last.at) if last.state in FINAL else None
+                rows.append((first.seq, event.queue, last.state, micros(first.at), ended_at, event.file))
+            elif last.state in ("running", "stopping") and event.slots:
                 self._workers += 1
-        self._db.executemany("insert into gone values (?, ?, ?, ?, ?)", rows)
+        self._db.executemany("insert into gone values (?, ?, ?, ?, ?, ?)", rows)
 
     def close(self) -> None:
         """Let go of the scratch tables."""
@@ -69,30 +71,32 @@ class PastView(SqliteView):
     def up(self) -> int:
         return super().up() + self._workers
 
-    def jobs(
-        self,
-        *,
-        state: str | None = None,
-        queue: str | None = None,
-        since: int | None = None,
-        before: int | None = None,
-        limit: int = 1000,
-    ) -> list[Job]:
+    def jobs(self, *, where: JobFilter = EVERY, before: int | None = None, limit: int = 1000) -> list[Job]:
         """As ever. Raises NotFound where jobs that were archived would be on this page.
 
         Raises QueueError where some were archived since this view was made: what they were is not at hand.
         """
-        page = super().jobs(state=state, queue=queue, since=since, before=before, limit=limit)
+        page = super().jobs(where=where, before=before, limit=limit)
         if any_archived(self, self._end):
             raise QueueError("jobs were archived while they were listed: ask again")
         rows = self._db.execute(
             """
             select file, count(*) from gone
-            where seq < ?1 and seq > ?2 and ifnull(state = ?3, true) and ifnull(queue = ?4, true)
-                and ifnull(enqueued_at >= ?5, true)
+            where seq < ?1 and seq > ?2
+                and (?3 is null or state in (select value from json_each(?3))) and (?4 is null or queue = ?4)
+                and (?5 is null or enqueued_at >= ?5) and (?6 is null or enqueued_at <= ?6)
+                and (?7 is null or ended_at >= ?7)
             group by file order by min(seq)
             """,
-            (before or 1 << 62, page[-1].seq if len(page) == limit else 0, state, queue, since),
+            (
+                before or 1 << 62,
+                page[-1].seq if len(page) == limit else 0,
+                encode(where.states).decode() if where.states is not None else None,
+                where.queue,
+                where.since,
+                where.until,
+                where.ended_since,
+            ),
         )
         if files := dict(rows):
             count = sum(files.values())
@@ -115,6 +119,6 @@ def _tombstones(view: SqliteView, after: int) -> Iterator[list[Recorded]]:
         after = page[-1].seq
 
 
-def _state(passed: list[Passed], seq: int) -> str | None:
-    """The state after that event, None before the first."""
-    return next((each.state for each in reversed(passed) if each.seq <= seq), None)
+def _last(passed: list[Passed], seq: int) -> Passed | None:
+    """The last change of state up to that event, None before the first."""
+    return next((each for each in reversed(passed) if each.seq <= seq), None)

@@ -10,7 +10,7 @@ from projections.attempts import Attempt
 from projections.config import Config
 from projections.jobs import WAITING, Job
 from projections.workers import Worker
-from queuectl.engines.base import ALL, Filter, Leaf
+from queuectl.engines.base import ALL, EVERY, Filter, JobFilter, Leaf
 from queuectl.engines.sqlite_health import SqliteHealth
 from queuectl.errors import Invalid
 from queuectl.events import VOCABULARY, Recorded, encode
@@ -184,18 +184,18 @@ class SqliteView(SqliteHealth):
         row = self._db.execute(f"select {JOB} where j.id = ?", (id,)).get
         return read_job(row) if row is not None else None
 
-    def jobs(
-        self,
-        *,
-        state: str | None = None,
-        queue: str | None = None,
-        since: int | None = None,
-        before: int | None = None,
-        limit: int = 1000,
-    ) -> list[Job]:
+    def jobs(self, *, where: JobFilter = EVERY, before: int | None = None, limit: int = 1000) -> list[Job]:
         terms: list[str] = ["j.seq < ?"]
         values: list[Any] = [before if before is not None else 1 << 62]
-        for term, value in (("j.state = ?", state), ("j.queue = ?", queue), ("j.enqueued_at >= ?", since)):
+        if where.states is not None:
+            terms.append(f"j.state in ({_marks(where.states)})")
+            values += where.states
+        for term, value in (
+            ("j.queue = ?", where.queue),
+            ("j.enqueued_at >= ?", where.since),
+            ("j.enqueued_at <= ?", where.until),
+            ("j.finished_at >= ?", where.ended_since),
+        ):
             if value is not None:
                 terms.append(term)
                 values.append(value)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.cli.conftest import Shell
+from tests.cli.conftest import Answer, Shell
 
 STATUS = ["pending", "processing", "completed", "failed", "dead", "total", "workers", "blocked", "cancelled", "as_of",
           "disk_free", "disk_floor"]  # fmt: skip
@@ -48,6 +48,29 @@ def test_list_shows_the_newest_first(used: Shell):
     table = used("list").ok().lines
     assert table[0].split() == ["ID", "STATE", "QUEUE", "PRIO", "SITUATION", "COMMAND"]
     assert [row.split()[0] for row in table[1:]] == ["later", "bad", "good"]
+
+
+def test_jobs_are_chosen_by_when_they_came_and_when_they_ended(used: Shell, inside: Callable[..., Answer]):
+    def ask(*words: str) -> Answer:
+        return inside(*words, "--db", str(used.folder / "q.db"))
+
+    def ids(*words: str) -> list[str]:
+        return [job["id"] for job in ask(*words, "--json").ok().ndjson]
+
+    bad = ask("inspect", "bad", "--json").json
+    came, ended = bad["enqueued_at"], bad["finished_at"]
+    assert ids("list", "--until", came) == ["bad", "good"]
+    assert ids("list", "--since", came, "--until", "0s") == ["later", "bad"]
+    assert ids("list", "--ended-since", ended) == ["bad"]
+    assert ids("list", "--ended-since", "-1h", "--state", "completed") == ["good"]
+    assert ids("dlq", "list", "--ended-since", ended, "--since", came) == ["bad"]
+    assert ids("dlq", "list", "--until", "-1h") == []
+    assert [job["id"] for job in ask("export", "--what", "jobs", "--ended-since", ended).ok().ndjson] == ["bad"]
+    attempts = ask("export", "--what", "attempts", "--ended-since", ended).ok().ndjson
+    assert [(attempt["job"], attempt["number"]) for attempt in attempts] == [("bad", 2)]
+    assert "not events" in ask("export", "--ended-since", "-1h").refused(2)
+    for words in (["list"], ["dlq", "list"], ["events"], ["stats"], ["export"]):
+        assert "nothing lies between" in ask(*words, "--since", "-1h", "--until", "-2h").refused(2)
 
 
 def test_inspect_tells_everything(used: Shell):

@@ -211,22 +211,6 @@ def test_a_stream_is_told_whole_and_in_order(engine: Engine) -> None:
 # -- tables ----------------------------------------------------------------------------------------------------------
 
 
-def test_jobs_come_newest_first_in_pages(engine: Engine) -> None:
-    for n in range(5):
-        add(engine, f"j{n}", queue="even" if n % 2 == 0 else "odd")
-    claim(engine, "w", 1)
-    with engine.snapshot() as view:
-        everything = view.jobs()
-        assert [job.id for job in everything] == ["j4", "j3", "j2", "j1", "j0"]
-        assert view.jobs(limit=2) == everything[:2]
-        assert view.jobs(before=everything[1].seq) == everything[2:]
-        assert [job.id for job in view.jobs(queue="odd")] == ["j3", "j1"]
-        assert [job.id for job in view.jobs(state="processing")] == ["j0"]
-        assert [job.id for job in view.jobs(state="pending", queue="even", limit=1)] == ["j4"]
-        assert [job.id for job in view.jobs(since=everything[2].enqueued_at)] == ["j4", "j3", "j2"]
-        assert view.jobs(state="dead") == []
-
-
 def test_a_job_is_found_by_its_exact_id(engine: Engine) -> None:
     add(engine, "alpha", "Alpha", "äöü ☃")
     with engine.snapshot() as view:

@@ -57,6 +57,8 @@ class Export:
             raise Invalid(f"{format} is a format of {' and '.join(FORMATS[format].what)}, not of {what}")
         if what != "events" and (selection.type is not None or selection.after):
             raise Invalid(f"type and after choose among events, not {what}")
+        if what == "events" and selection.ended_since is not None:
+            raise Invalid("ended-since chooses among jobs or attempts, not events: an event happens at one moment")
         self.name, self._format = format, FORMATS[format]
         self._source = Source(queue, selection, progress)
 
@@ -103,6 +105,7 @@ def export(
     format: str = "ndjson",
     since: int | None = None,
     until: int | None = None,
+    ended_since: int | None = None,
     after: int = 0,
     queue_name: str | None = None,
     job: str | None = None,
@@ -111,6 +114,7 @@ def export(
 ) -> Iterator[bytes]:
     """What is asked for, in chunks of bytes: see `Selection` and `Export`."""
     selection = Selection(
-        what=what, since=since, until=until, after=after, queue_name=queue_name, job=job, type=type
+        what=what, since=since, until=until, ended_since=ended_since, after=after, queue_name=queue_name, job=job,
+        type=type,
     )  # fmt: skip
     return Export(queue, selection, format, progress).chunks()

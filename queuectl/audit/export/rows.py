@@ -50,6 +50,8 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """Events that happened, jobs that were enqueued, attempts that were claimed at this moment (µs UTC) or later."""
     until: int | None = None
     """And not after this one."""
+    ended_since: int | None = None
+    """Jobs and attempts that ended at this moment or later."""
     after: int = 0
     """Events with a higher seq."""
     queue_name: str | None = None
@@ -57,8 +59,10 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     type: str | None = None
     """Events of this type."""
 
-    def holds(self, at: int) -> bool:
-        """Whether a moment lies between `since` and `until`."""
+    def holds(self, at: int, ended: int | None) -> bool:
+        """Whether what began at one moment, and ended at the other (None: not yet), is asked for."""
+        if self.ended_since is not None and (ended is None or ended < self.ended_since):
+            return False
         return (self.since is None or at >= self.since) and (self.until is None or at <= self.until)
 
 
@@ -93,11 +97,13 @@ def _events(queue: Queue, wanted: Selection) -> Iterator[Recorded]:
 
 def _jobs(queue: Queue, wanted: Selection) -> Iterator[JobDocument]:
     if wanted.job is None:
-        found = queue.jobs(queue=wanted.queue_name, since=wanted.since)
+        found = queue.jobs(
+            queue=wanted.queue_name, since=wanted.since, until=wanted.until, ended_since=wanted.ended_since
+        )
     else:
         found = iter([queue.job(wanted.job)])
     for job in found:
-        if wanted.holds(job.enqueued_at) and wanted.queue_name in (None, job.queue):
+        if wanted.holds(job.enqueued_at, job.finished_at) and wanted.queue_name in (None, job.queue):
             yield job_document(job)
 
 
@@ -107,7 +113,7 @@ def _attempts(queue: Queue, wanted: Selection) -> Iterator[AttemptDocument]:
     else:
         found = iter(queue.attempts(wanted.job) if wanted.queue_name in (None, queue.job(wanted.job).queue) else ())
     for attempt in found:
-        if wanted.holds(attempt.claimed_at):
+        if wanted.holds(attempt.claimed_at, attempt.ended_at):
             yield attempt_document(attempt)
 
 
