@@ -30,6 +30,8 @@ class Worker(msgspec.Struct, frozen=True, gc=False):
     """running, stopping, stopped or lost."""
     host: str
     pid: int
+    start_ticks: int | None
+    """When its process started, in clock ticks since boot; None where that was not recorded."""
     slots: int
     queues: tuple[str, ...]
     boot_id: str
@@ -38,6 +40,8 @@ class Worker(msgspec.Struct, frozen=True, gc=False):
     identity: str
     drain: bool
     inside: str | None
+    private: bool
+    """It runs one job and no other."""
     started_at: int
     heartbeat_at: int
     """Of its latest word. Told to people; nobody is judged by it, clocks jump."""
@@ -61,6 +65,7 @@ def evolve(worker: Worker | None, record: Recorded, event: Any) -> Worker | None
             state="running",
             host=event.host,
             pid=event.pid,
+            start_ticks=event.start_ticks,
             slots=event.slots,
             queues=tuple(event.queues),
             boot_id=event.boot_id,
@@ -69,6 +74,7 @@ def evolve(worker: Worker | None, record: Recorded, event: Any) -> Worker | None
             identity=event.identity,
             drain=event.drain,
             inside=event.inside,
+            private=event.private,
             started_at=record.at,
             heartbeat_at=record.at,
         )
@@ -88,7 +94,7 @@ def evolve(worker: Worker | None, record: Recorded, event: Any) -> Worker | None
 
 
 name = "workers"
-version = 2
+version = 3
 tables = ("workers",)
 
 LIVE = "state in ('running', 'stopping')"
@@ -102,6 +108,7 @@ create table workers (
     state text not null,
     host text not null,
     pid integer not null,
+    start_ticks integer,
     slots integer not null,
     queues text not null,
     boot_id text not null,
@@ -110,6 +117,7 @@ create table workers (
     identity text not null,
     drain integer not null,
     inside text,
+    private integer not null,
     started_at integer not null,
     heartbeat_at integer not null,
     ended_at integer,
@@ -134,9 +142,9 @@ def fold(changes: Sequence["Change"], store: "Store") -> None:
         store.executemany(
             """
             insert into workers (
-                seq, id, version, state, host, pid, slots, queues, boot_id, pid_namespace, machine_id, identity,
-                drain, inside, started_at, heartbeat_at, ended_at, stop_now, reason
-            ) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                seq, id, version, state, host, pid, start_ticks, slots, queues, boot_id, pid_namespace, machine_id,
+                identity, drain, inside, private, started_at, heartbeat_at, ended_at, stop_now, reason
+            ) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             on conflict (seq) do update set
                 version = excluded.version, state = excluded.state, heartbeat_at = excluded.heartbeat_at,
                 ended_at = excluded.ended_at, stop_now = excluded.stop_now, reason = excluded.reason
@@ -149,8 +157,8 @@ def fold(changes: Sequence["Change"], store: "Store") -> None:
 
 def _row(worker: Worker) -> tuple[Any, ...]:
     return (
-        worker.seq, worker.id, worker.version, worker.state, worker.host, worker.pid, worker.slots,
+        worker.seq, worker.id, worker.version, worker.state, worker.host, worker.pid, worker.start_ticks, worker.slots,
         "\n".join(worker.queues), worker.boot_id, worker.pid_namespace, worker.machine_id, worker.identity,
-        int(worker.drain), worker.inside, worker.started_at, worker.heartbeat_at, worker.ended_at,
+        int(worker.drain), worker.inside, int(worker.private), worker.started_at, worker.heartbeat_at, worker.ended_at,
         int(worker.stop_now), worker.reason,
     )  # fmt: skip

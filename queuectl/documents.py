@@ -83,6 +83,7 @@ class WorkerDocument(msgspec.Struct, frozen=True):
     pid: int
     slots: int
     queues: list[str]
+    private: bool
     jobs: list[str]
     started_at: str
     heartbeat_at: str
@@ -167,6 +168,7 @@ def worker_document(worker: Worker, jobs: Iterable[Job], alive: bool | None) -> 
         pid=worker.pid,
         slots=worker.slots,
         queues=list(worker.queues),
+        private=worker.private,
         jobs=[job.id for job in jobs],
         started_at=text(worker.started_at),
         heartbeat_at=text(worker.heartbeat_at),

@@ -194,8 +194,11 @@ class WorkerStarted(Payload, frozen=True, kw_only=True):
     """A worker process is up. Boot id, pid namespace and machine id tell who may judge it by its processes."""
 
     type: ClassVar[str] = "worker_started"
+    v: ClassVar[int] = 2
     host: str
     pid: int
+    start_ticks: int | None = None
+    """When the process started, in clock ticks since boot: with the pid it names one process. None: not known."""
     slots: int
     queues: list[str] = []
     """The queues it serves; empty is all of them."""
@@ -208,6 +211,8 @@ class WorkerStarted(Payload, frozen=True, kw_only=True):
     """It ends when its queues hold nothing more to do."""
     inside: str | None = None
     """The job that started it."""
+    private: bool = False
+    """It runs one job and no other: nobody else's jobs may count on it."""
 
 
 class Held(msgspec.Struct, frozen=True, gc=False):
@@ -337,7 +342,12 @@ class Vocabulary:
             raise Unreadable(f"an event of type {kind!r} version {v} is damaged ({error}): {data[:80]!r}") from error
 
 
-VOCABULARY = Vocabulary(Event.__args__, {})
+def _worker_started_2(old: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 did not say when the process started, nor whether it was there for one job alone."""
+    return {**old, "start_ticks": None, "private": False}
+
+
+VOCABULARY = Vocabulary(Event.__args__, {("worker_started", 1): _worker_started_2})
 
 encode = msgspec.json.Encoder().encode
 

@@ -150,7 +150,15 @@ class World:
             return
         stream = f"worker:w{command.worker}"
         if stream not in self.subjects:
-            started = WorkerStarted(host="here", pid=command.worker + 1, slots=2, queues=["a", "b"], boot_id="x")
+            started = WorkerStarted(
+                host="here",
+                pid=command.worker + 1,
+                slots=2,
+                queues=["a", "b"],
+                boot_id="x",
+                start_ticks=command.worker,
+                private=command.again,
+            )
             self.append(stream, [started])
             return
         held = [Held(id, job.attempt) for id in self.ids if (job := self.job(id)) and job.worker == stream[7:]]

@@ -131,6 +131,11 @@ def test_the_tables_of_an_old_queue_are_equal_when_they_are_folded_anew(old: Pat
     assert tables(old, *same) == before
 
 
+def test_workers_of_an_old_queue_are_not_known_by_their_start(old: Path) -> None:
+    with Queue(old) as queue:
+        assert {(worker.start_ticks, worker.private) for worker in queue.workers(all=True)} == {(None, False)}
+
+
 def test_an_old_queue_goes_on(old: Path) -> None:
     with Queue(old) as queue:
         last = int(max((job.id for job in queue.jobs() if job.id.isdecimal()), key=int))

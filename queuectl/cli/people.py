@@ -145,7 +145,10 @@ def _told(record: events.Recorded, event: events.Event) -> str:
             return f"archived in {event.file}, {event.events} event{_s(event.events)}, {event.state}"
         case events.WorkerStarted():
             queues = f", for {', '.join(event.queues)}" if event.queues else ""
-            return f"worker started on {event.host}, pid {event.pid}, {event.slots} slot{_s(event.slots)}{queues}"
+            alone = ", for one job alone" if event.private else ""
+            return (
+                f"worker started on {event.host}, pid {event.pid}, {event.slots} slot{_s(event.slots)}{queues}{alone}"
+            )
         case events.Heartbeat():
             held = ", ".join(f"{held.job} ({held.attempt})" for held in event.attempts)
             return f"still running {held}" if held else "alive"

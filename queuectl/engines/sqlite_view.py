@@ -79,6 +79,7 @@ def read_worker(row: tuple[Any, ...]) -> Worker:
     values["queues"] = tuple(values["queues"].split("\n")) if values["queues"] else ()
     values["stop_now"] = bool(values["stop_now"])
     values["drain"] = bool(values["drain"])
+    values["private"] = bool(values["private"])
     return Worker(**values)
 
 

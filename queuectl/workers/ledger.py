@@ -91,6 +91,7 @@ class Ledger:
         event = WorkerStarted(
             host=os.uname().nodename,
             pid=os.getpid(),
+            start_ticks=processes.start_time(os.getpid()),
             slots=slots,
             queues=list(self._queues),
             boot_id=processes.boot_id(),
@@ -99,6 +100,7 @@ class Ledger:
             identity=self._identity,
             drain=drain,
             inside=self._inside,
+            private=self._only is not None,
         )
         while True:
             try:

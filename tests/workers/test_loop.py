@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from queuectl.events import Completed, Failed, Heartbeat
-from queuectl.workers import output
+from queuectl.workers import output, processes
+from queuectl.workers.ledger import Ledger
 from tests.workers.conftest import Fifo, Lab, gone
 
 
@@ -212,6 +213,16 @@ def test_heartbeats_name_the_attempts_that_a_worker_holds(lab: Lab, fifo: Fifo) 
     beats = len(lab.records("heartbeat"))
     assert sum(moment.record.type == "heartbeat" for moment in lab.queue.history(id)) == beats
     assert lab.records("worker_stopped")
+
+
+def test_a_worker_says_which_process_it_is_and_for_whom(lab: Lab) -> None:
+    Ledger(lab.queue, "shared", (), "cafe").start(1)
+    Ledger(lab.queue, "private", (), "cafe", only="7").start(1)
+
+    shared, private = lab.queue.workers()
+
+    assert (shared.pid, shared.start_ticks) == (os.getpid(), processes.start_time(os.getpid()))
+    assert (shared.private, private.private) == (False, True)
 
 
 def test_the_journal_is_lines_of_json_for_the_owner_only(lab: Lab) -> None:
