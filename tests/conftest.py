@@ -1,6 +1,8 @@
-"""What every test may rely on: no setting comes from the shell that runs them, and hypothesis keeps to the time."""
+"""What every test may rely on: nothing comes from the shell that runs them, and hypothesis keeps to the time."""
 
 import os
+import signal
+import sys
 
 import freezegun
 import pytest
@@ -10,10 +12,36 @@ from hypothesis import HealthCheck, settings
 # freezegun leaves the clock alone in every module whose name begins with `queue`; it means the standard library's.
 freezegun.configure(default_ignore_list=[name for name in DEFAULT_IGNORE_LIST if name != "queue"])
 
+# Python is started hundreds of times: what it compiles is kept, whatever the shell says.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 settings.register_profile(
     "here", deadline=None, database=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("here")
+
+IGNORED_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Torture wants the machine for itself; for the rest pytest-xdist counts the processors."""
+    return 0 if config.option.markexpr == "torture" else None
+
+
+def pytest_sessionstart() -> None:
+    """Start everything with the signals that a person's shell gives it, also where the tests are run by nohup or `&`.
+
+    What was ignored is handled, by doing nothing: here it changes nothing, but no handler outlives an exec.
+    """
+    for number in signal.valid_signals() - IGNORED_BY_PYTHON:
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, _nothing)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _nothing(*_: object) -> None:
+    pass
 
 
 @pytest.fixture(autouse=True)

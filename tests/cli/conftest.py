@@ -58,7 +58,7 @@ class Shell:
         self.before: list[str] = []
         self.env = {
             "PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8", "TZ": "UTC",
-            "PYTHONPATH": str(ROOT), "QUEUECTL_DB": "q.db", "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPATH": str(ROOT), "QUEUECTL_DB": "q.db",
         }  # fmt: skip
 
     def __call__(self, *words: str | bytes, stdin: bytes = b"", **env: str) -> Answer:
