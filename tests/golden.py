@@ -7,10 +7,10 @@ you keep it: an answer may only change where the program was meant to change it.
 import gzip
 import hashlib
 import re
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
+
+from tests import forks
 
 ROOT = Path(__file__).parents[1]
 LOG = ROOT / "tests" / "data" / "golden.ndjson.gz"
@@ -48,12 +48,10 @@ def events() -> bytes:
 
 def ask(database: Path, *words: str, stdin: bytes = b"") -> bytes:
     """What the command answers, with how long ago things were taken out."""
-    done = subprocess.run(
-        [sys.executable, "-m", "queuectl", *words, "--db", str(database)],
-        env={"PATH": "/usr/bin:/bin", "HOME": str(database.parent), "LANG": "C.UTF-8", "TZ": "UTC", "COLUMNS": "100",
-             "PYTHONPATH": str(ROOT)},
-        input=stdin, capture_output=True, timeout=60, check=True,
-    )  # fmt: skip
+    env = {"PATH": "/usr/bin:/bin", "HOME": str(database.parent), "LANG": "C.UTF-8", "TZ": "UTC", "COLUMNS": "100",
+           "PYTHONPATH": str(ROOT)}  # fmt: skip
+    done = forks.run([*words, "--db", str(database)], env, database.parent, stdin)
+    done.check_returncode()
     return re.sub(rb"\b[0-9smhd.]+( [0-9smhd.]+)? ago\b", b"long ago", done.stdout)
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests import forks
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -62,6 +64,13 @@ class Shell:
         }  # fmt: skip
 
     def __call__(self, *words: str | bytes, stdin: bytes = b"", **env: str) -> Answer:
+        if self.before:
+            return self.afresh(*words, stdin=stdin, **env)
+        done = forks.run(words, self.env | env, self.folder, stdin)
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+    def afresh(self, *words: str | bytes, stdin: bytes = b"", **env: str) -> Answer:
+        """With an interpreter that is started for it, where the start is what matters; ten times as slow."""
         done = subprocess.run(
             self.command(*words), cwd=self.folder, env=self.env | env, input=stdin, capture_output=True, timeout=50,
             check=False,
@@ -129,13 +138,11 @@ def terminal(queuectl: Shell) -> Callable[..., str]:
         parent, child = pty.openpty()
         fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         environ = queuectl.env | {"TERM": "xterm-256color"} | env
-        process = subprocess.Popen(
-            queuectl.command(*words), cwd=queuectl.folder, env=environ, stdin=child, stdout=child, stderr=child
-        )
+        process = forks.Child(words, environ, queuectl.folder, (child, child, child))
         os.close(child)
         seen = b"".join(_until_closed(parent))
         os.close(parent)
-        process.wait(50)
+        process.wait()
         return seen.decode("utf-8").replace("\r\n", "\n")
 
     return show
