@@ -9,9 +9,11 @@ import msgspec
 
 from projections.config import Config
 from projections.jobs import FINAL, Job
+from projections.workers import Worker
 from queuectl import config, decisions, engines, paths, policy
 from queuectl.clock import monotonic
 from queuectl.engines.base import Progress, Transaction, View, Write
+from queuectl.engines.liveness import Life
 from queuectl.errors import Deadline, Invalid, NotFound, Refused
 from queuectl.events import ConfigSet, Event, StopRequested
 from queuectl.reading import Reading, found
@@ -232,14 +234,21 @@ class Queue(Reading):
         deadline = monotonic() + timeout if timeout is not None else None
         bell = self._engine.listen("log")
         try:
-            while left := {worker.id for worker in self.workers() if worker.id in chosen and self.alive(worker.id)}:
+            while left := self._still_up([live[id] for id in chosen]):
                 if deadline is not None and monotonic() >= deadline:
                     raise Deadline(f"still up after {span(timeout or 0)}: {', '.join(sorted(left))}")
-                bell.wait(0.5)
+                bell.wait(0.1 if left < set(chosen) else 0.5)
                 bell.clear()
         finally:
             bell.close()
         return chosen
+
+    def _still_up(self, workers: Iterable[Worker]) -> set[str]:
+        """Those whose processes live, whatever their files and the log say; of what can't be seen the log must do."""
+        lives = {worker.id: self.liveness(worker) for worker in workers}
+        unseen = {id for id, life in lives.items() if life is Life.UNKNOWN}
+        unseen &= {worker.id for worker in self.workers()} if unseen else set()
+        return unseen | {id for id, life in lives.items() if life is Life.LIVES}
 
     # -- the log itself ----------------------------------------------------------------------------------------------
 

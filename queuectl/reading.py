@@ -16,7 +16,7 @@ from queuectl.clock import text
 from queuectl.config import Resolved, Settings
 from queuectl.disk import Disk
 from queuectl.engines.base import Engine, Filter, JobFilter, Progress, View
-from queuectl.engines.holder import locked
+from queuectl.engines.liveness import Life, liveness
 from queuectl.errors import Invalid, NotFound, QueueError
 from queuectl.events import Recorded
 from queuectl.history import Moment
@@ -282,9 +282,20 @@ class Reading:
         with self._engine.snapshot() as view:
             return view.held(worker)
 
+    def liveness(self, worker: Worker) -> Life:
+        """Whether the worker's process lives, is gone, or can't be seen from here."""
+        return liveness(worker, self.place)
+
+    def sees(self, worker: Worker) -> bool | None:
+        """Whether the worker's process lives; None where that can't be told from here."""
+        life = self.liveness(worker)
+        return None if life is Life.UNKNOWN else life is Life.LIVES
+
     def alive(self, worker: str) -> bool:
-        """Whether the worker's process lives, as the kernel knows it (this machine only)."""
-        return locked(f"{self.place.workers}/{worker}")
+        """Whether the process of the worker with this id lives and can be seen from here."""
+        with self._engine.snapshot() as view:
+            known = view.worker(worker)
+        return known is not None and self.sees(known) is True
 
 
 def found(view: View, id: str) -> Job:

@@ -1,12 +1,15 @@
 """`queuectl worker`: the processes that run jobs."""
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
 from queuectl.cli import output, session
 from queuectl.cli import parameters as p
+
+if TYPE_CHECKING:
+    from projections.workers import Worker
 
 Now = Annotated[bool, Parameter(name="--now", help="Kill what they run, rather than let it finish.")]
 Patience = Annotated[
@@ -71,7 +74,7 @@ def list_workers(
     $ queuectl worker list --json | jq -r .pid
     """
     with session.opened(db) as q:
-        workers = [(worker, q.held(worker.id), worker.live and q.alive(worker.id)) for worker in q.workers(all=all)]
+        workers = [(worker, q.held(worker.id), worker.live and q.sees(worker)) for worker in q.workers(all=all)]
     if json:
         from queuectl.documents import worker_document
 
@@ -82,11 +85,11 @@ def list_workers(
     rows = [
         (
             worker.id,
-            output.Cell(state := "dead" if worker.live and not alive else worker.state, state),
+            output.Cell(state := _state(worker, alive), state),
             str(worker.pid),
             worker.host,
             str(worker.slots),
-            ",".join(worker.queues) or "all",
+            "one job" if worker.private else ",".join(worker.queues) or "all",
             people.distance(worker.started_at),
             ", ".join(job.id for job in held),
         )
@@ -95,6 +98,13 @@ def list_workers(
     heads = ("ID", "STATE", "PID", "HOST", "SLOTS", "QUEUES", "STARTED", "RUNS")
     if not output.table(heads, rows, right=("PID", "SLOTS")) and output.terminal():
         output.note("no worker is up; start one with `queuectl worker start`")
+
+
+def _state(worker: "Worker", alive: bool | None) -> str:
+    """What the log says of it, unless its process says otherwise, or can't be seen from here."""
+    if not worker.live:
+        return worker.state
+    return "unseen" if alive is None else worker.state if alive else "dead"
 
 
 @app.command

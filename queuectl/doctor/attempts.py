@@ -16,6 +16,7 @@ from projections.workers import Worker
 from queuectl import paths
 from queuectl.clock import monotonic
 from queuectl.doctor.finding import Finding, Process, fine, problem, process, some, warning
+from queuectl.engines.liveness import Life
 from queuectl.units import span
 from queuectl.workers import lock, processes, roster
 from queuectl.workers.ledger import tag
@@ -77,11 +78,15 @@ def workers(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
 def _look(patient: "Patient") -> Seen:
     with patient.engine.snapshot() as view:
         held = [(worker, view.held(worker.id)) for worker in view.workers()]
+        ended = [(id, view.worker(id), view.held(id)) for id in set(view.holders()) - {each.id for each, _ in held}]
     seen = Seen()
+    for id, worker, jobs in ended:
+        if worker is None or patient.liveness(worker) is Life.GONE:
+            seen.passing += [(f"{job.id} {job.lease}", _abandoned(patient, id, worker, job)) for job in jobs]
     for worker, jobs in held:
-        if worker.machine_id != processes.machine_id():
-            continue  # its own machine's to judge
-        if not lock.held(patient.place.workers, worker.id):
+        if (life := patient.liveness(worker)) is Life.UNKNOWN:
+            continue  # who shares its container or machine can judge it; everybody else, by its silence
+        if life is Life.GONE:
             seen.passing.append((worker.id, _dead(patient, worker, jobs)))
         elif (owner := _other_owner(patient, worker)) is not None:
             seen.minded = True
@@ -133,6 +138,18 @@ def _dead(patient: "Patient", worker: Worker, jobs: list[Job]) -> Finding:
     do = "run `queuectl recover`, or start a worker, which does it too"
     facts = {"worker": worker.id, "pid": worker.pid, "jobs": [job.id for job in jobs], "processes": alive}
     return problem(what, do, **facts) if jobs else warning(what, do, **facts)
+
+
+def _abandoned(patient: "Patient", id: str, worker: Worker | None, job: Job) -> Finding:
+    fate = (
+        "is not in the log" if worker is None else "has stopped" if worker.state == "stopped" else "was declared lost"
+    )
+    what = f"job {job.id} (attempt {job.attempt}) is processing, but its worker {id} {fate}"
+    left = _left(patient, worker, job.id, job.lease).processes
+    if left:
+        what += f"; what it ran is still alive: {some(list(map(str, left)))}"
+    do = "run `queuectl recover`, or start a worker, which does it too"
+    return problem(what, do, worker=id, job=job.id, attempt=job.attempt, processes=left)
 
 
 def _being_recovered(patient: "Patient", worker: Worker, job: Job, owner: int) -> Finding:

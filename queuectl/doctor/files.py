@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from queuectl import clock, paths
 from queuectl.config import SETTINGS
 from queuectl.doctor.finding import Finding, Process, counted, fine, problem, process, some, warning
-from queuectl.engines.holder import locked, locker
+from queuectl.engines.holder import locker
+from queuectl.engines.liveness import locked
 from queuectl.errors import Invalid
 from queuectl.units import size_text
 from queuectl.workers import processes

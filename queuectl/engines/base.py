@@ -150,6 +150,10 @@ class View(ABC):
         """The jobs that this worker holds."""
 
     @abstractmethod
+    def holders(self) -> list[str]:
+        """The ids of the workers that hold any job, in no order; ended ones and unknown ones too."""
+
+    @abstractmethod
     def counts(self, queues: Sequence[str] = ()) -> dict[str, int]:
         """Jobs by state, of all queues or of some; states without jobs are left out."""
 

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from weakref import WeakSet, ref
 
 from queuectl.clock import monotonic
-from queuectl.engines.holder import Holder, Watch, look, pid_namespace
+from queuectl.engines.holder import NOBODY, Holder, Watch, pid_namespace
+from queuectl.engines.liveness import look
 from queuectl.errors import Busy, Unusable
 from queuectl.paths import shown
 
@@ -39,13 +40,12 @@ WANTED = 512
 class Gate:
     """The right to write to one database, for one process. Its threads may share it, and a forked child may use it.
 
-    `path` is the gate's file (made when first needed), `workers` the folder with the lock files of live workers,
-    `stuck` the seconds after which a worker stopped inside is killed.
+    `path` is the gate's file (made when first needed), `stuck` the seconds after which a worker stopped inside is
+    killed.
     """
 
-    def __init__(self, path: str, workers: str, *, stuck: float = STUCK) -> None:
+    def __init__(self, path: str, *, stuck: float = STUCK) -> None:
         self.path = path
-        self.workers = workers
         self.stuck = stuck
         self._worker: str | None = None
         self._left = 0.0  # when we came out last
@@ -144,7 +144,7 @@ class Gate:
             os.fchmod(self._fd, 0o600)  # whatever the umask took away
         pid = os.getpid()
         process = look(pid)
-        self._text = Holder(pid, process.started if process else 0, pid_namespace(), self._worker or "-").text()
+        self._text = Holder(pid, process.started if process else 0, pid_namespace(), self._worker or NOBODY).text()
 
     def _let_others(self) -> None:
         """Step back until one who waits, if any, is inside."""
@@ -160,7 +160,7 @@ class Gate:
     def _wait(self, patience: float | None, meanwhile: Callable[[], None] | None) -> None:
         self._refuse_nesting()
         os.pwrite(self._fd, b"1", WANTED)
-        wait, watch = _Wait(self._fd, self.path), Watch(self._fd, self.workers, self.stuck)
+        wait, watch = _Wait(self._fd, self.path), Watch(self._fd, self.stuck)
         try:
             wait.until(patience, watch, meanwhile)
         except BaseException:

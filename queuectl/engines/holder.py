@@ -4,34 +4,19 @@ The text that a holder writes into the gate's file may be stale (the lock decide
 kernel's own list of locks is asked too.
 """
 
-import fcntl
 import os
 
 import msgspec
 
 from queuectl.clock import monotonic
+from queuectl.engines.liveness import look, proc
 from queuectl.paths import shown
+
+NOBODY = "-"
+"""The worker's id in the text of a holder that is none."""
 
 STEP = 1.0
 """Seconds between two looks at the holder."""
-
-
-def locked(path: str) -> bool:
-    """Whether somebody holds an flock on the file; False where it does not exist.
-
-    It tries a shared lock for a microsecond, which can make somebody's non-blocking attempt fail meanwhile.
-    """
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -55,20 +40,6 @@ def read_holder(fd: int) -> Holder | None:
     return None
 
 
-class Process(msgspec.Struct, frozen=True):
-    """What /proc says of a process: its state's letter, and its start time in clock ticks since boot."""
-
-    state: str
-    started: int
-
-
-def look(pid: int) -> Process | None:
-    """A process as it is now; None where there is none (or no /proc)."""
-    text = _proc(f"{pid}/stat")
-    fields = text[text.rfind(b")") + 2 :].split()
-    return Process(fields[0].decode(), int(fields[19])) if len(fields) > 19 else None
-
-
 def pid_namespace() -> int:
     """The number of our pid namespace (pids of two namespaces can't be compared); 0 where unknown."""
     try:
@@ -81,7 +52,7 @@ def locker(fd: int) -> int | None:
     """The pid that has the file behind `fd` under an flock, by the kernel's list; None where it does not tell."""
     file = os.fstat(fd)
     name = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}".encode()
-    for line in _proc("locks").splitlines():
+    for line in proc("locks").splitlines():
         fields = line.split()
         if len(fields) > 5 and fields[1] == b"FLOCK" and fields[5] == name:  # one that waits has "->" as second field
             return int(fields[4])
@@ -91,9 +62,8 @@ def locker(fd: int) -> int | None:
 class Watch:
     """What one who waits has seen of the holder; a judgement needs what itself saw, on its own monotonic clock."""
 
-    def __init__(self, fd: int, workers: str, stuck: float) -> None:
+    def __init__(self, fd: int, stuck: float) -> None:
         self.fd = fd
-        self.workers = workers
         self.stuck = stuck
         self.step = min(STEP, stuck / 5)
         self.holder: Holder | None = None
@@ -110,7 +80,8 @@ class Watch:
             return
         self.stopped += since
         if self.stopped >= self.stuck:
-            self._kill_if_worker(self.holder)
+            if self.holder.worker != NOBODY:
+                self._kill(self.holder)
             self.stopped = 0.0
 
     def tell(self) -> str:
@@ -123,7 +94,7 @@ class Watch:
         if not process or (holder and holder.pid == pid and holder.started != process.started):
             return "by a process that can't be seen from here: wait for it"
         who = f"by process {pid} ({_command(pid)})"
-        if holder and holder.pid == pid and holder.worker != "-":
+        if holder and holder.pid == pid and holder.worker != NOBODY:
             who = f"by worker {holder.worker}, process {pid} ({_command(pid)})"
         if process.state == "T":
             return f"{who}, which is stopped: continue it (kill -CONT {pid}) or end it"
@@ -133,7 +104,7 @@ class Watch:
         process = look(holder.pid) if holder.namespace == pid_namespace() else None
         return process is not None and process.started == holder.started and process.state == "T"
 
-    def _kill_if_worker(self, holder: Holder) -> None:
+    def _kill(self, holder: Holder) -> None:
         import signal
 
         try:
@@ -141,13 +112,9 @@ class Watch:
         except ProcessLookupError:
             return  # and its lock is free
         try:
-            # From here on the pid can't be given away: is it the one we judged, a live worker, and inside?
-            if (
-                read_holder(self.fd) == holder
-                and self._is_stopped(holder)
-                and locked(f"{self.workers}/{holder.worker}")
-                and locker(self.fd) in (None, holder.pid)
-            ):
+            # From here on the pid can't be given away: is it the one we judged, and inside? Whether its lock file is
+            # there does not matter: the process itself, known by its start, is what lives.
+            if read_holder(self.fd) == holder and self._is_stopped(holder) and locker(self.fd) in (None, holder.pid):
                 signal.pidfd_send_signal(process, signal.SIGKILL)
         except PermissionError:
             pass  # somebody else's: all we can do is wait, and name it
@@ -159,14 +126,5 @@ class Watch:
 
 def _command(pid: int) -> str:
     """The command line of a process, short and printable."""
-    words = " ".join(_proc(f"{pid}/cmdline").decode(errors="replace").rstrip("\0").split("\0"))
+    words = " ".join(proc(f"{pid}/cmdline").decode(errors="replace").rstrip("\0").split("\0"))
     return shown(words if len(words) <= 80 else words[:79] + "…") or "?"
-
-
-def _proc(name: str) -> bytes:
-    """A file of /proc, whole; empty where there is none: the process has ended, or this is not Linux."""
-    try:
-        with open(f"/proc/{name}", "rb", buffering=0) as file:
-            return file.readall()
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return b""

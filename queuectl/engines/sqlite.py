@@ -90,7 +90,7 @@ class SqliteEngine(Engine):
         prepare(self.place)
         self._pid = os.getpid()
         self._resting = False
-        self._gate = Gate(self.place.gate, self.place.workers)
+        self._gate = Gate(self.place.gate)
         self._high_water = HighWater(self.place.high_water)
         least = self._high_water.read()  # before the head is: others go on writing
         self._db = sqlite_file.connect(self.place, self._gate, patience, made=made)

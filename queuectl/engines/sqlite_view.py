@@ -220,6 +220,9 @@ class SqliteView(SqliteHealth):
     def held(self, worker: str) -> list[Job]:
         return [read_job(row) for row in self._db.execute(f"select {JOB} where j.worker = ?", (worker,))]
 
+    def holders(self) -> list[str]:
+        return [id for (id,) in self._db.execute("select distinct worker from jobs where worker is not null")]
+
     def counts(self, queues: Sequence[str] = ()) -> dict[str, int]:
         where = f"where queue in ({_marks(queues)})" if queues else ""
         return dict(self._db.execute(f"select state, sum(jobs) from counts {where} group by state", tuple(queues)))

@@ -11,6 +11,7 @@ import signal
 
 from projections.workers import Worker
 from queuectl.clock import monotonic
+from queuectl.engines.liveness import Life
 from queuectl.errors import QueueError
 from queuectl.queue import Queue
 from queuectl.workers import lock, processes, roster
@@ -20,6 +21,8 @@ INTERVAL = 5.0
 """Seconds between two looks, each with a heartbeat of the observer's own while somebody is silent."""
 SILENCE = 15.0
 """Seconds of silence that make a worker hung."""
+SILENT = f"has said nothing for {SILENCE:.0f} s, and can't be seen from here"
+"""How a worker ended that was judged by its silence alone."""
 LATE = 2.0
 """Seconds that a look may be late, or its heartbeat take, before nothing that was seen so far counts."""
 
@@ -75,7 +78,8 @@ class Silence:
 def kill(queue: Queue, worker: Worker) -> bool:
     """Kill a hung worker's process; False where it is out of reach (another machine or container) or gone already.
 
-    Its lock must be held by that very process: looked at once its pidfd is open, so that no stranger is hit.
+    It must be that very process, by when it began or by the lock that it holds: looked at once its pidfd is open, so
+    that no stranger is hit.
     """
     if (worker.boot_id, worker.pid_namespace) != (processes.boot_id(), processes.pid_namespace()):
         return False
@@ -84,7 +88,7 @@ def kill(queue: Queue, worker: Worker) -> bool:
     except ProcessLookupError:
         return False
     try:
-        if lock.owner(queue.place.workers, worker.id) != worker.pid:
+        if not _is_it(queue, worker):
             return False
         _note(f"{queue.place.workers}/{worker.id}")
         signal.pidfd_send_signal(process, signal.SIGKILL)
@@ -93,6 +97,19 @@ def kill(queue: Queue, worker: Worker) -> bool:
     finally:
         os.close(process)
     return True
+
+
+def is_lost(queue: Queue, worker: Worker) -> bool:
+    """Whether a silent worker is to be recovered without its end having been seen: nothing of it can be seen from here,
+    not even its lock."""
+    return queue.liveness(worker) is Life.UNKNOWN
+
+
+def _is_it(queue: Queue, worker: Worker) -> bool:
+    """Whether the process with the worker's pid is the worker."""
+    if worker.start_ticks is None:
+        return lock.owner(queue.place.workers, worker.id) == worker.pid
+    return processes.start_time(worker.pid) == worker.start_ticks and queue.liveness(worker) is Life.LIVES
 
 
 def _note(path: str) -> None:

@@ -33,8 +33,12 @@ class Hunt:
     free.
     """
 
-    def __init__(self, path: str, tag: str, *, grace: float = 5.0, strays: Strays = tuple) -> None:
+    def __init__(
+        self, path: str, tag: str, *, grace: float = 5.0, strays: Strays = tuple, database: str | None = None
+    ) -> None:
+        """`database`: only what was started for the queue at this path has the tag; another queue's may be the same."""
         self._path, self._tag, self._grace, self._strays = path, tag, grace, strays
+        self.database = database
         self._ending = Ending()
         self._sessions: set[int] = set()
         self._kill_at: float | None = None
@@ -77,7 +81,7 @@ class Hunt:
 
     def _look(self, now: float) -> None:
         everyone = list(pids())
-        tagged = {pid for pid in everyone if is_tagged(pid, self._tag)}
+        tagged = {pid for pid in everyone if self._is_tagged(pid)}
         self._sessions = {session(pid) for pid in tagged} - {os.getsid(0), 0}
         number = signal.SIGKILL if self._kill_at is not None and now >= self._kill_at else signal.SIGTERM
         for pid in everyone:
@@ -88,7 +92,10 @@ class Hunt:
 
     def _is_ours(self, pid: int) -> bool:
         in_session = bool(self._sessions) and session(pid) in self._sessions
-        return in_session or is_tagged(pid, self._tag) or is_writer(pid, self._path)
+        return in_session or self._is_tagged(pid) or is_writer(pid, self._path)
+
+    def _is_tagged(self, pid: int) -> bool:
+        return is_tagged(pid, self._tag, self.database)
 
     def _is_stray(self, pid: int) -> bool:
         return pid in self._strays()

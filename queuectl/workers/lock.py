@@ -8,7 +8,8 @@ import fcntl
 import os
 from typing import Self
 
-from queuectl.engines.holder import locked, locker
+from queuectl.engines.holder import locker
+from queuectl.engines.liveness import locked
 from queuectl.errors import Invalid, NotFound
 
 

@@ -11,7 +11,7 @@ import select
 import signal
 import sys
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import msgspec
 
@@ -24,7 +24,7 @@ from queuectl.workers import lock, processes
 from queuectl.workers.lock import Gone
 from queuectl.workers.loop import ORDER_KILL, ORDER_STOP, Task
 from queuectl.workers.memory import PERHAPS, Killings
-from queuectl.workers.recovery import Pass, Report, outcomes, write_report
+from queuectl.workers.recovery import Pass, Report, outcomes, taken, write_report
 from queuectl.workers.strays import Strays
 
 TAKE_OVER = 2.0
@@ -77,7 +77,7 @@ class Hand(msgspec.Struct):
     """Whether it stands in for one that crashed."""
 
 
-class Death(msgspec.Struct, frozen=True):
+class Death(msgspec.Struct):
     """The end of a worker whose jobs must be recovered."""
 
     how: str
@@ -282,11 +282,13 @@ class Pool:
         """Begin to recover the dead. What a worker was just starting when it died holds the worker's lock too, until it
         has become a program of its own, so a lock that is not free is tried again."""
         for id, death in list(self._dead.items()):
+            held = None
             try:
                 held = lock.try_lock(self._queue.place.workers, id)
             except Gone:
-                del self._dead[id]
-                continue
+                death.until = now
+                with suppress(QueueError, OSError):  # where it can't be done just now it is left to others
+                    held = taken(self._queue, id)
             if held is not None:
                 self._reaped.update(processes.reap({hand.pid for hand in self._hands.values()}))
                 known = outcomes(held.path, self._reaped)

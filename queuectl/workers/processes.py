@@ -14,6 +14,10 @@ import signal
 import sys
 from collections.abc import Callable, Container, Iterable, Iterator
 
+from queuectl.engines.liveness import boot_id as boot_id
+from queuectl.engines.liveness import machine_id as machine_id
+from queuectl.engines.liveness import pid_namespace as pid_namespace
+
 TAG = "QUEUECTL_TAG"
 """The environment variable that says which attempt a process belongs to: identity, job and lease."""
 
@@ -91,14 +95,15 @@ def given_away(pid: int) -> bool:
     return True
 
 
-def is_tagged(pid: int, tag: str) -> bool:
-    """Whether the process was started with this tag, as far as we may read its environment."""
+def is_tagged(pid: int, tag: str, database: str | None = None) -> bool:
+    """Whether the process was started with this tag (and for this database), as far as we may read its environment."""
     try:
         with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
             text = file.readall()
     except (*_GONE, PermissionError):
         return False
-    return f"\0{TAG}={tag}\0".encode() in b"\0" + text + b"\0"
+    wanted = [f"{TAG}={tag}", *([f"QUEUECTL_DB={database}"] if database is not None else [])]
+    return all(os.fsencode(f"\0{each}\0") in b"\0" + text + b"\0" for each in wanted)
 
 
 def is_hidden(pid: int) -> bool:
@@ -162,32 +167,6 @@ def _writes(pid: int, fd: str) -> bool:
 def holders(path: str) -> list[int]:
     """The processes that have this file open for writing, as far as we may see their files."""
     return [pid for pid in pids() if is_writer(pid, path)]
-
-
-def boot_id() -> str:
-    """A name of this run of the kernel; "" where there is none."""
-    return _line("/proc/sys/kernel/random/boot_id")
-
-
-def machine_id() -> str:
-    """A name of this machine (or container); "" where there is none."""
-    return _line("/etc/machine-id") or _line("/var/lib/dbus/machine-id")
-
-
-def pid_namespace() -> str:
-    """A name of the pid namespace, in which pids mean something; "" where there is none."""
-    try:
-        return os.readlink("/proc/self/ns/pid")
-    except FileNotFoundError:
-        return ""
-
-
-def _line(path: str) -> str:
-    try:
-        with open(path, encoding="ascii") as file:
-            return file.readline().strip()
-    except (FileNotFoundError, PermissionError):
-        return ""
 
 
 def subreaper() -> bool:

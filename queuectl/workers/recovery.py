@@ -8,7 +8,7 @@ looks until nothing is left, and only then appends. A claim that never started i
 import os
 import random
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -19,6 +19,7 @@ from queuectl import clock, decisions, paths
 from queuectl.clock import monotonic
 from queuectl.decisions import Lease, Outcome
 from queuectl.engines.base import Write
+from queuectl.engines.liveness import Life
 from queuectl.errors import Fenced, Outdated, QueueError
 from queuectl.events import Event, WorkerLost, encode
 from queuectl.queue import Queue
@@ -30,6 +31,9 @@ from queuectl.workers.memory import PERHAPS
 
 PAUSE = 1.0
 """Seconds to wait when the database or the folder of outputs can't be used, before the next try."""
+
+
+_CHANGED = "the queue's folder is not the one in which it ran, but was removed or replaced meanwhile, or is a copy"
 
 
 class Recovered(msgspec.Struct, frozen=True):
@@ -145,7 +149,9 @@ class Pass:
             lease = decisions.lease(job)
             found = self._judged(job, lease, worker)
             if isinstance(found, Hunt):
-                lost = _lost(f"its worker {self._died}; what it ran was found and ended")
+                lost = _lost(
+                    f"its worker {self._died}; {_CHANGED if found.database else 'what it ran was found and ended'}"
+                )
                 known = self._known.get((job.seq, lease.version), lost)
                 if known.signal == signal.SIGKILL:
                     known = msgspec.structs.replace(known, error=f"{PERHAPS}; its worker {self._died}")
@@ -157,17 +163,20 @@ class Pass:
 
     def _judged(self, job: Job, lease: Lease, worker: Worker | None) -> Outcome | Hunt | None:
         """What is known of one attempt: it never started (None), it is certainly gone, or it must be hunted."""
-        identity = worker.identity if worker is not None else ""
-        if worker is None or worker.boot_id != processes.boot_id() or identity != paths.identity(self._queue.place):
-            # Another boot, or a copy of the queue: nothing of it lives here, and a missing file proves nothing.
-            return _lost("its worker died with the machine, or this is a copy of the queue")
-        path = self._queue.place.output_of(identity, job.id, lease.version)
+        here = paths.identity(self._queue.place)
+        identity = worker.identity if worker is not None else here
+        if worker is not None and worker.boot_id != processes.boot_id():
+            return _lost(_elsewhere(worker))  # nothing of it lives here, and a missing file proves nothing
+        path, mark = self._queue.place.output_of(identity, job.id, lease.version), tag(identity, job.id, lease.version)
+        if identity != here:
+            # The folder was replaced under the worker; or this queue is a copy, and what has the tag is the other's.
+            return Hunt(path, mark, strays=self._strays, database=self._queue.url)
         try:
             # Whoever makes the path decides whether the attempt may start (R11): a folder is as exclusive as a file.
             os.mkdir(path, 0o700)
         except FileExistsError:
             if not os.path.isdir(path):
-                return Hunt(path, tag(identity, job.id, lease.version), strays=self._strays)
+                return Hunt(path, mark, strays=self._strays)
         return None
 
     def _append(self, verdicts: dict[Lease, Outcome | None]) -> None:
@@ -200,8 +209,10 @@ class Pass:
         ]
 
 
-def recover(queue: Queue, *, patience: float = 30.0, courtesy: float = 0.0) -> Report:
+def recover(queue: Queue, *, patience: float = 30.0, courtesy: float = 0.0, silent: Iterable[str] = ()) -> Report:
     """One pass over all dead workers; what can't be ended within `patience` seconds is told and left.
+
+    `silent` are workers that can't be seen from here and were judged by their silence.
 
     `courtesy` is how many seconds are left to the parents of those that have died just now, which alone know how the
     commands ended.
@@ -211,7 +222,7 @@ def recover(queue: Queue, *, patience: float = 30.0, courtesy: float = 0.0) -> R
     whole = Report(workers=[], jobs=[], left=[])
     deadline = monotonic() + patience
     me = os.urandom(4).hex()
-    dead = unlocked(queue)
+    dead = list(dict.fromkeys([*gone(queue), *silent]))
     if dead and courtesy:
         processes.wait([], courtesy)
     for id in dead:
@@ -254,13 +265,18 @@ def _outcome(code: int, started_at: int, seconds: float | None = None) -> Outcom
     return Outcome(cause="exit" if code else None, exit_code=code, started_at=started_at, run_seconds=seconds)
 
 
-def unlocked(queue: Queue) -> list[str]:
-    """The workers whose processes are dead: a lock file that nobody holds, or live in the log without any file."""
+def gone(queue: Queue) -> list[str]:
+    """The workers that left something behind and whose processes are gone: live in the log, holding a job however that
+    came to be, or with a lock file. Raises OSError where the folder can't be read."""
     folder = queue.place.workers
     lock.sweep(folder)
-    files = set(lock.ids(folder))
-    free = [id for id in files if not lock.held(folder, id)]
-    return [*free, *(worker.id for worker in queue.workers() if worker.id not in files and _is_here(worker))]
+    files = lock.ids(folder)  # first: who begins has a lock before it is in the log
+    with queue.engine.snapshot() as view:
+        known = {worker.id: worker for worker in view.workers()}
+        others = {id: view.worker(id) for id in dict.fromkeys([*view.holders(), *files]) if id not in known}
+    workers = [*known.values(), *(worker for worker in others.values() if worker is not None)]
+    strangers = [id for id, worker in others.items() if worker is None and not lock.held(folder, id)]
+    return [*(worker.id for worker in workers if queue.liveness(worker) is Life.GONE), *strangers]
 
 
 def write_report(folder: str, report: Report) -> str:
@@ -283,16 +299,21 @@ def taken(queue: Queue, id: str) -> WorkerLock | None:
         return lock.try_lock(folder, id)
     except Gone:
         pass
-    if not any(worker.id == id for worker in queue.workers()):
-        return None
+    with queue.engine.snapshot() as view:
+        worker = view.worker(id)
+        if (worker is None or not worker.live) and not view.held(id):
+            return None
     try:
-        return lock.take(folder, id)  # its file is lost (a restored backup, say): ours stands in for it
+        return lock.take(folder, id)  # its file was removed, or is another folder's: ours stands in for it
     except FileExistsError:
         return None
 
 
-def _is_here(worker: Worker) -> bool:
-    return worker.machine_id == processes.machine_id()
+def _elsewhere(worker: Worker) -> str:
+    """Why nothing is left of a worker that ran under another run of the kernel."""
+    if worker.machine_id == processes.machine_id():
+        return "its worker ended when the machine went down"
+    return f"its worker ran on another machine ({worker.host})"
 
 
 def _lost(error: str) -> Outcome:

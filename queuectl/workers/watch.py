@@ -15,7 +15,7 @@ from queuectl.workers import hung, lock, processes
 from queuectl.workers.hung import Silence
 from queuectl.workers.journal import Journal
 from queuectl.workers.ledger import Ledger
-from queuectl.workers.recovery import Pass, Report, recover, taken, unlocked, write_report
+from queuectl.workers.recovery import Pass, Report, gone, recover, taken, write_report
 
 SCAN = 1.0
 """Seconds between two looks for dead workers."""
@@ -68,7 +68,7 @@ class Watch:
         return finished
 
     def _scan(self, now: float) -> None:
-        dead = {id for id in unlocked(self._queue) if id != self._me}
+        dead = {id for id in gone(self._queue) if id != self._me}
         self._dead_since = {id: self._dead_since.get(id, now) for id in dead}
         for id, since in self._dead_since.items():
             if now - since >= COURTESY and (held := taken(self._queue, id)) is not None:
@@ -79,6 +79,8 @@ class Watch:
             for worker in self._silence.tick(now):
                 done = hung.kill(self._queue, worker)
                 self._note([{"event": "hung", "hung": worker.id, "pid": worker.pid, "killed": done}])
+                if hung.is_lost(self._queue, worker) and (held := taken(self._queue, worker.id)) is not None:
+                    self._passes.append(Pass(self._queue, held, self._actor, patience=1.0, died=hung.SILENT))
         except Outdated:
             raise
         except (QueueError, OSError) as error:
@@ -126,10 +128,13 @@ def recover_hung(queue: Queue, *, patience: float = 30.0) -> Report:
     """Listen long enough to tell who is hung, kill those, then recover all that are dead (see `recovery.recover`)."""
     with observer(queue) as me:
         silence = Silence(queue, me)
+        silent: set[str] = set()
         until = monotonic() + hung.SILENCE + hung.INTERVAL
         while (now := monotonic()) < until:
             if now >= silence.next_tick:
                 for worker in silence.tick(now):
                     hung.kill(queue, worker)
+                    if hung.is_lost(queue, worker):
+                        silent.add(worker.id)
             processes.wait([], max(0.0, min(silence.next_tick, until) - monotonic()))
-    return recover(queue, patience=patience, courtesy=COURTESY)
+    return recover(queue, patience=patience, courtesy=COURTESY, silent=silent)

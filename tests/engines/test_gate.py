@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 PRELUDE = """
 import os, signal, sys, time
 from queuectl.engines.gate import Gate
-gate = Gate(sys.argv[1] + "/gate", sys.argv[1] + "/workers", stuck=1.0)
+gate = Gate(sys.argv[1] + "/gate", stuck=1.0)
 def say(word):
     print(word, flush=True)
 def until_told():
@@ -70,7 +70,7 @@ def tell(process: "subprocess.Popen[str]") -> None:
 
 
 def new_gate(folder: Path, stuck: float = 1.0) -> Gate:
-    return Gate(f"{folder}/gate", f"{folder}/workers", stuck=stuck)
+    return Gate(f"{folder}/gate", stuck=stuck)
 
 
 def test_only_one_process_is_inside_at_a_time(folder: Path, start: Start) -> None:

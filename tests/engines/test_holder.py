@@ -19,8 +19,7 @@ ROOT = Path(__file__).parents[2]
 PRELUDE = """
 import os, signal, sys, time
 from queuectl.engines.gate import Gate
-from queuectl.workers import lock
-gate = Gate(sys.argv[1] + "/gate", sys.argv[1] + "/workers", stuck=1.0)
+gate = Gate(sys.argv[1] + "/gate", stuck=1.0)
 def say(word):
     print(word, flush=True)
 def until_told():
@@ -34,7 +33,6 @@ with gate.hold(10):
 """
 
 BE_WORKER = """
-mine = lock.take(gate.workers, "w1")
 gate.worker = "w1"
 """
 
@@ -83,7 +81,7 @@ def stop(process: "subprocess.Popen[str]") -> None:
 
 
 def new_gate(folder: Path, stuck: float = 1.0) -> Gate:
-    return Gate(f"{folder}/gate", f"{folder}/workers", stuck=stuck)
+    return Gate(f"{folder}/gate", stuck=stuck)
 
 
 def test_a_worker_stopped_inside_is_killed_and_the_waiter_proceeds(folder: Path, start: Start) -> None:
@@ -109,13 +107,13 @@ def test_a_stopped_process_that_is_no_worker_is_named_and_lives_on(folder: Path,
     assert holder.wait(10) == 0
 
 
-def test_a_stopped_process_whose_worker_lock_is_free_is_not_killed(folder: Path, start: Start) -> None:
+def test_a_stopped_worker_whose_lock_file_was_removed_is_killed_all_the_same(folder: Path, start: Start) -> None:
     holder = start('gate.worker = "w1"\n' + INSIDE)
     hear(holder, "inside")
     stop(holder)
-    with pytest.raises(Unusable, match=f"worker w1, process {holder.pid}"), new_gate(folder, stuck=0.3).hold(0.9):
+    with new_gate(folder, stuck=0.3).hold(10):
         pass
-    assert holder.poll() is None
+    assert holder.wait(10) == -signal.SIGKILL
 
 
 def test_a_running_worker_is_never_killed_however_slow(folder: Path, start: Start) -> None:
@@ -130,7 +128,7 @@ def test_a_worker_that_was_continued_between_is_not_killed(folder: Path, start: 
     holder = start(WORKER_INSIDE)
     hear(holder, "inside")
     fd = os.open(folder / "gate", os.O_RDWR)
-    watch = Watch(fd, f"{folder}/workers", 0.5)
+    watch = Watch(fd, 0.5)
     for _ in range(4):
         stop(holder)
         for _ in range(4):  # 0.3 s seen stopped, of 0.5
@@ -150,7 +148,7 @@ def test_what_the_observer_did_not_see_does_not_count(folder: Path, start: Start
     hear(holder, "inside")
     stop(holder)
     fd = os.open(folder / "gate", os.O_RDWR)
-    watch = Watch(fd, f"{folder}/workers", 0.5)  # looks each 0.1 s
+    watch = Watch(fd, 0.5)  # looks each 0.1 s
     watch.look()
     time.sleep(1)  # as if the observer itself had been stopped
     watch.look()
@@ -186,7 +184,7 @@ def test_pids_of_another_namespace_are_not_looked_up(folder: Path) -> None:
     path = folder / "gate"
     path.write_bytes(Holder(os.getpid(), 1, pid_namespace() + 1, "w1").text())
     with path.open("rb") as file:
-        assert "another container" in Watch(file.fileno(), f"{folder}/workers", 1).tell()
+        assert "another container" in Watch(file.fileno(), 1).tell()
 
 
 @pytest.mark.parametrize("text", [b"", b"12", b"1 2 3\n", b"a b c d\n", b"\xff \n"])
@@ -195,7 +193,7 @@ def test_an_illegible_holder_is_not_known(folder: Path, text: bytes) -> None:
     path.write_bytes(text)
     with path.open("rb") as file:
         assert read_holder(file.fileno()) is None
-        assert "can't be seen" in Watch(file.fileno(), f"{folder}/workers", 1).tell()
+        assert "can't be seen" in Watch(file.fileno(), 1).tell()
 
 
 def test_the_kernel_names_the_holder(folder: Path) -> None:

@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import apsw
 import pytest
 
 from projections.jobs import Job
 from queuectl import Queue, decisions, doctor, paths
 from queuectl.doctor import Finding, Patient, attempts
 from queuectl.engines.base import Write
-from queuectl.events import WorkerStarted, encode
+from queuectl.events import Event, WorkerLost, WorkerStarted, WorkerStopped, encode
 from queuectl.workers import lock, processes, recovery
 from queuectl.workers.ledger import tag
 from queuectl.workers.loop import Task
@@ -62,6 +63,7 @@ def claimed(lab: Lab, id: str, pid: int = 1, pid_namespace: str | None = None) -
         host="here",
         pid=pid,
         slots=1,
+        start_ticks=processes.start_time(pid) if pid == os.getpid() else 1 << 60,
         boot_id=processes.boot_id(),
         pid_namespace=pid_namespace or processes.pid_namespace(),
         machine_id=processes.machine_id(),
@@ -112,6 +114,26 @@ def test_a_dead_worker_without_a_job_is_only_untidy(lab: Lab) -> None:
     [finding] = look(lab)
     assert finding.severity == "warning"
     assert finding.what.endswith("is dead, and holds no job")
+
+
+@pytest.mark.parametrize(
+    "last, fate", [(WorkerStopped(), "has stopped"), (WorkerLost(), "was declared lost"), (None, "is not in the log")]
+)
+def test_a_job_whose_worker_has_ended_is_named(lab: Lab, last: Event | None, fate: str) -> None:
+    id = lab.queue.enqueue("true")
+    claimed(lab, id)
+    with lab.queue.engine.transaction() as tx:
+        if last is not None:
+            tx.append([Write("worker:w1", tx.worker("w1"), [last])], "test")
+    if last is None:
+        db = apsw.Connection(lab.database)
+        db.execute("delete from workers")
+        db.close()
+
+    [finding] = look(lab)
+
+    assert finding.what == f"job {id} (attempt 1) is processing, but its worker w1 {fate}"
+    assert "queuectl recover" in str(finding.do)
 
 
 def test_a_dead_worker_that_somebody_recovers_in_time_is_no_finding(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

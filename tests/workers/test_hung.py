@@ -11,7 +11,7 @@ import pytest
 from queuectl import clock
 from queuectl.errors import Unusable
 from queuectl.events import Heartbeat, Held, encode
-from queuectl.workers import hung, watch
+from queuectl.workers import hung, processes, watch
 from queuectl.workers.hung import INTERVAL, LATE, SILENCE, Silence
 from queuectl.workers.ledger import Ledger, Release
 from queuectl.workers.loop import Task
@@ -178,7 +178,7 @@ def test_the_age_of_a_heartbeat_is_never_looked_at(lab: Lab, observer: Ledger) -
 
 
 @pytest.mark.parametrize("theirs", [{}, {"pid_namespace": "pid:[1]"}, {"boot_id": "another"}, {"pid": "a stranger's"}])
-def test_only_the_process_that_holds_the_lock_is_killed(lab: Lab, theirs: dict[str, str]) -> None:
+def test_only_the_process_that_is_the_worker_is_killed(lab: Lab, theirs: dict[str, str]) -> None:
     """The pid in the log may be another container's, or have been given to somebody else since."""
     lab.queue.enqueue("true")
     worker = silent(lab)
@@ -196,7 +196,8 @@ def test_only_the_process_that_holds_the_lock_is_killed(lab: Lab, theirs: dict[s
         assert process.stdout.readline() == "up\n"
     pid = stranger.pid if "pid" in theirs else holding.pid
     live = next(each for each in lab.queue.workers() if each.id == worker.worker)
-    live = msgspec.structs.replace(live, **{**theirs, "pid": pid})
+    started = (processes.start_time(pid) or 0) - ("pid" in theirs)
+    live = msgspec.structs.replace(live, **{**theirs, "pid": pid, "start_ticks": started})
     assert hung.kill(lab.queue, live) == (not theirs)
     if not theirs:
         assert holding.wait(10) == -signal.SIGKILL

@@ -369,8 +369,7 @@ def test_end_spares_strangers_and_those_who_stand_above_it(scene: Scene, monkeyp
         neighbour.wait()
 
 
-def test_boot_namespace_and_machine_have_names(tmp_path: Path) -> None:
+def test_boot_namespace_and_machine_have_names() -> None:
     assert len(processes.boot_id()) == 36
     assert processes.pid_namespace() == os.readlink(f"/proc/{os.getpid()}/ns/pid")
     assert processes.machine_id().isalnum() or processes.machine_id() == ""
-    assert processes._line(str(tmp_path / "missing")) == ""

@@ -4,18 +4,21 @@ import json
 import os
 import signal
 import stat
+import subprocess
 import threading
 import time
 from pathlib import Path
 
+import apsw
 import pytest
 
 from queuectl import Queue, decisions, paths
 from queuectl.clock import monotonic
 from queuectl.engines.base import Write
-from queuectl.events import Failed, Released, WorkerStarted
+from queuectl.events import Event, Failed, Released, WorkerLost, WorkerStarted, WorkerStopped
 from queuectl.workers import lock, processes, recovery, roster, watch
 from queuectl.workers.hunt import Hunt
+from queuectl.workers.ledger import Ledger
 from tests.workers.conftest import Fifo, Lab, gone, kill_all
 
 
@@ -25,9 +28,10 @@ def pretend(lab: Lab, id: str, **started: str) -> str:
         host="here",
         pid=1,
         slots=1,
+        start_ticks=1 << 60,  # no process
         boot_id=started.get("boot_id", processes.boot_id()),
-        pid_namespace=processes.pid_namespace(),
-        machine_id=processes.machine_id(),
+        pid_namespace=started.get("pid_namespace", processes.pid_namespace()),
+        machine_id=started.get("machine_id", processes.machine_id()),
         identity=started.get("identity", paths.identity(lab.queue.place)),
     )
     with lab.queue.engine.transaction() as tx:
@@ -36,6 +40,13 @@ def pretend(lab: Lab, id: str, **started: str) -> str:
         assert job is not None
         tx.append([Write(f"job:{id}", job, decisions.claim(job, "w1", tx.now))], "test")
     return "w1"
+
+
+def sql(lab: Lab, statement: str) -> None:
+    """What another program does to the tables."""
+    db = apsw.Connection(lab.database)
+    db.execute(statement)
+    db.close()
 
 
 def abandoned(lab: Lab, worker: str) -> None:
@@ -166,7 +177,37 @@ def test_a_copy_of_the_queue_leaves_the_processes_of_the_original_alone(lab: Lab
     report = recovery.recover(lab.queue)
 
     assert [found.outcome for found in report.jobs] == ["failed"]
+    assert "is not the one in which it ran" in (report.jobs[0].error or "")
     assert not os.path.exists(lab.queue.place.output_of("the original's", id, 2))
+
+
+@pytest.mark.parametrize("path, theirs", [("q.db", True), ("original.db", False)])
+def test_what_an_attempt_left_is_found_in_another_folder_too_but_not_another_queues(
+    lab: Lab, path: str, theirs: bool
+) -> None:
+    id = lab.queue.enqueue("true")
+    pretend(lab, id, identity="former")
+    tagged = {"QUEUECTL_TAG": f"former:{id}:2", "QUEUECTL_DB": str(lab.folder / path)}
+    with subprocess.Popen(["sleep", "60"], env=tagged, start_new_session=True) as process:
+        recovery.recover(lab.queue)
+        assert (process.poll() is not None) == theirs
+        process.kill()
+
+
+@pytest.mark.parametrize("machine, words", [(None, "the machine went down"), ("m", "another machine (here)")])
+def test_what_is_known_of_a_workers_end_is_told(lab: Lab, machine: str | None, words: str) -> None:
+    id = lab.queue.enqueue("true")
+    abandoned(lab, pretend(lab, id, boot_id="before", machine_id=machine or processes.machine_id()))
+    recovery.recover(lab.queue)
+    assert words in (lab.queue.job(id).error or "")
+
+
+def test_who_can_not_be_seen_is_recovered_only_after_its_silence(lab: Lab) -> None:
+    id = lab.queue.enqueue("true")
+    worker = pretend(lab, id, pid_namespace="pid:[1]")
+    assert recovery.recover(lab.queue).jobs == []
+    assert lab.queue.job(id).state == "processing"
+    assert [found.job for found in recovery.recover(lab.queue, silent=[worker]).jobs] == [id]
 
 
 def test_a_worker_whose_lock_file_is_lost_is_recovered(lab: Lab) -> None:
@@ -179,6 +220,35 @@ def test_a_worker_whose_lock_file_is_lost_is_recovered(lab: Lab) -> None:
     assert report.workers == ["w1"]
     assert lab.queue.job(id).state == "pending"
     assert os.listdir(lab.queue.place.workers) == []
+
+
+@pytest.mark.parametrize("last", [WorkerStopped(), WorkerLost(), None])
+def test_a_job_whose_worker_has_ended_is_recovered_however_that_came_to_be(lab: Lab, last: Event | None) -> None:
+    id = lab.queue.enqueue("true")
+    pretend(lab, id)
+    with lab.queue.engine.transaction() as tx:
+        if last is not None:
+            tx.append([Write("worker:w1", tx.worker("w1"), [last])], "test")
+    if last is None:
+        sql(lab, "delete from workers")
+
+    report = recovery.recover(lab.queue)
+
+    assert [(found.job, found.then) for found in report.jobs] == [(id, "pending")]
+    assert report.workers == []
+    assert os.listdir(lab.queue.place.workers) == []
+
+
+def test_a_worker_that_was_declared_lost_claims_nothing(lab: Lab) -> None:
+    worker = Ledger(lab.queue, "w1", (), paths.identity(lab.queue.place))
+    worker.start(1)
+    with lab.queue.engine.transaction() as tx:
+        tx.append([Write("worker:w1", tx.worker("w1"), [WorkerLost()])], "test")
+    lab.queue.enqueue("true")
+
+    turn = worker.turn((), (), 1)
+
+    assert (turn.claims, turn.stop) == ([], True)
 
 
 def test_a_lock_file_without_a_worker_in_the_log_is_cleared_away(lab: Lab) -> None:

@@ -151,6 +151,18 @@ def test_all_workers_are_stopped_by_asking(lab: Lab) -> None:
     assert lab.queue.stop_workers() == []
 
 
+def test_stopping_waits_for_the_process_whatever_files_are_gone(lab: Lab) -> None:
+    lab.start()
+    [worker] = lab.up()
+    for name in os.listdir(lab.queue.place.workers):
+        os.unlink(f"{lab.queue.place.workers}/{name}")
+
+    assert lab.queue.stop_workers() == [worker.id]
+
+    assert gone(worker.pid)
+    assert lab.log()[-1] == "worker_stopped"
+
+
 def test_one_worker_is_stopped_and_its_parent_does_not_replace_it(lab: Lab) -> None:
     parent = lab.start(count=2)
     first, second = lab.up(2)
