@@ -22,6 +22,7 @@ ASKING = "Asking the log"
 PROJECTION = "A projection of your own"
 
 SHAPES = [
+    (r"^\x1b\[K(.*[█░].*)?", ""),  # progress is shown where the machine is slow
     (r"^ *⋮.*", ""),  # whether there was a pause is the machine's affair
     (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?Z?", "<moment>"),
     (r"\b\d\d:\d\d:\d\d(\.\d+)?\b", "<moment>"),
