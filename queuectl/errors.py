@@ -48,6 +48,10 @@ class Outdated(Unusable):
     """A newer queuectl has been at the database: this one must stop and be started anew."""
 
 
+class Replaced(Unusable):
+    """The files of an open database are not at their paths any more: nothing is read from them, or acknowledged."""
+
+
 class Deadline(QueueError):
     """The time given to `wait` has passed."""
 

@@ -9,6 +9,7 @@ import fcntl
 import os
 import re
 import stat
+from collections.abc import Iterator
 
 import msgspec
 
@@ -178,17 +179,24 @@ def objection(found: os.stat_result, user: int, private_group: bool = False) -> 
     return None
 
 
-def filesystem(mountinfo: str, path: str) -> str:
-    """The type of the file system that `path` (absolute, real) lies on, by the text of mountinfo; "" where unknown."""
-    best, kind = -1, ""
+def mounts(mountinfo: str) -> Iterator[tuple[str, str]]:
+    """Every mount point with the type of its file system, by the text of mountinfo."""
     for line in mountinfo.splitlines():
         left, dash, right = line.partition(" - ")
         fields = left.split(" ")
-        if not dash or len(fields) < 5:
-            continue
-        point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), fields[4]).rstrip("/")
+        if dash and len(fields) >= 5:
+            point = fields[4]
+            if "\\" in point:
+                point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), point)
+            yield point.rstrip("/"), right.split(" ", 1)[0]
+
+
+def filesystem(mountinfo: str, path: str) -> str:
+    """The type of the file system that `path` (absolute, real) lies on, by the text of mountinfo; "" where unknown."""
+    best, kind = -1, ""
+    for point, each in mounts(mountinfo):
         if (path == point or path.startswith(point + "/")) and len(point) >= best:  # of equals the last lies on top
-            best, kind = len(point), right.split(" ", 1)[0]
+            best, kind = len(point), each
     return kind
 
 
@@ -222,6 +230,11 @@ def _check_mounts(place: Place) -> None:
                 f"{shown(place.database)}: lies on a network file system ({kind}), where locks don't hold:"
                 " use a local disk, or PostgreSQL"
             )
+    points = {point for point, _ in mounts(mountinfo)}
+    if alone := next((path for path in place.guarded if path in points), None):
+        raise Unusable(
+            f"{shown(alone)}: is mounted as a single file, apart from what SQLite keeps beside it: mount its folder"
+        )
 
 
 def _check_folder(path: str, purpose: str) -> None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import apsw
 import pytest
 
 from queuectl import Queue
@@ -16,6 +17,13 @@ from queuectl.audit.loading import load, rebuild
 from queuectl.errors import Invalid, QueueError, Refused
 
 DATA = Path(__file__).parent / "data"
+KILLED = """
+import os, signal
+from queuectl.engines import sqlite_mark
+sqlite_mark.renew = lambda db: os.kill(os.getpid(), signal.SIGKILL)  # when all rows are written
+with Queue(sys.argv[1]) as queue:
+    backup(queue, sys.argv[2])
+"""
 WRITE = """
 import sys
 from queuectl import Queue
@@ -66,6 +74,40 @@ def test_a_backup_has_the_values_of_secrets_only_when_they_are_asked_for(queue: 
         assert tx.secrets("hidden") == {"TOKEN": "a-secret-value"}
     with Queue(tmp_path / "without.db") as copy, copy.engine.transaction() as tx:
         assert tx.secrets("hidden") == {}
+
+
+def test_a_backup_has_the_schema_and_the_rows_of_the_queue_to_the_letter(queue: Queue, tmp_path: Path) -> None:
+    backup(queue, str(tmp_path / "copy.db"), secrets=True)
+    queue.close()
+
+    def whole(path: Path) -> dict[str, object]:
+        db = apsw.Connection(str(path))
+        schema = sorted(db.execute("select type, name, tbl_name, sql from sqlite_schema"), key=repr)
+        tables = [name for kind, name, *_ in schema if kind == "table" and name != "file_mark"]
+        rows = {name: sorted(db.execute(f"select * from {name}"), key=repr) for name in tables}
+        header = {name: db.pragma(name) for name in ("application_id", "user_version", "page_size", "encoding")}
+        mark = db.execute("select mark from file_mark").get
+        db.close()
+        marks.append(mark)
+        return {"schema": schema, **rows, **header}
+
+    marks: list[str] = []
+    assert whole(tmp_path / "copy.db") == whole(tmp_path / "q.db")
+    assert marks[0] != marks[1], "a copy is another file"
+
+
+def test_what_a_killed_backup_left_has_no_secrets_and_the_next_one_takes_it_away(queue: Queue, tmp_path: Path) -> None:
+    for number in range(200):
+        queue.enqueue("true", env={"TOKEN": f"a-secret-value-{number}"})
+    script = "import sys\nfrom queuectl import Queue\nfrom queuectl.audit.backup import backup\n" + KILLED
+    done = subprocess.run([sys.executable, "-c", script, queue.url, str(tmp_path / "copy.db")], timeout=30)
+    assert done.returncode == -9
+    [left] = tmp_path.glob("copy.db*")
+    assert b"CREATE TABLE events" in left.read_bytes()
+    assert b"a-secret-value" not in left.read_bytes()
+
+    backup(queue, str(tmp_path / "copy.db"))
+    assert [entry.name for entry in tmp_path.glob("copy.db*")] == ["copy.db"]
 
 
 def test_a_backup_is_of_one_moment_while_others_write(queue: Queue, tmp_path: Path) -> None:

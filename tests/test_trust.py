@@ -324,3 +324,16 @@ def test_a_network_file_system_is_refused(
     assert f"network file system ({kind})" in told
     assert "local disk, or PostgreSQL" in told
     assert os.listdir(database.parent) == []
+
+
+@pytest.mark.parametrize("name", ["q.db", "q.db-wal"])
+def test_a_file_that_is_mounted_by_itself_is_refused(
+    database: Path, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    mountinfo = tmp_path_factory.mktemp("proc") / "mountinfo"
+    mountinfo.write_text(
+        f"1 0 1:1 / / rw - ext4 /dev/vda rw\n2 1 1:1 /x {database.parent}/{name} rw - ext4 /dev/vda rw\n"
+    )
+    monkeypatch.setattr(paths, "MOUNTINFO", str(mountinfo))
+    assert f"{name}: is mounted as a single file" in refusal(database)
+    assert os.listdir(database.parent) == []

@@ -128,7 +128,7 @@ def _written(queue: Queue, path: str, streams: Collection[str], upto: int, bars:
     """Write the events of these streams up to seq `upto`, and read them back. Raises QueueError: there is no file."""
     with draft(path, queue.place) as name:
         with (
-            open(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file,
+            open(name, "wb") as file,
             gzip.GzipFile("", "wb", PACKING, file, mtime=0) as packed,
         ):
             for page in _pages(queue, upto, bars("Writing the archive")):

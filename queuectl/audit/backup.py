@@ -13,7 +13,5 @@ def backup(queue: Queue, path: str, *, secrets: bool = False, force: bool = Fals
     the queue's identity: a copy is another queue. Raises QueueError where it can't be written, Unusable.
     """
     with draft(path, queue.place, force=force) as name:
-        os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        os.chmod(name, 0o600)
         queue.engine.copy(name, secrets=secrets)
         return os.stat(name).st_size

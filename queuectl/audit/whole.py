@@ -1,19 +1,24 @@
 """Files that are written whole or not at all: under another name first, synced, then given their own."""
 
+import fcntl
 import os
+import re
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from queuectl.errors import Invalid, QueueError
 from queuectl.paths import Place
 
+_PART = ".part"
+
 
 @contextmanager
 def draft(path: str, place: Place, *, force: bool = False) -> Generator[str]:
-    """A name to write to, in the folder of `path`; what stands there at the end, synced, becomes `path`.
+    """An empty file to write to, in the folder of `path`; what it holds at the end, synced, becomes `path`.
 
-    An existing file is only replaced with `force`, and the queue's own (at `place`) never. Raises QueueError, one line,
-    where it can't be written; nothing is left behind then, nor where whoever writes it raises.
+    What those left behind who were killed while they wrote to `path` is removed. An existing file is only replaced with
+    `force`, and the queue's own (at `place`) never. Raises QueueError, one line, where it can't be written; nothing is
+    left behind then, nor where whoever writes it raises.
     """
     if os.path.realpath(path) in place.guarded:
         raise Invalid(f"{path} is the queue itself: name another file")
@@ -22,9 +27,10 @@ def draft(path: str, place: Place, *, force: bool = False) -> Generator[str]:
             raise QueueError(f"{path} exists already: name another file, or give --force")
         if not os.path.isfile(path):
             raise QueueError(f"{path} is no regular file: name another")
-    name = f"{path}.{os.urandom(4).hex()}.part"
     try:
+        name, lock = _begin(path)
         try:
+            _clear(path)
             yield name
             sync(name)
             if force:
@@ -34,11 +40,43 @@ def draft(path: str, place: Place, *, force: bool = False) -> Generator[str]:
         finally:
             if os.path.lexists(name):
                 os.unlink(name)
+            os.close(lock)
         sync(os.path.dirname(os.path.abspath(path)))
     except FileExistsError:
         raise QueueError(f"{path} exists already: name another file, or give --force") from None
     except OSError as error:
         raise QueueError(f"can't write {path}: {error.strerror}; nothing was written") from error
+
+
+def _begin(path: str) -> tuple[str, int]:
+    """A new file beside `path`, of mode 0600, and a descriptor that keeps it locked while it is written."""
+    while True:
+        name = f"{path}.{os.urandom(4).hex()}{_PART}"
+        fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        os.fchmod(fd, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass  # somebody took it for one that was left behind, before it was locked
+        else:
+            if os.fstat(fd).st_nlink:
+                return name, fd
+        os.close(fd)
+
+
+def _clear(path: str) -> None:
+    """Remove drafts of `path` that nobody is writing."""
+    folder, stem = os.path.split(os.path.abspath(path))
+    for name in os.listdir(folder):
+        if not re.fullmatch(re.escape(stem) + r"\.[0-9a-f]{8}" + re.escape(_PART), name):
+            continue
+        with suppress(OSError):  # somebody else's, or gone: it harms nobody
+            fd = os.open(f"{folder}/{name}", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(f"{folder}/{name}")
+            finally:
+                os.close(fd)
 
 
 def sync(path: str) -> None:

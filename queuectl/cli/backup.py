@@ -31,8 +31,8 @@ def backup(
     $ queuectl --db jobs-2026-11-25.db status
 
     The copy has the log and the tables as of one moment; outputs are not in it. It is written whole or not at all. To
-    go back to it, stop the workers, remove the database with its -wal and -shm and `q.db.d/high-water`, and put it
-    there.
+    go back to it, stop the workers, move the database away with its -wal, its -shm and its folder (q.db.d), and put the
+    copy there.
     """
     from queuectl.audit.backup import backup as copied
     from queuectl.units import size_text

@@ -1,50 +1,95 @@
-"""The last event that was acknowledged, noted beside the database: what that must at least hold when it is opened.
+"""What was acknowledged last, and in which file, noted beside the database: what that must at least hold (R42).
 
 Where the `-wal` was removed, or an older copy put in the database's place, SQLite opens it without a word, as it was
-some time ago. The note tells that events are missing.
+some time ago; where another database was laid under a `-wal` that was left, it mixes the two. The note tells that
+events are missing, or that this is another file: each has a random mark of its own.
 """
 
 import os
+from typing import NamedTuple
 
 from queuectl.errors import Unusable
-from queuectl.paths import shown
+from queuectl.paths import Place, shown
 
-LENGTH = 20
+DIGITS = 20
+"""Of the seq; older programs write, and read, no more than this."""
+
+LENGTH = DIGITS + 1 + 32
+"""With the mark behind a space."""
 
 _SAFE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 """Nothing else that was put there leads elsewhere, or makes us wait."""
 
 
+class Note(NamedTuple):
+    """What stands in the note."""
+
+    seq: int = 0
+    """Of the last event that was acknowledged; 0 where that is not known."""
+    mark: str | None = None
+    """The mark of the database; None where nobody has noted it."""
+
+
 class HighWater:
     """The note of one queue. It is written after a commit has reached the disk, never before, and is not synced itself:
-    what it says after a power cut may be too little, but not too much."""
+    what it says after a power cut may be too little, but not too much. No number in it is ever lowered."""
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._path = place.high_water
         self._fd = -1
+        self._file = (0, 0)
 
-    def read(self) -> int:
-        """The seq of the last event that was noted; 0 where none was, or the note is damaged. Raises Unusable."""
+    def read(self) -> Note:
+        """What was noted; nothing where there is no note, or a damaged one. Raises Unusable where it can't be read."""
         try:
             fd = os.open(self._path, os.O_RDONLY | _SAFE)
             try:
-                text = os.read(fd, LENGTH)
+                return _parsed(os.read(fd, LENGTH))
             finally:
                 os.close(fd)
         except FileNotFoundError:
-            return 0
+            return Note()
         except OSError as error:
             raise Unusable(f"{shown(self._path)}: {error.strerror}: remove it") from error
-        return int(text) if text.isdigit() else 0
 
-    def note(self, seq: int) -> None:
-        """Note that everything up to `seq` is on disk (2 µs); by who holds the gate. A full disk is no reason to fail:
+    def current(self) -> Note:
+        """What is noted now, by who holds the gate (3 µs); nothing where that can't be read."""
+        try:
+            if not self._is_open():
+                self._open(0)
+            return _parsed(os.pread(self._fd, LENGTH, 0))
+        except OSError:
+            self.close()
+            return Note()
+
+    def check_mark(self, mark: str | None, note: Note) -> None:
+        """Raise Unusable where this is not the database that the note is about."""
+        if note.mark is not None and note.mark != mark:
+            name, folder = shown(self._place.database), shown(self._place.folder)
+            raise Unusable(
+                f"{name}: is not the database that was here, but a copy or another one: put that back; or, to go on"
+                f" with this one, stop the workers, move {name}-wal, {name}-shm and {folder} away and try again"
+            )
+
+    def check_head(self, head: int, note: Note) -> None:
+        """Raise Unusable where acknowledged events are missing; `note` was read before the head was."""
+        if head < note.seq:
+            name = shown(self._place.database)
+            raise Unusable(
+                f"{name}: ends with event {head}, but {note.seq} were acknowledged: its -wal was removed, or an older"
+                f" copy put in its place. Put back what belongs to it, or remove {shown(self._path)} to go on so"
+            )
+
+    def note(self, seq: int, mark: str | None) -> None:
+        """Note that everything up to `seq` is on disk (3 µs); by who holds the gate. A full disk is no reason to fail:
         the event is safe, the note is only older."""
         try:
-            if self._fd < 0:
-                self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | _SAFE, 0o600)
+            if not self._is_open():
+                self._open(os.O_CREAT)
                 os.fchmod(self._fd, 0o600)
-            os.pwrite(self._fd, b"%0*d" % (LENGTH, seq), 0)
+            seq = max(seq, _parsed(os.pread(self._fd, LENGTH, 0)).seq)
+            os.pwrite(self._fd, b"%0*d" % (DIGITS, seq) + (b" " + mark.encode() if mark is not None else b""), 0)
         except OSError:
             self.close()
 
@@ -53,3 +98,23 @@ class HighWater:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _open(self, flags: int) -> None:
+        self.close()
+        self._fd = os.open(self._path, os.O_RDWR | flags | _SAFE, 0o600)
+        found = os.fstat(self._fd)
+        self._file = (found.st_dev, found.st_ino)
+
+    def _is_open(self) -> bool:
+        """Whether the file that is open is still the one at its path: somebody may have removed it to go on without."""
+        if self._fd < 0:
+            return False
+        found = os.stat(self._path)
+        return (found.st_dev, found.st_ino) == self._file
+
+
+def _parsed(text: bytes) -> Note:
+    number, _, mark = text.partition(b" ")
+    if len(number) != DIGITS or not number.isdigit():
+        return Note()
+    return Note(int(number), mark.decode() if len(mark) == 32 and mark.isalnum() and mark.isascii() else None)

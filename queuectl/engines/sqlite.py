@@ -8,7 +8,7 @@ and child open anew when they need one; where it was in use, the child never tou
 import os
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 from weakref import WeakSet
 
@@ -17,18 +17,19 @@ import apsw
 from projections import replay
 from projections.replay import Progress
 from queuectl import clock
-from queuectl.engines import doorbell, sqlite_copy, sqlite_file
+from queuectl.engines import doorbell, sqlite_copy, sqlite_file, sqlite_mark
 from queuectl.engines.base import PAST, Engine, Listener, Transaction, View
 from queuectl.engines.gate import MEANWHILE, Gate
-from queuectl.engines.high_water import HighWater
+from queuectl.engines.high_water import HighWater, Note
 from queuectl.engines.sqlite_file import translated
+from queuectl.engines.sqlite_files import Files, refuse_orphans
 from queuectl.engines.sqlite_past import PastView, any_archived
 from queuectl.engines.sqlite_transaction import SqliteTransaction
 from queuectl.engines.sqlite_view import SqliteStore, SqliteView
 from queuectl.engines.standing import Registry
-from queuectl.errors import Busy, QueueError, Unusable
+from queuectl.errors import Busy, QueueError, Replaced, Unusable
 from queuectl.events import Recorded, Unreadable
-from queuectl.paths import Place, prepare, shown
+from queuectl.paths import Place, prepare
 
 Made = TypeVar("Made")
 
@@ -63,6 +64,8 @@ class SqliteEngine(Engine):
         self.place = place
         self._progress = progress
         self._synchronous = "full"
+        self._files: Files | None = None
+        self._mark: str | None = None
         self._open(patience)
         _engines.add(self)
 
@@ -85,22 +88,34 @@ class SqliteEngine(Engine):
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._db))
 
     def _open(self, patience: float | None) -> None:
+        if self._files is not None:  # after a fork: it must be the one that was open before it
+            self._files.check_database()
         with translated(self.place.database):
             made = sqlite_file.is_made(self.place.database)  # first of all: beside a stranger's file nothing is made
+        refuse_orphans(self.place)
         prepare(self.place)
         self._pid = os.getpid()
         self._resting = False
         self._gate = Gate(self.place.gate)
-        self._high_water = HighWater(self.place.high_water)
-        least = self._high_water.read()  # before the head is: others go on writing
-        self._db = sqlite_file.connect(self.place, self._gate, patience, made=made)
+        self._high_water = HighWater(self.place)
+        note = self._high_water.read()  # before the head is: others go on writing
+        files = Files(self.place)
+
+        def admit(db: apsw.Connection) -> None:
+            mark = sqlite_file.mark(db)
+            if self._mark is not None and mark != self._mark:  # while it was closed, its inode may have been given away
+                raise files.replaced
+            self._high_water.check_mark(mark, note)
+
+        self._db = sqlite_file.connect(self.place, self._gate, patience, made=made, admit=admit)
+        self._files = files
         try:
-            self._begin(patience, least)
+            self._begin(patience, note)
         except BaseException:
             self._db.close()
             raise
 
-    def _begin(self, patience: float | None, least: int) -> None:
+    def _begin(self, patience: float | None, note: Note) -> None:
         """Look whether the log is whole, and make the tables so."""
         self._registry = Registry(self._db)
         self._writing = self._closed = False
@@ -108,8 +123,10 @@ class SqliteEngine(Engine):
         self._relieve_at = PILE
         self._db.set_wal_hook(self._ahead)
         with translated(self.place.database):
-            with self.snapshot() as view:
-                self._check_head(view.head()[0], least)
+            with self._reading() as view:
+                self._mark = sqlite_mark.read(self._db)
+                self._high_water.check_head(view.head()[0], note)
+                self._opened.settle()
                 whole = self._registry.whole()
             if not whole:
                 with self._gate.hold(patience), self._locked():
@@ -117,14 +134,10 @@ class SqliteEngine(Engine):
                     self._registry.active(head, self._progress, thorough=True)
             self.synchronize(self._synchronous)
 
-    def _check_head(self, head: int, least: int) -> None:
-        """Raise Unusable where acknowledged events are missing."""
-        if head < least:
-            name = shown(self.place.database)
-            raise Unusable(
-                f"{name}: ends with event {head}, but {least} were acknowledged: its -wal was removed, or an older copy"
-                f" put in its place. Put back what belongs to it, or remove {shown(self.place.high_water)} to go on so"
-            )
+    @property
+    def _opened(self) -> Files:
+        assert self._files is not None
+        return self._files
 
     def _mine(self) -> None:
         """After a fork: a connection of our own."""
@@ -133,13 +146,20 @@ class SqliteEngine(Engine):
 
     @contextmanager
     def _locked(self) -> Generator[None]:
-        self._db.execute("begin immediate")
+        """A write transaction, by who holds the gate. Raises Replaced also where it went into files that are gone."""
         try:
-            yield
-            self._db.execute("commit")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("rollback")
+            self._db.execute("begin immediate")
+            try:
+                self._opened.check()
+                yield
+                self._db.execute("commit")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("rollback")
+                raise
+            self._opened.check()
+        except Replaced:
+            self._opened.rescue(self._db)
             raise
 
     @contextmanager
@@ -165,13 +185,27 @@ class SqliteEngine(Engine):
     @contextmanager
     def snapshot(self) -> Generator[View]:
         self._mine()
-        with translated(self.place.database):
-            self._db.execute("begin")
-            try:
-                yield SqliteView(self._db)
-            finally:
-                if self._db.in_transaction:
-                    self._db.execute("commit")
+        self._present()
+        with translated(self.place.database), self._reading() as view:
+            yield view
+
+    @contextmanager
+    def _reading(self) -> Generator[View]:
+        self._db.execute("begin")
+        try:
+            yield SqliteView(self._db)
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("commit")
+
+    def _present(self) -> None:
+        """Raise Replaced where the files are not at their paths any more."""
+        try:
+            self._opened.check()
+        except Replaced:
+            with suppress(Unusable), self._gate.hold(0.5):
+                self._opened.rescue(self._db)
+            raise
 
     @contextmanager
     def transaction(
@@ -185,10 +219,17 @@ class SqliteEngine(Engine):
             try:
                 with self._locked():
                     tx = SqliteTransaction(self._db, self._registry)
+                    mark = self._mark or sqlite_mark.read(self._db)
+                    note = self._high_water.current()
+                    self._high_water.check_mark(mark, note)
+                    self._high_water.check_head(tx.seq, note)
                     yield tx
                     tx.finish()
+                    if tx.types and mark is None:
+                        mark = sqlite_mark.renew(self._db)
+                self._mark = mark
                 if tx.types and self._synchronous == "full":  # else a power cut may take what was acknowledged
-                    self._high_water.note(tx.seq)
+                    self._high_water.note(tx.seq, mark)
             finally:
                 self._writing = False
         if self._gate.worker is None:
@@ -210,6 +251,7 @@ class SqliteEngine(Engine):
 
     def check(self, progress: Progress | None = None) -> list[str]:
         self._mine()
+        self._present()
         with translated(self.place.database):
             return self._undisturbed(lambda: self._differences(progress))
 
@@ -234,6 +276,7 @@ class SqliteEngine(Engine):
     @contextmanager
     def past(self, seq: int, names: Collection[str] = PAST, progress: Progress | None = None) -> Generator[View]:
         self._mine()
+        self._present()
         with translated(self.place.database):
             view = self._undisturbed(lambda: self._past(seq, names, progress))
             try:
@@ -270,13 +313,14 @@ class SqliteEngine(Engine):
             with self._locked():
                 head = sqlite_copy.take_in(self._db, records)
                 broken = self._registry.replay((), head, progress)
-            self._high_water.note(head)
+            self._high_water.note(head, self._mark)
         doorbell.ring(self.place.bells, ("log", "work"))
         _complain(broken)
         return head
 
     def copy(self, path: str, *, secrets: bool) -> None:
         self._mine()
+        self._present()
         with translated(path):
             sqlite_copy.copy(self._db, path, secrets=secrets)
 
@@ -289,6 +333,7 @@ class SqliteEngine(Engine):
     def relieve(self) -> None:
         if self._ahead.pages < self._relieve_at:
             return
+        self._present()
         with translated(self.place.database):
             self._write_back()  # most of it, while others go on writing
             try:
@@ -312,6 +357,7 @@ class SqliteEngine(Engine):
 
     def tidy(self) -> None:
         self._mine()
+        self._present()
         with translated(self.place.database):
             self._db.set_busy_timeout(50)
             try:
@@ -326,7 +372,7 @@ class SqliteEngine(Engine):
             self._closed = True
             _engines.discard(self)
             if not self._resting:
-                sqlite_file.disconnect(self._db, self.place)
+                sqlite_file.disconnect(self._db, self.place, present=self._opened.present)
             self._gate.close()
             self._high_water.close()
 

@@ -1,10 +1,12 @@
 """A log from one SQLite file into another: a copy of the whole queue, or a log that was exported."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import apsw
 from msgspec.structs import astuple
 
+from queuectl.engines import sqlite_mark
 from queuectl.errors import Invalid, Refused
 from queuectl.events import Recorded
 
@@ -13,15 +15,78 @@ INSERT = "insert into events (seq, stream, version, type, v, at, actor, data) va
 
 
 def copy(db: apsw.Connection, path: str, *, secrets: bool) -> None:
-    """Write log and tables, as of one moment, into an empty file; the values of secrets only where asked for."""
-    db.execute("vacuum into ?", (path,))
-    if not secrets:
-        new = apsw.Connection(path)
+    """Write log and tables, as of one moment, into an empty file; the values of secrets only where asked for.
+
+    Table by table, so that no value of a secret is ever in a file that was to be without: who copies may be killed. The
+    schema is the same to the letter, and so is all else but the mark of the file.
+    """
+    db.execute("attach ? as copy", (path,))
+    try:
+        for setting in ("journal_mode", "synchronous"):
+            db.execute(f"pragma copy.{setting} = off").fetchall()
+        db.execute("begin")
         try:
-            new.pragma("secure_delete", True)
-            new.execute("delete from secrets")
+            schema = list(db.execute("select type, name, tbl_name, rootpage, sql from sqlite_schema order by rowid"))
+            _make_tables(db, path, schema)
+            for kind, name, _, root, _ in schema:
+                if kind == "table" and root and (secrets or name != "secrets"):
+                    _fill(db, name)
         finally:
-            new.close()
+            if db.in_transaction:
+                db.execute("commit")
+    finally:
+        db.execute("detach copy")
+    _finish(path, schema)
+
+
+def _make_tables(db: apsw.Connection, path: str, schema: list[tuple[Any, ...]]) -> None:
+    """The empty tables, and what the header says."""
+    new = apsw.Connection(path)
+    try:
+        for setting in ("page_size", "application_id", "user_version"):
+            new.pragma(setting, db.pragma(setting))
+        with new:
+            for kind, name, _, root, sql in schema:
+                if kind == "table" and root and not name.startswith("sqlite_"):
+                    new.execute(sql)
+    finally:
+        new.close()
+
+
+def _fill(db: apsw.Connection, table: str) -> None:
+    """All rows of a table, page by page where SQLite can."""
+    name = '"' + table.replace('"', '""') + '"'
+    columns = [(column, hidden) for column, hidden in db.execute(
+        "select name, hidden from pragma_table_xinfo(?)", (table,)
+    )]  # fmt: skip
+    what, into = "*", ""
+    if any(hidden for _, hidden in columns):  # computed from the others
+        what = ", ".join('"' + column.replace('"', '""') + '"' for column, hidden in columns if not hidden)
+        into = f"({what})"
+    if table.startswith("sqlite_"):
+        db.execute(f"delete from copy.{name}")  # filled by itself so far
+    db.execute(f"insert into copy.{name} {into} select {what} from main.{name}")
+
+
+def _finish(path: str, schema: list[tuple[Any, ...]]) -> None:
+    """The indexes, then what only stands in the schema, and a mark."""
+    new = apsw.Connection(path)
+    try:
+        for setting in ("journal_mode", "synchronous"):
+            new.execute(f"pragma {setting} = off").fetchall()
+        with new:
+            for kind, *_, sql in schema:
+                if kind == "index" and sql is not None:
+                    new.execute(sql)
+            sqlite_mark.renew(new)
+            new.pragma("writable_schema", True)
+            new.executemany(
+                "insert into sqlite_schema (type, name, tbl_name, rootpage, sql) values (?, ?, ?, 0, ?)",
+                [(kind, name, table, sql) for kind, name, table, root, sql in schema if not root],
+            )
+            new.pragma("writable_schema", False)
+    finally:
+        new.close()
 
 
 def take_in(db: apsw.Connection, records: Iterable[Recorded]) -> int:

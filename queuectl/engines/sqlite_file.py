@@ -2,11 +2,12 @@
 
 import os
 import stat
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 
 import apsw
 
+from queuectl.engines import sqlite_mark
 from queuectl.engines.gate import Gate
 from queuectl.errors import Busy, Outdated, Unusable
 from queuectl.events import Newer, Unreadable
@@ -77,10 +78,13 @@ def _explained(error: apsw.Error) -> str:
             return f"SQLite says: {error}"
 
 
-def connect(place: Place, gate: Gate, patience: float | None, *, made: bool) -> apsw.Connection:
+def connect(
+    place: Place, gate: Gate, patience: float | None, *, made: bool, admit: Callable[[apsw.Connection], None]
+) -> apsw.Connection:
     """An open connection to the queue's database, `made` and switched to WAL first where that is still to do.
 
-    Raises Unusable for a newer schema, or what can't be opened at all.
+    `admit` is asked before anything is written, and raises where it is another database. Raises Unusable for a newer
+    schema, or what can't be opened at all.
     """
     if apsw.SQLITE_VERSION_NUMBER < OLDEST_SQLITE:
         raise Unusable(f"SQLite {apsw.sqlite_lib_version()} is too old: install apsw >= 3.53")
@@ -91,6 +95,7 @@ def connect(place: Place, gate: Gate, patience: float | None, *, made: bool) -> 
                 raise Unusable(f"{shown(place.database)}: can't be opened for writing: check the rights of the file")
             db.set_busy_timeout(BUSY)
             db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            admit(db)
             # The switch to WAL ignores the busy timeout and can't bear a reader, so nobody looks before it is done, and
             # then SQLite is asked once more: what was cut short is only undone when the file is opened.
             if not made or _schema(db) < SCHEMA or db.pragma("journal_mode") != "wal":
@@ -122,15 +127,15 @@ def _schema(db: apsw.Connection) -> int:
     return version
 
 
-def disconnect(db: apsw.Connection, place: Place) -> None:
-    """Close the connection.
+def disconnect(db: apsw.Connection, place: Place, *, present: bool) -> None:
+    """Close the connection, and leave what stands at its paths alone where that is not what it has open (`present`).
 
     The last one to go leaves the log ahead as it is, because a checkpoint costs a short command several syncs; but not
     one that has grown: those who come next could not begin it anew, for what was written back of it is forgotten when
     nobody has the file open.
     """
     try:
-        grown = os.stat(place.database + "-wal").st_size > LOG_AHEAD
+        grown = present and os.stat(place.database + "-wal").st_size > LOG_AHEAD
     except FileNotFoundError:
         grown = False
     if grown:
@@ -163,21 +168,38 @@ def is_made(path: str) -> bool:
         return False  # the power was cut while it was made: SQLite puts back that it was empty
     if header[:16] != b"SQLite format 3\0":
         raise Unusable(f"{shown(path)}: is not a SQLite database: name another file with --db")
-    mark = int.from_bytes(header[68:72], "big")
-    if mark != APPLICATION_ID and (mark or _has_tables(path)):
+    program = int.from_bytes(header[68:72], "big")
+    if program != APPLICATION_ID and (program or _has_tables(path)):
         raise Unusable(f"{shown(path)}: is another program's SQLite database: name another file with --db")
-    return mark == APPLICATION_ID and header[18:20] == b"\2\2"
+    return program == APPLICATION_ID and header[18:20] == b"\2\2"
 
 
 def _has_tables(path: str) -> bool:
-    """Whether there is anything in a file without a mark. Opened immutable: not a byte of it, or beside it, changes."""
-    name = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")  # as SQLite reads a URI
-    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-    peek = apsw.Connection(f"file:{name}?immutable=1", flags=flags)
+    """Whether there is anything in a file without a mark."""
+    with _immutable(path) as peek:
+        try:
+            return peek.execute("select count(*) from sqlite_master").get > 0
+        except apsw.CorruptError:
+            return True  # somebody is writing into it
+
+
+def mark(db: apsw.Connection) -> str | None:
+    """The file's mark; where another file's log ahead makes nonsense of it, as it stands in the file alone."""
     try:
-        return peek.execute("select count(*) from sqlite_master").get > 0
+        return sqlite_mark.read(db)
     except apsw.CorruptError:
-        return True  # somebody is writing into it
+        with _immutable(db.filename) as peek, suppress(apsw.CorruptError):
+            return sqlite_mark.read(peek)
+    return None
+
+
+@contextmanager
+def _immutable(path: str) -> Generator[apsw.Connection]:
+    """The file without its log ahead: not a byte of it, or beside it, changes."""
+    name = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")  # as SQLite reads a URI
+    peek = apsw.Connection(f"file:{name}?immutable=1", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+    try:
+        yield peek
     finally:
         peek.close()
 
@@ -199,6 +221,8 @@ def _make(db: apsw.Connection) -> None:
                 db.execute(f"drop trigger {name}")
             for _ in db.execute(schema):
                 pass
+            if sqlite_mark.read(db) is None:
+                sqlite_mark.renew(db)
             db.pragma("application_id", APPLICATION_ID)
             db.pragma("user_version", SCHEMA)
             db.execute("commit")

@@ -23,7 +23,7 @@ from queuectl.events import Recorded, Unreadable
 PAGE = 1000
 """Events folded at a time: so few that what is made of them stays in the processor's cache."""
 
-RESERVED = ("events", "projection_state", "secrets")
+RESERVED = ("events", "leaves", "projection_state", "secrets", "file_mark")
 """Tables that are no projection's."""
 
 

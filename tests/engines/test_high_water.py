@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import apsw
 import pytest
 
 from queuectl import Queue
+from queuectl.audit.backup import backup
+from queuectl.engines.high_water import HighWater
 from queuectl.errors import Unusable
 
 LEAVE = """
@@ -29,6 +32,19 @@ def path(tmp_path: Path) -> str:
 def leave(path: str, jobs: int) -> None:
     """Enqueue in a process that is killed right then: the jobs stand in the log ahead alone."""
     subprocess.run([sys.executable, "-c", LEAVE, path, str(jobs)], check=True, timeout=30)
+
+
+def noted(note: Path) -> int:
+    return int(note.read_text()[:20])
+
+
+def behind(path: str, sql: str) -> list[tuple[object, ...]]:
+    """What another program does to the file (apsw is the same SQLite as ours, so our locks are safe)."""
+    db = apsw.Connection(path)
+    try:
+        return list(db.execute(sql))
+    finally:
+        db.close()
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -92,11 +108,11 @@ def test_a_damaged_note_or_a_new_database_beside_an_old_one_asks_for_nothing(pat
     with Queue(path) as queue:
         queue.enqueue("true")
     note = tmp_path / "q.db.d" / "high-water"
-    assert (int(note.read_text()), note.stat().st_mode & 0o777) == (1, 0o600)
+    assert (noted(note), note.stat().st_mode & 0o777) == (1, 0o600)
     note.write_bytes(b"\0" * 20)
     with Queue(path) as queue:
         queue.enqueue("true")
-    assert int(note.read_text()) == 2
+    assert noted(note) == 2
     for name in ("", "-wal", "-shm"):
         Path(path + name).unlink(missing_ok=True)
 
@@ -111,4 +127,69 @@ def test_a_note_that_cannot_be_written_keeps_nothing_from_being_committed(path: 
         assert queue.enqueue("true") == "1"
         note.rmdir()
         assert queue.enqueue("true") == "2"
-    assert int(note.read_text()) == 2, "and it is made up for"
+    assert noted(note) == 2, "and it is made up for"
+
+
+def test_the_note_is_never_lowered(path: str, tmp_path: Path) -> None:
+    with Queue(path) as queue:
+        note = HighWater(queue.place)
+        note.note(7, None)
+        note.note(3, None)
+        assert note.read().seq == 7
+        note.close()
+
+
+def test_every_write_is_held_against_the_note(path: str, tmp_path: Path) -> None:
+    note = tmp_path / "q.db.d" / "high-water"
+    with Queue(path) as queue:
+        queue.enqueue("true")
+        note.write_text(f"{9:020}")
+        with pytest.raises(Unusable, match="ends with event 1, but 9 were acknowledged"):
+            queue.enqueue("true")
+        assert noted(note) == 9
+        note.unlink()
+        assert queue.enqueue("true") == "2", "who removes the note goes on without"
+        assert noted(note) == 2
+
+
+def test_a_note_of_before_there_were_marks_is_read_and_completed(path: str, tmp_path: Path) -> None:
+    note = tmp_path / "q.db.d" / "high-water"
+    with Queue(path) as queue:
+        queue.enqueue("true")
+        mark = note.read_text()[21:]
+    note.write_text(f"{1:020}")
+    with Queue(path) as queue:
+        queue.enqueue("true")
+    assert note.read_text() == f"{2:020} {mark}"
+
+
+def test_a_database_of_before_there_were_marks_gets_one_with_its_next_event(path: str, tmp_path: Path) -> None:
+    note = tmp_path / "q.db.d" / "high-water"
+    with Queue(path) as queue:
+        queue.enqueue("true")
+    note.write_text(f"{1:020}")
+    behind(path, "drop table file_mark")
+    with Queue(path) as queue, Queue(path) as other:
+        assert queue.status().total == 1
+        queue.enqueue("true")
+        other.enqueue("true")
+        assert behind(path, "select mark from file_mark") == [(note.read_text()[21:],)]
+
+
+def test_a_backup_laid_under_a_log_ahead_that_was_left_is_refused(path: str, tmp_path: Path) -> None:
+    with Queue(path) as queue:
+        queue.enqueue("true")
+        backup(queue, str(tmp_path / "copy"))
+    leave(path, 3)
+    os.replace(tmp_path / "copy", path)
+    before = contents(tmp_path)
+
+    with pytest.raises(Unusable, match=r"q\.db: is not the database that was here, but a copy .*, move .*q\.db-wal, "):
+        Queue(path)
+
+    assert contents(tmp_path) == before
+    for name in ("q.db-wal", "q.db-shm", "q.db.d"):
+        (tmp_path / name).rename(tmp_path / f"old-{name}")
+    with Queue(path) as queue:
+        assert queue.status().total == 1
+        assert queue.enqueue("true") == "2"

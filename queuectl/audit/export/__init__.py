@@ -90,7 +90,7 @@ class Export:
         written; nothing is left behind then.
         """
         with draft(path, self._source.queue.place, force=force) as name:
-            with open(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+            with open(name, "wb") as file:
                 if self._format.into is None:
                     file.writelines(self.chunks())
             if self._format.into is not None:
