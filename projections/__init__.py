@@ -10,19 +10,20 @@ from typing import Any, Protocol
 
 import msgspec
 
-from projections import config, jobs, workers
+from projections import config, environments, jobs, workers
 from queuectl.events import Recorded
 
 GROUP = "queuectl.projections"
 """The entry point group by which an installed package offers a projection of its own."""
 
-Subject = jobs.Job | workers.Worker | config.Config
+Subject = jobs.Job | workers.Worker | config.Config | environments.Environment
 """What a stream's events fold into."""
 
 EVOLVE: dict[str, Callable[[Any, Recorded, Any], Any]] = {
     "job": jobs.evolve,
     "worker": workers.evolve,
     "config": config.evolve,
+    "env": environments.evolve,
 }
 """The fold of each kind of stream; a stream of another kind has no subject."""
 

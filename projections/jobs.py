@@ -14,6 +14,7 @@ from queuectl.events import (
     Claimed,
     Completed,
     Dead,
+    Edited,
     Enqueued,
     Failed,
     Purged,
@@ -22,6 +23,7 @@ from queuectl.events import (
     Requeued,
     Retried,
     Unreadable,
+    encode,
 )
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     run_at: int
     """Not before this moment is it claimed."""
     spec: Enqueued
+    """What was asked for, with all that was edited since."""
     enqueued_at: int
     enqueued_by: str
     max_retries: int
@@ -69,6 +72,8 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     cause: str | None = None
     """Why its latest attempt failed."""
     error: str | None = None
+    edited: bool = False
+    """Its spec is not what its `enqueued` event says."""
 
     @property
     def command(self) -> str:
@@ -174,6 +179,24 @@ def _requeued(job: Job, record: Recorded, event: Requeued) -> Job:
     )
 
 
+def _edited(job: Job, record: Recorded, event: Edited) -> Job:
+    wanted = msgspec.structs.asdict(job.spec) | {name: new for name, (_, new) in event.changes.items()}
+    try:
+        spec = msgspec.convert(wanted, Enqueued)
+    except msgspec.ValidationError as error:
+        raise Unreadable(f"{record.stream} is edited to what can't be (seq {record.seq}): {error}") from error
+    return msgspec.structs.replace(
+        job,
+        version=record.version,
+        spec=spec,
+        queue=spec.queue,
+        priority=spec.priority,
+        max_retries=spec.max_retries,
+        timeout=spec.timeout,
+        edited=True,
+    )
+
+
 def _cancel_requested(job: Job, record: Recorded, event: CancelRequested) -> Job:
     return msgspec.structs.replace(job, version=record.version, cancel_requested=True)
 
@@ -217,6 +240,7 @@ _STEPS: dict[type, Any] = {
     Retried: _retried,
     Dead: _dead,
     Requeued: _requeued,
+    Edited: _edited,
     CancelRequested: _cancel_requested,
     Cancelled: _cancelled,
     Released: _released,
@@ -227,14 +251,16 @@ _STEPS: dict[type, Any] = {
 # -- the table -------------------------------------------------------------------------------------------------------
 
 name = "jobs"
-version = 2
+version = 3
 tables = ("jobs",)
 
 WAITING = "state in ('pending', 'failed')"
 """The condition of the partial indexes below, to be used word for word where they should serve."""
 
-# The spec is not kept twice: its row in the log is found by seq. Two indexes serve the claims of workers that serve all
-# queues and of those that serve some; both hold waiting jobs only, so a million finished ones cost a claim nothing.
+# The spec is not kept twice: its row in the log is found by seq. Only that of a job that was edited stands here, whole
+# and in today's form (so that a new version of `enqueued` needs a new one of this table), and the log's is not read.
+# Two indexes serve the claims of workers that serve all queues and of those that serve some; both hold waiting jobs
+# only, so a million finished ones cost a claim nothing.
 # They begin with the priority, so that what is claimed next lies close together, however many queues and delayed jobs
 # there are; where all else is equal an index is ordered by seq by itself.
 schema = f"""
@@ -261,7 +287,8 @@ create table jobs (
     exit_code integer,
     signal integer,
     cause text,
-    error text
+    error text,
+    edited text
 );
 create index jobs_waiting on jobs (priority, run_at) where {WAITING};
 create index jobs_waiting_by_queue on jobs (priority, queue, run_at) where {WAITING};
@@ -269,7 +296,7 @@ create index jobs_held on jobs (worker) where worker is not null;
 create index jobs_buried on jobs (state, seq) where state in ('dead', 'cancelled');
 """
 
-_INSERT = f"insert into jobs values ({', '.join('?' * 23)})"  # short: it is looked up by its text for every row
+_INSERT = f"insert into jobs values ({', '.join('?' * 24)})"  # short: it is looked up by its text for every row
 
 _UPDATE = """
 update jobs set
@@ -278,15 +305,22 @@ update jobs set
 where seq = ?
 """
 
+_EDIT = """
+update jobs set edited = ?, queue = ?, priority = ?, command = ?, max_retries = ?, timeout = ? where seq = ?
+"""
+
 
 def fold(changes: Sequence["Change"], store: "Store") -> None:
     """Bring the rows of all jobs in this batch to their latest state: one write a job, however many events it had."""
     new: dict[int, Job] = {}
     moved: dict[int, Job] = {}
+    edited: set[int] = set()
     gone: list[tuple[int]] = []
     for change in changes:
         job, before = change.after, change.before
         if isinstance(job, Job):
+            if type(change.event) is Edited:
+                edited.add(job.seq)
             (new if before is None or job.seq in new else moved)[job.seq] = job
         elif isinstance(before, Job) and new.pop(before.seq, None) is None:
             moved.pop(before.seq, None)
@@ -295,6 +329,8 @@ def fold(changes: Sequence["Change"], store: "Store") -> None:
         store.executemany(_INSERT, map(_row, new.values()))
     if moved:
         store.executemany(_UPDATE, ((*_moving(job), job.seq) for job in moved.values()))
+    if edited:
+        store.executemany(_EDIT, (_editing(moved[seq]) for seq in edited if seq in moved))
     if gone:
         store.executemany("delete from jobs where seq = ?", gone)
 
@@ -305,6 +341,7 @@ def _row(job: Job) -> tuple[Any, ...]:
         job.seq, job.id, job.version, job.state, job.queue, job.priority, job.run_at, job.enqueued_at, job.enqueued_by,
         job.command, job.max_retries, job.timeout, ",".join(job.secrets) or None, job.attempt, job.failures, job.worker,
         job.lease, int(job.cancel_requested), job.finished_at, job.exit_code, job.signal, job.cause, job.error,
+        _spec(job),
     )  # fmt: skip
 
 
@@ -314,3 +351,12 @@ def _moving(job: Job) -> tuple[Any, ...]:
         job.version, job.state, job.run_at, ",".join(job.secrets) or None, job.attempt, job.failures, job.worker,
         job.lease, int(job.cancel_requested), job.finished_at, job.exit_code, job.signal, job.cause, job.error,
     )  # fmt: skip
+
+
+def _editing(job: Job) -> tuple[Any, ...]:
+    """Those that only `edited` changes, and the row's number."""
+    return _spec(job), job.queue, job.priority, job.command, job.max_retries, job.timeout, job.seq
+
+
+def _spec(job: Job) -> str | None:
+    return encode(job.spec).decode() if job.edited else None

@@ -8,14 +8,14 @@ The flag is not looked at here: it is a field of the job that is enqueued.
 """
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
-from queuectl import spec, units
+from queuectl import bounds, environment, units
 from queuectl.errors import Invalid
+from queuectl.events import SHELL
 
 Value = int | float | str | tuple[str, ...] | None
 
@@ -29,7 +29,8 @@ class Settings(msgspec.Struct, frozen=True):
     jitter: float = 0.0
     timeout: float | None = 60.0
     on_lost: str = "retry"
-    keep_env: tuple[str, ...] = ("PATH", "VIRTUAL_ENV")
+    shell: str = SHELL
+    keep_env: tuple[str, ...] = environment.DEFAULT
     output_limit: int = 64 << 20
     output_policy: str = "cut"
     disk_floor: int = 100 << 20
@@ -67,7 +68,7 @@ class Resolved(msgspec.Struct, frozen=True):
 
 
 def _timeout(text: str) -> float | None:
-    return None if text.strip().lower() == "none" else spec.check_timeout(units.duration(text))
+    return None if text.strip().lower() == "none" else bounds.check_timeout(units.duration(text))
 
 
 def _seal_every(text: str) -> float | None:
@@ -87,12 +88,6 @@ def _choice(*words: str) -> Callable[[str], str]:
     return parse
 
 
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name for name in re.split(r"[,\s]+", text) if name and name.lower() != "none"))
-    spec.check_env(dict.fromkeys(names, ""))
-    return names
-
-
 def _size(least: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if least <= (count := units.size(text)) <= 1 << 50:
@@ -103,16 +98,18 @@ def _size(least: int) -> Callable[[str], int]:
 
 
 _TABLE = (
-    Setting("max-retries", "3", lambda text: units.whole(text, 0, spec.MOST_RETRIES),
+    Setting("max-retries", "3", lambda text: units.whole(text, 0, bounds.MOST_RETRIES),
             "further attempts after the first one has failed", "MAX_RETRIES"),
-    Setting("backoff-base", "2", lambda text: units.number(text, *spec.BASES),
+    Setting("backoff-base", "2", lambda text: units.number(text, *bounds.BASES),
             "the retry after failure n is due base^n seconds later", "BACKOFF_BASE"),
     Setting("backoff-max", "1d", units.duration, "the longest delay between attempts"),
-    Setting("jitter", "0", lambda text: units.number(text, *spec.JITTERS),
+    Setting("jitter", "0", lambda text: units.number(text, *bounds.JITTERS),
             "the fraction (0 to 1) of each delay by which it is randomly longer or shorter"),
     Setting("timeout", "60s", _timeout, "how long an attempt may take; none: for ever"),
-    Setting("on-lost", "retry", _choice(*spec.ON_LOST), "what becomes of a job whose worker died: retry or dead"),
-    Setting("keep-env", "PATH,VIRTUAL_ENV", _names, "variables of the caller that a job is given; none: no variable"),
+    Setting("on-lost", "retry", _choice(*bounds.ON_LOST), "what becomes of a job whose worker died: retry or dead"),
+    Setting("shell", SHELL, lambda text: bounds.check_shell(text.strip()), "what runs a command line"),
+    Setting("keep-env", ",".join(environment.DEFAULT), environment.parse,
+            "variables of the caller that a job is given: names, patterns (CUDA_*), all or none"),
     Setting("output-limit", "64MiB", _size(4096), "how much output of an attempt is kept"),
     Setting("output-policy", "cut", _choice("cut", "kill"),
             "what becomes of an attempt that writes more: its output's middle is cut out, or it is killed"),

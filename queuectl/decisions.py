@@ -20,6 +20,7 @@ from queuectl.events import (
     Claimed,
     Completed,
     Dead,
+    Edited,
     Enqueued,
     Event,
     Failed,
@@ -109,14 +110,17 @@ def report(job: Job, held: Lease, outcome: Outcome, now: int, draw: float) -> li
 
 
 def refuse_to_run(job: Job, held: Lease, missing: Sequence[str]) -> list[Event]:
-    """A job whose secret values are not here is not run, and not tried again: no later attempt would find them."""
+    """A job whose secret values (`missing` has their names), or else whose environment, is not here is not run.
+
+    It is not tried again either: no later attempt would find them.
+    """
     _fence(job, held)
-    names = ", ".join(missing)
-    error = f"the values of {names} are not in this database"
-    return [
-        Failed(attempt=held.attempt, cause="spawn", error=error),
-        Dead(reason=f"{error}; retry it with --env"),
-    ]
+    if missing:
+        error, hint = f"the values of {', '.join(missing)} are not in this database", "retry it with --secret"
+    else:
+        error = f"the environment that it was enqueued with (env:{job.spec.environment}) is not in this database"
+        hint = "enqueue it anew where it shall run"
+    return [Failed(attempt=held.attempt, cause="spawn", error=error), Dead(reason=f"{error}; {hint}")]
 
 
 def cancel(job: Job, reason: str | None = None) -> list[Event]:
@@ -140,10 +144,20 @@ def requeue(job: Job, now: int, secrets: Sequence[str] | None = None, reason: st
     kept = () if job.state == "completed" else job.secrets
     missing = [name for name in job.secrets if name not in kept and name not in (secrets or ())]
     if missing:
-        flags = " ".join(f"--env {name}=…" for name in missing)
+        flags = " ".join(f"--secret {name}=…" for name in missing)
         raise Refused(f"job {job.id} needs its secret variables again (they are forgotten once it completes): {flags}")
     names = None if secrets is None else sorted({*kept, *secrets})
     return [Requeued(run_at=text(now), secrets=names, reason=reason)]
+
+
+def edit(job: Job, wanted: Enqueued, reason: str | None = None) -> list[Event]:
+    """The job is to be as `wanted` from now on; nothing where it is so already."""
+    changes = {
+        name: (was, new)
+        for name in Enqueued.__struct_fields__
+        if (was := getattr(job.spec, name)) != (new := getattr(wanted, name))
+    }
+    return [Edited(changes=changes, reason=reason)] if changes else []
 
 
 def purge(job: Job, reason: str | None = None) -> list[Event]:

@@ -57,6 +57,8 @@ class JobDocument(msgspec.Struct, frozen=True):
     keep_children: bool
     cwd: str
     stdin: str | None
+    shell: str
+    environment: str | None
     env: dict[str, str]
     secrets: list[str]
     reason: str | None
@@ -119,6 +121,8 @@ def job_document(job: Job, attempts: Iterable[Attempt] | None = None) -> JobDocu
         keep_children=spec.keep_children,
         cwd=spec.cwd,
         stdin=spec.stdin,
+        shell=spec.shell,
+        environment=spec.environment,
         env=spec.env,
         secrets=list(job.secrets),
         reason=spec.reason,

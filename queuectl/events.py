@@ -2,15 +2,21 @@
 
 An event is a frozen Struct; together they are one tagged union, `Event`, whose tag is the `type` column of the log (so
 it is not stored a second time within the payload). Moments in payloads are RFC 3339 text, durations are seconds, sizes
-are bytes: what is stored is what people read, and it is never re-encoded. Imports nothing of ours but the clock.
+are bytes: what is stored is what people read, and it is never re-encoded. How they are read stands in
+`queuectl.vocabulary`.
 """
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import msgspec
 
 from queuectl.clock import text
+from queuectl.vocabulary import Newer as Newer
+from queuectl.vocabulary import Unreadable as Unreadable
+from queuectl.vocabulary import Vocabulary
+
+SHELL = "/bin/sh"
+"""What runs a command line unless another shell was asked for."""
 
 
 class Payload(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
@@ -27,8 +33,9 @@ class Enqueued(Payload, frozen=True, kw_only=True):
     """A job was added. Carries its whole resolved policy: later changes of the settings don't touch it."""
 
     type: ClassVar[str] = "enqueued"
+    v: ClassVar[int] = 2
     command: str | None = None
-    """A line for `/bin/sh -c`; or None where `argv` is given."""
+    """A line for `shell -c`; or None where `argv` is given."""
     argv: list[str] | None = None
     """A program and its arguments, run without a shell."""
     queue: str = "default"
@@ -36,10 +43,15 @@ class Enqueued(Payload, frozen=True, kw_only=True):
     run_at: str
     """The moment from which it may run."""
     cwd: str
+    environment: str | None = None
+    """What it is given of the enqueuer's environment: the hash that names the stream of an `environment_kept`. None:
+    nothing, nor the umask."""
     env: dict[str, str] = {}
-    """Variables kept from the enqueuer (`keep-env`); not secret."""
+    """Variables over these (`--env`); in version 1 those that were kept from the enqueuer (`keep-env`)."""
     secrets: list[str] = []
-    """The names of variables given with `--env`; their values lie apart from the log."""
+    """The names of variables given with `--secret`; their values lie apart from the log."""
+    shell: str = SHELL
+    """What runs `command`."""
     stdin: str | None = None
     """The name of the copied input, or None for /dev/null."""
     timeout: float | None = None
@@ -119,6 +131,15 @@ class Requeued(Payload, frozen=True, kw_only=True):
     run_at: str
     secrets: list[str] | None = None
     """The names of the variables given anew, where some were."""
+    reason: str | None = None
+
+
+class Edited(Payload, frozen=True, kw_only=True):
+    """What was asked for was changed, by somebody's wish: later attempts are made so."""
+
+    type: ClassVar[str] = "edited"
+    changes: dict[str, tuple[Any, Any]]
+    """By the fields of `enqueued`: what was, and what is from now on."""
     reason: str | None = None
 
 
@@ -251,6 +272,21 @@ class WorkerLost(Payload, frozen=True, kw_only=True):
     reason: str | None = None
 
 
+# -- an environment's --------------------------------------------------------------------------------------------------
+
+
+class EnvironmentKept(Payload, frozen=True, kw_only=True):
+    """What jobs are given of the environment of whoever enqueued them. Its stream is named by the hash of this."""
+
+    type: ClassVar[str] = "environment_kept"
+    variables: dict[str, str] = {}
+    """By name, in order; none whose value looked secret, unless it was named in `keep-env`."""
+    whole: bool = False
+    """They stand for all variables of the worker's (`keep-env all`), rather than lie over them."""
+    umask: str | None = None
+    """Octal digits; None: the worker's."""
+
+
 # -- the settings' ---------------------------------------------------------------------------------------------------
 
 
@@ -286,6 +322,7 @@ Event = (
     | Retried
     | Dead
     | Requeued
+    | Edited
     | CancelRequested
     | Cancelled
     | Released
@@ -296,50 +333,10 @@ Event = (
     | StopRequested
     | WorkerStopped
     | WorkerLost
+    | EnvironmentKept
     | ConfigSet
     | Sealed
 )
-
-Upcast = Callable[[dict[str, Any]], dict[str, Any]]
-
-
-class Unreadable(ValueError):
-    """A log that can't be read: a damaged payload, or events that can't have happened."""
-
-
-class Newer(Unreadable):
-    """An event that only a newer program can read."""
-
-
-class Vocabulary:
-    """Reads stored payloads: the current form of every type, and the steps that lead there from older ones.
-
-    `upcasts[type, v]` turns a payload of version v into one of version v + 1. Stored events are never changed by it.
-    """
-
-    def __init__(self, payloads: tuple[type[Payload], ...], upcasts: dict[tuple[str, int], Upcast]) -> None:
-        self.payloads = {payload.type: payload for payload in payloads}
-        self.upcasts = upcasts
-        self._decoders = {(p.type, p.v): msgspec.json.Decoder(p).decode for p in payloads}
-
-    def decode(self, kind: str, v: int, data: str) -> Any:
-        """The event of a stored payload.
-
-        Raises Newer for a type or a version that this program doesn't know, Unreadable for a damaged one.
-        """
-        decoder = self._decoders.get((kind, v))
-        try:
-            if decoder is not None:
-                return decoder(data)
-            payload = self.payloads.get(kind)
-            if payload is None or v > payload.v:
-                raise Newer(f"an event of type {kind!r} version {v} was written by a newer queuectl; upgrade this one")
-            old: dict[str, Any] = msgspec.json.decode(data)
-            for version in range(v, payload.v):
-                old = self.upcasts[kind, version](old)
-            return msgspec.convert(old, payload)
-        except msgspec.DecodeError as error:
-            raise Unreadable(f"an event of type {kind!r} version {v} is damaged ({error}): {data[:80]!r}") from error
 
 
 def _worker_started_2(old: dict[str, Any]) -> dict[str, Any]:
@@ -347,7 +344,12 @@ def _worker_started_2(old: dict[str, Any]) -> dict[str, Any]:
     return {**old, "start_ticks": None, "private": False}
 
 
-VOCABULARY = Vocabulary(Event.__args__, {("worker_started", 1): _worker_started_2})
+def _enqueued_2(old: dict[str, Any]) -> dict[str, Any]:
+    """`env` of version 1 was what was kept of the enqueuer's: it lay over the worker's variables, as `env` does now."""
+    return old
+
+
+VOCABULARY = Vocabulary(Event.__args__, {("worker_started", 1): _worker_started_2, ("enqueued", 1): _enqueued_2})
 
 encode = msgspec.json.Encoder().encode
 

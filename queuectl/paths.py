@@ -51,6 +51,11 @@ class Place(msgspec.Struct, frozen=True):
         return self.folder + "/high-water"
 
     @property
+    def told(self) -> str:
+        """The queues whose users were told of the default timeout, a line each."""
+        return self.folder + "/told"
+
+    @property
     def bells(self) -> str:
         """FIFOs of those who wait to be woken."""
         return self.folder + "/bells"

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import to_builtins
@@ -10,7 +11,7 @@ from msgspec.structs import replace
 from queuectl.clock import SECOND, text
 from queuectl.config import Settings
 from queuectl.errors import Invalid, Unusable
-from queuectl.events import Enqueued
+from queuectl.events import SHELL, Enqueued
 from queuectl.paths import Place, shown
 from queuectl.spec import Spec
 
@@ -18,15 +19,16 @@ STDIN_LIMIT = 64 << 20
 """Bytes of input that are copied for a job."""
 
 
-def plain(settings: Settings, now: int, here: str) -> Enqueued:
+def plain(settings: Settings, now: int, here: str, environment: str | None = None) -> Enqueued:
     """The policy of a job of which only its command was said (and that is still to be filled in).
 
-    `now` is µs UTC, `here` the enqueuer's folder.
+    `now` is µs UTC, `here` the enqueuer's folder, `environment` names what is kept of the enqueuer's.
     """
     return Enqueued(
         run_at=text(now),
         cwd=here,
-        env=kept(settings),
+        environment=environment,
+        shell=settings.shell,
         timeout=settings.timeout,
         max_retries=settings.max_retries,
         backoff_base=settings.backoff_base,
@@ -41,10 +43,11 @@ def resolve(spec: Spec, template: Enqueued, now: int, stdin: str | None) -> Enqu
     name of the copied input."""
     said: dict[str, Any] = to_builtins(spec)  # without what was left out
     said.pop("id", None)
+    said.pop("env_in_log", None)
     if spec.argv is not None:
-        said["argv"] = list(spec.argv)
-    if spec.env:
-        said["secrets"] = sorted(said.pop("env"))  # `env` of an event is what was kept of the caller's
+        said |= {"argv": list(spec.argv), "shell": SHELL}
+    if spec.secrets:
+        said["secrets"] = sorted(spec.secrets)
     if spec.stdin is not None:
         said["stdin"] = stdin
     if spec.at is not None:
@@ -54,40 +57,33 @@ def resolve(spec: Spec, template: Enqueued, now: int, stdin: str | None) -> Enqu
     return replace(template, **said)
 
 
-def kept(settings: Settings) -> dict[str, str]:
-    """The caller's variables that a job is given (`keep-env`); ones that are no valid UTF-8 can't stand in the log."""
-    found: dict[str, str] = {}
-    for name in settings.keep_env:
-        value = os.environ.get(name)
-        if value is not None:
-            try:
-                value.encode()
-            except UnicodeEncodeError:
-                raise Invalid(f"the variable {name} is not valid UTF-8: unset it, or take it out of keep-env") from None
-            found[name] = value
-    return found
+def edit(before: Enqueued, said: Mapping[str, Any], stdin: str | None) -> Enqueued:
+    """A job's whole policy with changes: `said` has values of a checked Spec, `stdin` the name of the copied input."""
+    new = {name: value for name, value in said.items() if name != "env_in_log"}
+    if "command" in new:
+        new["argv"] = None
+    elif "argv" in new:
+        new |= {"argv": list(new["argv"]), "command": None, "shell": SHELL}
+    if "env" in new:
+        new["env"] = before.env | new["env"]
+    if "stdin" in new:
+        new["stdin"] = stdin
+    return replace(before, **new)
 
 
 def copy_stdin(path: str, place: Place) -> str:
     """Copy a job's input into the queue's folder and give the copy's name: the same content has the same name.
 
-    Only a regular file, up to 64 MiB: a FIFO would hang the worker that opens it. Raises Invalid.
+    Only a regular file, or `-` for what this process reads, to its end; up to 64 MiB. Raises Invalid.
     """
     import hashlib
 
-    try:
-        found = os.stat(path)
-        if not stat.S_ISREG(found.st_mode):
-            raise Invalid(f"stdin: {path!r} is not a regular file; give one, or let the command read the pipe itself")
-        if any(os.path.exists(own) and os.path.samestat(found, os.stat(own)) for own in place.guarded):
-            # To close it again would drop SQLite's locks.
-            raise Invalid(f"stdin: {path!r} is the queue's own database; give a copy of it")
-        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as source:
-            data = source.read(STDIN_LIMIT + 1)
-    except OSError as error:
-        raise Invalid(f"stdin: can't read {path!r}: {error.strerror}") from None
+    data = _stdin() if path == "-" else _file(path, place)
     if len(data) > STDIN_LIMIT:
-        raise Invalid(f"stdin: {path!r} is larger than {STDIN_LIMIT >> 20} MiB; let the command open the file itself")
+        what = "stdin" if path == "-" else repr(path)
+        raise Invalid(
+            f"stdin: {what} is larger than {STDIN_LIMIT >> 20} MiB; write it to a file that the command opens itself"
+        )
     name = hashlib.sha256(data).hexdigest()
     target = f"{place.stdin}/{name}"
     if not os.path.exists(target):
@@ -96,6 +92,29 @@ def copy_stdin(path: str, place: Place) -> str:
         except OSError as error:
             raise Unusable(f"{shown(place.stdin)}: can't keep the input: {error.strerror}") from error
     return name
+
+
+def _stdin() -> bytes:
+    """What this process is given to read, as far as the limit needs it."""
+    try:
+        with open(0, "rb", closefd=False) as source:
+            return source.read(STDIN_LIMIT + 1)
+    except OSError as error:
+        raise Invalid(f"stdin: can't read what this command was given: {error.strerror}") from None
+
+
+def _file(path: str, place: Place) -> bytes:
+    try:
+        found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode):
+            raise Invalid(f"stdin: {path!r} is not a regular file; give one, or pipe it into --stdin -")
+        if any(os.path.exists(own) and os.path.samestat(found, os.stat(own)) for own in place.guarded):
+            # To close it again would drop SQLite's locks.
+            raise Invalid(f"stdin: {path!r} is the queue's own database; give a copy of it")
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as source:
+            return source.read(STDIN_LIMIT + 1)
+    except OSError as error:
+        raise Invalid(f"stdin: can't read {path!r}: {error.strerror}") from None
 
 
 def _keep(data: bytes, target: str) -> None:

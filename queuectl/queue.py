@@ -10,14 +10,15 @@ import msgspec
 from projections.config import Config
 from projections.jobs import FINAL, Job
 from projections.workers import Worker
-from queuectl import config, decisions, engines, paths, policy
+from queuectl import config, decisions, engines, environment, paths, policy
 from queuectl.clock import monotonic
+from queuectl.config import Settings
 from queuectl.engines.base import Progress, Transaction, View, Write
 from queuectl.engines.liveness import Life
 from queuectl.errors import Deadline, Invalid, NotFound, Refused
 from queuectl.events import ConfigSet, Event, StopRequested
 from queuectl.reading import Reading, found
-from queuectl.spec import Fields, Spec, build, check, check_env
+from queuectl.spec import Changes, Fields, Spec, build, check, here
 from queuectl.units import span
 
 PAGE = 1000
@@ -80,8 +81,9 @@ class Queue(Reading):
         """Add a job and return its id once it is durable.
 
         `command` is a line of shell, a sequence of words to run without a shell, or a whole Spec; `fields` are those of
-        Spec (id, queue, priority, delay, at, max_retries, backoff_base, backoff_max, jitter, timeout, env, cwd, stdin,
-        on_lost, keep_children, reason). Raises Invalid for a bad value, Refused for an id that is taken.
+        Spec (id, queue, priority, delay, at, max_retries, backoff_base, backoff_max, jitter, timeout, env, env_in_log,
+        secrets, shell, cwd, stdin, on_lost, keep_children, reason). Raises Invalid for a bad value, Refused for an id
+        that is taken.
         """
         return self.enqueue_many([as_spec(command, fields)])[0]
 
@@ -94,10 +96,11 @@ class Queue(Reading):
         """
         wanted = [as_spec(spec, {}) for spec in specs]
         inputs = {spec.stdin: policy.copy_stdin(spec.stdin, self.place) for spec in wanted if spec.stdin}
-        here = _here()
+        folder = _here()
         ids: list[str] = []
         with self._engine.transaction() as tx:
-            plain = policy.plain(self.settings(tx), tx.now, here)
+            settings = self.settings(tx)
+            plain = policy.plain(settings, tx.now, folder, self._keep_environment(tx, settings) if wanted else None)
             for start in range(0, len(wanted), CHUNK):
                 chunk = wanted[start : start + CHUNK]
                 self._refuse_taken(tx, chunk)
@@ -111,11 +114,24 @@ class Queue(Reading):
                     ids.append(id)
                 tx.append(writes, self.actor)
                 for spec, id in zip(chunk, ids[start:], strict=True):
-                    if spec.env:
-                        tx.keep_secrets(id, spec.env)
+                    if spec.secrets:
+                        tx.keep_secrets(id, spec.secrets)
                 if progress is not None:
                     progress(len(ids))
         return ids
+
+    def _keep_environment(self, tx: Transaction, settings: Settings) -> str | None:
+        """Have what jobs are given of this process's environment in the log; returns the hash that names it.
+
+        None where that is nothing.
+        """
+        kept = environment.keep(settings.keep_env)
+        if kept is None:
+            return None
+        name = environment.digest(kept)
+        if tx.last(f"env:{name}") is None:
+            tx.append([Write(f"env:{name}", None, [kept])], self.actor)
+        return name
 
     @staticmethod
     def _refuse_taken(tx: Transaction, specs: Iterable[Spec]) -> None:
@@ -135,18 +151,29 @@ class Queue(Reading):
         """Cancel jobs, all or none: a waiting one at once, a running one as soon as its worker has ended it."""
         self._change(ids, lambda tx, job: decisions.cancel(job, reason))
 
-    def retry(self, *ids: str, env: dict[str, str] | None = None, reason: str | None = None) -> None:
-        """Run finished jobs again, all or none, each with its retry budget anew; `env` gives secret variables anew.
+    def retry(self, *ids: str, **changes: Unpack[Changes]) -> None:
+        """Run finished jobs again, all or none, each with its retry budget anew.
 
-        Raises Refused for a job that is not finished, or that needs secret values which are forgotten.
+        `changes` are fields of Spec (see `enqueue`; also command or argv) that are others from now on; `env` adds to
+        what the jobs have, `secrets` gives values anew, `reason` is that of the retry. Raises Invalid for a bad value,
+        Refused for a job that is not finished, or that needs secret values which are forgotten.
         """
-        if env is not None:
-            check_env(env)
+        fields: dict[str, Any] = {**changes}
+        for name in fields:
+            if name not in Changes.__optional_keys__:
+                raise Invalid(f"{name} can't be changed; what can: {', '.join(sorted(Changes.__optional_keys__))}")
+        if "command" not in fields and "argv" not in fields:
+            fields["command"] = "true"
+        spec = build(fields)
+        stdin = policy.copy_stdin(spec.stdin, self.place) if spec.stdin else None
+        said = {name: getattr(spec, name) for name in changes if name not in ("secrets", "reason")}
+        secrets = sorted(spec.secrets) if "secrets" in changes else None
 
         def again(tx: Transaction, job: Job) -> list[Event]:
-            if env:
-                tx.keep_secrets(job.id, env)
-            return decisions.requeue(job, tx.now, sorted(env) if env is not None else None, reason)
+            if spec.secrets:
+                tx.keep_secrets(job.id, spec.secrets)
+            requeued = decisions.requeue(job, tx.now, secrets, spec.reason)
+            return [*decisions.edit(job, policy.edit(job.spec, said, stdin)), *requeued]
 
         self._change(ids, again)
 
@@ -293,6 +320,6 @@ def _unfinished(view: View) -> int:
 
 def _here() -> str:
     try:
-        return os.getcwd()
+        return here()
     except FileNotFoundError:
         raise Invalid("the working directory is gone: change to one that exists, or give --cwd") from None

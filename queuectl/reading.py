@@ -9,6 +9,7 @@ import msgspec
 
 from projections.attempts import Attempt
 from projections.config import Config
+from projections.environments import Environment
 from projections.jobs import STATES, Job
 from projections.workers import Worker
 from queuectl import config, disk, history, paths
@@ -97,6 +98,11 @@ class Reading:
         """The job of that id. Raises NotFound."""
         with self._engine.snapshot() as view:
             return found(view, id)
+
+    def environment(self, name: str) -> Environment | None:
+        """What jobs that name this environment (by its hash) are given; None where the log has it not."""
+        with self._engine.snapshot() as view:
+            return view.environment(name)
 
     def attempts(self, id: str) -> list[Attempt]:
         """The attempts of a job, first to last."""

@@ -13,37 +13,39 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from queuectl import units
+from queuectl.bounds import (
+    BASES,
+    JITTERS,
+    MOST_RETRIES,
+    ON_LOST,
+    PRIORITIES,
+    check_argv,
+    check_env,
+    check_id,
+    check_queue,
+    check_reason,
+    check_secrets,
+    check_shell,
+    check_timeout,
+    passable,
+    within,
+)
 from queuectl.errors import Invalid
 
-LONGEST_ARGUMENT = 131_071
-"""Bytes of one argument or variable that Linux passes to a program (MAX_ARG_STRLEN less the closing NUL)."""
 
-LONGEST_COMMAND = 1 << 20
-"""Bytes of a whole argv and of a whole environment."""
+class Policy(TypedDict, total=False):
+    """What may be said of a job beside its command, and be changed when it is run again; see Spec for each."""
 
-MOST_RETRIES = 1_000_000
-PRIORITIES = (-(2**31), 2**31 - 1)
-BASES = (1.0, 1e6)
-JITTERS = (0.0, 1.0)
-ON_LOST = ("retry", "dead")
-
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-
-
-class Fields(TypedDict, total=False):
-    """What may be said of a job beside its command; see Spec for each."""
-
-    id: str
-    queue: str
     priority: int
-    delay: float
-    at: int
     max_retries: int
     backoff_base: float
     backoff_max: float
     jitter: float
     timeout: float | None
     env: dict[str, str]
+    env_in_log: tuple[str, ...]
+    secrets: dict[str, str]
+    shell: str
     cwd: str
     stdin: str
     on_lost: Literal["retry", "dead"]
@@ -51,8 +53,24 @@ class Fields(TypedDict, total=False):
     reason: str
 
 
+class Fields(Policy, total=False):
+    """What may be said of a new job beside its command."""
+
+    id: str
+    queue: str
+    delay: float
+    at: int
+
+
+class Changes(Policy, total=False):
+    """What may be changed of a job when it is run again; of `command` and `argv` one takes the place of the other."""
+
+    command: str
+    argv: tuple[str, ...]
+
+
 class Spec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """One job as it was asked for. Exactly one of `command` (for /bin/sh) and `argv` (run without a shell) is set."""
+    """One job as it was asked for. Exactly one of `command` (for a shell) and `argv` (run without a shell) is set."""
 
     command: str | None = None
     argv: tuple[str, ...] | None = None
@@ -73,10 +91,17 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     timeout: float | UnsetType | None = UNSET
     """Seconds; None: no timeout; UNSET: what the settings say."""
     env: dict[str, str] = {}
+    """Variables over those that are kept (`keep-env`); they stand in the log."""
+    env_in_log: tuple[str, ...] = ()
+    """Names in `env` that look as if their values were secret, and are to stand in the log all the same."""
+    secrets: dict[str, str] = {}
+    """Variables whose values are kept apart from the log."""
+    shell: str | None = None
+    """What runs `command`: an absolute path."""
     cwd: str | None = None
     """Absolute after `check`; None: the working directory of whoever enqueues."""
     stdin: str | None = None
-    """The file to read from; absolute after `check`; None: /dev/null."""
+    """The file to read from; absolute after `check`; `-`: this process's stdin; None: /dev/null."""
     on_lost: Literal["retry", "dead"] | None = None
     keep_children: bool = False
     """Leave what the command left running in the background, rather than ending it with the command."""
@@ -98,6 +123,9 @@ class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     jitter: float | None = None
     timeout: float | str | UnsetType | None = UNSET
     env: dict[str, str] | None = None
+    env_in_log: tuple[str, ...] | None = None
+    secrets: dict[str, str] | None = None
+    shell: str | None = None
     cwd: str | None = None
     stdin: str | None = None
     on_lost: str | None = None
@@ -147,8 +175,8 @@ def parse(text: str | bytes) -> Spec:
         raise Invalid(f"the spec is not valid JSON: {why}") from None
     command = document.command
     fields: dict[str, Any] = {"command": command} if not isinstance(command, list) else {"argv": tuple(command)}
-    for name in ("id", "queue", "priority", "max_retries", "backoff_base", "jitter", "env", "cwd", "stdin", "on_lost",
-                 "keep_children", "reason"):  # fmt: skip
+    for name in ("id", "queue", "priority", "max_retries", "backoff_base", "jitter", "env", "env_in_log", "secrets",
+                 "shell", "cwd", "stdin", "on_lost", "keep_children", "reason"):  # fmt: skip
         if (value := getattr(document, name)) is not None:
             fields[name] = value
     if document.delay is not None:
@@ -188,6 +216,10 @@ def read(lines: Iterable[bytes]) -> Iterator[Spec]:
             raise Invalid(f"line {number}: not valid UTF-8 (byte {error.start + 1} of the line)") from None
         if not text or text[0] == "#":
             continue
+        if (len(text) - len(text.rstrip("\\"))) % 2:
+            raise Invalid(
+                f"line {number}: ends in a backslash, and a line does not go on here: put the whole command on one line"
+            )
         try:
             spec = given(text)
         except Invalid as error:
@@ -202,9 +234,9 @@ def check(spec: Spec) -> Spec:
             raise Invalid("give a shell command or an argv, not both")
         if not spec.command or spec.command.isspace():
             raise Invalid("the command is empty")
-        _passable("the command", spec.command)
+        passable("the command", spec.command)
     else:
-        _check_argv(spec.argv)
+        check_argv(spec.argv)
     if spec.id is not None:
         check_id(spec.id)
     if spec.queue != "default":
@@ -212,19 +244,19 @@ def check(spec: Spec) -> Spec:
     if spec.delay is not None and spec.at is not None:
         raise Invalid("give delay or at, not both")
     if spec.priority:
-        _within("priority", spec.priority, *PRIORITIES)
+        within("priority", spec.priority, *PRIORITIES)
     if spec.max_retries is not None:
-        _within("max_retries", spec.max_retries, 0, MOST_RETRIES)
+        within("max_retries", spec.max_retries, 0, MOST_RETRIES)
     if spec.backoff_base is not None:
-        _within("backoff_base", spec.backoff_base, *BASES)
+        within("backoff_base", spec.backoff_base, *BASES)
     if spec.jitter is not None:
-        _within("jitter", spec.jitter, *JITTERS)
+        within("jitter", spec.jitter, *JITTERS)
     if spec.delay is not None:
-        _within("delay", spec.delay, 0, units.LONGEST)
+        within("delay", spec.delay, 0, units.LONGEST)
     if spec.at is not None:
-        _within("at", spec.at, 0, 253_402_300_799_999_999)  # the end of the year 9999
+        within("at", spec.at, 0, 253_402_300_799_999_999)  # the end of the year 9999
     if spec.backoff_max is not None:
-        _within("backoff_max", spec.backoff_max, 0, units.LONGEST)
+        within("backoff_max", spec.backoff_max, 0, units.LONGEST)
     if spec.timeout is not UNSET and spec.timeout is not None:
         check_timeout(spec.timeout)
     if spec.on_lost is not None and spec.on_lost not in ON_LOST:
@@ -232,92 +264,45 @@ def check(spec: Spec) -> Spec:
     if spec.reason is not None:
         check_reason(spec.reason)
     if spec.env:
-        check_env(spec.env)
+        check_env(spec.env, spec.env_in_log)
+    if spec.secrets:
+        check_secrets(spec.secrets)
+        if twice := spec.env.keys() & spec.secrets.keys():
+            raise Invalid(f"{min(twice)} is given as a secret and not as one: choose")
+    if spec.shell is not None:
+        if spec.command is None:
+            raise Invalid("shell: what is given as words is run without a shell")
+        check_shell(spec.shell)
     if spec.cwd is not None or spec.stdin is not None:
-        return msgspec.structs.replace(spec, cwd=_path("cwd", spec.cwd), stdin=_path("stdin", spec.stdin))
+        return msgspec.structs.replace(spec, cwd=_folder(spec.cwd), stdin=_input(spec.stdin))
     return spec
 
 
-def check_id(id: str) -> str:
-    """The same id, if a user may give it to a job. Raises Invalid."""
-    _name("id", id)
-    if id.isdigit():
-        raise Invalid(f"id: {id!r} is all digits; such ids are made by the queue itself: put a letter into it")
-    return id
+def here() -> str:
+    """The working directory as its user names it: `$PWD`, where that is the same folder, symbolic links and all.
+
+    Raises FileNotFoundError where it is gone.
+    """
+    named = os.environ.get("PWD", "")
+    if named.startswith("/") and not {".", ".."}.intersection(named.split("/")):
+        try:
+            if os.path.samestat(os.stat(named), os.stat(".")):
+                named.encode()
+                return named
+        except (OSError, ValueError):
+            pass
+    return os.getcwd()
 
 
-def check_queue(queue: str) -> str:
-    """The same name, if a queue may have it. Raises Invalid."""
-    _name("queue", queue)
-    if " " in queue or "," in queue:
-        raise Invalid(f"queue: {queue!r} has a space or a comma in it")
-    return queue
+def _folder(path: str | None) -> str | None:
+    found = _path("cwd", path)
+    if not path or path.startswith("/") or ".." in path.split("/"):
+        return found  # `..` is what the system calls so: the folder above, not the one in which a link to this stands
+    return os.path.normpath(os.path.join(here(), path))
 
 
-def check_timeout(seconds: float) -> float:
-    """The same timeout, if an attempt can have it. Raises Invalid."""
-    if not 0 < seconds <= units.LONGEST:
-        raise Invalid(f"timeout: {seconds:g} is not a duration above 0 and up to 100 years; 'none' is no timeout")
-    return seconds
-
-
-def check_reason(reason: str) -> str:
-    """The same reason, if it can stand in the log. Raises Invalid."""
-    _passable("reason", reason)
-    return reason
-
-
-def check_env(env: dict[str, str]) -> dict[str, str]:
-    """The same variables, if a command can be started with them. Raises Invalid."""
-    total = 0
-    for name, value in env.items():
-        if not _VARIABLE.fullmatch(name):
-            raise Invalid(f"env: {name!r} is not the name of a variable (letters, digits and _)")
-        total += _passable(f"env {name}", value)
-    if total > LONGEST_COMMAND:
-        raise Invalid(f"env: {total} bytes of variables; at most {LONGEST_COMMAND} can be passed to a command")
-    return env
-
-
-def _check_argv(argv: tuple[str, ...] | None) -> None:
-    if argv is None:
-        raise Invalid("there is no command")
-    if not argv or not argv[0]:
-        raise Invalid("the command is empty")
-    total = sum(_passable("the command", word) for word in argv)
-    if total > LONGEST_COMMAND:
-        raise Invalid(f"the command is {total} bytes long; at most {LONGEST_COMMAND} can be run: put it in a script")
-
-
-def _passable(what: str, text: str) -> int:
-    """The bytes of a text that can be an argument of a program. Raises Invalid."""
-    if "\0" in text:
-        raise Invalid(f"{what}: has a NUL byte in it, which no program can be given")
-    try:
-        length = len(text) if text.isascii() else len(text.encode())
-    except UnicodeEncodeError:
-        raise Invalid(f"{what}: is not valid UTF-8") from None
-    if length > LONGEST_ARGUMENT:
-        raise Invalid(
-            f"{what}: is {length} bytes long; a program is given at most {LONGEST_ARGUMENT} at once: put it in a file"
-        )
-    return length
-
-
-def _name(what: str, name: str) -> None:
-    if not name:
-        raise Invalid(f"{what}: is empty")
-    if not name.isprintable() or name != name.strip():
-        raise Invalid(f"{what}: {name!r} has control characters, or spaces at an end")
-    if "/" in name or name[0] == "-" or name in (".", ".."):
-        raise Invalid(f"{what}: {name!r} may have no '/' in it, not begin with '-' and not be '.' or '..'")
-    if len(name.encode()) > 200:
-        raise Invalid(f"{what}: is {len(name.encode())} bytes long; at most 200")
-
-
-def _within(what: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:  # also false for nan
-        raise Invalid(f"{what}: {value!r} is not from {units.plain(low)} to {units.plain(high)}")
+def _input(path: str | None) -> str | None:
+    return path if path == "-" else _path("stdin", path)
 
 
 def _path(what: str, path: str | None) -> str | None:
@@ -325,7 +310,7 @@ def _path(what: str, path: str | None) -> str | None:
         return None
     if not path:
         raise Invalid(f"{what}: is empty")
-    _passable(what, path)
+    passable(what, path)
     try:
         return os.path.abspath(path)
     except OSError as error:

@@ -49,3 +49,4 @@ def _no_settings_of_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("QUEUECTL_") or name in ("DB_PATH", "MAX_RETRIES", "BACKOFF_BASE"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("QUEUECTL_KEEP_ENV", "none")  # or the first event of every log were an environment

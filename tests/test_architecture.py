@@ -8,11 +8,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS: list[tuple[str, ...]] = [
-    ("queuectl.errors", "queuectl.clock"),
+    ("queuectl.errors", "queuectl.clock", "queuectl.vocabulary"),
     ("queuectl.units",),
     ("queuectl.events",),
     ("projections",),
-    ("queuectl.retry", "queuectl.spec", "queuectl.config", "queuectl.paths"),
+    ("queuectl.retry", "queuectl.spec", "queuectl.config", "queuectl.paths", "queuectl.environment", "queuectl.bounds"),
     ("queuectl.decisions", "queuectl.policy", "queuectl.disk"),
     ("queuectl.engines",),
     ("queuectl.history", "queuectl.documents", "queuectl.reading"),

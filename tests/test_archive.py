@@ -124,7 +124,7 @@ def test_a_worker_stays_while_it_is_up_or_named_by_an_attempt(queue: Queue, path
 def test_outputs_and_secret_values_go_with_their_jobs(queue: Queue, path: str) -> None:
     queue.enqueue("true", max_retries=0)
     queue.enqueue("true")
-    queue.enqueue("true", id="secret", env={"TOKEN": "hunter2"}, max_retries=0)
+    queue.enqueue("true", id="secret", secrets={"TOKEN": "hunter2"}, max_retries=0)
     work(queue, "w1", cause="exit")
     never_started = queue.place.output_of(paths.identity(queue.place), "2", 2)
     os.unlink(never_started)

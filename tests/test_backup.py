@@ -37,7 +37,7 @@ with Queue(sys.argv[1]) as queue:
 @pytest.fixture
 def queue(tmp_path: Path) -> Iterator[Queue]:
     with Queue(tmp_path / "q.db") as queue:
-        queue.enqueue("echo $TOKEN", env={"TOKEN": "a-secret-value"}, id="hidden")
+        queue.enqueue("echo $TOKEN", secrets={"TOKEN": "a-secret-value"}, id="hidden")
         queue.enqueue_many(["true"] * 20)
         queue.cancel("1", reason="not needed")
         queue.set_config("max-retries", "5")
@@ -98,7 +98,7 @@ def test_a_backup_has_the_schema_and_the_rows_of_the_queue_to_the_letter(queue: 
 
 def test_what_a_killed_backup_left_has_no_secrets_and_the_next_one_takes_it_away(queue: Queue, tmp_path: Path) -> None:
     for number in range(200):
-        queue.enqueue("true", env={"TOKEN": f"a-secret-value-{number}"})
+        queue.enqueue("true", secrets={"TOKEN": f"a-secret-value-{number}"})
     script = "import sys\nfrom queuectl import Queue\nfrom queuectl.audit.backup import backup\n" + KILLED
     done = subprocess.run([sys.executable, "-c", script, queue.url, str(tmp_path / "copy.db")], timeout=30)
     assert done.returncode == -9
@@ -178,7 +178,7 @@ def test_a_log_of_the_first_version_is_taken_in_as_it_was(tmp_path: Path) -> Non
         (lambda lines: [lines[1], lines[0]], "line 2: event 1 comes after event 2"),
         (lambda lines: lines[:1] + lines[2:], "events of job:1 are missing, or out of order"),
         (lambda lines: [lines[0], lines[0].replace(b'"seq":1,', b'"seq":2,')], "line 2: is there a second time"),
-        (lambda lines: [lines[0].replace(b'"v":1', b'"v":99')], "line 1: .*newer queuectl"),
+        (lambda lines: [lines[0].replace(b'"v":2', b'"v":99')], "line 1: .*newer queuectl"),
         (lambda lines: [lines[0].replace(b'"max_retries":3', b'"max_retries":"x"')], "line 1: .*damaged"),
     ],
 )

@@ -252,9 +252,9 @@ def test_a_completed_job_needs_its_secrets_again_a_dead_one_has_them() -> None:
     world.do(Command("report"))
     done = world.job("1")
     assert done is not None
-    with pytest.raises(Refused, match=r"--env KEY=… --env TOKEN=…"):
+    with pytest.raises(Refused, match=r"--secret KEY=… --secret TOKEN=…"):
         decisions.requeue(done, BEGIN)
-    with pytest.raises(Refused, match=r"--env TOKEN=…"):
+    with pytest.raises(Refused, match=r"--secret TOKEN=…"):
         decisions.requeue(done, BEGIN, ["KEY"])
     requeued = decisions.requeue(done, BEGIN, ["TOKEN", "KEY"])[0]
     assert isinstance(requeued, Requeued)

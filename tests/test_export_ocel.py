@@ -141,7 +141,7 @@ def test_settings_and_workers_are_objects_too(queue: Queue) -> None:
 
 
 def test_every_stream_of_a_subject_has_a_type_of_object() -> None:
-    assert set(projections.EVOLVE) - {"config"} <= set(OBJECT_TYPES), "give it a row in OBJECT_TYPES"
+    assert set(projections.EVOLVE) - {"config", "env"} <= set(OBJECT_TYPES), "give it a row in OBJECT_TYPES"
 
 
 def test_a_part_of_the_log_brings_its_objects_whole(queue: Queue) -> None:

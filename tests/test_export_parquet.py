@@ -28,7 +28,7 @@ ARROW = {
 def queue(tmp_path: Path) -> Iterator[Queue]:
     with Queue(tmp_path / "q.db") as queue:
         load(queue, LOG.read_bytes().splitlines(keepends=True))
-        queue.enqueue(["printf", "%s", "ünïcode 'quoted'"], env={"TOKEN": "secret"})
+        queue.enqueue(["printf", "%s", "ünïcode 'quoted'"], secrets={"TOKEN": "secret"})
         yield queue
 
 

@@ -27,11 +27,12 @@ def test_what_was_left_out_is_what_the_settings_say():
 def test_all_that_was_said_of_a_job_stands_in_the_log_and_the_values_of_its_secrets_do_not():
     said = Spec(
         argv=("echo", "hi"), id="a", queue="mail", priority=-3, at=NOW + 5, max_retries=0, backoff_base=1.0,
-        backoff_max=60.0, jitter=0.0, timeout=None, env={"TOKEN": "t", "KEY": "k"}, cwd="/there", stdin="/file",
-        on_lost="retry", keep_children=True, reason="because",
+        backoff_max=60.0, jitter=0.0, timeout=None, env={"MODE": "m"}, secrets={"TOKEN": "t", "KEY": "k"}, cwd="/there",
+        stdin="/file", on_lost="retry", keep_children=True, reason="because",
     )  # fmt: skip
     assert resolved(said, "copy") == Enqueued(
-        argv=["echo", "hi"], queue="mail", priority=-3, run_at=text(NOW + 5), cwd="/there", secrets=["KEY", "TOKEN"],
+        argv=["echo", "hi"], queue="mail", priority=-3, run_at=text(NOW + 5), cwd="/there", env={"MODE": "m"},
+        secrets=["KEY", "TOKEN"],
         stdin="copy", timeout=None, max_retries=0, backoff_base=1.0, backoff_max=60.0, jitter=0.0, on_lost="retry",
         keep_children=True, reason="because",
     )  # fmt: skip

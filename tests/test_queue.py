@@ -13,7 +13,7 @@ from freezegun import freeze_time
 from queuectl import Queue, Spec
 from queuectl.clock import SECOND, micros
 from queuectl.errors import Deadline, Invalid, NotFound, Refused
-from queuectl.events import Enqueued
+from queuectl.events import Enqueued, EnvironmentKept
 from queuectl.spec import Fields
 from tests.engines.deeds import claim, report
 
@@ -56,8 +56,8 @@ def test_a_job_is_added_with_all_that_was_said(queue: Queue, tmp_path: Path) -> 
     with freeze_time("2026-11-24T12:00:00Z"):
         id = queue.enqueue(
             ["make", "it so"], id="a", queue="q", priority=-3, delay=1.5, max_retries=7, backoff_base=3, backoff_max=90,
-            jitter=0.5, timeout=2.5, env={"B": "1", "A": "2"}, cwd="sub", stdin="input", on_lost="dead",
-            keep_children=True, reason="why not",
+            jitter=0.5, timeout=2.5, env={"C": "3"}, secrets={"B": "1", "A": "2"}, cwd="sub", stdin="input",
+            on_lost="dead", keep_children=True, reason="why not",
         )  # fmt: skip
     assert id == "a"
     job = queue.job("a")
@@ -66,6 +66,7 @@ def test_a_job_is_added_with_all_that_was_said(queue: Queue, tmp_path: Path) -> 
     assert (job.max_retries, job.timeout, job.secrets, job.enqueued_by) == (7, 2.5, ("A", "B"), "ann")
     spec = job.spec
     assert (spec.backoff_base, spec.backoff_max, spec.jitter) == (3, 90, 0.5)
+    assert spec.env == {"C": "3"}
     assert (spec.on_lost, spec.keep_children, spec.reason) == ("dead", True, "why not")
     assert spec.cwd == str(tmp_path / "sub")
     assert spec.stdin is not None
@@ -142,15 +143,20 @@ def test_bad_values_are_named(queue: Queue) -> None:
 def test_a_job_runs_in_the_enqueuers_folder_with_what_is_kept_of_its_environment(
     queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("QUEUECTL_KEEP_ENV")
+    queue.set_config("keep-env", "PATH, COLOUR")
     monkeypatch.setenv("PATH", "/here/bin")
-    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
-    queue.enqueue("true")
-    assert (last(queue).cwd, last(queue).env) == (str(tmp_path), {"PATH": "/here/bin"})
-    queue.set_config("keep-env", "LANG, COLOUR")
     monkeypatch.setenv("COLOUR", "red")
-    monkeypatch.delenv("LANG", raising=False)
+    queue.enqueue_many(["true", "false"])
     queue.enqueue("true")
-    assert last(queue).env == {"COLOUR": "red"}
+    [kept] = queue.events(type="environment_kept")
+    assert isinstance(kept.event, EnvironmentKept)
+    assert kept.event.variables == {"COLOUR": "red", "PATH": "/here/bin"}
+    assert {(job.spec.cwd, f"env:{job.spec.environment}") for job in queue.jobs()} == {(str(tmp_path), kept.stream)}
+    monkeypatch.delenv("COLOUR")
+    queue.enqueue("true")
+    assert len([*queue.events(type="environment_kept")]) == 2
+    assert queue.check() == []
     monkeypatch.setenv("COLOUR", os.fsdecode(b"\xff"))
     with pytest.raises(Invalid, match="COLOUR is not valid UTF-8"):
         queue.enqueue("true")

@@ -1,4 +1,4 @@
-"""Secrets (R22): the values of --env lie apart from the log, and nowhere once they are not needed any more."""
+"""Secrets (R22): the values of --secret lie apart from the log, and nowhere once they are not needed any more."""
 
 import subprocess
 import sys
@@ -62,7 +62,7 @@ def end(queue: Queue, cause: str | None = None) -> None:
 
 
 def test_the_log_has_the_names_and_one_table_the_values(queue: Queue, path: Path) -> None:
-    id = queue.enqueue("true", env={"TOKEN": VALUE})
+    id = queue.enqueue("true", secrets={"TOKEN": VALUE})
     assert tables_with(path, VALUE) == {"secrets"}
     assert values(queue, id) == {"TOKEN": VALUE}
     assert queue.job(id).secrets == ("TOKEN",)
@@ -71,7 +71,7 @@ def test_the_log_has_the_names_and_one_table_the_values(queue: Queue, path: Path
 
 
 def test_a_value_is_nowhere_once_its_job_has_completed(queue: Queue, path: Path) -> None:
-    queue.enqueue("true", env={"TOKEN": VALUE})
+    queue.enqueue("true", secrets={"TOKEN": VALUE})
     queue.engine.tidy()
     assert files_with(path, VALUE) == {"q.db"}
     end(queue)
@@ -81,7 +81,7 @@ def test_a_value_is_nowhere_once_its_job_has_completed(queue: Queue, path: Path)
 
 
 def test_a_value_is_nowhere_once_its_job_was_purged(queue: Queue, path: Path) -> None:
-    id = queue.enqueue("true", env={"TOKEN": VALUE})
+    id = queue.enqueue("true", secrets={"TOKEN": VALUE})
     queue.cancel(id)
     assert values(queue, id) == {"TOKEN": VALUE}
     queue.purge(id)
@@ -90,34 +90,34 @@ def test_a_value_is_nowhere_once_its_job_was_purged(queue: Queue, path: Path) ->
 
 
 def test_a_replay_leaves_the_values_alone(queue: Queue) -> None:
-    id = queue.enqueue("true", env={"TOKEN": VALUE})
+    id = queue.enqueue("true", secrets={"TOKEN": VALUE})
     queue.replay()
     assert values(queue, id) == {"TOKEN": VALUE}
 
 
 def test_a_failed_or_cancelled_job_keeps_its_values_for_a_retry(queue: Queue) -> None:
-    id = queue.enqueue("true", env={"TOKEN": VALUE, "KEY": "k"}, max_retries=0)
+    id = queue.enqueue("true", secrets={"TOKEN": VALUE, "KEY": "k"}, max_retries=0)
     end(queue, "exit")
     queue.retry(id)
     assert values(queue, id) == {"TOKEN": VALUE, "KEY": "k"}
     queue.cancel(id)
-    queue.retry(id, env={"KEY": "changed"})
+    queue.retry(id, secrets={"KEY": "changed"})
     assert values(queue, id) == {"TOKEN": VALUE, "KEY": "changed"}
     assert queue.job(id).secrets == ("KEY", "TOKEN")
 
 
 def test_a_completed_job_is_not_retried_without_its_values(queue: Queue) -> None:
-    id = queue.enqueue("true", env={"TOKEN": VALUE, "KEY": "k"})
+    id = queue.enqueue("true", secrets={"TOKEN": VALUE, "KEY": "k"})
     end(queue)
     assert values(queue, id) == {}
     head = queue.status().seq
-    for given in (None, {}, {"TOKEN": VALUE}, {"OTHER": "x"}):
-        with pytest.raises(Refused, match="--env KEY=…") as error:
-            queue.retry(id, env=given)
+    for given in ({}, {"TOKEN": VALUE}, {"OTHER": "x"}):
+        with pytest.raises(Refused, match="--secret KEY=…") as error:
+            queue.retry(id, secrets=given)
         assert error.value.exit_code == 3
         assert values(queue, id) == {}, "what was refused leaves nothing behind"
     assert queue.status().seq == head
-    queue.retry(id, env={"TOKEN": "new", "KEY": "new"})
+    queue.retry(id, secrets={"TOKEN": "new", "KEY": "new"})
     assert values(queue, id) == {"TOKEN": "new", "KEY": "new"}
 
 
@@ -126,9 +126,9 @@ def test_names_and_values_are_looked_at(queue: Queue) -> None:
     queue.cancel(id)
     for bad in ({"A=B": "x"}, {"": "x"}, {"A": "nul\0"}, {"A": "x" * 200_000}):
         with pytest.raises(Invalid):
-            queue.enqueue("true", env=bad)
+            queue.enqueue("true", secrets=bad)
         with pytest.raises(Invalid):
-            queue.retry(id, env=bad)
+            queue.retry(id, secrets=bad)
     assert queue.status().seq == 2
 
 
@@ -136,8 +136,8 @@ def test_a_job_whose_values_are_missing_is_buried_naming_them(queue: Queue, path
     """As after an import or from a backup: it is not run, and not tried again."""
     from queuectl.workers.ledger import Ledger
 
-    queue.enqueue("true", id="a", env={"TOKEN": VALUE, "KEY": "k"})
-    queue.enqueue("true", id="b", env={"KEY": "k"})
+    queue.enqueue("true", id="a", secrets={"TOKEN": VALUE, "KEY": "k"})
+    queue.enqueue("true", id="b", secrets={"KEY": "k"})
     db = apsw.Connection(str(path))
     db.execute("delete from secrets where job = 'a' and name = 'TOKEN'")
     db.close()
@@ -149,5 +149,5 @@ def test_a_job_whose_values_are_missing_is_buried_naming_them(queue: Queue, path
     failed = next(queue.events(type="failed")).event
     assert isinstance(failed, Failed)
     assert (failed.cause, failed.error) == ("spawn", "the values of TOKEN are not in this database")
-    queue.retry("a", env={"TOKEN": "again"})
+    queue.retry("a", secrets={"TOKEN": "again"})
     assert values(queue, "a") == {"TOKEN": "again", "KEY": "k"}

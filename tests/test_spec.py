@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec import UNSET, structs
 
-from queuectl import spec
+from queuectl import bounds, spec
 from queuectl.errors import Invalid
 from queuectl.spec import Spec
 
@@ -30,12 +30,14 @@ def test_every_field_of_a_spec_is_read():
     job = spec.parse(
         '{"command": "x", "id": "a", "queue": "mail", "priority": -3, "at": "2026-11-24T09:00:00Z", "max_retries": 0,'
         ' "backoff_base": 1.5, "backoff_max": "1h", "jitter": 0.1, "timeout": 2, "env": {"A": "1"}, "cwd": "/tmp",'
+        ' "env_in_log": ["A_KEY"], "secrets": {"B": "2"}, "shell": "/bin/bash",'
         ' "stdin": "/etc/hostname", "on_lost": "dead", "keep_children": true, "reason": "why"}'
     )
     assert structs.asdict(job) == {
         "command": "x", "argv": None, "id": "a", "queue": "mail", "priority": -3, "delay": None,
         "at": 1795510800000000, "max_retries": 0, "backoff_base": 1.5, "backoff_max": 3600.0, "jitter": 0.1,
-        "timeout": 2.0, "env": {"A": "1"}, "cwd": "/tmp", "stdin": "/etc/hostname", "on_lost": "dead",
+        "timeout": 2.0, "env": {"A": "1"}, "env_in_log": ("A_KEY",), "secrets": {"B": "2"},
+        "shell": "/bin/bash", "cwd": "/tmp", "stdin": "/etc/hostname", "on_lost": "dead",
         "keep_children": True, "reason": "why",
     }  # fmt: skip
 
@@ -110,7 +112,7 @@ def test_a_name_that_a_queue_can_not_have(queue: str):
 
 
 def test_a_command_is_as_long_as_linux_can_run():
-    spec.check(Spec(command="x" * spec.LONGEST_ARGUMENT))
+    spec.check(Spec(command="x" * bounds.LONGEST_ARGUMENT))
     with pytest.raises(Invalid, match="1000000 bytes long; a program is given at most 131071"):
         spec.check(Spec(command="x" * 1_000_000))
     with pytest.raises(Invalid, match="put it in a script"):

@@ -132,11 +132,16 @@ def _written(queue: Queue, path: str, streams: Collection[str], upto: int, bars:
             gzip.GzipFile("", "wb", PACKING, file, mtime=0) as packed,
         ):
             for page in _pages(queue, upto, bars("Writing the archive")):
-                packed.write(b"".join(record.json() + b"\n" for record in page if record.stream in streams))
+                packed.write(b"".join(record.json() + b"\n" for record in page if _goes(record, streams)))
         try:
             return _compared(queue, name, bars("Reading it back"))
         except Invalid as error:
             raise QueueError(f"{error}: see `queuectl audit verify`; nothing was archived") from error
+
+
+def _goes(record: Recorded, streams: Collection[str]) -> bool:
+    """Whether an event is written: also what jobs were given of environments, which stays in the log for other jobs."""
+    return record.stream in streams or record.type == "environment_kept"
 
 
 def _begun(queue: Queue, path: str, progress: Progress) -> dict[str, Stream]:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from queuectl.cli import enqueue as asking
 from queuectl.cli import output, session
 from queuectl.cli import parameters as p
 from queuectl.cli.jobs import changed
@@ -66,8 +67,7 @@ def retry(
     *ids: Ids,
     all: All = False,
     queue: p.Queue = None,
-    env: p.Env = None,
-    reason: p.Reason = None,
+    changes: asking.Changed = None,
     json: p.JsonLines = False,
     db: p.Database = None,
 ) -> None:
@@ -75,11 +75,12 @@ def retry(
 
     $ queuectl dlq retry job1 job2
     $ queuectl dlq retry --all --reason 'the disk is back'
+    $ queuectl dlq retry job1 --timeout none          what is given is changed first, and stays so
     """
     _refuse(ids, all, queue, "retry")
     with session.opened(db) as q:
         chosen = _chosen(q, ids, queue)
-        q.retry(*chosen, env=p.environment(env) or None, reason=reason)
+        q.retry(*chosen, **asking.said(changes))
         changed(q, chosen, json)
 
 

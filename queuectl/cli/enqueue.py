@@ -1,17 +1,21 @@
 """`queuectl enqueue`: one job from the command line, or many from a file."""
 
 import os
-from collections.abc import Iterator
-from typing import IO, Annotated, Any, Literal
+import sys
+from collections.abc import Iterator, Mapping
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 import msgspec
 from cyclopts import Parameter
 
-from queuectl import spec, units
-from queuectl.cli import output, session
+from queuectl import config, spec, units
+from queuectl.cli import given, output, session
 from queuectl.cli import parameters as p
 from queuectl.errors import Invalid
 from queuectl.spec import Spec
+
+if TYPE_CHECKING:
+    from queuectl.queue import Queue
 
 _LONGEST_LINE = 4 << 20
 """Bytes of one line of a job file; no line that long can be a job (see `spec.LONGEST_COMMAND`)."""
@@ -90,18 +94,25 @@ Jitter = Annotated[
     ),
 ]
 Timeout = Annotated[
-    tuple[float | None] | None,
+    float | None,
     p.option(
-        "--timeout",
-        "DURATION",
-        "How long an attempt may take; none: for ever. [default: 60s, a setting]",
-        lambda text: (_timeout(text),),
-        accepts_keys=False,
-        n_tokens=1,
+        "--timeout", "DURATION", "How long an attempt may take; none: for ever. [default: 60s, a setting]", _timeout
     ),
 ]
+Shell = Annotated[
+    str | None,
+    p.option("--shell", "PATH", "What runs the command line. [default: /bin/sh, a setting]", spec.check_shell),
+]
 Cwd = Annotated[str | None, p.option("--cwd", "FOLDER", "Where it runs. [default: here]")]
-Stdin = Annotated[str | None, p.option("--stdin", "FILE", "What it reads, copied now. [default: nothing]")]
+Stdin = Annotated[
+    str | None,
+    p.option(
+        "--stdin",
+        "FILE",
+        "What it reads, copied now; - is stdin. [default: nothing]",
+        allow_leading_hyphen=True,
+    ),
+]
 OnLost = Annotated[
     Literal["retry", "dead"] | None,
     p.option(
@@ -129,27 +140,54 @@ File = Annotated[
 ]
 
 
+class Policy(TypedDict, total=False):
+    """The options that say how a job runs; each is there only where it was given."""
+
+    priority: Priority
+    max_retries: MaxRetries
+    backoff_base: Base
+    backoff_max: Most
+    jitter: Jitter
+    timeout: Timeout
+    env: p.Env
+    env_in_log: p.EnvInLog
+    secrets: p.Secret
+    shell: Shell
+    cwd: Cwd
+    stdin: Stdin
+    on_lost: OnLost
+    keep_children: KeepChildren
+    reason: p.Reason
+
+
+class NewJob(Policy, total=False):
+    """All options of a new job."""
+
+    id: Id
+    queue: InQueue
+    delay: Delay
+    at: At
+
+
+class Changes(Policy, total=False):
+    """What may be changed of a job that is run again."""
+
+    command: Annotated[
+        str | None, p.option("--command", "COMMAND", "Run this line instead.", allow_leading_hyphen=True)
+    ]
+
+
+Options = Annotated[NewJob | None, Parameter(name="*")]
+
+Changed = Annotated[Changes | None, Parameter(name="*")]
+
+
 def enqueue(
     command: Command = None,
     /,
     *words: Words,
-    id: Id = None,
-    queue: InQueue = None,
-    priority: Priority = None,
-    delay: Delay = None,
-    at: At = None,
-    max_retries: MaxRetries = None,
-    backoff_base: Base = None,
-    backoff_max: Most = None,
-    jitter: Jitter = None,
-    timeout: Timeout = None,
-    env: p.Env = None,
-    cwd: Cwd = None,
-    stdin: Stdin = None,
-    on_lost: OnLost = None,
-    keep_children: KeepChildren = False,
+    options: Options = None,
     file: File = None,
-    reason: p.Reason = None,
     json: p.Json = False,
     db: p.Database = None,
     argv: Argv = None,
@@ -163,35 +201,46 @@ def enqueue(
     $ find . -name '*.log' -printf 'gzip %p\\n' | queuectl enqueue --file -
 
     The fields of a JSON spec: id, queue, priority, delay, at, max_retries, backoff_base, backoff_max, jitter,
-    timeout, env, cwd, stdin, on_lost, keep_children, reason, and command (a list of strings is run without a
-    shell). What a spec says itself wins over the options.
+    timeout, env, env_in_log, secrets, shell, cwd, stdin, on_lost, keep_children, reason, and command (a list of
+    strings is run without a shell). What a spec says itself wins over the options.
     """
-    given: dict[str, Any] = {
-        "id": id, "queue": queue, "priority": priority, "delay": delay, "max_retries": max_retries,
-        "backoff_base": backoff_base, "backoff_max": backoff_max, "jitter": jitter, "cwd": cwd, "stdin": stdin,
-        "on_lost": on_lost, "reason": reason, "env": p.environment(env) or None, "keep_children": keep_children or None,
-    }  # fmt: skip
-    fields = {name: value for name, value in given.items() if value is not None} | (at or {})
-    if delay is not None and at is not None:
-        raise Invalid("give --delay or --at, not both")
-    if timeout is not None:
-        fields["timeout"] = timeout[0]
+    fields = said(options)
     if file is not None:
         if command is not None or argv is not None:
             raise Invalid("--file and a command: give one of them")
-        if id is not None:
+        if "id" in fields:
             raise Invalid("--id: an id names one job; in a file write it into the JSON spec of its line")
+        if file == "-" and fields.get("stdin") == "-":
+            raise Invalid("--file - and --stdin -: stdin can't be both the jobs and what they read")
         _many(file, fields, json, db)
         return
     job = filled(asked(command, words, argv, "enqueue"), fields)
+    if job.stdin == "-":
+        given.expect()
     with session.opened(db) as q:
         made = q.enqueue(job)
+        tell_limit(q, made)
         if json:
             from queuectl.documents import job_document
 
             output.document(job_document(q.job(made)))
         else:
             output.line(made)
+
+
+def said(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The fields of a Spec that options give. Raises Invalid."""
+    fields = dict(options or {})
+    if "at" in fields:
+        if "delay" in fields:
+            raise Invalid("give --delay or --at, not both")
+        fields |= fields.pop("at")
+    for name, flag in (("env", "--env"), ("secrets", "--secret")):
+        if name in fields:
+            fields[name] = p.variables(flag, fields[name])
+    if "env_in_log" in fields:
+        fields["env_in_log"] = tuple(fields["env_in_log"])
+    return fields
 
 
 def asked(command: str | None, words: tuple[str, ...], argv: tuple[str, ...] | None, verb: str) -> Spec:
@@ -219,11 +268,15 @@ def filled(job: Spec, fields: dict[str, Any]) -> Spec:
         return job
     new: dict[str, Any] = {}
     for name, value in fields.items():
-        if name == "env":
-            new[name] = value | job.env
+        if name in ("env", "secrets"):
+            new[name] = value | getattr(job, name)
+        elif name == "env_in_log":
+            new[name] = value + job.env_in_log
         elif name in ("delay", "at"):
             if job.delay is None and job.at is None:
                 new[name] = value
+        elif name == "shell" and job.argv is not None:
+            raise Invalid("--shell: what stands behind -- is run without a shell")
         elif getattr(job, name) == _DEFAULTS[name]:
             new[name] = value
     return msgspec.structs.replace(job, **new) if new else job
@@ -232,9 +285,29 @@ def filled(job: Spec, fields: dict[str, Any]) -> Spec:
 _DEFAULTS = {name: getattr(Spec(), name) for name in Spec.__struct_fields__}
 
 
-def _many(path: str, fields: dict[str, Any], json: bool, db: str | None) -> None:
-    import sys
+def tell_limit(q: "Queue", id: str) -> None:
+    """Say on a terminal how long a job may take where nobody has said so, once for each queue."""
+    if not sys.stderr.isatty():
+        return
+    job = q.job(id)
+    if job.timeout != config.Settings().timeout or q.config()["timeout"].source != "default":
+        return
+    try:
+        told = os.open(q.place.told, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with open(told, "rb+", buffering=0) as file:
+            line = f"{job.queue}\n".encode()
+            if line in file.readlines():
+                return
+            file.write(line)
+    except OSError:
+        return  # it can't be remembered, so it would be said each time
+    limit = units.span(job.timeout or 0)
+    output.note(
+        f"a job may take {limit}; --timeout none, or `queuectl config set timeout none`, lifts that (said once)"
+    )
 
+
+def _many(path: str, fields: dict[str, Any], json: bool, db: str | None) -> None:
     name = "stdin" if path == "-" else path
     with _file(path) as file, session.opened(db) as q:
         size = os.fstat(file.fileno()).st_size if path != "-" else 0
@@ -246,6 +319,8 @@ def _many(path: str, fields: dict[str, Any], json: bool, db: str | None) -> None
         except Invalid as error:
             raise Invalid(f"{name}: {error}; nothing was enqueued") from None
         bar(size or 1, size or 1)
+        if made:
+            tell_limit(q, made[0])
         if json:
             from queuectl.documents import job_document
 
@@ -258,8 +333,6 @@ def _many(path: str, fields: dict[str, Any], json: bool, db: str | None) -> None
 
 
 def _file(path: str) -> IO[bytes]:
-    import sys
-
     if path == "-":
         return open(sys.stdin.fileno(), "rb", closefd=False)
     try:

@@ -1,5 +1,7 @@
 """`queuectl inspect`: everything about one job, now or as it was."""
 
+import shlex
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +13,7 @@ from queuectl.cli import output, people, session
 from queuectl.cli import parameters as p
 from queuectl.documents import job_document
 from queuectl.errors import Invalid, NotFound
+from queuectl.events import SHELL, Enqueued
 
 if TYPE_CHECKING:
     from projections.attempts import Attempt
@@ -145,6 +148,7 @@ def _page(q: "Queue", job: "Job", attempts: list["Attempt"], past: bool) -> None
     timeout = units.span(job.timeout) if job.timeout is not None else "none"
     output.fields((
         ("command", output.safe(job.command)),
+        ("shell", output.safe(spec.shell) if spec.shell != SHELL else ""),
         ("in", output.safe(spec.cwd)),
         ("stdin", spec.stdin or ""),
         ("queue", output.safe(f"{job.queue}, priority {job.priority}")),
@@ -155,6 +159,7 @@ def _page(q: "Queue", job: "Job", attempts: list["Attempt"], past: bool) -> None
         ("attempts", people.tries(job)),
         ("retries", people.policy(job) if job.max_retries else ""),
         ("timeout", f"{timeout}; if its worker dies: {spec.on_lost}"),
+        *_environment(q, spec),
         ("secrets", ", ".join(job.secrets)),
         ("error", output.safe(job.error or "")),
     ))  # fmt: skip
@@ -167,6 +172,16 @@ def _page(q: "Queue", job: "Job", attempts: list["Attempt"], past: bool) -> None
         )
     if not past:
         _output(q, job)
+
+
+def _environment(q: "Queue", spec: Enqueued) -> Iterator[tuple[str, str]]:
+    """What it is given beside the worker's variables; what jobs of old were given stands in the JSON."""
+    if spec.environment is None:
+        return
+    yield "env", output.safe(shlex.join(f"{name}={value}" for name, value in spec.env.items()))
+    kept = q.environment(spec.environment)
+    name = f"env:{spec.environment}"
+    yield "environment", f"{people.kept(kept)} ({name})" if kept is not None else f"{name}, which is not here"
 
 
 def _attempt(attempt: "Attempt", past: bool) -> list[str | output.Cell]:

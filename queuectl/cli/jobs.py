@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from queuectl.cli import enqueue as asking
 from queuectl.cli import output, session
 from queuectl.cli import parameters as p
 
@@ -96,16 +97,16 @@ def retry(
     id: Annotated[str, Parameter(name="ID", help="The job to run again.")],
     /,
     *more: Ids,
-    env: p.Env = None,
-    reason: p.Reason = None,
+    changes: asking.Changed = None,
     json: p.JsonLines = False,
     db: p.Database = None,
 ) -> None:
     """Run finished jobs again: the same job, with its retry budget anew; its history is kept.
 
     $ queuectl retry job1
-    $ queuectl retry 17 --env TOKEN          its secret values are forgotten once it completed: give them anew
+    $ queuectl retry 17 --timeout none       what is given is changed first, and stays so
+    $ queuectl retry 17 --secret TOKEN       its secret values are forgotten once it completed: give them anew
     """
     with session.opened(db) as q:
-        q.retry(id, *more, env=p.environment(env) or None, reason=reason)
+        q.retry(id, *more, **asking.said(changes))
         changed(q, dict.fromkeys((id, *more)), json)

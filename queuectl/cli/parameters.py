@@ -146,8 +146,23 @@ Env = Annotated[
     Parameter(
         name="--env",
         metavar="K[=V]",
-        help="A variable for the command (may be repeated); K alone: its value now. "
-        "The value is kept apart from the log.",
+        help="A variable for the command (may be repeated); K alone: its value now. It stands in the log.",
+    ),
+]
+Secret = Annotated[
+    list[str] | None,
+    Parameter(
+        name="--secret",
+        metavar="K[=V]",
+        help="The same with a value that is kept apart from the log, and forgotten once the job has completed.",
+    ),
+]
+EnvInLog = Annotated[
+    list[str] | None,
+    Parameter(
+        name="--env-in-log",
+        metavar="NAME",
+        help="Have an --env in the log although its name looks like a secret's.",
     ),
 ]
 
@@ -160,8 +175,8 @@ def check_span(since: int | None, until: int | None) -> None:
         raise Invalid("--since is later than --until: nothing lies between")
 
 
-def environment(words: Sequence[str] | None) -> dict[str, str]:
-    """The variables that `--env K=V` and `--env K` name, as docker reads them. Raises Invalid."""
+def variables(flag: str, words: Sequence[str] | None) -> dict[str, str]:
+    """The variables that `K=V` and `K` behind a flag name, as docker reads them. Raises Invalid."""
     import os
 
     from queuectl.errors import Invalid
@@ -172,10 +187,10 @@ def environment(words: Sequence[str] | None) -> dict[str, str]:
         if not equals:
             here = os.environ.get(name)
             if here is None:
-                raise Invalid(f"--env: {name!r} is not set here; write {name}=VALUE")
+                raise Invalid(f"{flag}: {name!r} is not set here; write {name}=VALUE")
             value = here
         try:
-            found |= spec.check_env({name: value})
+            found |= spec.check_secrets({name: value})
         except Invalid as error:
-            raise Invalid(f"--env: {str(error).removeprefix('env: ')}") from None
+            raise Invalid(f"{flag}: {str(error).removeprefix('secrets: ')}") from None
     return found

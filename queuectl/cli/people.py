@@ -7,6 +7,7 @@ from queuectl import clock, events, units
 
 if TYPE_CHECKING:
     from projections.attempts import Attempt
+    from projections.environments import Environment
     from projections.jobs import Job
 
 
@@ -133,6 +134,8 @@ def _told(record: events.Recorded, event: events.Event) -> str:
             return "went to the dead letter queue"
         case events.Requeued():
             return "requeued, with its retry budget anew"
+        case events.Edited():
+            return f"edited: {'; '.join(_changed(name, *values) for name, values in event.changes.items())}"
         case events.CancelRequested():
             return "asked to be cancelled"
         case events.Cancelled():
@@ -160,8 +163,39 @@ def _told(record: events.Recorded, event: events.Event) -> str:
             return "worker lost"
         case events.Sealed():
             return f"sealed {event.events:,} event{_s(event.events)} up to {event.upto}: {event.hash}"
+        case events.EnvironmentKept():
+            return f"environment kept: {kept(event)}"
         case events.ConfigSet():
             return f"{event.key} set to {event.value}" if event.value is not None else f"{event.key} unset"
+
+
+def kept(environment: "Environment | events.EnvironmentKept") -> str:
+    """How much a job is given of its enqueuer's environment."""
+    count = len(environment.variables)
+    those = " in place of the worker's" if environment.whole else ""
+    umask = environment.umask
+    mask = f", umask {umask:04o}" if isinstance(umask, int) else f", umask {umask}" if umask is not None else ""
+    return f"{count} variable{_s(count)}{those}{mask}"
+
+
+def _changed(name: str, was: Any, new: Any) -> str:
+    return f"{name} {_value(name, was)} → {_value(name, new)}"
+
+
+def _value(name: str, value: Any) -> str:
+    if value is None:
+        return "none"
+    if name in ("timeout", "backoff_max"):
+        return units.span(value)
+    if name == "env":
+        import shlex
+
+        return shlex.join(f"{variable}={text}" for variable, text in value.items()) or "none"
+    if name == "argv":
+        import shlex
+
+        return shlex.join(value)
+    return str(value)
 
 
 def _took(event: Any) -> str:

@@ -1,40 +1,24 @@
 """`queuectl run`: a job, waited for as if it had been started here."""
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from queuectl.cli import enqueue as asking
-from queuectl.cli import output, session, stream
+from queuectl.cli import given, output, session, stream
 from queuectl.cli import parameters as p
 from queuectl.cli.wait import code
 
 if TYPE_CHECKING:
     from queuectl.queue import Queue
 
-MaxRetries = Annotated[
-    int | None,
-    p.option(
-        "--max-retries",
-        "N",
-        "Further attempts after the first one has failed. [default: 3, a setting]",
-        p.count(0, 1_000_000),
-    ),
-]
-
 
 def run(
     command: asking.Command = None,
     /,
     *words: asking.Words,
-    id: asking.Id = None,
-    queue: asking.InQueue = None,
-    priority: asking.Priority = None,
-    max_retries: MaxRetries = None,
-    timeout: asking.Timeout = None,
-    env: p.Env = None,
-    cwd: asking.Cwd = None,
-    stdin: asking.Stdin = None,
-    reason: p.Reason = None,
+    options: asking.Options = None,
     db: p.Database = None,
     argv: asking.Argv = None,
 ) -> int:
@@ -43,18 +27,20 @@ def run(
     $ queuectl run 'make test'
     $ queuectl run --max-retries 0 --timeout none -- rsync -a src/ backup:/src/
 
-    It is run by a worker; where none is up, right here. Ctrl-C cancels the job.
+    $ tar c src | queuectl run 'gzip >src.tgz'
+
+    It is run by a worker; where none is up, right here. Ctrl-C cancels the job. What is piped in, or a file behind <,
+    is what it reads, copied first, up to 64 MiB. A list that a `while read` loop reads is left alone, unless it comes
+    through a pipe: say </dev/null there.
     """
-    given: dict[str, Any] = {
-        "id": id, "queue": queue, "priority": priority, "max_retries": max_retries, "cwd": cwd, "stdin": stdin,
-        "reason": reason, "env": p.environment(env) or None,
-    }  # fmt: skip
-    fields = {name: value for name, value in given.items() if value is not None}
-    if timeout is not None:
-        fields["timeout"] = timeout[0]
-    job = asking.filled(asking.asked(command, words, argv, "run"), fields)
+    job = asking.filled(asking.asked(command, words, argv, "run"), asking.said(options))
+    if job.stdin is None and given.is_for_the_job():
+        job = msgspec.structs.replace(job, stdin="-")
+    if job.stdin == "-":
+        given.expect()
     with session.opened(db) as q:
         made = q.enqueue(job)
+        asking.tell_limit(q, made)
         with ExitStack() as stack:
             if not _served(q, job.queue):
                 from queuectl.workers.pool import run_one

@@ -20,9 +20,10 @@ from typing import Any, Protocol
 
 import msgspec
 
-from projections import Change
+from projections import Change, evolve
 from projections.attempts import Attempt
 from projections.config import Config
+from projections.environments import Environment
 from projections.jobs import Job
 from projections.replay import Progress
 from projections.workers import Worker
@@ -180,6 +181,11 @@ class View(ABC):
     @abstractmethod
     def config(self) -> Config | None:
         """The stored settings, or None where none was ever stored."""
+
+    def environment(self, name: str) -> Environment | None:
+        """What jobs that name this environment (by its hash) are given; None where the log has it not."""
+        record = self.last(f"env:{name}")
+        return evolve(None, record, record.event) if record is not None else None
 
     @abstractmethod
     def next_due(self, queues: Sequence[str] = ()) -> int | None:

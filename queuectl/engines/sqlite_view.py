@@ -13,7 +13,7 @@ from projections.workers import Worker
 from queuectl.engines.base import ALL, EVERY, Filter, JobFilter, Leaf
 from queuectl.engines.sqlite_health import SqliteHealth
 from queuectl.errors import Invalid
-from queuectl.events import VOCABULARY, Recorded, encode
+from queuectl.events import VOCABULARY, Enqueued, Recorded, encode
 
 STREAMS = 500
 """Streams that are read at a time."""
@@ -23,7 +23,7 @@ EVENT = "seq, stream, version, type, v, at, actor, data"
 JOB = """
     j.id, j.seq, j.version, j.state, j.queue, j.priority, j.run_at, j.enqueued_at, j.enqueued_by, j.max_retries,
     j.timeout, j.secrets, j.attempt, j.failures, j.worker, j.lease, j.cancel_requested, j.finished_at, j.exit_code,
-    j.signal, j.cause, j.error, e.v, e.data
+    j.signal, j.cause, j.error, j.edited, e.v, coalesce(j.edited, e.data)
 from jobs j join events e on e.seq = j.seq
 """
 
@@ -64,12 +64,14 @@ def read_job(row: tuple[Any, ...]) -> Job:
     """A job from the columns of JOB."""
     (
         id, seq, version, state, queue, priority, run_at, enqueued_at, enqueued_by, max_retries, timeout, secrets,
-        attempt, failures, worker, lease, cancel_requested, finished_at, exit_code, signal, cause, error, v, data,
+        attempt, failures, worker, lease, cancel_requested, finished_at, exit_code, signal, cause, error, edited, v,
+        data,
     ) = row  # fmt: skip
+    spec = VOCABULARY.decode("enqueued", v if edited is None else Enqueued.v, data)
     return Job(
-        id, seq, version, state, queue, priority, run_at, VOCABULARY.decode("enqueued", v, data), enqueued_at,
-        enqueued_by, max_retries, timeout, tuple(secrets.split(",")) if secrets else (), attempt, failures, worker,
-        lease, bool(cancel_requested), finished_at, exit_code, signal, cause, error,
+        id, seq, version, state, queue, priority, run_at, spec, enqueued_at, enqueued_by, max_retries, timeout,
+        tuple(secrets.split(",")) if secrets else (), attempt, failures, worker, lease, bool(cancel_requested),
+        finished_at, exit_code, signal, cause, error, edited is not None,
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from typing import Literal
 import msgspec
 
 from queuectl import clock
+from queuectl.events import SHELL
 from queuectl.units import size_text
 from queuectl.workers import output, processes
 from queuectl.workers.hunt import Strays
@@ -55,6 +56,10 @@ class Start(msgspec.Struct, kw_only=True):
     """Seconds; None: no limit."""
     grace: float = 5.0
     """Seconds between TERM and KILL."""
+    shell: str = SHELL
+    """What runs `command`."""
+    umask: int | None = None
+    """Of the command; None: the worker's."""
     keep_children: bool = False
     """Leave alone what the main process leaves in its process group when it ends by itself."""
     job: str = ""
@@ -103,7 +108,10 @@ def launch(start: Start, strays: Strays = tuple) -> "Attempt":
     pid = -1
     try:
         output.lock(fd)
-        pid = spawn(start.command, start.argv, env=start.env, cwd=start.cwd, stdin=start.stdin, output=fd)
+        pid = spawn(
+            start.command, start.argv, env=start.env, cwd=start.cwd, stdin=start.stdin, output=fd, shell=start.shell,
+            umask=start.umask,
+        )  # fmt: skip
         return Attempt(start, pid, os.pidfd_open(pid), fd, started_at, began, strays=strays)
     except NotStarted as problem:
         error, code = str(problem), problem.code

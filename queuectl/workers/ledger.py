@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from projections.environments import Environment
 from projections.jobs import FINAL, Job
 from projections.workers import Worker
 from queuectl import decisions, disk
@@ -17,6 +18,9 @@ from queuectl.events import Event, Heartbeat, Held, WorkerStarted, WorkerStopped
 from queuectl.queue import Queue
 from queuectl.workers import processes
 
+ENVIRONMENTS = 64
+"""Environments that are remembered, so that a claim need not ask for its."""
+
 
 class Claim(msgspec.Struct, frozen=True):
     """A job that this worker has claimed and may start."""
@@ -24,6 +28,8 @@ class Claim(msgspec.Struct, frozen=True):
     job: Job
     lease: Lease
     secrets: dict[str, str]
+    environment: Environment | None
+    """What was kept of its enqueuer's; None: nothing was."""
     earlier: tuple[str, str] | None
     """Output file and tag of the attempt before, of which nothing may live when this one starts; None for the first."""
 
@@ -84,6 +90,7 @@ class Ledger:
         self._actor = f"worker:{worker}"
         self._stream = f"worker:{worker}"
         self._settings = Settings()
+        self._environments: dict[str, Environment] = {}
         self._inside = os.environ.get("QUEUECTL_JOB_ID") if os.environ.get("QUEUECTL_DB") == queue.url else None
 
     def start(self, slots: int, *, drain: bool = False) -> None:
@@ -259,12 +266,23 @@ class Ledger:
             lease = decisions.lease(claimed)
             secrets = tx.secrets(claimed.id) if claimed.secrets else {}
             missing = [name for name in claimed.secrets if name not in secrets]
-            if missing:
+            environment = self._environment(tx, claimed.spec.environment)
+            if missing or (environment is None and claimed.spec.environment is not None):
                 events: list[Event] = decisions.refuse_to_run(claimed, lease, missing)
                 tx.append([Write(f"job:{claimed.id}", claimed, events)], self._actor)
             else:
-                claims.append(Claim(claimed, lease, secrets, self._earlier(tx, claimed)))
+                claims.append(Claim(claimed, lease, secrets, environment, self._earlier(tx, claimed)))
         return claims
+
+    def _environment(self, tx: Transaction, name: str | None) -> Environment | None:
+        if name is None:
+            return None
+        found = self._environments.get(name)
+        if found is None and (found := tx.environment(name)) is not None:
+            if len(self._environments) >= ENVIRONMENTS:
+                self._environments.clear()
+            self._environments[name] = found
+        return found
 
     def _earlier(self, tx: Transaction, job: Job) -> tuple[str, str] | None:
         if job.attempt == 1:

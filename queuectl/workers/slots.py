@@ -6,11 +6,13 @@ until the worker's next turn takes it.
 
 import os
 import select
+import shlex
 import signal
 from collections.abc import Callable
 
 import msgspec
 
+from projections.jobs import Job
 from queuectl import decisions
 from queuectl.clock import monotonic
 from queuectl.config import Settings
@@ -216,6 +218,7 @@ class Slots:
             output=self._queue.place.output_of(self._identity, job.id, lease.version),
             env=environment(
                 self._env,
+                claim.environment,
                 spec.env,
                 claim.secrets,
                 database=self._queue.url,
@@ -230,6 +233,8 @@ class Slots:
             cwd=spec.cwd,
             stdin=f"{self._queue.place.stdin}/{spec.stdin}" if spec.stdin is not None else None,
             timeout=job.timeout,
+            shell=spec.shell,
+            umask=claim.environment.umask if claim.environment is not None else None,
             keep_children=spec.keep_children,
             job=job.id,
             attempt=lease.attempt,
@@ -331,7 +336,7 @@ def _reported(claim: Claim, outcome: attempts.Outcome) -> decisions.Outcome:
     cause = None if outcome.cause == "exit" and outcome.exit_code == 0 else outcome.cause
     error = outcome.error
     if cause == "timeout" and claim.job.timeout is not None:
-        error = f"ran into its timeout of {span(claim.job.timeout)} (set with --timeout, or config set timeout)"
+        error = _ran_out(claim.job, claim.job.timeout)
     elif cause == "lost":
         error = "killed, because its worker was stopped without waiting"
     return decisions.Outcome(
@@ -346,4 +351,14 @@ def _reported(claim: Claim, outcome: attempts.Outcome) -> decisions.Outcome:
         output_cut=outcome.output_cut or None,
         kept=outcome.kept,
         error=error,
+    )
+
+
+def _ran_out(job: Job, timeout: float) -> str:
+    """What to say of a timeout: how to run the job without it, and those to come."""
+    id = shlex.quote(job.id)
+    first = f"queuectl cancel {id}; " if job.failures < job.max_retries else ""  # else it would be tried again first
+    return (
+        f"ran into its timeout of {span(timeout)}: `{first}queuectl retry {id} --timeout none` runs it without one, "
+        "`queuectl config set timeout none` does so for all jobs to come"
     )

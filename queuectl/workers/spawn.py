@@ -11,6 +11,8 @@ import re
 import select
 import signal
 
+from projections.environments import Environment
+from queuectl.events import SHELL
 from queuectl.workers.processes import TAG
 
 LOCK_FD = 77
@@ -50,7 +52,8 @@ def printable(text: str) -> str:
 
 def environment(
     base: dict[str, str],
-    kept: dict[str, str],
+    kept: Environment | None,
+    own: dict[str, str],
     secrets: dict[str, str],
     *,
     database: str,
@@ -60,10 +63,15 @@ def environment(
     tag: str,
     cwd: str | None = None,
 ) -> dict[str, str]:
-    """The environment of an attempt (R14): the worker's, over it what was kept at enqueue, the secrets, and our own."""
+    """The environment of an attempt (R14).
+
+    The worker's (`base`), over it what was kept at enqueue (which may also take its place), the job's own variables,
+    its secrets, and ours.
+    """
     env = {
-        **base,
-        **kept,
+        **(base if kept is None or not kept.whole else {}),
+        **(kept.variables if kept is not None else {}),
+        **own,
         **secrets,
         "QUEUECTL_DB": database,
         "QUEUECTL_JOB_ID": job,
@@ -84,18 +92,21 @@ def spawn(
     cwd: str | None,
     stdin: str | None,
     output: int,
+    shell: str = SHELL,
+    umask: int | None = None,
 ) -> int:
     """Start a shell command, or else an argv, and return its pid, which is also its process group and session.
 
-    `output` is the open output file, which must be above fd 2; `stdin` the path of a regular file (None: /dev/null).
-    Relative paths are relative to `cwd`, and argv[0] is looked up in the PATH of `env`. Raises NotStarted, or
-    OSError where the system is short of something and nothing was started.
+    `shell` is an absolute path, `umask` that of the command (None: ours). `output` is the open output file, which must
+    be above fd 2; `stdin` the path of a regular file (None: /dev/null). Relative paths are relative to `cwd`, and
+    argv[0] is looked up in the PATH of `env`. Raises NotStarted, or OSError where the system is short of something and
+    nothing was started.
     """
     entrance = home = -1
     try:
         if command is not None:
-            argv = ("/bin/sh", "-c", command) if command[:1] not in "-+" else ("/bin/sh", "-c", "--", command)
-            program = "/bin/sh"
+            argv = (shell, "-c", command) if command[:1] not in "-+" else (shell, "-c", "--", command)
+            program = SHELL if shell == SHELL else ""  # any other may be missing, or lie on a dead server
         else:
             assert argv is not None, "either a command or an argv"
             program = ""
@@ -103,8 +114,8 @@ def spawn(
         mounts = _mounts()
         mounts.look()
         if (cwd is not None and mounts.remote(cwd)) or (not program and mounts.any_remote(argv[0], cwd, path)):
-            argv = ("/bin/sh", "-c", _ENTER, "queuectl", cwd or ".", *argv)
-            program, cwd = "/bin/sh", None
+            argv = (SHELL, "-c", _ENTER, "queuectl", cwd or ".", *argv)
+            program, cwd = SHELL, None
         if cwd is not None:
             home = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC)
             try:
@@ -121,6 +132,7 @@ def spawn(
             (os.POSIX_SPAWN_DUP2, output, 2),
             (os.POSIX_SPAWN_DUP2, output, LOCK_FD),
         ]
+        before = os.umask(umask) if umask is not None else None
         try:
             return os.posix_spawn(
                 program, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_SIGNALS
@@ -130,6 +142,9 @@ def spawn(
                 raise
             absent = problem.errno == errno.ENOENT and os.path.exists(program)
             raise NotStarted(f"interpreter of {argv[0]}" if absent else argv[0], problem) from problem
+        finally:
+            if before is not None:
+                os.umask(before)
     except ValueError as problem:  # a NUL byte or a lone surrogate in a word, an "=" in a variable's name
         raise NotStarted(str(problem), OSError(errno.EINVAL, "can't be handed to a program")) from problem
     finally:

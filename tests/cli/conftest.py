@@ -60,7 +60,7 @@ class Shell:
         self.before: list[str] = []
         self.env = {
             "PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8", "TZ": "UTC",
-            "PYTHONPATH": str(ROOT), "QUEUECTL_DB": "q.db",
+            "PYTHONPATH": str(ROOT), "QUEUECTL_DB": "q.db", "QUEUECTL_KEEP_ENV": "none",
         }  # fmt: skip
 
     def __call__(self, *words: str | bytes, stdin: bytes = b"", **env: str) -> Answer:

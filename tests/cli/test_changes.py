@@ -61,10 +61,10 @@ def test_a_finished_job_is_run_again_as_further_attempts(dead: Shell):
 
 
 def test_secret_values_of_a_completed_job_must_be_given_anew(queuectl: Shell):
-    queuectl("enqueue", "--id", "a", "--env", "TOKEN=one", "echo $TOKEN").ok()
+    queuectl("enqueue", "--id", "a", "--secret", "TOKEN=one", "echo $TOKEN").ok()
     queuectl.drain()
     assert "TOKEN" in queuectl("retry", "a").refused(3)
-    queuectl("retry", "a", "--env", "TOKEN=two").ok()
+    queuectl("retry", "a", "--secret", "TOKEN=two").ok()
     queuectl.drain()
     assert queuectl("logs", "a").out == "two\n"
 

@@ -31,17 +31,19 @@ def test_every_option_reaches_the_job(queuectl: Shell):
     (queuectl.folder / "in").write_text("hello")
     queuectl(
         "enqueue", "--id", "a", "--queue", "mail", "--priority", "-5", "--delay", "1h", "--max-retries", "0",
-        "--backoff-base", "1.5", "--backoff-max", "1h", "--jitter", "0.1", "--timeout", "none", "--env", "TOKEN=s3cret",
-        "--env", "HOME", "--cwd", "sub", "--stdin", "in", "--on-lost", "dead", "--keep-children", "--reason", "why not",
+        "--backoff-base", "1.5", "--backoff-max", "1h", "--jitter", "0.1", "--timeout", "none", "--env", "MODE=m",
+        "--env", "HOME", "--secret", "TOKEN=s3cret", "--shell", "/bin/bash",
+        "--cwd", "sub", "--stdin", "in", "--on-lost", "dead", "--keep-children", "--reason", "why not",
         "cat",
     ).ok()  # fmt: skip
     job = _job(queuectl, "a")
     assert {name: job[name] for name in job if name in (
         "queue", "priority", "max_retries", "backoff_base", "backoff_max", "jitter", "timeout", "on_lost",
-        "keep_children", "reason", "secrets", "cwd",
+        "keep_children", "reason", "env", "secrets", "cwd", "shell",
     )} == {
         "queue": "mail", "priority": -5, "max_retries": 0, "backoff_base": 1.5, "backoff_max": 3600.0, "jitter": 0.1,
-        "timeout": None, "on_lost": "dead", "keep_children": True, "reason": "why not", "secrets": ["HOME", "TOKEN"],
+        "timeout": None, "on_lost": "dead", "keep_children": True, "reason": "why not", "secrets": ["TOKEN"],
+        "env": {"HOME": str(queuectl.folder), "MODE": "m"}, "shell": "/bin/bash",
         "cwd": str(queuectl.folder / "sub"),
     }  # fmt: skip
     assert job["stdin"]
@@ -58,7 +60,7 @@ def test_what_a_spec_says_itself_wins_over_the_options(queuectl: Shell):
     spec = '{"id": "a", "command": "true", "max_retries": 5, "env": {"A": "1"}}'
     queuectl("enqueue", spec, "--max-retries", "1", "--priority", "7", "--id", "b", "--env", "B=2").ok()
     job = _job(queuectl, "a")
-    assert (job["max_retries"], job["priority"], job["secrets"]) == (5, 7, ["A", "B"])
+    assert (job["max_retries"], job["priority"], job["env"]) == (5, 7, {"A": "1", "B": "2"})
 
 
 def test_a_brace_group_is_a_shell_command(queuectl: Shell):

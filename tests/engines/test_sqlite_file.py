@@ -299,6 +299,6 @@ def test_an_empty_file_that_all_could_read_is_ours_alone_from_then_on(path: Path
     path.touch(mode=0o644)
     path.chmod(0o644)
     with Queue(path) as queue:
-        queue.enqueue("true", env={"TOKEN": "s3cret"})
+        queue.enqueue("true", secrets={"TOKEN": "s3cret"})
         for name in ("q.db", "q.db-wal", "q.db-shm"):
             assert stat.S_IMODE((path.parent / name).stat().st_mode) == 0o600, name

@@ -80,7 +80,7 @@ class Life:
 
 
 def add(life: Life) -> None:
-    life.queue.enqueue("exit 7", id="a", max_retries=1, backoff_max=0, env={"TOKEN": "secret"}, priority=5)
+    life.queue.enqueue("exit 7", id="a", max_retries=1, backoff_max=0, secrets={"TOKEN": "secret"}, priority=5)
 
 
 def add_many(life: Life) -> None:

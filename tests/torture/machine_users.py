@@ -40,7 +40,7 @@ class Users(Scene):
             assert self.refused(lambda: self.queue.enqueue_many(specs)) == "Refused"
             return
         ids = self.queue.enqueue_many(specs)
-        assert ids == [model.enqueue(spec.id, self.policy(spec), spec.env) for spec in specs]
+        assert ids == [model.enqueue(spec.id, self.policy(spec), spec.secrets) for spec in specs]
         model.commit()
 
     def spec(self, pick: Random) -> Spec:
@@ -57,7 +57,7 @@ class Users(Scene):
             backoff_base=pick.choice((None, 1.0, 3.0)),
             backoff_max=pick.choice((None, 4.0)),
             jitter=pick.choice((None, None, 0.0, 0.5)),
-            env=pick.choice(({}, {}, {}, {"TOKEN": "x"}, {"KEY": "k", "TOKEN": "y"})),
+            secrets=pick.choice(({}, {}, {}, {"TOKEN": "x"}, {"KEY": "k", "TOKEN": "y"})),
             on_lost=pick.choice((None, None, "retry", "dead")),
         )
 
@@ -74,13 +74,13 @@ class Users(Scene):
             cap=float(setting("backoff-max", spec.backoff_max)),
             jitter=float(setting("jitter", spec.jitter)),
             on_lost=setting("on-lost", spec.on_lost),
-            secrets=tuple(sorted(spec.env)),
+            secrets=tuple(sorted(spec.secrets)),
         )
 
     def change(self, pick: Random, verb: str, states: tuple[str, ...], env: dict[str, str] | None = None) -> None:
         ids = self.ids(pick, states)
         call: Any = getattr(self.queue, verb)
-        more = {"env": env} if verb == "retry" else {}
+        more = {"secrets": env} if env is not None else {}
         expected = self.model.refusal(verb, dict.fromkeys(ids), env)
         assert self.refused(lambda: call(*ids, **more)) == expected, (verb, ids)
         if expected is None:

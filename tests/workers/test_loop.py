@@ -102,10 +102,11 @@ def test_a_command_finds_the_surroundings_of_who_enqueued_it(lab: Lab, monkeypat
     (here / "bin" / "greet").write_text("#!/bin/sh\necho hello from the bin of the caller\n")
     (here / "bin" / "greet").chmod(0o755)
     monkeypatch.setenv("PATH", f"{here}/bin:{os.environ['PATH']}")
+    monkeypatch.setenv("QUEUECTL_KEEP_ENV", "PATH")
     names = "QUEUECTL_DB QUEUECTL_JOB_ID QUEUECTL_ATTEMPT QUEUECTL_QUEUE SECRET WORKERS"
     command = f'for name in {names}; do eval "echo \\$$name"; done; pwd; greet; cat'
     lab.queue.enqueue(
-        command, id="job1", queue="q2", env={"SECRET": "s e cret"}, cwd=str(here), stdin=str(here / "input")
+        command, id="job1", queue="q2", secrets={"SECRET": "s e cret"}, cwd=str(here), stdin=str(here / "input")
     )
     monkeypatch.undo()
     monkeypatch.setenv("WORKERS", "its own")
@@ -151,7 +152,7 @@ def test_commands_end_well_where_the_starter_ignores_the_end_of_children(lab: La
 
 
 def test_a_job_whose_secret_values_are_missing_is_buried_and_not_run(lab: Lab) -> None:
-    id = lab.queue.enqueue(f"touch {lab.folder}/ran", env={"TOKEN": "1", "OTHER": "2"})
+    id = lab.queue.enqueue(f"touch {lab.folder}/ran", secrets={"TOKEN": "1", "OTHER": "2"})
     with lab.queue.engine.transaction() as tx:
         tx.forget_secrets([id])
     after = lab.queue.enqueue("true")
@@ -167,8 +168,8 @@ def test_a_job_whose_secret_values_are_missing_is_buried_and_not_run(lab: Lab) -
 
 
 def test_secret_values_are_forgotten_once_the_job_completes(lab: Lab) -> None:
-    kept = lab.queue.enqueue("exit 1", env={"TOKEN": "1"}, max_retries=0)
-    done = lab.queue.enqueue("true", env={"TOKEN": "1"})
+    kept = lab.queue.enqueue("exit 1", secrets={"TOKEN": "1"}, max_retries=0)
+    done = lab.queue.enqueue("true", secrets={"TOKEN": "1"})
 
     lab.drain()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from projections.environments import Environment
 from queuectl import clock
 from queuectl.workers import processes, spawn
 from queuectl.workers.attempt import Attempt, Outcome, Start, launch
@@ -214,7 +215,8 @@ def test_a_command_may_begin_with_a_dash(run: Run, tmp_path: Path) -> None:
 def test_the_environment_is_the_workers_with_what_was_kept_and_our_own(run: Run) -> None:
     env = environment(
         {"PATH": "/worker", "LANG": "C", "QUEUECTL_TAG": "stale", "PWD": "/elsewhere"},
-        {"PATH": ENV["PATH"], "VIRTUAL_ENV": "/venv"},
+        Environment(1, {"PATH": ENV["PATH"], "VIRTUAL_ENV": "/venv"}, whole=False, umask=None),
+        {"MODE": "fast"},
         {"TOKEN": "s3cret", "VIRTUAL_ENV": "/its"},
         database="/q.db",
         job="job1",
@@ -228,6 +230,7 @@ def test_the_environment_is_the_workers_with_what_was_kept_and_our_own(run: Run)
         "PATH": ENV["PATH"],
         "LANG": "C",
         "VIRTUAL_ENV": "/its",
+        "MODE": "fast",
         "TOKEN": "s3cret",
         "PWD": "/",
         "QUEUECTL_DB": "/q.db",

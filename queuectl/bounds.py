@@ -1,0 +1,132 @@
+"""The bounds of what a user may ask for: every value is looked at before anything is made of it (R2)."""
+
+import re
+from collections.abc import Collection
+
+from queuectl import units
+from queuectl.environment import looks_secret
+from queuectl.errors import Invalid
+
+LONGEST_ARGUMENT = 131_071
+"""Bytes of one argument or variable that Linux passes to a program (MAX_ARG_STRLEN less the closing NUL)."""
+
+LONGEST_COMMAND = 1 << 20
+"""Bytes of a whole argv and of a whole environment."""
+
+MOST_RETRIES = 1_000_000
+PRIORITIES = (-(2**31), 2**31 - 1)
+BASES = (1.0, 1e6)
+JITTERS = (0.0, 1.0)
+ON_LOST = ("retry", "dead")
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+
+
+def check_id(id: str) -> str:
+    """The same id, if a user may give it to a job. Raises Invalid."""
+    _name("id", id)
+    if id.isdigit():
+        raise Invalid(f"id: {id!r} is all digits; such ids are made by the queue itself: put a letter into it")
+    return id
+
+
+def check_queue(queue: str) -> str:
+    """The same name, if a queue may have it. Raises Invalid."""
+    _name("queue", queue)
+    if " " in queue or "," in queue:
+        raise Invalid(f"queue: {queue!r} has a space or a comma in it")
+    return queue
+
+
+def check_timeout(seconds: float) -> float:
+    """The same timeout, if an attempt can have it. Raises Invalid."""
+    if not 0 < seconds <= units.LONGEST:
+        raise Invalid(f"timeout: {seconds:g} is not a duration above 0 and up to 100 years; 'none' is no timeout")
+    return seconds
+
+
+def check_reason(reason: str) -> str:
+    """The same reason, if it can stand in the log. Raises Invalid."""
+    passable("reason", reason)
+    return reason
+
+
+def check_shell(path: str) -> str:
+    """The same path, if it can name a shell: whether it is there is found out when the job starts. Raises Invalid."""
+    if not path.startswith("/") or path.endswith("/"):
+        raise Invalid(f"shell: {path!r} is not the absolute path of a shell, as /bin/bash is")
+    passable("shell", path)
+    return path
+
+
+def check_env(env: dict[str, str], in_log: Collection[str] = ()) -> dict[str, str]:
+    """The same variables, if they can stand in the log and a command can be started with them.
+
+    One whose name looks as if its value were secret must be named in `in_log`. Raises Invalid.
+    """
+    for name in env:
+        if looks_secret(name) and name not in in_log:
+            raise Invalid(
+                f"env: {name} looks like a secret, and the log is never rewritten: give it with --secret (or, to have "
+                f"it in the log, with --env-in-log {name})"
+            )
+    return _check_variables("env", env)
+
+
+def check_secrets(secrets: dict[str, str]) -> dict[str, str]:
+    """The same variables, if a command can be started with them. Raises Invalid."""
+    return _check_variables("secrets", secrets)
+
+
+def _check_variables(what: str, variables: dict[str, str]) -> dict[str, str]:
+    total = 0
+    for name, value in variables.items():
+        if not _VARIABLE.fullmatch(name):
+            raise Invalid(f"{what}: {name!r} is not the name of a variable (letters, digits and _)")
+        total += passable(f"{what} {name}", value)
+    if total > LONGEST_COMMAND:
+        raise Invalid(f"{what}: {total} bytes of variables; at most {LONGEST_COMMAND} can be passed to a command")
+    return variables
+
+
+def check_argv(argv: tuple[str, ...] | None) -> None:
+    """Look whether a program can be started with these words. Raises Invalid."""
+    if argv is None:
+        raise Invalid("there is no command")
+    if not argv or not argv[0]:
+        raise Invalid("the command is empty")
+    total = sum(passable("the command", word) for word in argv)
+    if total > LONGEST_COMMAND:
+        raise Invalid(f"the command is {total} bytes long; at most {LONGEST_COMMAND} can be run: put it in a script")
+
+
+def passable(what: str, text: str) -> int:
+    """The bytes of a text that can be an argument of a program. Raises Invalid."""
+    if "\0" in text:
+        raise Invalid(f"{what}: has a NUL byte in it, which no program can be given")
+    try:
+        length = len(text) if text.isascii() else len(text.encode())
+    except UnicodeEncodeError:
+        raise Invalid(f"{what}: is not valid UTF-8") from None
+    if length > LONGEST_ARGUMENT:
+        raise Invalid(
+            f"{what}: is {length} bytes long; a program is given at most {LONGEST_ARGUMENT} at once: put it in a file"
+        )
+    return length
+
+
+def _name(what: str, name: str) -> None:
+    if not name:
+        raise Invalid(f"{what}: is empty")
+    if not name.isprintable() or name != name.strip():
+        raise Invalid(f"{what}: {name!r} has control characters, or spaces at an end")
+    if "/" in name or name[0] == "-" or name in (".", ".."):
+        raise Invalid(f"{what}: {name!r} may have no '/' in it, not begin with '-' and not be '.' or '..'")
+    if len(name.encode()) > 200:
+        raise Invalid(f"{what}: is {len(name.encode())} bytes long; at most 200")
+
+
+def within(what: str, value: float, low: float, high: float) -> None:
+    """Look whether a number lies within its bounds. Raises Invalid."""
+    if not low <= value <= high:  # also false for nan
+        raise Invalid(f"{what}: {value!r} is not from {units.plain(low)} to {units.plain(high)}")

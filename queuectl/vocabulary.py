@@ -1,0 +1,48 @@
+"""How stored payloads are read: by their type and version, old forms brought to the present one on the way (R25)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+Upcast = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class Unreadable(ValueError):
+    """A log that can't be read: a damaged payload, or events that can't have happened."""
+
+
+class Newer(Unreadable):
+    """An event that only a newer program can read."""
+
+
+class Vocabulary:
+    """Reads stored payloads: the current form of every type, and the steps that lead there from older ones.
+
+    The payloads are Structs with a `type` and a `v` of their own. `upcasts[type, v]` turns a payload of version v into
+    one of version v + 1. Stored events are never changed by it.
+    """
+
+    def __init__(self, payloads: tuple[type[Any], ...], upcasts: dict[tuple[str, int], Upcast]) -> None:
+        self.payloads = {payload.type: payload for payload in payloads}
+        self.upcasts = upcasts
+        self._decoders = {(p.type, p.v): msgspec.json.Decoder(p).decode for p in payloads}
+
+    def decode(self, kind: str, v: int, data: str) -> Any:
+        """The event of a stored payload.
+
+        Raises Newer for a type or a version that this program doesn't know, Unreadable for a damaged one.
+        """
+        decoder = self._decoders.get((kind, v))
+        try:
+            if decoder is not None:
+                return decoder(data)
+            payload = self.payloads.get(kind)
+            if payload is None or v > payload.v:
+                raise Newer(f"an event of type {kind!r} version {v} was written by a newer queuectl; upgrade this one")
+            old: dict[str, Any] = msgspec.json.decode(data)
+            for version in range(v, payload.v):
+                old = self.upcasts[kind, version](old)
+            return msgspec.convert(old, payload)
+        except msgspec.DecodeError as error:
+            raise Unreadable(f"an event of type {kind!r} version {v} is damaged ({error}): {data[:80]!r}") from error
