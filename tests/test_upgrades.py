@@ -15,6 +15,7 @@ import pytest
 
 from projections import builtin
 from queuectl import Queue, Spec
+from queuectl.clock import monotonic
 from queuectl.decisions import Outcome
 from queuectl.engines import sqlite_file
 from queuectl.errors import Outdated, QueueError, Unusable
@@ -268,11 +269,11 @@ print(-disk.left, flush=True)
 """
 """Opens the database, which rebuilds what is of an older version; says how many writes that took (0 for the limit)."""
 
-EVENTS = 20_000
+EVENTS = 5_000
 
 
 def build(path: Path) -> None:
-    """A log of about 20,000 events."""
+    """A log of about 5,000 events."""
     with Queue(path) as queue:
         queue.engine.synchronize("normal")
         ledger = Ledger(queue, "w", (), "0" * 16)
@@ -324,7 +325,11 @@ class States:
     def __init__(self, path: Path, folder: Path) -> None:
         self.old = self.of(copy(path, folder))
         process = opening(folder / "q.db", 0)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "opening\n"
+        began = monotonic()
         said, _ = process.communicate(timeout=50)
+        self.seconds = monotonic() - began
         assert process.returncode == 0
         self.writes = int(said.split()[-1])
         self.new = self.of(folder / "q.db")
@@ -369,7 +374,7 @@ def test_a_migration_killed_at_any_moment_leaves_the_old_state_or_the_new(long: 
         assert process.stdout is not None
         assert process.stdout.readline() == "opening\n"
         try:
-            process.wait(pick.random() * 0.5)
+            process.wait(pick.random() * states.seconds)
         except subprocess.TimeoutExpired:
             process.kill()
             killed += 1

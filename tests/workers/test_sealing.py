@@ -57,11 +57,11 @@ def test_real_workers_seal_what_has_happened_and_no_seal_for_itself(lab: Lab) ->
     lab.queue.set_config("seal-every", "200ms")
     lab.queue.enqueue_many(["true"] * 300)
     lab.start(count=2)
+    lab.up(2)
     lab.queue.wait(timeout=30)
-    done = lab.queue.status().seq
-    sealed = lab.until(lambda: (found := lab.records("sealed")) and found[-1].seq > done and found)
+    sealed = lab.until(lambda: (found := lab.records("sealed")) and found[-1].seq == lab.queue.status().seq and found)
 
-    time.sleep(1.2)
+    time.sleep(1)
 
     assert lab.records("sealed") == sealed, "an idle queue is left alone"
     assert verify(lab.queue).findings == []
