@@ -18,11 +18,14 @@ from queuectl.clock import monotonic
 from queuectl.queue import Queue
 
 ROOT = Path(__file__).parents[1]
-PATIENCE = 40.0
+PATIENCE = 50.0
 """Seconds after which a reader that has not seen all is given up."""
 
-KILLS = 5
-"""How often a reader is killed at the least."""
+KILLS = 7
+"""How often a reader is killed before it may read to the end."""
+
+ENOUGH = 300_000
+"""Bytes after which it is killed at the latest."""
 
 WRITER = """
 import random, sys, time
@@ -32,7 +35,7 @@ draw = random.Random(sys.argv[1])
 with Queue("q.db") as queue:
     print("up", flush=True)
     sys.stdin.readline()
-    until = time.monotonic() + 1.5
+    until = time.monotonic() + 1
     while time.monotonic() < until:
         size = draw.choice((1, 1, 1, 2, 5, 20, 60))
         # some are longer than what a pipe takes in one piece, so that a kill can tear them
@@ -40,7 +43,7 @@ with Queue("q.db") as queue:
         if draw.random() < 0.3:
             queue.cancel(*ids[:3])
         time.sleep(draw.random() * 0.03)
-    queue.enqueue_many([": a page and more" for _ in range(1200)])
+    queue.enqueue_many([": a page and more" for _ in range(1200 if sys.argv[1].endswith("-0") else 1)])
 """
 
 
@@ -57,9 +60,9 @@ class Reader:
         return self.seen[-1]["seq"] if self.seen else 0
 
     def read(self, done: Callable[[], bool], env: dict[str, str]) -> None:
-        """Until it is done, or out of patience."""
+        """Until it was killed often enough and is done, or out of patience."""
         deadline = monotonic() + PATIENCE
-        while (self.kills < KILLS or not done()) and monotonic() < deadline:
+        while self.kills <= KILLS and monotonic() < deadline:
             words = ["events", "--follow", "--json", "--after", str(self.last), *self.words]
             following = subprocess.Popen(
                 [sys.executable, "-m", "queuectl", *words], cwd=self.folder, env=env, stdin=subprocess.DEVNULL,
@@ -74,16 +77,14 @@ class Reader:
         self, pipe: int, following: "subprocess.Popen[bytes]", done: Callable[[], bool], deadline: float
     ) -> None:
         rest = b""
-        kill_at: float | None = None
+        left = self.draw.randrange(ENOUGH) if self.kills < KILLS else sys.maxsize
         for piece in _pieces(pipe):
             *whole, rest = (rest + piece).split(b"\n")
             self.seen += map(msgspec.json.decode, whole)
-            now = monotonic()
-            if kill_at is None and self.seen:
-                kill_at = now + self.draw.random() * 0.3
-            if (self.kills >= KILLS and done()) or now > deadline or (kill_at is not None and now >= kill_at):
+            left -= len(piece)
+            if left < 0 or done() or monotonic() > deadline:
                 following.send_signal(self.draw.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGINT)))
-                kill_at = deadline
+                left = sys.maxsize
         self.torn += rest != b""
 
 
