@@ -286,6 +286,9 @@ class Transaction(View):
 class Listener(Protocol):
     """A doorbell: becomes readable when somebody appended something that this listener waits for."""
 
+    path: str
+    """The file by which it is rung. Where that was removed, nothing rings any more."""
+
     def fileno(self) -> int:
         """For `select`."""
         ...
@@ -364,6 +367,13 @@ class Engine(ABC):
         """What has piled up behind the commits is worked off, where it is much (SQLite: the log ahead written back).
 
         A worker calls this when its commands are started; after a commit of anybody else it is done at once.
+        """
+
+    @abstractmethod
+    def reopen(self) -> None:
+        """Open the database anew, after files of it were removed that can be made again (the log ahead).
+
+        What was acknowledged is in the database first. Raises Unusable where that can't be had.
         """
 
     @abstractmethod

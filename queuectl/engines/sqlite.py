@@ -355,6 +355,17 @@ class SqliteEngine(Engine):
     def identify(self, worker: str) -> None:
         self._gate.worker = worker
 
+    def reopen(self) -> None:
+        self._mine()
+        worker = self._gate.worker
+        with translated(self.place.database), self._gate.hold(30.0):
+            self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self._db.close()
+        self._gate.close()
+        self._high_water.close()
+        self._open(30.0)
+        self._gate.worker = worker
+
     def tidy(self) -> None:
         self._mine()
         self._present()

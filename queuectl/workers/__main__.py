@@ -6,11 +6,13 @@ import sys
 
 import msgspec
 
+from queuectl import paths
 from queuectl.errors import Outdated, QueueError, Unusable
 from queuectl.queue import Queue
 from queuectl.workers import lock, processes
 from queuectl.workers.journal import Journal
 from queuectl.workers.loop import Loop, Task
+from queuectl.workers.own_files import Displaced, inode
 from queuectl.workers.pool import CANT_WRITE, SIGNALS, Crew, Pool
 from queuectl.workers.roster import Roster
 
@@ -25,7 +27,7 @@ def main(argv: list[str]) -> int:
         return Pool(what).run() if isinstance(what, Crew) else _work(what)
     except QueueError as error:
         print(f"queuectl: {error}", file=sys.stderr)
-        passing = isinstance(what, Task) and isinstance(error, Unusable) and not isinstance(error, Outdated)
+        passing = isinstance(what, Task) and isinstance(error, Unusable) and not isinstance(error, Outdated | Displaced)
         return CANT_WRITE if passing else error.exit_code
 
 
@@ -37,6 +39,8 @@ def _work(task: Task) -> int:
     if task.orders is not None:
         os.set_inheritable(task.orders, False)  # not for the commands
     processes.subreaper()
+    if task.database is not None and inode(paths.place(task.url).database) != task.database:
+        raise Displaced(f"{task.url}: is not there any more, or another one: worker {task.worker} does not start")
     with Queue(task.url, actor=f"worker:{task.worker}", logs=task.logs) as queue:
         queue.engine.identify(task.worker)
         journal = Journal(queue.logs, task.worker)
@@ -45,7 +49,7 @@ def _work(task: Task) -> int:
             roster = Roster(held.path, task.slots)
         except OSError as error:
             raise Unusable(f"{queue.place.workers}: {error.strerror}: make room, or check your rights") from error
-        done = Loop(queue, task, journal, roster).run()
+        done = Loop(queue, task, journal, roster, held).run()
         held.close(keep=not done)
         journal.close()
     return 0

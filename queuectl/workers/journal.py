@@ -11,6 +11,7 @@ from typing import Any
 from queuectl import clock, paths
 from queuectl.errors import Unusable
 from queuectl.events import encode
+from queuectl.workers.ledger import Report, Turn
 
 LIMIT = 8 << 20
 """Bytes after which the file is put aside as `worker.jsonl.1`, in place of the one before."""
@@ -66,3 +67,21 @@ class Journal:
             os.replace(self._path, self._path + ".1")
         old, self._fd = self._fd, self._open()
         os.close(old)
+
+
+def turn_lines(reports: Iterable[Report], turn: Turn) -> list[dict[str, Any]]:
+    """What became of the attempts that a turn has reported, a line each."""
+    fates = dict(turn.failed)
+    refused = set(turn.fenced)
+    lines: list[dict[str, Any]] = []
+    for report in reports:
+        lease, outcome = report.lease, report.outcome
+        event = "fenced" if lease in refused else "completed" if outcome.cause is None else "failed"
+        line: dict[str, Any] = {"event": event, "job": lease.job, "attempt": lease.attempt}
+        for key in ("cause", "exit_code", "signal", "error", "run_seconds"):
+            if (value := getattr(outcome, key)) is not None:
+                line[key] = value
+        if lease in fates:
+            line["then"] = fates[lease]
+        lines.append(line)
+    return lines

@@ -6,6 +6,7 @@ dead worker's for a moment. A recovery holds the dead worker's lock while it wor
 
 import fcntl
 import os
+from collections.abc import Callable
 from typing import Self
 
 from queuectl.engines.holder import locker
@@ -36,9 +37,18 @@ class WorkerLock:
         if self._fd < 0:
             return
         fd, self._fd = self._fd, -1
-        if not keep and self._owner == os.getpid():
+        if not keep and self._owner == os.getpid() and _is_at(fd, self.path):
             _remove(self.path)
         os.close(fd)
+
+    def become(self, other: "WorkerLock") -> None:
+        """Hold another file in the place of this one, which was removed; `other` is used up."""
+        os.close(self._fd)
+        self._fd, other._fd = other._fd, -1
+
+    def fileno(self) -> int:
+        """The descriptor behind which the lock is held."""
+        return self._fd
 
     def __enter__(self) -> Self:
         return self
@@ -47,8 +57,11 @@ class WorkerLock:
         self.close()
 
 
-def take(folder: str, worker: str) -> WorkerLock:
-    """Declare this process to be the worker. Raises FileExistsError where that id is in use, OSError where it can't."""
+def take(folder: str, worker: str, fill: Callable[[int], None] | None = None) -> WorkerLock:
+    """Declare this process to be the worker. Raises FileExistsError where that id is in use, OSError where it can't.
+
+    `fill` writes into the file (its descriptor) before others can see it.
+    """
     path = _path(folder, worker)
     while True:
         draft = f"{folder}/.{worker}-{os.urandom(4).hex()}"
@@ -56,6 +69,8 @@ def take(folder: str, worker: str) -> WorkerLock:
         try:
             os.fchmod(fd, 0o600)  # whatever the umask took away
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if fill is not None:
+                fill(fd)
             os.link(draft, path)  # as rename, but never over another worker's
         except (BlockingIOError, FileNotFoundError):
             os.close(fd)  # `sweep` came before our lock
@@ -68,6 +83,28 @@ def take(folder: str, worker: str) -> WorkerLock:
             return WorkerLock(path, worker, fd)
         finally:
             _remove(draft)
+
+
+def retake(held: WorkerLock, fill: Callable[[int], None]) -> bool:
+    """Make the lock file of this process again, where it was removed or replaced by a copy that nobody holds.
+
+    False where somebody holds the lock of that name: he has declared this worker lost. Raises OSError where it can't be
+    made.
+    """
+    folder, worker = os.path.dirname(held.path), held.worker
+    while True:
+        try:
+            new = take(folder, worker, fill)
+        except FileExistsError:
+            try:
+                new = try_lock(folder, worker)
+            except Gone:
+                continue
+            if new is None:
+                return False
+            fill(new.fileno())
+        held.become(new)
+        return True
 
 
 def sweep(folder: str) -> None:
@@ -126,6 +163,14 @@ def _path(folder: str, worker: str) -> str:
     if not worker or worker[0] == "." or "/" in worker or "\0" in worker:
         raise Invalid(f"{worker!r} is no worker id: see `queuectl worker list`")
     return f"{folder}/{worker}"
+
+
+def _is_at(fd: int, path: str) -> bool:
+    """Whether the file behind `fd` is the one at the path: it may have been removed, and the name be another's."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _remove(path: str) -> None:

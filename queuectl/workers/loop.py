@@ -9,21 +9,20 @@ import os
 import select
 import sys
 from collections import deque
-from collections.abc import Iterable
-from typing import Any
-
-import msgspec
 
 from queuectl import paths
 from queuectl.clock import monotonic
 from queuectl.engines.base import Listener
 from queuectl.errors import Outdated, QueueError
 from queuectl.queue import Queue
-from queuectl.workers.journal import Journal
-from queuectl.workers.ledger import Claim, Ledger, Report, Turn
+from queuectl.workers.journal import Journal, turn_lines
+from queuectl.workers.ledger import Claim, Ledger, Turn
+from queuectl.workers.lock import WorkerLock
+from queuectl.workers.own_files import Displaced, OwnFiles
 from queuectl.workers.roster import Roster
 from queuectl.workers.sealer import Sealer
 from queuectl.workers.slots import NEVER, Slots
+from queuectl.workers.task import Task as Task
 from queuectl.workers.watch import Watch
 
 AHEAD = 0.020
@@ -43,29 +42,19 @@ LONGEST_PAUSE = 30.0
 IDLE = 1.0
 """Seconds without work after which a worker tidies up behind itself."""
 
+HOLD = 0.05
+"""Seconds after a look at its files before a worker writes again, where that look finds them in their places."""
+DISPLACED = "its queue is gone"
+"""Why a worker stops whose database or folder is another one, or missing."""
+
 ORDER_STOP = b"s"
 ORDER_KILL = b"k"
-
-
-class Task(msgspec.Struct, frozen=True, tag="worker"):
-    """What one worker process is for; its parent hands it over as JSON."""
-
-    url: str
-    worker: str
-    slots: int = 1
-    queues: list[str] = []
-    drain: bool = False
-    seconds: float | None = None
-    only: str | None = None
-    logs: str | None = None
-    orders: int | None = None
-    """The descriptor from which orders are read; its end is an order to stop as well."""
 
 
 class Loop:
     """A worker at work, until it is told to stop or nothing is left to do."""
 
-    def __init__(self, queue: Queue, task: Task, journal: Journal, roster: Roster) -> None:
+    def __init__(self, queue: Queue, task: Task, journal: Journal, roster: Roster, held: WorkerLock) -> None:
         self._queue = queue
         self._task = task
         self._journal = journal
@@ -78,6 +67,7 @@ class Loop:
         self._bell = queue.engine.listen("work")
         self._log_bell: Listener | None = None
         self._poll.register(self._bell.fileno(), select.POLLIN)
+        self._files = OwnFiles(queue, held, roster, self._bell, self._listen_anew)
         if task.orders is not None:
             self._poll.register(task.orders, select.POLLIN)
         self._claims: deque[tuple[Claim, float]] = deque()
@@ -104,7 +94,7 @@ class Loop:
     def run(self) -> bool:
         """Work. False where something could not be ended, or said, and is left to recovery.
 
-        Raises Outdated where a newer queuectl has been at the database.
+        Raises Outdated where a newer queuectl has been at the database, Displaced where the queue is gone.
         """
         self._ledger.start(self._task.slots, drain=self._drains)
         self._journal.write([{"event": "started", "pid": os.getpid(), "slots": self._task.slots}])
@@ -122,6 +112,10 @@ class Loop:
         self._sealer.close()
         self._hush()
         self._bell.close()
+        if self._files.displaced is not None:
+            raise Displaced(
+                f"{self._files.displaced}: what worker {self._task.worker} ran was ended; start workers anew"
+            )
         if self._held() or self._slots.due < NEVER:
             self._journal.write([{"event": "error", "error": "stopped, though not all could be ended or reported"}])
             return False
@@ -164,8 +158,19 @@ class Loop:
         if self._log_bell is not None:
             self._log_bell.clear()
 
+    def _listen_anew(self) -> Listener:
+        """Hang up another doorbell in the place of one that was removed."""
+        self._hush()
+        self._poll.unregister(self._bell.fileno())
+        self._bell.close()
+        self._bell = self._queue.engine.listen("work")
+        self._poll.register(self._bell.fileno(), select.POLLIN)
+        return self._bell
+
     def _next_wake(self, now: float) -> float:
-        wake = min(now + LOOK, self._watch.next_tick, self._slots.next_wake, self._next_turn(now))
+        wake = min(
+            now + LOOK, self._watch.next_tick, self._files.next_tick, self._slots.next_wake, self._next_turn(now)
+        )
         if self._stopping is None:
             wake = min(wake, self._until)
         if self._may_seal():
@@ -179,6 +184,8 @@ class Loop:
     def _mind_time(self, now: float) -> None:
         """What is due by now, apart from turns."""
         self._slots.mind(now)
+        if now >= self._files.next_tick:
+            self._mind_files(now)
         if now >= self._watch.next_tick:
             self._watch.tick(now)
             self._slots.reap()
@@ -191,9 +198,22 @@ class Loop:
             self._dirty = False
             self._tidy(now)
 
+    def _mind_files(self, now: float) -> None:
+        for what in self._files.tick(now):
+            self._tell(what)
+        if self._files.is_adrift:
+            self._paused_until = self._files.next_tick + HOLD  # its reports wait until there is a log again
+            self._leaving = self._killed and len(self._slots) == self._slots.stuck
+        self._rung = self._rung or self._files.is_doubtful  # nobody can ring, perhaps
+        if self._files.declared_lost and self._stopping is None:
+            self._stop("declared lost")
+        if self._files.displaced is not None and self._stopping != DISPLACED:
+            self._stop(DISPLACED, kill=True)
+            self._stopping = DISPLACED
+
     def _may_seal(self) -> bool:
         """Whether nothing is kept waiting by it."""
-        return self._stopping is None and self._slots.due == NEVER
+        return self._stopping is None and self._slots.due == NEVER and not self._files.is_doubtful
 
     def _relieve(self, now: float) -> None:
         try:
@@ -209,7 +229,7 @@ class Loop:
 
     def _start(self, now: float) -> None:
         """Start what is claimed, as far as slots are free."""
-        while self._claims and self._slots.free > 0:
+        while self._claims and self._slots.free > 0 and not self._files.is_adrift:
             self._slots.start(self._claims.popleft()[0], now)
 
     def _held(self) -> bool:
@@ -233,7 +253,7 @@ class Loop:
 
     def _wanted(self) -> int:
         """How many jobs to claim: for every free slot, and ahead what will start within about 20 ms."""
-        if self._stopping is not None:
+        if self._stopping is not None or self._files.is_doubtful:
             return 0
         free = self._slots.free - len(self._claims)
         if self._may_claim_ahead and self._slots.run_time < AHEAD and self._task.only is None:
@@ -284,7 +304,7 @@ class Loop:
             self._cancel(id, after)
         if turn.stop:
             self._stop("asked to", kill=turn.stop_now)
-        self._note(reports, turn)
+        self._journal.write(turn_lines(reports, turn))
         self._mind_drain(turn)
         if self._stopping is not None and self._claims:
             self._stop(self._stopping)  # told so while we waited for others to write
@@ -310,22 +330,6 @@ class Loop:
             self._poll.unregister(self._log_bell.fileno())
             self._log_bell.close()
             self._log_bell = None
-
-    def _note(self, reports: Iterable[Report], turn: Turn) -> None:
-        fates = dict(turn.failed)
-        refused = set(turn.fenced)
-        lines: list[dict[str, Any]] = []
-        for report in reports:
-            lease, outcome = report.lease, report.outcome
-            event = "fenced" if lease in refused else "completed" if outcome.cause is None else "failed"
-            line: dict[str, Any] = {"event": event, "job": lease.job, "attempt": lease.attempt}
-            for key in ("cause", "exit_code", "signal", "error", "run_seconds"):
-                if (value := getattr(outcome, key)) is not None:
-                    line[key] = value
-            if lease in fates:
-                line["then"] = fates[lease]
-            lines.append(line)
-        self._journal.write(lines)
 
     def _stumble(self, what: str, now: float) -> None:
         """Nothing could be started, for want of disk, memory or descriptors: claim again, but ever more seldom."""
@@ -370,5 +374,7 @@ class Loop:
             self._slots.give_back(item[0].lease, now, "cancelled before it started")
 
     def _over(self) -> bool:
-        through = self._slots.due == NEVER and self._slots.stuck == len(self._slots)
+        through = (self._slots.due == NEVER or self._files.displaced is not None) and self._slots.stuck == len(
+            self._slots
+        )
         return self._leaving or (self._stopping is not None and through)

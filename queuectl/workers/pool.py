@@ -6,7 +6,6 @@ stop in good order.
 """
 
 import os
-import resource
 import select
 import signal
 import sys
@@ -17,13 +16,15 @@ import msgspec
 
 from queuectl import paths
 from queuectl.clock import monotonic
-from queuectl.errors import Invalid, QueueError
-from queuectl.events import encode
+from queuectl.errors import QueueError
 from queuectl.queue import Queue
-from queuectl.workers import lock, processes
+from queuectl.workers import child, lock, processes
+from queuectl.workers.child import Hand, hire, order
+from queuectl.workers.inherited import leave_job, make_room
 from queuectl.workers.lock import Gone
 from queuectl.workers.loop import ORDER_KILL, ORDER_STOP, Task
 from queuectl.workers.memory import PERHAPS, Killings
+from queuectl.workers.own_files import Home
 from queuectl.workers.recovery import Pass, Report, outcomes, taken, write_report
 from queuectl.workers.strays import Strays
 
@@ -38,17 +39,10 @@ LONG_RESTART = 5.0
 CANT_WRITE = 75
 """The exit code of a worker that could not start because of that (EX_TEMPFAIL of sysexits.h); within the family."""
 
-FILES = 128
-"""Descriptors that a worker needs for itself; commands have their lock on number 77."""
-FILES_PER_SLOT = 4
-"""Descriptors for each command: its pidfd, its output, and what a hunt for its leftovers takes."""
-
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 READY = b"ready\n"
 
-ORDERS = 3
-"""The descriptor on which a worker finds its orders."""
 ANSWER = 9
 """The descriptor on which a detached parent says that it is ready."""
 
@@ -61,20 +55,6 @@ class Crew(msgspec.Struct, frozen=True, tag="pool"):
     count: int
     ready: int | None = None
     """A descriptor on which it says that its workers are starting, or what went wrong."""
-
-
-class Hand(msgspec.Struct):
-    """One worker process of ours."""
-
-    id: str
-    pid: int
-    pidfd: int
-    orders: int
-    """The pipe's end into which orders are written."""
-    killings: int | None
-    """How many processes the kernel had killed for memory when this one started."""
-    successor: bool
-    """Whether it stands in for one that crashed."""
 
 
 class Death(msgspec.Struct):
@@ -116,36 +96,13 @@ def run_one(queue: Queue, id: str) -> Generator[None]:
     """
     crew = Crew(Task(queue.url, "", 1, only=id, logs=queue.logs), 1)
     pid = os.posix_spawn(
-        sys.executable, _command(crew), os.environ, setpgroup=0, setsigmask=[], setsigdef=SIGNALS
+        sys.executable, child.command(crew), os.environ, setpgroup=0, setsigmask=[], setsigdef=SIGNALS
     )  # fmt: skip
     try:
         yield
     finally:
         os.kill(pid, signal.SIGTERM)  # not reaped yet, so it can be nobody else
         os.waitpid(pid, 0)
-
-
-def leave_job() -> None:
-    """Where this process was started by a job: drop the job's tag and every descriptor above 2 (R17).
-
-    Otherwise the job's leftovers would be found in everything that these workers run.
-    """
-    if os.environ.get(processes.TAG, processes.FREE) != processes.FREE:
-        os.environ[processes.TAG] = processes.FREE
-        os.closerange(3, max(int(name) for name in os.listdir("/proc/self/fd")) + 1)
-
-
-def make_room(slots: int) -> None:
-    """See to it that a worker with so many slots may open enough files: raise the limit as far as that is ours.
-
-    Raises Invalid where it can't be raised.
-    """
-    need = FILES + FILES_PER_SLOT * slots
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < need:
-        if hard != resource.RLIM_INFINITY and hard < need:
-            raise Invalid(f"--slots {slots} needs {need} open files, the limit is {hard}: ask for fewer, or raise it")
-        resource.setrlimit(resource.RLIMIT_NOFILE, (need, hard))
 
 
 class Pool:
@@ -155,6 +112,7 @@ class Pool:
         """Opens the database, so that what is wrong with it is told before anything is started. Raises Unusable."""
         self._crew = crew
         self._queue = Queue(crew.task.url, logs=crew.task.logs)
+        self._home = Home(self._queue.place)
         self._hands: dict[int, Hand] = {}
         self._restarts: list[float] = []
         self._passes: list[Pass] = []
@@ -201,10 +159,10 @@ class Pool:
         return self._code
 
     def _hire(self, *, successor: bool) -> None:
-        task = self._crew.task
+        task = msgspec.structs.replace(self._crew.task, database=self._home.database.opened)
         if self._until is not None:
             task = msgspec.structs.replace(task, seconds=max(0.0, self._until - monotonic()))
-        hand = _hire(task, self._killings.count(), successor)
+        hand = hire(task, self._killings.count(), successor)
         self._hands[hand.pidfd] = hand
 
     def _say_ready(self) -> None:
@@ -238,7 +196,7 @@ class Pool:
                 self._tell(each.report)
         due = [moment for moment in self._restarts if moment <= now]
         self._restarts = [moment for moment in self._restarts if moment > now] if not self._signals else []
-        for _ in due if not self._signals else ():
+        for _ in due if not self._signals and self._is_at_home() else ():
             self._hire(successor=True)
         # Those of this turn and of the one before: a worker's end may be heard of a moment after its orphans'.
         kept = self._reaped if self._dead else self._fresh
@@ -254,7 +212,7 @@ class Pool:
                 if self._signals > 2:
                     signal.pidfd_send_signal(hand.pidfd, signal.SIGKILL)
                 else:
-                    _order(hand, ORDER_STOP if self._signals == 1 else ORDER_KILL)
+                    order(hand, ORDER_STOP if self._signals == 1 else ORDER_KILL)
             if sys.stderr.isatty() and self._crew.task.only is None:
                 told = "finishing what runs; once more kills it" if self._signals == 1 else "killing what runs"
                 print(f"\nqueuectl: {told}", file=sys.stderr)
@@ -271,12 +229,48 @@ class Pool:
             how = f"was {PERHAPS}{self._killings.since(hand.killings)}"
         else:
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        if not self._is_at_home():
+            return
         self._dead[hand.id] = Death(how, monotonic() + TAKE_OVER)
+        if code == 4 and self._move_in(hand):
+            return
         if code == 4 or (code == CANT_WRITE and not hand.successor):
             self._code = 4
         elif not self._signals:
             print(f"queuectl: worker {hand.id} (process {hand.pid}) {how}; starting another", file=sys.stderr)
             self._restarts.append(monotonic() + (LONG_RESTART if code == CANT_WRITE else RESTART))
+
+    def _is_at_home(self) -> bool:
+        """Whether the database is the one with which this parent began. Where it is not, nothing is restarted, made or
+        recovered in its place."""
+        if self._home.is_same_database():
+            return True
+        if not self._code:
+            path = paths.shown(self._queue.url)
+            print(f"queuectl: {path}: is gone, or another one: no worker is started again", file=sys.stderr)
+        self._code = 4
+        self._restarts.clear()
+        self._dead.clear()
+        for each in self._passes:
+            each.abandon()
+        self._passes.clear()
+        return False
+
+    def _move_in(self, hand: Hand) -> bool:
+        """Where a worker ended because the folder beside the database was replaced, start another in the new one."""
+        if self._home.is_same_folder():
+            return False
+        try:
+            self._queue.engine.reopen()
+            self._home = Home(self._queue.place)
+            asked = next((each.state == "stopping" for each in self._queue.workers() if each.id == hand.id), False)
+        except QueueError as error:
+            print(f"queuectl: {error}", file=sys.stderr)
+            return False
+        if not self._signals and not asked:
+            print(f"queuectl: worker {hand.id} has ended; starting another in the new folder", file=sys.stderr)
+            self._restarts.append(monotonic() + RESTART)
+        return True
 
     def _take_over(self, now: float) -> None:
         """Begin to recover the dead. What a worker was just starting when it died holds the worker's lock too, until it
@@ -323,42 +317,6 @@ def _heard(number: int, frame: object) -> None:
     """Nothing: the number comes through the wakeup descriptor."""
 
 
-def _order(hand: Hand, order: bytes) -> None:
-    try:
-        os.write(hand.orders, order)
-    except BrokenPipeError:
-        pass  # it has ended, which we hear of next
-
-
-def _hire(task: Task, killings: int | None, successor: bool) -> Hand:
-    """Start a worker process. posix_spawn, never fork: this process may have the database open (R7)."""
-    id = os.urandom(4).hex()
-    hear, tell = os.pipe2(os.O_CLOEXEC)
-    task = msgspec.structs.replace(task, worker=id, orders=ORDERS)
-    nothing = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        pid = os.posix_spawn(
-            sys.executable,
-            _command(task),
-            os.environ,
-            # Onto itself is fine as well: it takes close-on-exec away.
-            file_actions=[(os.POSIX_SPAWN_DUP2, nothing, 0), (os.POSIX_SPAWN_DUP2, hear, ORDERS)],
-            setpgroup=0,
-            setsigmask=[],
-        )
-    except BaseException:
-        os.close(tell)
-        raise
-    finally:
-        os.close(hear)
-        os.close(nothing)
-    return Hand(id, pid, os.pidfd_open(pid), tell, killings, successor)
-
-
-def _command(what: Task | Crew) -> list[str]:
-    return [sys.executable, "-m", "queuectl.workers", encode(what).decode()]
-
-
 def _detach(crew: Crew) -> int:
     """Start a parent in a session of its own, with its messages in `logs/worker.log`, and wait until it is up."""
     place = paths.place(crew.task.url)
@@ -372,7 +330,7 @@ def _detach(crew: Crew) -> int:
     crew = msgspec.structs.replace(crew, ready=ANSWER)
     pid = os.posix_spawn(
         sys.executable,
-        _command(crew),
+        child.command(crew),
         os.environ,
         file_actions=[
             (os.POSIX_SPAWN_DUP2, nothing, 0),

@@ -61,23 +61,25 @@ KINDS = {
 
 LAUNCH = """
 import json, sys
+from queuectl.engines import liveness
 from queuectl.events import encode
-from queuectl.workers import pool, processes
+from queuectl.workers import child, pool, processes
 worker, boot, restart, url, options = sys.argv[1:]
 if boot:
-    processes.boot_id = lambda: boot
+    liveness.boot_id = processes.boot_id = lambda: boot
 pool.RESTART = float(restart)
-pool._command = lambda what: [sys.executable, "-c", worker, boot, encode(what).decode()]
+child.command = lambda what: [sys.executable, "-c", worker, boot, encode(what).decode()]
 sys.exit(pool.start(url, **json.loads(options)))
 """
 """A parent as `queuectl worker start` makes it, in the boot that it is told, with workers in the same one."""
 
 WORKER = """
 import sys
+from queuectl.engines import liveness
 from queuectl.workers import processes
 if sys.argv[1]:
     boot = sys.argv[1]
-    processes.boot_id = lambda: boot
+    liveness.boot_id = processes.boot_id = lambda: boot
 from queuectl.workers.__main__ import main
 sys.exit(main(sys.argv[2:]))
 """

@@ -50,7 +50,8 @@ class Prey:
 
     rounds = 0
 
-    def __init__(self, path: str, tag: str, *, strays: object) -> None:
+    def __init__(self, path: str, tag: str, *, strays: object, database: str | None = None) -> None:
+        self.database = database
         self.next_tick = 0.0
         self.left = Left((1,))
         self._rounds = Prey.rounds
@@ -88,6 +89,9 @@ def simulated() -> Iterator[None]:
             "queuectl.clock.now": lambda: World.now,
             "queuectl.workers.processes.boot_id": lambda: World.boot,
             "queuectl.workers.processes.machine_id": lambda: "here",
+            "queuectl.engines.liveness.boot_id": lambda: World.boot,
+            "queuectl.engines.liveness.machine_id": lambda: "here",
+            "queuectl.engines.liveness.look": lambda pid: None,
             "queuectl.workers.recovery.Hunt": Prey,
             "queuectl.paths._check_mounts": lambda place: None,
             "queuectl.engines.standing.installed": dict,

@@ -23,9 +23,11 @@ START = (
 )
 ALONE = """
 import sys, json
-from queuectl.workers import loop, slots
+from queuectl.workers import loop, own_files, slots
 for name, value in json.loads(sys.argv[2]).items():
-    setattr(slots if hasattr(slots, name) else loop, name, value)
+    for module in (loop, own_files, slots):
+        if hasattr(module, name):
+            setattr(module, name, value)
 from queuectl.workers.__main__ import main
 sys.exit(main(sys.argv[1:2]))
 """
