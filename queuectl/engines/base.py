@@ -370,10 +370,11 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def reopen(self) -> None:
+    def reopen(self, *, rescue: bool) -> None:
         """Open the database anew, after files of it were removed that can be made again (the log ahead).
 
-        What was acknowledged is in the database first. Raises Unusable where that can't be had.
+        `rescue` writes all that was committed into the database first: not where somebody else has begun new ones,
+        whose commits would be lost. Raises Unusable where it can't be opened, Busy where a reader is in the way.
         """
 
     @abstractmethod

@@ -355,16 +355,21 @@ class SqliteEngine(Engine):
     def identify(self, worker: str) -> None:
         self._gate.worker = worker
 
-    def reopen(self) -> None:
-        self._mine()
+    def reopen(self, *, rescue: bool) -> None:
         worker = self._gate.worker
         with translated(self.place.database), self._gate.hold(30.0):
-            self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            if rescue and not self._resting and not self._write_back():
+                raise Busy(f"{shown(self.place.database)}: somebody reads it: it is opened anew when that has ended")
             self._db.close()
         self._gate.close()
         self._high_water.close()
-        self._open(30.0)
-        self._gate.worker = worker
+        try:
+            self._open(30.0)
+        except BaseException:
+            self._resting = True  # it is tried again when it is needed
+            raise
+        finally:
+            self._gate.worker = worker
 
     def tidy(self) -> None:
         self._mine()

@@ -261,7 +261,7 @@ class Pool:
         if self._home.is_same_folder():
             return False
         try:
-            self._queue.engine.reopen()
+            self._queue.engine.reopen(rescue=False)
             self._home = Home(self._queue.place)
             asked = next((each.state == "stopping" for each in self._queue.workers() if each.id == hand.id), False)
         except QueueError as error:

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -142,6 +143,18 @@ def test_without_its_log_ahead_the_database_is_opened_anew_and_has_all(scene: Sc
         assert other.check() == []
 
 
+def test_what_others_wrote_into_a_new_log_ahead_stays(scene: Scene) -> None:
+    scene.queue.enqueue("true", id="before")
+    scene.queue.engine.tidy()
+    os.unlink(scene.place.database + "-wal")
+    os.unlink(scene.place.database + "-shm")
+    code = "import sys; from queuectl import Queue; Queue(sys.argv[1]).enqueue('true', id='theirs')"
+    subprocess.run([sys.executable, "-c", code, scene.place.database], check=True)
+    scene.tick(1, 1 + SURE)
+    assert [job.id for job in scene.queue.jobs()] == ["theirs", "before"]
+    assert scene.queue.check() == []
+
+
 @pytest.mark.parametrize("which", ["database", "folder"])
 def test_another_one_in_its_place_ends_the_worker_soon_none_later(scene: Scene, which: str) -> None:
     path = getattr(scene.place, which)
@@ -195,7 +208,7 @@ def parent(lab: Lab) -> "subprocess.Popen[str]":
 
 
 def test_a_worker_goes_on_without_lock_file_and_doorbell(lab: Lab, fifo: Fifo) -> None:
-    lab.worker(**QUICK)
+    lab.worker(slots=1, drain=False, **QUICK)
     [worker] = lab.up()
     for folder in (lab.queue.place.workers, lab.queue.place.bells):
         for name in os.listdir(folder):
