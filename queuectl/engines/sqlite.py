@@ -21,7 +21,7 @@ from queuectl.engines import doorbell, sqlite_copy, sqlite_file, sqlite_mark
 from queuectl.engines.base import PAST, Engine, Listener, Transaction, View
 from queuectl.engines.gate import MEANWHILE, Gate
 from queuectl.engines.high_water import HighWater, Note
-from queuectl.engines.sqlite_file import translated
+from queuectl.engines.sqlite_file import Ahead, translated
 from queuectl.engines.sqlite_files import Files, refuse_orphans
 from queuectl.engines.sqlite_past import PastView, any_archived
 from queuectl.engines.sqlite_transaction import SqliteTransaction
@@ -29,7 +29,7 @@ from queuectl.engines.sqlite_view import SqliteStore, SqliteView
 from queuectl.engines.standing import Registry
 from queuectl.errors import Busy, QueueError, Replaced, Unusable
 from queuectl.events import Recorded, Unreadable
-from queuectl.paths import Place, prepare
+from queuectl.paths import Place, prepare, shown
 
 Made = TypeVar("Made")
 
@@ -38,18 +38,6 @@ WORK = frozenset({"enqueued", "retried", "requeued", "released", "cancel_request
 
 PILE = 1000
 """Pages of the log ahead (4 MB) from which on they are written back into the database."""
-
-
-class Ahead:
-    """How many pages the log ahead has: told after every commit, in the place of SQLite's own checkpoint within it."""
-
-    def __init__(self) -> None:
-        self.pages = 0
-
-    def __call__(self, db: apsw.Connection, name: str, pages: int) -> int:
-        """SQLite's hook."""
-        self.pages = pages
-        return apsw.SQLITE_OK
 
 
 class SqliteEngine(Engine):
@@ -87,15 +75,14 @@ class SqliteEngine(Engine):
         if not self._resting:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._db))
 
-    def _open(self, patience: float | None) -> None:
+    def _open(self, patience: float | None, *, again: bool = False) -> None:
         if self._files is not None:  # after a fork: it must be the one that was open before it
             self._files.check_database()
         with translated(self.place.database):
             made = sqlite_file.is_made(self.place.database)  # first of all: beside a stranger's file nothing is made
-        refuse_orphans(self.place)
+        if not again:  # else a worker's own, of which a file is missing that it makes anew
+            refuse_orphans(self.place)
         prepare(self.place)
-        self._pid = os.getpid()
-        self._resting = False
         self._gate = Gate(self.place.gate)
         self._high_water = HighWater(self.place)
         note = self._high_water.read()  # before the head is: others go on writing
@@ -108,11 +95,11 @@ class SqliteEngine(Engine):
             self._high_water.check_mark(mark, note)
 
         self._db = sqlite_file.connect(self.place, self._gate, patience, made=made, admit=admit)
-        self._files = files
+        self._files, self._pid, self._resting = files, os.getpid(), False
         try:
             self._begin(patience, note)
         except BaseException:
-            self._db.close()
+            self.rest()
             raise
 
     def _begin(self, patience: float | None, note: Note) -> None:
@@ -359,15 +346,13 @@ class SqliteEngine(Engine):
         worker = self._gate.worker
         with translated(self.place.database), self._gate.hold(30.0):
             if rescue and not self._resting and not self._write_back():
-                raise Busy(f"{shown(self.place.database)}: somebody reads it: it is opened anew when that has ended")
+                raise Busy(f"{shown(self.place.database)}: somebody reads it: wait for that to end")
             self._db.close()
         self._gate.close()
         self._high_water.close()
+        self._resting = True  # where it fails, it is tried again when it is needed
         try:
-            self._open(30.0)
-        except BaseException:
-            self._resting = True  # it is tried again when it is needed
-            raise
+            self._open(30.0, again=True)
         finally:
             self._gate.worker = worker
 

@@ -146,8 +146,8 @@ def test_without_its_log_ahead_the_database_is_opened_anew_and_has_all(scene: Sc
 def test_what_others_wrote_into_a_new_log_ahead_stays(scene: Scene) -> None:
     scene.queue.enqueue("true", id="before")
     scene.queue.engine.tidy()
-    os.unlink(scene.place.database + "-wal")
-    os.unlink(scene.place.database + "-shm")
+    for path in (scene.place.database + "-wal", scene.place.database + "-shm", scene.held.path):
+        os.unlink(path)
     code = "import sys; from queuectl import Queue; Queue(sys.argv[1]).enqueue('true', id='theirs')"
     subprocess.run([sys.executable, "-c", code, scene.place.database], check=True)
     scene.tick(1, 1 + SURE)
