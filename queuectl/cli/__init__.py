@@ -8,6 +8,7 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from queuectl.errors import Invalid, QueueError
 
@@ -30,7 +31,7 @@ def _main(words: list[str]) -> int:
     gc.disable()  # what is imported lives until the exit: looking for garbage in it costs more than the command itself
     from cyclopts.exceptions import CycloptsError
 
-    from queuectl.cli import output
+    from queuectl.cli import answer, output
 
     output.prepare()
     try:
@@ -47,11 +48,11 @@ def _main(words: list[str]) -> int:
     except KeyboardInterrupt:
         return _end("", 130)
     except BrokenPipeError:  # `queuectl events | head -1`: whoever read has seen enough
-        _let_go()
+        answer.let_go()
         return 0
     except OSError as error:
         what = f"{error.filename}: " if error.filename is not None else ""
-        return _end(f"{what}{error.strerror or error}", QueueError.exit_code)
+        return _end(answer.problem() or f"{what}{error.strerror or error}", QueueError.exit_code)
     except Exception as error:
         if os.environ.get("QUEUECTL_DEBUG"):
             raise
@@ -59,7 +60,8 @@ def _main(words: list[str]) -> int:
 
 
 def _run(words: list[str]) -> int:
-    from queuectl.cli.app import RUNS_ARGV, app, load_all
+    from queuectl.cli import answer
+    from queuectl.cli.app import RUNS_ARGV, app, changes, load_all
 
     for word in words:
         if not word.isascii():
@@ -80,7 +82,8 @@ def _run(words: list[str]) -> int:
         bound.arguments["argv"] = argv
     gc.freeze()
     gc.enable()
-    code = command(*bound.args, **bound.kwargs)
+    with answer.held() if changes(command) else nullcontext():
+        code = command(*bound.args, **bound.kwargs)
     return code if isinstance(code, int) else 0
 
 
@@ -101,21 +104,9 @@ def _behind(words: list[str]) -> list[str]:
 
 def _end(message: str, code: int) -> int:
     """Say why, in one line, behind whatever the command has already answered."""
-    from queuectl.cli import output
+    from queuectl.cli import answer
 
-    try:
-        sys.stdout.flush()
-    except OSError:  # a full disk, or nobody there to read: the message and the exit code still tell
-        _let_go()
-    try:
-        if message:
-            output.note(message)
-            sys.stderr.flush()
-    except OSError:  # nobody reads it: the exit code tells
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    answer.problem()  # a full disk, or nobody there to read: the message and the exit code still tell
+    if message:
+        answer.tell(message)
     return code
-
-
-def _let_go() -> None:
-    """Point stdout at nothing, or the exit would try once more to write what could not be written."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,5 +1,7 @@
 """The table of all commands: the name of each, where it is (imported when called), and its heading in `--help`."""
 
+from collections.abc import Callable
+
 from cyclopts import App, Group, Parameter
 
 from queuectl import __version__
@@ -44,6 +46,13 @@ _COMMANDS = (
     ("selftest", "selftest:selftest", UPKEEP),
 )
 
+CHANGES = frozenset({
+    "enqueue:enqueue", "jobs:cancel", "jobs:retry", "worker:stop", "worker:stop_workers", "recover:recover",
+    "dlq:retry", "dlq:purge", "replay:replay", "audit:seal", "settings:set_", "settings:unset", "archive:archive",
+    "backup:backup", "backup:load",
+})  # fmt: skip
+"""The commands that are done once they answer: an answer that can't be written is told on stderr (`answer.held`)."""
+
 
 app = App(
     name="queuectl",
@@ -79,3 +88,8 @@ def load_all() -> None:
     """Import every command: the page that lists them shows the first line of each one's docstring."""
     for name, _, _ in _COMMANDS:
         app[name]
+
+
+def changes(command: Callable[..., object]) -> bool:
+    """Whether what a command does is done, though its answer can't be written."""
+    return f"{command.__module__.rpartition('.')[2]}:{command.__name__}" in CHANGES

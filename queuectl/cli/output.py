@@ -26,11 +26,11 @@ _SAMPLE = 500
 def prepare() -> None:
     """Make stdout and stderr take any text: what their encoding lacks is shown as an escape.
 
-    Where one was closed by whoever started us (`>&-`), it leads nowhere.
+    Where whoever started us has closed one (`>&-`), nothing can be written to stdout, and stderr leads nowhere.
     """
-    for number, name in ((1, "stdout"), (2, "stderr")):
+    for number, name, access in ((1, "stdout", os.O_RDONLY), (2, "stderr", os.O_WRONLY)):
         if getattr(sys, name) is None:
-            while (fd := os.open(os.devnull, os.O_RDWR)) < number:
+            while (fd := os.open(os.devnull, access)) < number:
                 pass  # a file that is opened later must not take the number of a standard stream
             setattr(sys, name, open(fd, "w", encoding="utf-8"))  # noqa: SIM115 - for the life of the process
     for stream in (sys.stdout, sys.stderr):

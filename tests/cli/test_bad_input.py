@@ -260,7 +260,7 @@ def _with_dotenv(queuectl: Shell, text: str) -> Shell:
 # -- the ends of the pipes -------------------------------------------------------------------------------------------
 
 
-def _sh(queuectl: Shell, line: str) -> int:
+def _sh(queuectl: Shell, line: str) -> Answer:
     import subprocess
     import sys
 
@@ -268,24 +268,57 @@ def _sh(queuectl: Shell, line: str) -> int:
     done = subprocess.run(command, cwd=queuectl.folder, env=queuectl.env, capture_output=True, timeout=50, check=False)
     assert b"Traceback" not in done.stderr
     assert b"Exception ignored" not in done.stderr
-    return done.returncode
+    return Answer(done.returncode, done.stdout, done.stderr)
 
 
 def test_an_answer_that_can_not_be_written_is_a_failure(queuectl: Shell):
     queuectl("enqueue", "true").ok()
-    for command in ("status", "list", "list --json", "events --json", "export"):
-        assert _sh(queuectl, f"queuectl {command} > /dev/full") == 1
-    assert _sh(queuectl, "queuectl nope 2> /dev/full") == 2
+    for command in ("status", "list --json"):
+        told = _sh(queuectl, f"queuectl {command} > /dev/full").refused(1)
+        assert told == "standard output can't be written (No space left on device)"
+    assert _sh(queuectl, "queuectl status >&-").refused(1) == "standard output is closed"
+    assert _sh(queuectl, "queuectl nope 2> /dev/full").code == 2
+
+
+def test_what_is_done_and_can_not_be_answered_is_told_on_stderr(queuectl: Shell):
+    full = "done, but standard output can't be written (No space left on device)"
+    assert _sh(queuectl, "queuectl enqueue --id mine true > /dev/full").refused(0) == f"{full}: mine"
+    assert _sh(queuectl, "yes true | head -3 | queuectl enqueue --file - > /dev/full").refused(0) == f"{full}: 1, 2, 3"
+    assert _sh(queuectl, "queuectl cancel mine 2 > /dev/full").refused(0) == f"{full}: mine  cancelled, 2  cancelled"
+    assert '"id":"4"' in _sh(queuectl, "queuectl enqueue --json true > /dev/full").refused(0)
+    assert _sh(queuectl, "queuectl config set timeout 9s > /dev/full").code == 0
+    assert queuectl.total() == 5
+
+
+def test_what_was_refused_is_refused_into_a_full_disk_too(queuectl: Shell):
+    queuectl("enqueue", "--id", "mine", "true").ok()
+    assert "'mine'" in _sh(queuectl, "queuectl enqueue --id mine true > /dev/full").refused(3)
 
 
 def test_closed_standard_streams_are_no_crash(queuectl: Shell):
-    assert _sh(queuectl, "queuectl enqueue true >&-") == 0
-    assert _sh(queuectl, "queuectl enqueue true <&- >&- 2>&-") == 0
-    assert _sh(queuectl, "queuectl nope 2>&-") == 2
+    assert _sh(queuectl, "queuectl enqueue true >&-").refused(0) == "done, but standard output is closed: 1"
+    assert _sh(queuectl, "queuectl enqueue true <&- >&- 2>&-").code == 0
+    assert _sh(queuectl, "queuectl nope 2>&-").code == 2
     assert queuectl.total() == 2
+
+
+def test_a_reader_who_has_gone_needs_no_answer(queuectl: Shell):
+    queuectl("enqueue", "true").ok()
+    for command in ("queuectl events --json", "yes true | head -30000 | queuectl enqueue --file -"):
+        assert _sh(queuectl, f"({command}; echo $? >&2) | true").err == "0\n"
+
+
+def test_the_commands_that_change_something_are_commands():
+    from importlib import import_module
+
+    from queuectl.cli.app import CHANGES
+
+    for path in CHANGES:
+        module, _, function = path.partition(":")
+        assert callable(getattr(import_module(f"queuectl.cli.{module}"), function))
 
 
 def test_a_working_directory_that_is_gone(queuectl: Shell):
     queuectl.env["QUEUECTL_DB"] = str(queuectl.folder / "q.db")
-    assert _sh(queuectl, "mkdir gone; cd gone; rmdir ../gone; queuectl enqueue true") == 2
+    assert _sh(queuectl, "mkdir gone; cd gone; rmdir ../gone; queuectl enqueue true").code == 2
     _nothing(queuectl)
