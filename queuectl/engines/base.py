@@ -370,11 +370,15 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def reopen(self, *, rescue: bool) -> None:
+    def is_current(self) -> bool:
+        """Whether the files that are open are still those at their paths."""
+
+    @abstractmethod
+    def reopen(self) -> None:
         """Open the database anew, after files of it were removed that can be made again (the log ahead).
 
-        `rescue` writes all that was committed into the database first: not where somebody else has begun new ones,
-        whose commits would be lost. Raises Unusable where it can't be opened, Busy where a reader is in the way.
+        What was committed is in the database first, unless somebody else has begun new files: what he goes on from
+        must not be written over. Raises Unusable where it can't be opened, Busy where a reader is in the way.
         """
 
     @abstractmethod

@@ -54,6 +54,7 @@ class SqliteEngine(Engine):
         self._synchronous = "full"
         self._files: Files | None = None
         self._mark: str | None = None
+        self._worker: str | None = None
         self._open(patience)
         _engines.add(self)
 
@@ -84,6 +85,7 @@ class SqliteEngine(Engine):
             refuse_orphans(self.place)
         prepare(self.place)
         self._gate = Gate(self.place.gate)
+        self._gate.worker = self._worker
         self._high_water = HighWater(self.place)
         note = self._high_water.read()  # before the head is: others go on writing
         files = Files(self.place)
@@ -340,21 +342,20 @@ class SqliteEngine(Engine):
         return frames == done
 
     def identify(self, worker: str) -> None:
-        self._gate.worker = worker
+        self._gate.worker = self._worker = worker
 
-    def reopen(self, *, rescue: bool) -> None:
-        worker = self._gate.worker
+    def is_current(self) -> bool:
+        return not self._resting and self._opened.present
+
+    def reopen(self) -> None:
         with translated(self.place.database), self._gate.hold(30.0):
-            if rescue and not self._resting and not self._write_back():
+            if not self._resting and not self._opened.begun_anew and not self._write_back():
                 raise Busy(f"{shown(self.place.database)}: somebody reads it: wait for that to end")
             self._db.close()
         self._gate.close()
         self._high_water.close()
         self._resting = True  # where it fails, it is tried again when it is needed
-        try:
-            self._open(30.0, again=True)
-        finally:
-            self._gate.worker = worker
+        self._open(30.0, again=True)
 
     def tidy(self) -> None:
         self._mine()

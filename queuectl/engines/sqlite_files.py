@@ -44,6 +44,12 @@ class Files:
         """Whether all is where it was opened."""
         return tuple(map(_identity, self._paths)) == self._opened
 
+    @property
+    def begun_anew(self) -> bool:
+        """Whether somebody else has made another log ahead, or another index of it, where one was removed."""
+        opened = self._opened or (None, None, None)
+        return any(_identity(path) not in (None, mine) for path, mine in zip(self._paths[1:], opened[1:], strict=True))
+
     def check_database(self) -> None:
         """Raise Replaced where the database is gone or another one; the other two come and go while it is closed."""
         if _identity(self._paths[0]) != self._database:
@@ -91,10 +97,12 @@ def refuse_orphans(place: Place) -> None:
         return
     for name in names:
         if name[0] != "." and locked(f"{place.workers}/{name}"):
-            raise Unusable(
-                f"{shown(missing)}: is missing, but worker {shown(name)} is up and has it open: put it back, or wait"
-                " until the worker has ended, which it does within a minute for want of the file"
-            )
+            what = f"{shown(missing)}: is missing, but worker {shown(name)} is up and has it open"
+            if missing == place.database:
+                raise Unusable(
+                    f"{what}: put it back, or wait until the worker has ended, a minute after it was removed"
+                )
+            raise Unusable(f"{what}: try again in 10 s, when the worker has noticed and made it anew")
 
 
 def _identity(path: str) -> Identity:

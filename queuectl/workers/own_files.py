@@ -151,8 +151,7 @@ class OwnFiles:
     def _reopen(self, now: float) -> list[str]:
         names = " and ".join(shown(os.path.basename(kept.path)) for kept in self._side_files if kept.since is not None)
         try:
-            # Where others have begun a new one, what they wrote counts: they were told what was acknowledged before.
-            self._queue.engine.reopen(rescue=all(kept.found in (None, kept.opened) for kept in self._side_files))
+            self._queue.engine.reopen()
         except QueueError as error:
             if any(kept.since is not None and now - kept.since >= PATIENCE for kept in self._side_files):
                 self.displaced = str(error)

@@ -244,6 +244,9 @@ class Pool:
         """Whether the database is the one with which this parent began. Where it is not, nothing is restarted, made or
         recovered in its place."""
         if self._home.is_same_database():
+            if not self._queue.engine.is_current():
+                with suppress(QueueError):  # as its workers have done; else it is tried again when it is needed
+                    self._queue.engine.reopen()
             return True
         if not self._code:
             path = paths.shown(self._queue.url)
@@ -261,7 +264,7 @@ class Pool:
         if self._home.is_same_folder():
             return False
         try:
-            self._queue.engine.reopen(rescue=False)
+            self._queue.engine.reopen()
             self._home = Home(self._queue.place)
             asked = next((each.state == "stopping" for each in self._queue.workers() if each.id == hand.id), False)
         except QueueError as error:
