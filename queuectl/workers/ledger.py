@@ -194,6 +194,10 @@ class Ledger:
                     held = [Held(job=lease.job, attempt=lease.attempt) for lease in holding]
                     writes.append(Write(self._stream, me, [Heartbeat(attempts=held)]))
                 self._look(tx, me, turn)
+                known = {*holding, *(each.lease for each in (*reports, *releases))}
+                for lease in {decisions.lease(job) for job in tx.held(self.worker)} - known:
+                    # Claimed in a turn of which it was told that nothing was written: the disk, or a file, failed then.
+                    self._write(tx, tx.job(lease.job), lease, "its worker does not know of it", writes, turn, done)
             tx.append(writes, self._actor)
             tx.forget_secrets(done)
             turn.settings = self._settings

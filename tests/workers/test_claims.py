@@ -11,6 +11,7 @@ from queuectl.clock import micros
 from queuectl.engines.base import Write
 from queuectl.events import Released
 from queuectl.workers import processes
+from queuectl.workers.ledger import Ledger
 from tests.workers.conftest import Fifo, Lab, gone
 
 
@@ -190,3 +191,16 @@ def test_more_slots_than_files_can_be_opened_are_refused(lab: Lab) -> None:
     )
     _, said = lab.ended(lab.python(code, lab.database))
     assert "--slots 100 needs 528 open files, the limit is 200" in said
+
+
+def test_a_claim_that_its_worker_does_not_know_of_is_given_back(lab: Lab) -> None:
+    """The turn was written, and yet reported as failed: nobody would ever start the job."""
+    worker = Ledger(lab.queue, "w1", (), "cafe")
+    worker.start(1)
+    lost, kept = lab.queue.enqueue("true"), lab.queue.enqueue("true")
+    worker.turn((), (), 1)
+    [claim] = worker.turn((), (), 1).claims
+
+    worker.turn((), (), 0, holding=[claim.lease], look=True)
+
+    assert [lab.queue.job(id).state for id in (lost, kept)] == ["pending", "processing"]
