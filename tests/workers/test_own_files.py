@@ -162,7 +162,7 @@ def test_another_one_in_its_place_ends_the_worker_soon_none_later(scene: Scene, 
     scene.tick(1, PATIENCE)
     assert scene.files.displaced is None
     scene.tick(1 + PATIENCE)
-    assert f"{path}: is missing for 60 s" in str(scene.files.displaced)
+    assert f"{path}: has been missing for 60 s" in str(scene.files.displaced)
 
 
 @pytest.mark.parametrize("which", ["database", "folder"])
