@@ -93,7 +93,9 @@ class Home:
         for kept in (self.database, self.folder):
             if kept.is_lost(now, PATIENCE):
                 what = (
-                    "is another one than this worker has opened" if kept.found else f"has been missing for {PATIENCE:.0f} s"
+                    "is another one than this worker has opened"
+                    if kept.found
+                    else f"has been missing for {PATIENCE:.0f} s"
                 )
                 return f"{shown(kept.path)}: {what}"
         return None
