@@ -92,11 +92,8 @@ class Home:
         """What is believed to be another one, or gone for good; None where all is well, or may still become so."""
         for kept in (self.database, self.folder):
             if kept.is_lost(now, PATIENCE):
-                what = (
-                    "is another one than this worker has opened"
-                    if kept.found
-                    else f"has been missing for {PATIENCE:.0f} s"
-                )
+                missing = f"has been missing for {PATIENCE:.0f} s"
+                what = "is another one than this worker has opened" if kept.found else missing
                 return f"{shown(kept.path)}: {what}"
         return None
 
