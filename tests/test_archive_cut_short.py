@@ -22,8 +22,8 @@ from queuectl.events import Archived, Claimed, Recorded
 from queuectl.workers.ledger import Ledger, Report
 
 ROOT = Path(__file__).parents[1]
-JOBS = 300
-KILLS = 12
+JOBS = 240
+KILLS = 8
 WRITE = """
 import sys
 from queuectl import Queue
