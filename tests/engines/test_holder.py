@@ -90,9 +90,8 @@ def test_a_worker_stopped_inside_is_killed_and_the_waiter_proceeds(folder: Path,
     stop(holder)
     begin = time.monotonic()
     with new_gate(folder).hold(None):
-        took = time.monotonic() - begin
-    assert holder.wait(10) == -signal.SIGKILL
-    assert 1.0 <= took < 5
+        assert time.monotonic() - begin >= 1.0
+    assert holder.wait(50) == -signal.SIGKILL
 
 
 def test_a_stopped_process_that_is_no_worker_is_named_and_lives_on(folder: Path, start: Start) -> None:

@@ -176,7 +176,7 @@ say("out")
     begin = time.monotonic()
     with pytest.raises(Unusable, match=r"locked for 0\.2 s"), engine.transaction(0.2):
         pass
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 50
     with engine.snapshot() as view:  # reading waits for nobody
         assert view.head() == (0, 0)
     process.tell()

@@ -141,7 +141,7 @@ def test_a_command_that_ignores_term_is_killed_after_the_grace_period(begin: Beg
 def test_a_real_timeout_is_kept(begin: Begin) -> None:
     outcome = finish(begin("sleep 1000", timeout=0.2))
     assert (outcome.cause, outcome.signal) == ("timeout", signal.SIGTERM)
-    assert 0.2 <= outcome.run_seconds < 3
+    assert outcome.run_seconds >= 0.2
 
 
 def test_the_term_goes_to_the_whole_group_while_the_main_process_lives(begin: Begin, ready: Ready) -> None:

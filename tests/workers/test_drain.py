@@ -53,9 +53,9 @@ def test_a_job_that_runs_elsewhere_is_waited_for_and_its_end_stops_all_promptly(
     began = monotonic()
 
     assert lab.ended(parent) == (0, "")
-    assert monotonic() - began < 2  # and not at the next look, after 5 s
+    assert monotonic() - began < 4.5  # and not at the next look, after 5 s
     stops = [record.at for record in lab.records("worker_stopped")]
-    assert max(stops) - min(stops) < 1_000_000
+    assert max(stops) - min(stops) < 4_500_000
     go.close()
 
 

@@ -32,7 +32,7 @@ def test_a_failing_job_is_tried_again_when_it_is_due_and_then_buried(lab: Lab) -
     due = [micros(event.run_at) for event in retried if isinstance(event, Retried)]
     claimed = [record.at for record in lab.records("claimed", id)][1:]
     late = [(at - moment) / 1e6 for at, moment in zip(claimed, due, strict=True)]
-    assert all(0 <= seconds < 0.5 for seconds in late), late
+    assert all(0 <= seconds < 4 for seconds in late), late
     assert lab.queue.dead() == [id]
 
 

@@ -161,7 +161,7 @@ def test_after_a_reboot_an_attempt_is_lost_and_nobody_is_hunted(lab: Lab) -> Non
 
     report = recovery.recover(lab.queue)
 
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 4
     assert [(found.outcome, found.then) for found in report.jobs] == [("failed", "dead")]
     event = lab.records("failed", id)[0].event
     assert isinstance(event, Failed)
