@@ -14,7 +14,7 @@ from queuectl import config, decisions, engines, environment, paths, policy
 from queuectl.clock import monotonic
 from queuectl.config import Settings
 from queuectl.engines.base import Progress, Transaction, View, Write
-from queuectl.engines.liveness import Life
+from queuectl.engines.liveness import Life, any_lives, parents
 from queuectl.errors import Deadline, Invalid, NotFound, Refused
 from queuectl.events import ConfigSet, Event, StopRequested
 from queuectl.reading import Reading, found
@@ -22,6 +22,8 @@ from queuectl.spec import Changes, Fields, Spec, build, check, here
 from queuectl.units import span
 
 PAGE = 1000
+PARTING = 2.0
+"""Seconds that the parent of workers that were stopped is waited for: it may have others to recover."""
 CHUNK = 2000
 """Jobs that are made into events at a time while many are enqueued (it is one transaction all the same): so few that
 what is made of them stays in the processor's cache."""
@@ -255,6 +257,8 @@ class Queue(Reading):
                 if id not in live:
                     raise NotFound(f"no worker {id!r} is up; see `queuectl worker list`")
             chosen = list(dict.fromkeys(ids)) or list(live)
+            others = parents([worker for id, worker in live.items() if id not in chosen], self.place)
+            above = parents([live[id] for id in chosen], self.place)  # asked now: who has ended has no parent
             ask = [StopRequested(now=now, reason=reason)]
             asked = [live[id] for id in chosen if live[id].state == "running" or now > live[id].stop_now]
             tx.append([Write(f"worker:{worker.id}", worker, ask) for worker in asked], self.actor)
@@ -266,6 +270,10 @@ class Queue(Reading):
                     raise Deadline(f"still up after {span(timeout or 0)}: {', '.join(sorted(left))}")
                 bell.wait(0.1 if left < set(chosen) else 0.5)
                 bell.clear()
+            above = {pid: started for pid, started in above.items() if pid not in others}
+            until = monotonic() + PARTING
+            while any_lives(above) and monotonic() < until:
+                bell.wait(0.02)
         finally:
             bell.close()
         return chosen

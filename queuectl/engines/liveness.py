@@ -9,6 +9,7 @@ import enum
 import fcntl
 import functools
 import os
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -46,6 +47,29 @@ def liveness(worker: Worker, place: Place) -> Life:
 def is_its_folder(worker: Worker, place: Place) -> bool:
     """Whether the queue's folder is the one in which the worker began: not removed and made anew, nor a copy."""
     return os.path.lexists(place.folder + ID) and identity(place) == worker.identity
+
+
+def parents(workers: Iterable[Worker], place: Place) -> dict[int, int]:
+    """The processes that have started these workers and restart them, by pid, and when each started.
+
+    Those that can be seen from here: they have the database open as well. The process that asks is none of them.
+    """
+    found: dict[int, int] = {}
+    for worker in workers:
+        if (worker.boot_id, worker.pid_namespace) == (boot_id(), pid_namespace()):
+            process = look(worker.pid)
+            if process is None or process.started != worker.start_ticks or process.parent in (*found, 0, os.getpid()):
+                continue
+            if (above := look(process.parent)) is not None and _uses(process.parent, place) is Life.LIVES:
+                found[process.parent] = above.started
+    return found
+
+
+def any_lives(known: Mapping[int, int]) -> bool:
+    """Whether any of these processes, by pid and start, is there."""
+    return any(
+        (now := look(pid)) and now.started == started and now.state not in "ZX" for pid, started in known.items()
+    )
 
 
 def _of_process(worker: Worker, place: Place) -> Life:
@@ -103,9 +127,10 @@ def locked(path: str) -> bool:
 
 
 class Process(msgspec.Struct, frozen=True):
-    """What /proc says of a process: its state's letter, and its start time in clock ticks since boot."""
+    """What /proc says of a process: its state's letter, its parent, and its start time in clock ticks since boot."""
 
     state: str
+    parent: int
     started: int
 
 
@@ -113,7 +138,7 @@ def look(pid: int) -> Process | None:
     """A process as it is now; None where there is none (or no /proc)."""
     text = proc(f"{pid}/stat")
     fields = text[text.rfind(b")") + 2 :].split()
-    return Process(fields[0].decode(), int(fields[19])) if len(fields) > 19 else None
+    return Process(fields[0].decode(), int(fields[1]), int(fields[19])) if len(fields) > 19 else None
 
 
 def proc(name: str) -> bytes:

@@ -152,7 +152,7 @@ def test_all_workers_are_stopped_by_asking(lab: Lab) -> None:
 
 
 def test_stopping_waits_for_the_process_whatever_files_are_gone(lab: Lab) -> None:
-    lab.start()
+    parent = lab.start()
     [worker] = lab.up()
     for name in os.listdir(lab.queue.place.workers):
         os.unlink(f"{lab.queue.place.workers}/{name}")
@@ -160,6 +160,7 @@ def test_stopping_waits_for_the_process_whatever_files_are_gone(lab: Lab) -> Non
     assert lab.queue.stop_workers() == [worker.id]
 
     assert gone(worker.pid)
+    assert gone(parent.pid)
     assert lab.log()[-1] == "worker_stopped"
 
 
