@@ -10,7 +10,7 @@ import msgspec
 from projections.config import Config
 from projections.jobs import FINAL, Job
 from projections.workers import Worker
-from queuectl import config, decisions, engines, environment, paths, policy
+from queuectl import config, decisions, engines, environment, hosts, paths, policy
 from queuectl.clock import monotonic
 from queuectl.config import Settings
 from queuectl.engines.base import Progress, Transaction, View, Write
@@ -201,13 +201,23 @@ class Queue(Reading):
             tx.append(writes, self.actor)
 
     def wait(
-        self, *ids: str, timeout: float | None = None, progress: Callable[[int, int], None] | None = None
+        self,
+        *ids: str,
+        timeout: float | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        meanwhile: Callable[[Iterable[Job]], None] | None = None,
     ) -> list[Job]:
         """Wait until these jobs have ended (none named: until nothing is left to do) and return them.
 
-        `timeout` is in seconds; `progress(ended, all)` is told whenever something changed. Raises Deadline, NotFound.
+        `timeout` is in seconds; `progress(ended, all)` is told whenever something changed, `meanwhile` about once a
+        second which of these jobs have ended by now. Within a job what can't end before that job is left out of all.
+        Raises Deadline, NotFound, and Refused for a job that would wait for itself so.
         """
         deadline = monotonic() + timeout if timeout is not None else None
+        inside = hosts.inside(self.place)
+        with self._engine.snapshot() as view:
+            for id in ids:
+                hosts.refuse_own(view, inside, id)
         bell = self._engine.listen("log")
         ended: dict[str, Job] = {}
         most = 0
@@ -217,19 +227,32 @@ class Queue(Reading):
                     for id in ids:
                         if id not in ended and (job := found(view, id)).state in FINAL:
                             ended[id] = job
-                    left = len(set(ids)) - len(ended) if ids else _unfinished(view)
+                    left = len(set(ids)) - len(ended) if ids else _unfinished(view) - hosts.aside(view, inside)
                 most = max(most, left)
                 if progress is not None:
                     progress(len(ended) if ids else most - left, len(set(ids)) if ids else most)
+                if meanwhile is not None:
+                    meanwhile(ended.values())
                 if left == 0:
                     return [ended[id] for id in dict.fromkeys(ids)]
                 rest = deadline - monotonic() if deadline is not None else 5.0
                 if rest <= 0:
-                    raise Deadline(f"still waiting for {left} job{'s' if left != 1 else ''} after {span(timeout or 0)}")
-                bell.wait(min(rest, 5.0))
+                    raise Deadline(f"after {span(timeout or 0)} still waiting for {self._left(ids, left)}")
+                bell.wait(min(rest, 5.0 if meanwhile is None else 1.0))
                 bell.clear()
         finally:
             bell.close()
+
+    def _left(self, ids: Sequence[str], count: int) -> str:
+        """What is left to wait for, in words: each of the named jobs, as far as there is room; of all how many."""
+        jobs = f"{count:,} job{'s' if count != 1 else ''}"
+        if not ids:
+            states = self.status().counts
+            return f"{jobs}: {', '.join(f'{n:,} {state}' for state, n in states.items() if n and state not in FINAL)}"
+        with self._engine.snapshot() as view:
+            left = [job for id in dict.fromkeys(ids) if (job := found(view, id)).state not in FINAL]
+        more = ", …" if len(left) > 5 else ""
+        return f"{jobs}: {', '.join(f'{job.id} ({job.state})' for job in left[:5])}{more}"
 
     # -- settings ----------------------------------------------------------------------------------------------------
 
@@ -247,9 +270,10 @@ class Queue(Reading):
     def stop_workers(
         self, *ids: str, now: bool = False, reason: str | None = None, timeout: float | None = None
     ) -> list[str]:
-        """Ask workers (all, where none is named) to stop, and wait until they are gone; returns their ids.
+        """Ask workers (all, where none is named) to stop, and wait until they are gone; returns the ids of those.
 
-        `now` kills what they run. Raises NotFound for a worker that is not there, Deadline after `timeout` seconds.
+        Within a job its `hosting` workers are asked, and not waited for. `now` kills what they run. Raises NotFound
+        for a worker that is not there, Deadline after `timeout` seconds.
         """
         with self._engine.transaction() as tx:
             live = {worker.id: worker for worker in tx.workers() if worker.slots > 0}
@@ -262,6 +286,8 @@ class Queue(Reading):
             ask = [StopRequested(now=now, reason=reason)]
             asked = [live[id] for id in chosen if live[id].state == "running" or now > live[id].stop_now]
             tx.append([Write(f"worker:{worker.id}", worker, ask) for worker in asked], self.actor)
+            own = self._hosting(tx)
+        chosen = [id for id in chosen if id not in own]
         deadline = monotonic() + timeout if timeout is not None else None
         bell = self._engine.listen("log")
         try:
@@ -277,6 +303,19 @@ class Queue(Reading):
         finally:
             bell.close()
         return chosen
+
+    def refuse_own(self, id: str) -> None:
+        """Raises Refused where this process runs inside of this job, or of one that it waits for."""
+        with self._engine.snapshot() as view:
+            hosts.refuse_own(view, hosts.inside(self.place), id)
+
+    def hosting(self) -> list[str]:
+        """The workers that can't end before the job inside which this process runs; [] outside of a job."""
+        with self._engine.snapshot() as view:
+            return self._hosting(view)
+
+    def _hosting(self, view: View) -> list[str]:
+        return [host.worker for host in hosts.hosts(view, hosts.inside(self.place)) if host.worker is not None]
 
     def _still_up(self, workers: Iterable[Worker]) -> set[str]:
         """Those whose processes live, whatever their files and the log say; of what can't be seen the log must do."""

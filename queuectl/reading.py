@@ -56,6 +56,14 @@ class Status(msgspec.Struct, frozen=True):
         }
 
 
+class Endings(msgspec.Struct, frozen=True):
+    """How jobs have ended: how many completed, and the ids of those that did not."""
+
+    completed: int
+    dead: list[str]
+    cancelled: list[str]
+
+
 class Reading:
     """What can be asked of the queue in one database. `Queue` adds what can be done to it."""
 
@@ -282,6 +290,31 @@ class Reading:
         """The workers that have started and not ended, in the log; or all there ever were."""
         with self._engine.snapshot() as view:
             return view.workers(live=not all)
+
+    def serves(self, queue: str) -> bool:
+        """Whether a worker is up that takes the jobs of this queue; one for certain jobs alone serves nobody else."""
+        return any(
+            worker.slots > 0 and not worker.private and (not worker.queues or queue in worker.queues)
+            for worker in self.workers()
+            if worker.state == "running" and self.sees(worker) is not False
+        )
+
+    def endings(self, after: int) -> Endings:
+        """How the jobs that have ended since event `after` of the log did so; of each one its latest end."""
+        others: dict[str, Recorded] = {}
+        for state in ("dead", "cancelled"):
+            for record in self.events(after=after, type=state):
+                if record.subject not in others or others[record.subject].seq < record.seq:
+                    others[record.subject] = record
+        completed = 0
+        for record in self.events(after=after, type="completed"):
+            completed += 1
+            if record.subject in others and others[record.subject].seq < record.seq:
+                del others[record.subject]
+        named = {
+            state: [id for id, record in others.items() if record.type == state] for state in ("dead", "cancelled")
+        }
+        return Endings(completed, **named)
 
     def held(self, worker: str) -> list[Job]:
         """The jobs that a worker holds."""

@@ -15,7 +15,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("queuectl.retry", "queuectl.spec", "queuectl.config", "queuectl.paths", "queuectl.environment", "queuectl.bounds"),
     ("queuectl.decisions", "queuectl.policy", "queuectl.disk"),
     ("queuectl.engines",),
-    ("queuectl.history", "queuectl.documents", "queuectl.reading"),
+    ("queuectl.history", "queuectl.documents", "queuectl.hosts", "queuectl.reading"),
     ("queuectl.queue",),
     ("queuectl.workers", "queuectl.audit", "queuectl.doctor"),
     ("queuectl.cli",),

@@ -6,6 +6,7 @@ what every command shares is here: where `--` and `--db` are looked for, and how
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -45,8 +46,8 @@ def _main(words: list[str]) -> int:
         from queuectl.cli.mistakes import explain
 
         return _end(explain(error), Invalid.exit_code)
-    except KeyboardInterrupt:
-        return _end("", 130)
+    except KeyboardInterrupt as stop:
+        return _end("", 128 + getattr(stop, "number", signal.SIGINT))
     except BrokenPipeError:  # `queuectl events | head -1`: whoever read has seen enough
         answer.let_go()
         return 0

@@ -43,6 +43,11 @@ def terminal() -> bool:
     return sys.stdout.isatty()
 
 
+def attended() -> bool:
+    """Whether a person reads what is said beside the answer."""
+    return sys.stderr.isatty()
+
+
 def colour() -> bool:
     """Whether the answer may be coloured (https://no-color.org)."""
     return terminal() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -204,3 +204,13 @@ def _took(event: Any) -> str:
 
 def _s(count: int) -> str:
     return "" if count == 1 else "s"
+
+
+def fate(job: "Job") -> str:
+    """How a job has ended, in words: `died: exit 3 after 2 attempts`."""
+    tried = f"{job.attempt} attempt{_s(job.attempt)}"
+    if job.state == "dead":
+        return f"died: {ending(job)} after {tried}"
+    if job.state == "cancelled":
+        return "was cancelled" + (f" in attempt {job.attempt}" if job.attempt else " before it ran")
+    return "completed" + (f" after {tried}" if job.attempt > 1 else "")

@@ -1,17 +1,23 @@
 """`queuectl run`: a job, waited for as if it had been started here."""
 
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from queuectl.cli import answer, given, output, session, signals, stream
 from queuectl.cli import enqueue as asking
-from queuectl.cli import given, output, session, stream
 from queuectl.cli import parameters as p
 from queuectl.cli.wait import code
+from queuectl.errors import Refused
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from projections.jobs import Job
     from queuectl.queue import Queue
+
+PIPE = 141
+"""The exit code of a program that nobody reads any more: 128 + SIGPIPE."""
 
 
 def run(
@@ -26,50 +32,56 @@ def run(
 
     $ queuectl run 'make test'
     $ queuectl run --max-retries 0 --timeout none -- rsync -a src/ backup:/src/
-
     $ tar c src | queuectl run 'gzip >src.tgz'
 
-    It is run by a worker; where none is up, right here. Ctrl-C cancels the job. What is piped in, or a file behind <,
-    is what it reads, copied first, up to 64 MiB. A list that a `while read` loop reads is left alone, unless it comes
-    through a pipe: say </dev/null there.
+    It is run by a worker; where none is up, right here. Ctrl-C, SIGTERM and a reader who leaves (`| head`) cancel the
+    job. What is piped in, or a file behind <, is what it reads, copied first, up to 64 MiB. A list that a `while read`
+    loop reads is left alone, unless it comes through a pipe: say </dev/null there.
     """
     job = asking.filled(asking.asked(command, words, argv, "run"), asking.said(options))
     if job.stdin is None and given.is_for_the_job():
         job = msgspec.structs.replace(job, stdin="-")
     if job.stdin == "-":
         given.expect()
-    with session.opened(db) as q:
+    with signals.heard(), session.opened(db) as q:
+        from queuectl.workers.helper import Helper
+
         made = q.enqueue(job)
         asking.tell_limit(q, made)
-        with ExitStack() as stack:
-            if not _served(q, job.queue):
-                from queuectl.workers.pool import run_one
-
-                stack.enter_context(run_one(q, made))
-            try:
-                done = stream.follow(q, made)
-                if done.error is not None:
-                    output.note(done.error)
-                return code(done)
-            except (KeyboardInterrupt, BrokenPipeError):
-                _cancel(q, made)
-                raise
+        with Helper(q, [made], alone=True) as helper:
+            return _followed(q, made, helper.mind)
 
 
-def _served(q: "Queue", queue: str) -> bool:
-    """Whether a worker is up that takes jobs of this queue."""
-    return any(
-        worker.slots > 0 and (not worker.queues or queue in worker.queues) and q.alive(worker.id)
-        for worker in q.workers()
-        if worker.state == "running"
-    )
+def _followed(q: "Queue", id: str, meanwhile: "Callable[[], None]") -> int:
+    """Show a job's output until it has ended; the exit code. Whoever leaves before that cancels it."""
+    try:
+        done = stream.follow(q, id, meanwhile=meanwhile)
+    except KeyboardInterrupt:
+        _cancel(q, id, meanwhile)
+        raise
+    except BrokenPipeError:
+        answer.let_go()
+        done = _cancel(q, id, meanwhile)
+        return PIPE if done.state == "cancelled" else code(done)
+    except OSError:
+        if (problem := answer.problem()) is None:
+            raise
+        answer.tell(f"{problem}: what job {id} writes is kept; see `queuectl logs {id}`")
+        [done] = q.wait(id, meanwhile=lambda _: meanwhile())
+    if done.error is not None:
+        output.note(done.error)
+    return code(done)
 
 
-def _cancel(q: "Queue", id: str) -> None:
-    from queuectl.errors import Refused
-
+def _cancel(q: "Queue", id: str, meanwhile: "Callable[[], None]") -> "Job":
+    """Cancel the job and wait until it is gone; a second signal ends the waiting."""
     try:
         q.cancel(id, reason="`queuectl run` was interrupted")
     except Refused:
-        return  # it ended at the same moment
-    q.wait(id)
+        return q.job(id)  # it ended at the same moment
+    try:
+        [done] = q.wait(id, meanwhile=lambda _: meanwhile())
+    except KeyboardInterrupt:
+        answer.tell(f"job {id} is being cancelled, and no longer waited for")
+        raise
+    return done

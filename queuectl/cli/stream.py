@@ -71,15 +71,17 @@ class Reader:
     def more(self) -> bool:
         """Print what is there and has not been printed; whether there was anything."""
         before = self.position
-        if os.fstat(self.fd).st_size < self.position:  # the command emptied its own output: begin anew
+        size = os.fstat(self.fd).st_size  # not what is added while it is printed: within the job that would be itself
+        if size < self.position:  # the command emptied its own output: begin anew
             self.position = before = 0
-        while True:
+        while self.position < size:
             self._skip_hole()
             data = os.pread(self.fd, _BLOCK, self.position)
             if not data:
-                return self.position > before
+                break
             self.position += len(data)
             self.printer.write(data)
+        return self.position > before
 
     def _skip_hole(self) -> None:
         try:
@@ -127,55 +129,58 @@ def show(path: str, tail: int | None) -> None:
 
 
 def follow(
-    q: "Queue", id: str, attempt: int | None = None, tail: int | None = None, ended: Callable[[], bool] | None = None
+    q: "Queue",
+    id: str,
+    attempt: int | None = None,
+    tail: int | None = None,
+    meanwhile: Callable[[], None] | None = None,
 ) -> "Job":
     """Print a job's output as it comes: of one attempt, or of this and all further ones until the job has ended.
 
-    Waits for the first attempt. `ended` may tell that nothing more will come. Returns the job as it is then. Raises
+    Waits for the first attempt. `meanwhile` is called again and again. Returns the job as it is then. Raises
     NotFound for an attempt that ended without output.
     """
+    q.refuse_own(id)  # it would wait for itself, and show what it shows for ever
     printer = Printer()
     job = q.job(id)
     number = attempt if attempt is not None else max(job.attempt, 1)
     while True:
-        job = _one(q, id, number, printer, tail, ended)
+        job = _one(q, id, number, printer, tail, meanwhile)
         tail = None
         printer.finish()
-        if attempt is not None or job.state in FINAL or (ended is not None and ended()):
+        if attempt is not None or job.state in FINAL:
             return job
         if job.attempt <= number:
-            job = _next(q, id, number, ended)
+            job = _next(q, id, number, meanwhile)
             if job.attempt <= number:
                 return job
         number = job.attempt
         printer.note(f"attempt {number}")
 
 
-def _next(q: "Queue", id: str, number: int, ended: Callable[[], bool] | None) -> "Job":
+def _next(q: "Queue", id: str, number: int, meanwhile: Callable[[], None] | None) -> "Job":
     """Wait until an attempt after this one begins, or the job has ended."""
     job = q.job(id)
-    while job.attempt <= number and job.state not in FINAL and not (ended is not None and ended()):
+    while job.attempt <= number and job.state not in FINAL:
+        if meanwhile is not None:
+            meanwhile()
         time.sleep(0.05)
         job = q.job(id)
     return job
 
 
 def _one(
-    q: "Queue", id: str, number: int, printer: Printer, tail: int | None, ended: Callable[[], bool] | None
+    q: "Queue", id: str, number: int, printer: Printer, tail: int | None, meanwhile: Callable[[], None] | None
 ) -> "Job":
     """Print one attempt's output until the attempt has ended."""
     reader: Reader | None = None
     pause = 0.01
     try:
         while True:
-            last = ended is not None and ended()
+            if meanwhile is not None:
+                meanwhile()
             job = q.job(id)  # before the read: what it wrote until its end is in the file when its end is in the log
-            over = (
-                last
-                or job.attempt > number
-                or (job.attempt == number and job.state != "processing")
-                or job.state in FINAL
-            )
+            over = job.attempt > number or (job.attempt == number and job.state != "processing") or job.state in FINAL
             if reader is None:
                 reader = _open(q, id, number, printer)
                 if reader is not None and tail is not None:

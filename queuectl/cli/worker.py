@@ -122,13 +122,15 @@ def stop(
     $ queuectl worker stop 3f2a91bc --now --reason 'the machine goes down'
     """
     with session.opened(db) as q:
+        for id in (own := [id for id in q.hosting() if not ids or id in ids]):
+            output.note(f"worker {id} runs this job: it is asked to stop too, and not waited for")
         gone = q.stop_workers(*ids, now=now, reason=reason, timeout=timeout)
     if json:
         output.documents({"id": id} for id in gone)
     else:
         for id in gone:
             output.line(f"{output.safe(id)}  stopped")
-    if not gone:
+    if not gone and not own:
         output.note("no worker is up")
 
 

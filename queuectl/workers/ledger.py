@@ -9,7 +9,7 @@ import msgspec
 from projections.environments import Environment
 from projections.jobs import FINAL, Job
 from projections.workers import Worker
-from queuectl import decisions, disk
+from queuectl import decisions, disk, hosts
 from queuectl.config import Settings
 from queuectl.decisions import Lease, Outcome
 from queuectl.engines.base import Transaction, Write
@@ -78,20 +78,20 @@ class Ledger:
     """A worker's hand in the log."""
 
     def __init__(
-        self, queue: Queue, worker: str, queues: Sequence[str], identity: str, only: str | None = None
+        self, queue: Queue, worker: str, queues: Sequence[str], identity: str, only: Sequence[str] = ()
     ) -> None:
-        """`queues` empty: all of them. `only` is the one job that this worker is for."""
+        """`queues` empty: all of them. `only` are the jobs that this worker is for; empty: any."""
         self.worker = worker
         self._queue = queue
         self._engine = queue.engine
         self._queues = queues
         self._identity = identity
-        self._only = only
+        self._only = list(only)
         self._actor = f"worker:{worker}"
         self._stream = f"worker:{worker}"
         self._settings = Settings()
         self._environments: dict[str, Environment] = {}
-        self._inside = os.environ.get("QUEUECTL_JOB_ID") if os.environ.get("QUEUECTL_DB") == queue.url else None
+        self._inside = hosts.inside(queue.place)
 
     def start(self, slots: int, *, drain: bool = False) -> None:
         """Say that this worker is up, however long others keep the database."""
@@ -107,7 +107,7 @@ class Ledger:
             identity=self._identity,
             drain=drain,
             inside=self._inside,
-            private=self._only is not None,
+            private=bool(self._only),
         )
         while True:
             try:
@@ -255,10 +255,9 @@ class Ledger:
             turn.hindrance = f"no new job starts: {space}"
 
     def _claim(self, tx: Transaction, want: int) -> list[Claim]:
-        if self._only is not None:
-            job = tx.job(self._only)
-            due = job is not None and job.state in ("pending", "failed") and job.run_at <= tx.now
-            jobs = [job] if job is not None and due else []
+        if self._only:
+            due = [job for job in self._mine(tx) if job.state in ("pending", "failed") and job.run_at <= tx.now]
+            jobs = sorted(due, key=lambda job: (-job.priority, job.run_at, job.seq))[:want]
         else:
             jobs = tx.ready(self._queues, want)
         changes = tx.append(
@@ -302,31 +301,24 @@ class Ledger:
         return None
 
     def _ahead(self, tx: Transaction, turn: Turn, drain: int | None) -> None:
-        if self._only is not None:
-            job = tx.job(self._only)
-            turn.drained = job is None or job.state in FINAL
-            due = job.run_at if job is not None and job.state in ("pending", "failed") else None
+        if self._only:
+            left = self._mine(tx)
+            turn.drained = not left
+            due = min((job.run_at for job in left if job.state in ("pending", "failed")), default=None)
         else:
             due = tx.next_due(self._queues)
             if drain is not None and (due is None or due > tx.now):
                 counts = tx.counts(self._queues)
-                turn.drained = not counts.get("failed") and counts.get("processing", 0) <= self._hosting(tx) + drain
+                turn.drained = not counts.get("failed") and counts.get("processing", 0) <= drain + hosts.aside(
+                    tx, self._inside, self._queues
+                )
         turn.due_in = max(0.0, (due - tx.now) / 1e6) if due is not None else None
 
-    def _hosting(self, tx: Transaction) -> int:
-        """How many jobs of these queues can't end before this worker, or another that drains within a job, has ended.
-
-        Counted by a worker that was started by a job itself; else two jobs that each wait for the queue to be empty
-        would wait for each other.
-        """
-        if self._inside is None:
-            return 0
-        hosts = {worker.inside for worker in tx.workers() if worker.drain and worker.inside is not None}
-        jobs = (tx.job(id) for id in {*hosts, self._inside})
-        return sum(
-            job is not None and job.state == "processing" and (not self._queues or job.queue in self._queues)
-            for job in jobs
-        )
+    def _mine(self, tx: Transaction) -> list[Job]:
+        """Of the jobs that this worker is for, those that have not ended."""
+        jobs = [job for id in self._only if (job := tx.job(id)) is not None and job.state not in FINAL]
+        self._only = [job.id for job in jobs] or self._only[:1]
+        return jobs
 
 
 def tag(identity: str, job: str, lease: int) -> str:

@@ -75,7 +75,7 @@ class Loop:
 
         now = monotonic()
         self._until = now + task.seconds if task.seconds is not None else NEVER
-        self._drains = task.drain or task.only is not None
+        self._drains = task.drain or bool(task.only)
         self._rung = True
         self._next_claim = now
         """When there may be something to claim."""
@@ -96,7 +96,7 @@ class Loop:
 
         Raises Outdated where a newer queuectl has been at the database, Displaced where the queue is gone.
         """
-        self._ledger.start(self._task.slots, drain=self._drains)
+        self._ledger.start(self._task.slots, drain=self._drains or self._task.helps)
         self._journal.write([{"event": "started", "pid": os.getpid(), "slots": self._task.slots}])
         while not self._over():
             self._wait()
@@ -256,7 +256,7 @@ class Loop:
         if self._stopping is not None or self._files.is_doubtful:
             return 0
         free = self._slots.free - len(self._claims)
-        if self._may_claim_ahead and self._slots.run_time < AHEAD and self._task.only is None:
+        if self._may_claim_ahead and self._slots.run_time < AHEAD and not self._task.only:
             free += min(MOST_AHEAD, int(AHEAD / self._slots.pace))
         return max(0, free)
 

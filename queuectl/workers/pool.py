@@ -9,8 +9,8 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -55,6 +55,8 @@ class Crew(msgspec.Struct, frozen=True, tag="pool"):
     count: int
     ready: int | None = None
     """A descriptor on which it says that its workers are starting, or what went wrong."""
+    leash: int | None = None
+    """A descriptor whose end is a first signal to stop: whoever wanted these workers is gone."""
 
 
 class Death(msgspec.Struct):
@@ -84,25 +86,8 @@ def start(
     """
     leave_job()
     make_room(slots)
-    task = Task(url, "", slots, list(queues), drain, seconds, None, logs)
+    task = Task(url, "", slots, list(queues), drain, seconds, logs=logs)
     return _detach(Crew(task, count)) if detach else Pool(Crew(task, count)).run()
-
-
-@contextmanager
-def run_one(queue: Queue, id: str) -> Generator[None]:
-    """A worker for one job alone beside this process, under a parent as any, until the job has ended.
-
-    Where the context is left before, what runs is finished, and then nothing more is tried.
-    """
-    crew = Crew(Task(queue.url, "", 1, only=id, logs=queue.logs), 1)
-    pid = os.posix_spawn(
-        sys.executable, child.command(crew), os.environ, setpgroup=0, setsigmask=[], setsigdef=SIGNALS
-    )  # fmt: skip
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGTERM)  # not reaped yet, so it can be nobody else
-        os.waitpid(pid, 0)
 
 
 class Pool:
@@ -126,8 +111,10 @@ class Pool:
         self._until = monotonic() + crew.task.seconds if crew.task.seconds is not None else None
         self._signals = 0
         self._code = 0
-        if crew.ready is not None:
-            os.set_inheritable(crew.ready, False)  # not for the workers: its end is waited for
+        self._leash = crew.leash
+        for fd in (crew.ready, crew.leash):
+            if fd is not None:
+                os.set_inheritable(fd, False)  # not for the workers: its end is waited for
 
     def run(self) -> int:
         """Until all workers have ended; returns the exit code."""
@@ -169,7 +156,7 @@ class Pool:
         if self._crew.ready is not None:
             os.write(self._crew.ready, READY)
             os.close(self._crew.ready)
-        if sys.stderr.isatty() and self._crew.task.only is None:
+        if sys.stderr.isatty() and not self._crew.task.beside:
             many = f"{self._crew.count} workers" if self._crew.count != 1 else "1 worker"
             slots = f", {self._crew.task.slots} slots each" if self._crew.task.slots != 1 else ""
             print(f"queuectl: {many} up{slots}; Ctrl-C finishes what runs and stops", file=sys.stderr)
@@ -179,6 +166,8 @@ class Pool:
         poll.register(hear, select.POLLIN)
         for pidfd in self._hands:
             poll.register(pidfd, select.POLLIN)
+        if self._leash is not None:
+            poll.register(self._leash, select.POLLIN)
         times = [*self._restarts, *(each.next_tick for each in self._passes)]
         if self._dead:
             times.append(monotonic() + TRY_AGAIN)
@@ -186,6 +175,10 @@ class Pool:
         for fd, _ in poll.poll(max(0.0, rest) if rest is not None else None):
             if fd == hear:
                 self._count(os.read(hear, 64))
+            elif fd == self._leash:
+                self._leash = None
+                if not self._signals:
+                    self._count(bytes([signal.SIGTERM]))
             else:
                 self._bury(self._hands.pop(fd))
         now = monotonic()
@@ -213,7 +206,7 @@ class Pool:
                     signal.pidfd_send_signal(hand.pidfd, signal.SIGKILL)
                 else:
                     order(hand, ORDER_STOP if self._signals == 1 else ORDER_KILL)
-            if sys.stderr.isatty() and self._crew.task.only is None:
+            if sys.stderr.isatty() and not self._crew.task.beside:
                 told = "finishing what runs; once more kills it" if self._signals == 1 else "killing what runs"
                 print(f"\nqueuectl: {told}", file=sys.stderr)
 
@@ -334,7 +327,8 @@ def _detach(crew: Crew) -> int:
     pid = os.posix_spawn(
         sys.executable,
         child.command(crew),
-        os.environ,
+        # Inside of no job: whoever detaches workers does not wait for them.
+        {name: value for name, value in os.environ.items() if name != "QUEUECTL_JOB_ID"},
         file_actions=[
             (os.POSIX_SPAWN_DUP2, nothing, 0),
             (os.POSIX_SPAWN_DUP2, out, 1),

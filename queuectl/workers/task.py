@@ -12,9 +12,17 @@ class Task(msgspec.Struct, frozen=True, tag="worker"):
     queues: list[str] = []
     drain: bool = False
     seconds: float | None = None
-    only: str | None = None
+    only: list[str] = []
+    """The jobs that it is for, and no others; it ends with the last of them. Empty: any."""
+    helps: bool = False
+    """It does what `wait` waits for within a job, until that ends it."""
     logs: str | None = None
     database: tuple[int, int] | None = None
     """Device and inode of the database it is for; None: of whatever is at the URL."""
     orders: int | None = None
     """The descriptor from which orders are read; its end is an order to stop as well."""
+
+    @property
+    def beside(self) -> bool:
+        """Whether it works beside a command that waits for it, and its parent keeps quiet."""
+        return bool(self.only) or self.helps

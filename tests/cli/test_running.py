@@ -104,6 +104,73 @@ def test_an_interrupted_run_cancels_its_job(queuectl: Shell):
     assert queuectl("inspect", "a", "--json").json["state"] == "cancelled"
 
 
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_run_that_is_told_to_end_cancels_its_job_and_serves_no_other(queuectl: Shell, number: int, code: int):
+    running = queuectl.start("run", "--id", "a", "echo up; sleep 60")
+    assert running.stdout is not None
+    assert running.stdout.readline() == b"up\n"
+    assert queuectl("run", "echo second").ok().out == "second\n", "the first one's worker is for its job alone"
+    running.send_signal(number)
+    _, err = running.communicate(timeout=20)
+    assert (running.returncode, err) == (code, b"")
+    assert queuectl("inspect", "a", "--json").json["state"] == "cancelled"
+
+
+def test_a_second_signal_ends_the_waiting_for_a_cancelled_job(queuectl: Shell):
+    running = queuectl.start("run", "--id", "a", "trap '' TERM; echo up; while :; do sleep 1; done")
+    assert running.stdout is not None
+    assert running.stdout.readline() == b"up\n"
+    running.send_signal(signal.SIGTERM)
+    _until(lambda: queuectl("inspect", "a", "--json").json["cancel_requested"])
+    running.send_signal(signal.SIGTERM)
+    _, err = running.communicate(timeout=20)
+    assert (running.returncode, err) == (143, b"queuectl: job a is being cancelled, and no longer waited for\n")
+
+
+def test_a_run_that_nobody_reads_cancels_its_job_and_does_not_exit_with_0(queuectl: Shell):
+    running = queuectl.start("run", "--id", "a", "echo up; while echo more; do sleep 0.1; done")
+    assert running.stdout is not None
+    assert running.stdout.readline() == b"up\n"
+    running.stdout.close()
+    running.communicate(timeout=20)
+    assert running.returncode == 141
+    assert queuectl("inspect", "a", "--json").json["state"] == "cancelled"
+
+
+def test_a_run_whose_output_can_not_be_shown_has_its_job_s_fate(queuectl: Shell):
+    with open("/dev/full", "wb") as full:
+        running = queuectl.start("run", "--id", "a", "--max-retries", "0", "echo kept; exit 3", stdout=full.fileno())
+        _, err = running.communicate(timeout=20)
+    assert running.returncode == 3
+    assert b"what job a writes is kept; see `queuectl logs a`" in err
+    assert queuectl("logs", "a").out == "kept\n"
+
+
+def test_wait_tells_how_jobs_ended(queuectl: Shell):
+    queuectl.env["QUEUECTL_BACKOFF_MAX"] = "0.1s"
+    for id, command in (("good", "true"), ("bad", "exit 7"), ("killed", "kill -9 $$")):
+        queuectl("enqueue", "--id", id, "--max-retries", "1", command).ok()
+    waiting = queuectl.start("wait")
+    _until(lambda: any(name.startswith("log-") for name in os.listdir(queuectl.folder / "q.db.d" / "bells")))
+    queuectl.drain()
+    out, err = waiting.communicate(timeout=20)
+    assert (waiting.returncode, out, err) == (1, b"", b"queuectl: 1 completed, 2 dead (bad, killed)\n")
+    assert queuectl("wait", "good").err == "queuectl: job good completed\n"
+    assert queuectl("wait", "bad").err == "queuectl: job bad died: exit 7 after 2 attempts\n"
+    assert queuectl("wait", "killed", "--brief").err == "queuectl: 1 dead (killed)\n"
+    assert queuectl("wait", "good", "bad").err == "queuectl: 1 completed, 1 dead (bad)\n"
+
+
+def test_wait_tells_each_end_on_a_terminal(queuectl: Shell, terminal: Callable[..., str]):
+    queuectl("enqueue", "--id", "a", "true").ok()
+    queuectl("enqueue", "--id", "b", "true").ok()
+    queuectl.drain()
+    queuectl("enqueue", "--id", "c", "true").ok()
+    queuectl("cancel", "c").ok()
+    lines = [f"queuectl: job {what}" for what in ("a completed", "b completed", "c was cancelled before it ran")]
+    assert terminal("wait", "a", "b", "c").splitlines() == lines
+
+
 def test_wait_gives_the_outcome(queuectl: Shell):
     for id, command in (("good", "true"), ("bad", "exit 7"), ("killed", "kill -9 $$")):
         queuectl("enqueue", "--id", id, "--max-retries", "0", command).ok()
@@ -124,8 +191,10 @@ def test_wait_wakes_when_the_job_has_ended(queuectl: Shell):
 
 def test_the_deadline_of_wait_passes(queuectl: Shell):
     queuectl("enqueue", "--id", "a", "--delay", "1h", "true").ok()
-    assert "still waiting" in queuectl("wait", "a", "--timeout", "0.2s").refused(124)
-    assert "still waiting" in queuectl("wait", "--timeout", "0.2s").refused(124)
+    told = queuectl("wait", "a", "--timeout", "0.2s").refused(124)
+    assert told == "after 200ms still waiting for 1 job: a (pending)"
+    assert queuectl("wait", "--timeout", "0.2s").refused(124) == "after 200ms still waiting for 1 job: 1 pending"
+    assert "no worker serves the queue default" in queuectl("wait", "a", "--timeout", "1.2s").err
 
 
 def _gone(pid: int) -> bool:

@@ -218,7 +218,7 @@ def test_heartbeats_name_the_attempts_that_a_worker_holds(lab: Lab, fifo: Fifo) 
 
 def test_a_worker_says_which_process_it_is_and_for_whom(lab: Lab) -> None:
     Ledger(lab.queue, "shared", (), "cafe").start(1)
-    Ledger(lab.queue, "private", (), "cafe", only="7").start(1)
+    Ledger(lab.queue, "private", (), "cafe", only=["7"]).start(1)
 
     shared, private = lab.queue.workers()
 
