@@ -281,13 +281,13 @@ class Queue(Reading):
                 if id not in live:
                     raise NotFound(f"no worker {id!r} is up; see `queuectl worker list`")
             chosen = list(dict.fromkeys(ids)) or list(live)
-            others = parents([worker for id, worker in live.items() if id not in chosen], self.place)
-            above = parents([live[id] for id in chosen], self.place)  # asked now: who has ended has no parent
             ask = [StopRequested(now=now, reason=reason)]
             asked = [live[id] for id in chosen if live[id].state == "running" or now > live[id].stop_now]
             tx.append([Write(f"worker:{worker.id}", worker, ask) for worker in asked], self.actor)
             own = self._hosting(tx)
-        chosen = [id for id in chosen if id not in own]
+            chosen = [id for id in chosen if id not in own]
+            others = parents([worker for id, worker in live.items() if id not in chosen], self.place)
+            above = parents([live[id] for id in chosen], self.place)  # asked now: who has ended has no parent
         deadline = monotonic() + timeout if timeout is not None else None
         bell = self._engine.listen("log")
         try:
