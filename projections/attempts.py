@@ -19,11 +19,13 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     """Of its `claimed` event."""
     job: str
     number: int
+    """Which attempt of the job's life. A claim that was given back shares it with the attempt that follows."""
     worker: str
     lease: int
+    """With the job it names the attempt."""
     claimed_at: int
     outcome: str | None = None
-    """completed, failed, cancelled or released; None while it is held."""
+    """completed, failed, cancelled, released or interrupted; None while it is held."""
     started_at: int | None = None
     ended_at: int | None = None
     cause: str | None = None
@@ -38,7 +40,7 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
 
 
 name = "attempts"
-version = 1
+version = 2
 tables = ("attempts",)
 schema = """
 create table attempts (
@@ -61,12 +63,12 @@ create table attempts (
     output_cut integer,
     error text
 );
-create unique index attempts_of_job on attempts (job, number);
+create unique index attempts_of_job on attempts (job, lease);
 """
 
 _INSERT = """
 insert into attempts (
-    job, number, seq, worker, lease, claimed_at, outcome, started_at, ended_at, cause, exit_code, signal,
+    job, lease, seq, number, worker, claimed_at, outcome, started_at, ended_at, cause, exit_code, signal,
     run_seconds, cpu_seconds, max_rss, output_bytes, output_cut, error
 ) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
@@ -75,12 +77,12 @@ _UPDATE = """
 update attempts set
     outcome = ?, started_at = ?, ended_at = ?, cause = ?, exit_code = ?, signal = ?,
     run_seconds = ?, cpu_seconds = ?, max_rss = ?, output_bytes = ?, output_cut = ?, error = ?
-where job = ? and number = ?
+where job = ? and lease = ?
 """
 
 _HELD = (None,) * 12
 
-OUTCOMES = frozenset({"completed", "failed", "cancelled", "released"})
+OUTCOMES = frozenset({"completed", "failed", "cancelled", "released", "interrupted"})
 
 
 def fold(changes: Sequence["Change"], store: "Store") -> None:
@@ -92,9 +94,9 @@ def fold(changes: Sequence["Change"], store: "Store") -> None:
         record, event = change.record, change.event
         kind = record.type
         if kind == "claimed":
-            claims[change.after.id, event.attempt] = (record.seq, event.worker, record.version, record.at)
+            claims[change.after.id, record.version] = (record.seq, event.attempt, event.worker, record.at)
         elif kind in OUTCOMES and event.attempt is not None:  # a waiting job is cancelled without an attempt
-            outcomes[change.after.id, event.attempt] = _outcome(kind, record.at, event)
+            outcomes[change.after.id, change.before.lease] = _outcome(kind, record.at, event)
         elif kind == "purged" or (kind == "archived" and record.stream.startswith("job:")):
             purged.add(record.subject)
     if claims:

@@ -17,6 +17,7 @@ from queuectl.events import (
     Edited,
     Enqueued,
     Failed,
+    Interrupted,
     Purged,
     Recorded,
     Released,
@@ -58,9 +59,11 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     secrets: tuple[str, ...] = ()
     """The names of the variables whose values lie apart from the log."""
     attempt: int = 0
-    """The number of its latest attempt; counts up for its whole life."""
+    """The number of its latest attempt; counts up for its whole life. A claim that is given back is none."""
     failures: int = 0
     """How much of the retry budget is used: it dies when this is above `max_retries`."""
+    interruptions: int = 0
+    """How many of its latest attempts, in a row, were interrupted."""
     worker: str | None = None
     """Who holds it, while it is processing."""
     lease: int | None = None
@@ -70,7 +73,7 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     exit_code: int | None = None
     signal: int | None = None
     cause: str | None = None
-    """Why its latest attempt failed."""
+    """Why the latest of its attempts that was not interrupted failed."""
     error: str | None = None
     edited: bool = False
     """Its spec is not what its `enqueued` event says."""
@@ -128,6 +131,7 @@ def _completed(job: Job, record: Recorded, event: Completed) -> Job:
         job,
         version=record.version,
         state="completed",
+        interruptions=0,
         worker=None,
         lease=None,
         cancel_requested=False,
@@ -145,6 +149,7 @@ def _failed(job: Job, record: Recorded, event: Failed) -> Job:
         version=record.version,
         state="failed",
         failures=job.failures + 1,
+        interruptions=0,
         worker=None,
         lease=None,
         cancel_requested=False,
@@ -170,6 +175,7 @@ def _requeued(job: Job, record: Recorded, event: Requeued) -> Job:
         state="pending",
         run_at=micros(event.run_at),
         failures=0,
+        interruptions=0,
         finished_at=None,
         exit_code=None,
         signal=None,
@@ -222,6 +228,19 @@ def _released(job: Job, record: Recorded, event: Released) -> Job:
         job,
         version=record.version,
         state="failed" if job.failures else "pending",
+        attempt=event.attempt - 1,
+        worker=None,
+        lease=None,
+        cancel_requested=False,
+    )
+
+
+def _interrupted(job: Job, record: Recorded, event: Interrupted) -> Job:
+    return msgspec.structs.replace(
+        job,
+        version=record.version,
+        state="failed" if job.failures else "pending",
+        interruptions=job.interruptions + 1,
         worker=None,
         lease=None,
         cancel_requested=False,
@@ -244,6 +263,7 @@ _STEPS: dict[type, Any] = {
     CancelRequested: _cancel_requested,
     Cancelled: _cancelled,
     Released: _released,
+    Interrupted: _interrupted,
     Purged: _gone,
     Archived: _gone,
 }
@@ -251,7 +271,7 @@ _STEPS: dict[type, Any] = {
 # -- the table -------------------------------------------------------------------------------------------------------
 
 name = "jobs"
-version = 3
+version = 4
 tables = ("jobs",)
 
 WAITING = "state in ('pending', 'failed')"
@@ -280,6 +300,7 @@ create table jobs (
     secrets text,
     attempt integer not null,
     failures integer not null,
+    interruptions integer not null,
     worker text,
     lease integer,
     cancel_requested integer not null,
@@ -296,11 +317,11 @@ create index jobs_held on jobs (worker) where worker is not null;
 create index jobs_buried on jobs (state, seq) where state in ('dead', 'cancelled');
 """
 
-_INSERT = f"insert into jobs values ({', '.join('?' * 24)})"  # short: it is looked up by its text for every row
+_INSERT = f"insert into jobs values ({', '.join('?' * 25)})"  # short: it is looked up by its text for every row
 
 _UPDATE = """
 update jobs set
-    version = ?, state = ?, run_at = ?, secrets = ?, attempt = ?, failures = ?, worker = ?, lease = ?,
+    version = ?, state = ?, run_at = ?, secrets = ?, attempt = ?, failures = ?, interruptions = ?, worker = ?, lease = ?,
     cancel_requested = ?, finished_at = ?, exit_code = ?, signal = ?, cause = ?, error = ?
 where seq = ?
 """
@@ -339,17 +360,18 @@ def _row(job: Job) -> tuple[Any, ...]:
     """All columns of the table."""
     return (
         job.seq, job.id, job.version, job.state, job.queue, job.priority, job.run_at, job.enqueued_at, job.enqueued_by,
-        job.command, job.max_retries, job.timeout, ",".join(job.secrets) or None, job.attempt, job.failures, job.worker,
-        job.lease, int(job.cancel_requested), job.finished_at, job.exit_code, job.signal, job.cause, job.error,
-        _spec(job),
+        job.command, job.max_retries, job.timeout, ",".join(job.secrets) or None, job.attempt, job.failures,
+        job.interruptions, job.worker, job.lease, int(job.cancel_requested), job.finished_at, job.exit_code, job.signal,
+        job.cause, job.error, _spec(job),
     )  # fmt: skip
 
 
 def _moving(job: Job) -> tuple[Any, ...]:
     """Those that later events change."""
     return (
-        job.version, job.state, job.run_at, ",".join(job.secrets) or None, job.attempt, job.failures, job.worker,
-        job.lease, int(job.cancel_requested), job.finished_at, job.exit_code, job.signal, job.cause, job.error,
+        job.version, job.state, job.run_at, ",".join(job.secrets) or None, job.attempt, job.failures,
+        job.interruptions, job.worker, job.lease, int(job.cancel_requested), job.finished_at, job.exit_code, job.signal,
+        job.cause, job.error,
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from queuectl.events import (
     Enqueued,
     Event,
     Failed,
+    Interrupted,
     Purged,
     Released,
     Requeued,
@@ -40,11 +41,26 @@ class Lease(msgspec.Struct, frozen=True, gc=False):
     """Of the `claimed` event in the job's stream."""
 
 
+INTERRUPTIONS = 10
+"""So many interruptions in a row count as a failure: something in the job may be what stops its workers."""
+
+
+class Stop(msgspec.Struct, frozen=True, gc=False):
+    """Why a worker was stopped without waiting for what it ran."""
+
+    by: str
+    """The actor who asked for it, or the name of a signal."""
+    reason: str | None = None
+    job: str | None = None
+    """The job whose command asked."""
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How an attempt ended, as the worker (or recovery) saw it. Moments µs UTC, durations seconds, sizes bytes."""
 
     cause: str | None = None
-    """None where it did what it should; else one of exit, signal, timeout, spawn, lost, output, cancel."""
+    """None where it did what it should; else one of exit, signal, timeout, spawn, lost, output, cancel,
+    interrupted."""
     exit_code: int | None = None
     signal: int | None = None
     started_at: int | None = None
@@ -55,6 +71,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     output_cut: int | None = None
     kept: bool = False
     error: str | None = None
+    stop: Stop | None = None
+    """Of an interrupted one: what it was interrupted by."""
 
 
 def lease(job: Job) -> Lease:
@@ -89,6 +107,7 @@ def release(job: Job, held: Lease, reason: str | None = None) -> list[Event]:
 def report(job: Job, held: Lease, outcome: Outcome, now: int, draw: float) -> list[Event]:
     """The outcome of an attempt: completed; failed and retried; failed and dead; or cancelled, where that was asked.
 
+    One that was interrupted is given back, unless the job itself asked for the stop or it is the last of too many.
     A command that ended well before the cancel reached it has completed: what happened is told, not what was wished.
     Raises Fenced where the lease is not the one by which the job is held.
     """
@@ -97,6 +116,11 @@ def report(job: Job, held: Lease, outcome: Outcome, now: int, draw: float) -> li
         return [Completed(**_ended(held, outcome))]
     if job.cancel_requested:
         return [Cancelled(**_ended(held, outcome))]
+    if outcome.stop is not None:
+        counts = _why_it_counts(job, outcome.stop)
+        if counts is None:
+            return [Interrupted(by=outcome.stop.by, reason=outcome.stop.reason, **_ended(held, outcome))]
+        outcome = msgspec.structs.replace(outcome, error=counts)
     # Whoever ends an attempt for a cancel has seen the request, so it stands in the stream.
     cause = "signal" if outcome.cause == "cancel" else outcome.cause
     failed = Failed(cause=cause, error=outcome.error, **_ended(held, outcome))
@@ -165,6 +189,15 @@ def purge(job: Job, reason: str | None = None) -> list[Event]:
     if job.state not in FINAL:
         raise Refused(f"job {job.id} is {job.state}: only a finished job can be purged; cancel it first")
     return [Purged(reason=reason)]
+
+
+def _why_it_counts(job: Job, stop: Stop) -> str | None:
+    """Why an interruption is the job's failure; None where it is not."""
+    if stop.job == job.id:
+        return "it had its own worker stopped"
+    if job.interruptions + 1 >= INTERRUPTIONS:
+        return f"interrupted {INTERRUPTIONS} times in a row, the last time by {stop.by}"
+    return None
 
 
 def _fence(job: Job, held: Lease) -> None:

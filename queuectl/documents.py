@@ -20,6 +20,7 @@ class AttemptDocument(msgspec.Struct, frozen=True):
     job: str
     number: int
     worker: str
+    lease: int
     claimed_at: str
     started_at: str | None
     ended_at: str | None
@@ -64,6 +65,7 @@ class JobDocument(msgspec.Struct, frozen=True):
     reason: str | None
     attempt: int
     failures: int
+    interruptions: int
     worker: str | None
     cancel_requested: bool
     exit_code: int | None
@@ -128,6 +130,7 @@ def job_document(job: Job, attempts: Iterable[Attempt] | None = None) -> JobDocu
         reason=spec.reason,
         attempt=job.attempt,
         failures=job.failures,
+        interruptions=job.interruptions,
         worker=job.worker,
         cancel_requested=job.cancel_requested,
         exit_code=job.exit_code,
@@ -146,6 +149,7 @@ def attempt_document(attempt: Attempt) -> AttemptDocument:
         job=attempt.job,
         number=attempt.number,
         worker=attempt.worker,
+        lease=attempt.lease,
         claimed_at=text(attempt.claimed_at),
         started_at=moment(attempt.started_at),
         ended_at=moment(attempt.ended_at),

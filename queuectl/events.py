@@ -104,7 +104,7 @@ class Failed(Ended, frozen=True, kw_only=True):
 
     type: ClassVar[str] = "failed"
     cause: str
-    """One of exit, signal, timeout, spawn, lost, output."""
+    """One of exit, signal, timeout, spawn, lost, output, interrupted."""
     error: str | None = None
     """What went wrong, where the exit code does not say it."""
 
@@ -168,10 +168,19 @@ class Cancelled(Payload, frozen=True, kw_only=True):
 
 
 class Released(Payload, frozen=True, kw_only=True):
-    """A claim was given back before its command started: it used up nothing."""
+    """A claim was given back before its command started: it used up nothing, not even the number of an attempt."""
 
     type: ClassVar[str] = "released"
     attempt: int
+    reason: str | None = None
+
+
+class Interrupted(Ended, frozen=True, kw_only=True):
+    """The attempt was ended because its worker was stopped: it runs again, and no retry is used up."""
+
+    type: ClassVar[str] = "interrupted"
+    by: str | None = None
+    """The actor who asked for the stop, or the name of the signal."""
     reason: str | None = None
 
 
@@ -256,6 +265,8 @@ class StopRequested(Payload, frozen=True, kw_only=True):
     type: ClassVar[str] = "stop_requested"
     now: bool = False
     reason: str | None = None
+    inside: str | None = None
+    """The job whose command asked."""
 
 
 class WorkerStopped(Payload, frozen=True, kw_only=True):
@@ -326,6 +337,7 @@ Event = (
     | CancelRequested
     | Cancelled
     | Released
+    | Interrupted
     | Purged
     | Archived
     | WorkerStarted

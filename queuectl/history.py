@@ -9,7 +9,7 @@ from projections import jobs
 from projections.jobs import Job
 from queuectl.engines.base import Filter, View
 from queuectl.errors import NotFound
-from queuectl.events import Archived, Cancelled, Claimed, Completed, Failed, Heartbeat, Recorded, Released
+from queuectl.events import Archived, Cancelled, Claimed, Completed, Failed, Heartbeat, Interrupted, Recorded, Released
 
 PAGE = 1000
 
@@ -62,7 +62,7 @@ def _heartbeats(view: View, id: str, records: Iterable[Recorded]) -> list[Record
         event = record.event
         if isinstance(event, Claimed):
             worker, attempt, since = event.worker, event.attempt, record.seq
-        elif worker and isinstance(event, Completed | Failed | Cancelled | Released):
+        elif worker and isinstance(event, Completed | Failed | Cancelled | Released | Interrupted):
             spans.append((worker, attempt, since, record.seq))
             worker = ""
     if worker:

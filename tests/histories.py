@@ -9,7 +9,7 @@ from projections import evolve
 from projections.jobs import Job
 from queuectl import decisions
 from queuectl.clock import SECOND, text
-from queuectl.decisions import Lease, Outcome
+from queuectl.decisions import Lease, Outcome, Stop
 from queuectl.errors import Refused
 from queuectl.events import (
     ConfigSet,
@@ -174,6 +174,8 @@ SEEN: tuple[dict[str, Any], ...] = (
     {"exit_code": 0, "started_at": BEGIN + 1, "run_seconds": 0.25, "cpu_seconds": 0.125, "max_rss": 4096},
     {"signal": 9, "run_seconds": 2.0, "output_bytes": 10, "output_cut": 4},
     {"error": "went wrong"},
+    {"signal": 15, "stop": Stop("cli:ann@here", "the machine goes down")},
+    {"exit_code": 1, "stop": Stop("cli:ann@here", job="1")},
     {},
 )
 

@@ -118,7 +118,7 @@ def insert(path: Path, sql: str) -> None:
     db.close()
 
 
-LATER = {"archived", "edited", "environment_kept", "sealed"}
+LATER = {"archived", "edited", "environment_kept", "interrupted", "sealed"}
 """Types that came after version 1."""
 
 

@@ -8,13 +8,14 @@ select
     count(*) filter (where type = 'completed') as completed,
     count(*) filter (where type = 'failed') as failed,
     count(*) filter (where type = 'retried') as retried,
+    count(*) filter (where type = 'interrupted') as interrupted,
     count(*) filter (where type = 'dead') as dead,
     count(*) filter (where type = 'cancelled') as cancelled,
     min(events.at) as first_at,
     max(events.at) as last_at
 from events
 where seq > $after and seq <= $upto
-  and type in ('enqueued', 'claimed', 'released', 'completed', 'failed', 'retried', 'dead', 'cancelled')
+  and type in ('enqueued', 'claimed', 'released', 'interrupted', 'completed', 'failed', 'retried', 'dead', 'cancelled')
   and ($queue is null or stream in (
         select stream from events where type = 'enqueued' and coalesce(data ->> '$.queue', 'default') = $queue));
 
@@ -58,14 +59,14 @@ order by completed desc, enqueued desc, hour_of_day;
 with waits as (
     select
         coalesce(job.data ->> '$.queue', 'default') as queue,
-        (claim.at - max(due.at, unixepoch(substr(due.data ->> '$.run_at', 1, 19)) * 1000000
-                                + substr(due.data ->> '$.run_at', 21, 6))) / 1e6 as seconds
+        (claim.at - max(due.at, coalesce(unixepoch(substr(due.data ->> '$.run_at', 1, 19)) * 1000000
+                                         + substr(due.data ->> '$.run_at', 21, 6), 0))) / 1e6 as seconds
     from events claim
     join events job on job.stream = claim.stream and job.version = 1
     join events due on due.stream = claim.stream and due.version = (
         select max(version) from events earlier
         where earlier.stream = claim.stream and earlier.version < claim.version
-          and earlier.data ->> '$.run_at' is not null)
+          and (earlier.data ->> '$.run_at' is not null or earlier.type = 'interrupted'))
     where claim.seq > $after and claim.seq <= $upto and claim.type = 'claimed'
       and ($queue is null or coalesce(job.data ->> '$.queue', 'default') = $queue)
       and not exists (

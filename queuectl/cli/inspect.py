@@ -106,21 +106,21 @@ def _attempts(moments: list["Moment"]) -> list["Attempt"]:
     """The attempts as these moments tell them: the table has none of a purged job, and outcomes that had not come."""
     from projections.attempts import OUTCOMES, Attempt
 
-    made: dict[int, Attempt] = {}
+    made: list[Attempt] = []
     for record in (moment.record for moment in moments):
         event: Any = record.event
         if record.type == "claimed":
-            made[event.attempt] = Attempt(
-                record.seq, record.subject, event.attempt, event.worker, record.version, record.at
+            made.append(
+                Attempt(record.seq, record.subject, event.attempt, event.worker, record.version, record.at)
             )
         elif record.type in OUTCOMES and event.attempt is not None:
             told = {name: getattr(event, name, None) for name in _TOLD}
             started = getattr(event, "started_at", None)
-            made[event.attempt] = msgspec.structs.replace(
-                made[event.attempt], outcome=record.type, ended_at=record.at,
+            made[-1] = msgspec.structs.replace(
+                made[-1], outcome=record.type, ended_at=record.at,
                 started_at=clock.micros(started) if started is not None else None, **told,
             )  # fmt: skip
-    return list(made.values())
+    return made
 
 
 def _history(moments: list["Moment"], json: bool, past: bool) -> None:
@@ -189,7 +189,7 @@ def _attempt(attempt: "Attempt", past: bool) -> list[str | output.Cell]:
     if took is None and attempt.outcome is None and not past:
         took = (clock.now() - attempt.claimed_at) / 1_000_000
     return [
-        str(attempt.number),
+        str(attempt.number) if attempt.outcome != "released" else "-",
         people.local(attempt.started_at or attempt.claimed_at),
         units.span(took) if took is not None else "",
         units.span(attempt.cpu_seconds) if attempt.cpu_seconds is not None else "",

@@ -15,7 +15,7 @@ import msgspec
 STYLES = {
     "bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "cyan": "36",
     "pending": "36", "blocked": "2", "processing": "34", "failed": "33", "completed": "32", "dead": "31",
-    "cancelled": "35", "running": "32", "stopping": "33", "stopped": "2", "lost": "31",
+    "cancelled": "35", "running": "32", "stopping": "33", "stopped": "2", "lost": "31", "interrupted": "33",
 }  # fmt: skip
 """Styles by name, the states of jobs and workers among them, as ANSI codes."""
 

@@ -64,6 +64,8 @@ def ending(what: Any) -> str:
         return "worker lost"
     if what.cause == "output":
         return "too much output"
+    if what.cause == "interrupted":
+        return "interrupted"
     if what.signal is not None:
         return f"signal {signal_name(what.signal)}"
     if what.exit_code is not None:
@@ -142,6 +144,9 @@ def _told(record: events.Recorded, event: events.Event) -> str:
             return "cancelled" + (f" in attempt {event.attempt}{_took(event)}" if event.attempt is not None else "")
         case events.Released():
             return f"attempt {event.attempt} given back before it started"
+        case events.Interrupted():
+            by = f": its worker was stopped by {event.by}" if event.by else ""
+            return f"attempt {event.attempt} interrupted{_took(event)}{by}"
         case events.Purged():
             return "purged"
         case events.Archived():

@@ -61,6 +61,8 @@ def _page(found: "Stats") -> None:
         return
     jobs = [f"{totals[name]:,} {name}" for name in ("enqueued", "completed", "dead", "cancelled")]
     attempts = [f"{totals['attempts']:,} made", *(f"{totals[name]:,} {name}" for name in ("failed", "retried"))]
+    if totals["interrupted"]:
+        attempts.append(f"{totals['interrupted']:,} interrupted")
     output.fields([
         ("from", people.full(totals["first_at"])),
         ("to", people.full(totals["last_at"])),

@@ -15,7 +15,7 @@ from projections.jobs import FINAL
 from queuectl import units
 from queuectl.cli import output, people
 from queuectl.clock import SECOND
-from queuectl.events import Cancelled, Claimed, Completed, Failed, Heartbeat, Released, Retried
+from queuectl.events import Cancelled, Claimed, Completed, Failed, Heartbeat, Interrupted, Released, Retried
 from queuectl.history import Moment
 
 _PAUSE = 1.0
@@ -88,7 +88,7 @@ def _attempt(before: Moment | None, block: list[Moment], claimed: Claimed) -> It
             beats.append(record.at)
         elif ending is not None:
             follows.append((people.told(record),))
-        elif isinstance(event, Completed | Failed | Cancelled | Released):
+        elif isinstance(event, Completed | Failed | Cancelled | Released | Interrupted):
             ending, actor = event, record.actor
             what = people.told(record)
         else:
@@ -99,7 +99,7 @@ def _attempt(before: Moment | None, block: list[Moment], claimed: Claimed) -> It
     used = [f"waited {_waited(before, claim.at)}"]
     if beats:
         used.append(f"{len(beats)} heartbeat{'' if len(beats) == 1 else 's'} over {_span(beats[-1] - claim.at)}")
-    if isinstance(ending, Completed | Failed | Cancelled):
+    if isinstance(ending, Completed | Failed | Cancelled | Interrupted):
         used += _used(ending)
     yield _entry(_DOT, block, what, (change, used, *follows))
     for moment in aside:
@@ -131,9 +131,9 @@ def _waited(before: Moment | None, at: int) -> str:
     return _span(at - ready)
 
 
-def _used(ended: Completed | Failed | Cancelled) -> Iterator[str]:
+def _used(ended: Completed | Failed | Cancelled | Interrupted) -> Iterator[str]:
     """What an attempt used, and how it ended where its outcome does not say it."""
-    if isinstance(ended, Cancelled) and ended.signal is not None:
+    if isinstance(ended, Cancelled | Interrupted) and ended.signal is not None:
         yield f"signal {people.signal_name(ended.signal)}"
     elif not isinstance(ended, Failed) and ended.exit_code:
         yield f"exit {ended.exit_code}"

@@ -33,7 +33,9 @@ from queuectl.paths import Place, prepare, shown
 
 Made = TypeVar("Made")
 
-WORK = frozenset({"enqueued", "retried", "requeued", "released", "cancel_requested", "stop_requested", "config_set"})
+WORK = frozenset({
+    "enqueued", "retried", "requeued", "released", "interrupted", "cancel_requested", "stop_requested", "config_set",
+})  # fmt: skip
 """The events after which a worker may have something to do."""
 
 PILE = 1000

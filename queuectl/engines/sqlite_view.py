@@ -22,8 +22,8 @@ EVENT = "seq, stream, version, type, v, at, actor, data"
 
 JOB = """
     j.id, j.seq, j.version, j.state, j.queue, j.priority, j.run_at, j.enqueued_at, j.enqueued_by, j.max_retries,
-    j.timeout, j.secrets, j.attempt, j.failures, j.worker, j.lease, j.cancel_requested, j.finished_at, j.exit_code,
-    j.signal, j.cause, j.error, j.edited, e.v, coalesce(j.edited, e.data)
+    j.timeout, j.secrets, j.attempt, j.failures, j.interruptions, j.worker, j.lease, j.cancel_requested, j.finished_at,
+    j.exit_code, j.signal, j.cause, j.error, j.edited, e.v, coalesce(j.edited, e.data)
 from jobs j join events e on e.seq = j.seq
 """
 
@@ -64,14 +64,14 @@ def read_job(row: tuple[Any, ...]) -> Job:
     """A job from the columns of JOB."""
     (
         id, seq, version, state, queue, priority, run_at, enqueued_at, enqueued_by, max_retries, timeout, secrets,
-        attempt, failures, worker, lease, cancel_requested, finished_at, exit_code, signal, cause, error, edited, v,
-        data,
+        attempt, failures, interruptions, worker, lease, cancel_requested, finished_at, exit_code, signal, cause, error,
+        edited, v, data,
     ) = row  # fmt: skip
     spec = VOCABULARY.decode("enqueued", v if edited is None else Enqueued.v, data)
     return Job(
         id, seq, version, state, queue, priority, run_at, spec, enqueued_at, enqueued_by, max_retries, timeout,
-        tuple(secrets.split(",")) if secrets else (), attempt, failures, worker, lease, bool(cancel_requested),
-        finished_at, exit_code, signal, cause, error, edited is not None,
+        tuple(secrets.split(",")) if secrets else (), attempt, failures, interruptions, worker, lease,
+        bool(cancel_requested), finished_at, exit_code, signal, cause, error, edited is not None,
     )  # fmt: skip
 
 
@@ -210,7 +210,7 @@ class SqliteView(SqliteHealth):
         return [id for (id,) in self._db.execute(sql, (prefix, prefix + "\U0010ffff", limit))]
 
     def attempts(self, job: str) -> list[Attempt]:
-        rows = self._db.execute(f"select {ATTEMPT} from attempts where job = ? order by number", (job,))
+        rows = self._db.execute(f"select {ATTEMPT} from attempts where job = ? order by lease", (job,))
         return [Attempt(*row) for row in rows]
 
     def page_of_attempts(self, *, after: int = 0, queue: str | None = None, limit: int = 1000) -> list[Attempt]:

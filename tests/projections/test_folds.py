@@ -142,7 +142,7 @@ def test_attempts_are_the_claims_of_the_jobs_that_are_there(log: list[Recorded])
         if isinstance(record.event, Claimed) and record.subject in there
     ]
     assert tables.store.execute("select seq, job, number, worker from attempts order by seq") == claims
-    ended = ("completed", "failed", "released", "cancelled")
+    ended = ("completed", "failed", "released", "cancelled", "interrupted")
     outcomes = tables.store.execute("select outcome, count(*) from attempts where outcome is not null group by 1")
     found = dict.fromkeys(ended, 0)
     for record in log:
