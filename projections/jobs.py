@@ -321,8 +321,8 @@ _INSERT = f"insert into jobs values ({', '.join('?' * 25)})"  # short: it is loo
 
 _UPDATE = """
 update jobs set
-    version = ?, state = ?, run_at = ?, secrets = ?, attempt = ?, failures = ?, interruptions = ?, worker = ?, lease = ?,
-    cancel_requested = ?, finished_at = ?, exit_code = ?, signal = ?, cause = ?, error = ?
+    version = ?, state = ?, run_at = ?, secrets = ?, attempt = ?, failures = ?, interruptions = ?, worker = ?,
+    lease = ?, cancel_requested = ?, finished_at = ?, exit_code = ?, signal = ?, cause = ?, error = ?
 where seq = ?
 """
 

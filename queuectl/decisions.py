@@ -116,14 +116,14 @@ def report(job: Job, held: Lease, outcome: Outcome, now: int, draw: float) -> li
         return [Completed(**_ended(held, outcome))]
     if job.cancel_requested:
         return [Cancelled(**_ended(held, outcome))]
+    error = outcome.error
     if outcome.stop is not None:
-        counts = _why_it_counts(job, outcome.stop)
-        if counts is None:
+        error = _why_it_counts(job, outcome.stop)
+        if error is None:
             return [Interrupted(by=outcome.stop.by, reason=outcome.stop.reason, **_ended(held, outcome))]
-        outcome = msgspec.structs.replace(outcome, error=counts)
     # Whoever ends an attempt for a cancel has seen the request, so it stands in the stream.
     cause = "signal" if outcome.cause == "cancel" else outcome.cause
-    failed = Failed(cause=cause, error=outcome.error, **_ended(held, outcome))
+    failed = Failed(cause=cause, error=error, **_ended(held, outcome))
     failures = job.failures + 1
     if cause == "lost" and job.spec.on_lost == "dead":
         return [failed, Dead(reason="its attempt was lost, and on-lost is dead")]

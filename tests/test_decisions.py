@@ -7,9 +7,9 @@ from projections import evolve
 from projections.jobs import FINAL, Job
 from queuectl import decisions
 from queuectl.clock import SECOND, micros, text
-from queuectl.decisions import Lease, Outcome
+from queuectl.decisions import Lease, Outcome, Stop
 from queuectl.errors import Fenced, Refused
-from queuectl.events import Cancelled, Completed, Dead, Enqueued, Failed, Released, Requeued, Retried
+from queuectl.events import Cancelled, Completed, Dead, Enqueued, Failed, Interrupted, Released, Requeued, Retried
 from tests.histories import BEGIN, Command, World, commands
 
 LEGAL: dict[tuple[str | None, str], set[str | None]] = {
@@ -269,3 +269,65 @@ def test_a_job_whose_secrets_are_missing_is_buried_naming_them() -> None:
     assert isinstance(failed, Failed)
     assert (failed.cause, failed.error) == ("spawn", "the values of TOKEN are not in this database")
     assert isinstance(dead, Dead)
+
+
+# -- interruptions ---------------------------------------------------------------------------------------------------
+
+STOP = Stop("cli:ann@here", "the machine goes down")
+
+
+def interrupted(world: World, stop: Stop = STOP) -> list[str]:
+    """Claim the job, interrupt it, and tell what was decided."""
+    world.do(Command("claim"))
+    step = world.do(Command("report", outcome=Outcome(cause="interrupted", signal=15, run_seconds=3.0, stop=stop)))
+    assert step is not None
+    return [event.type for event in step.events]
+
+
+def test_an_interruption_gives_the_job_back_and_uses_no_retry() -> None:
+    world, job, lease = held_job(max_retries=0, on_lost="dead")
+    outcome = Outcome(cause="interrupted", signal=15, run_seconds=3.0, stop=STOP)
+    assert decisions.report(job, lease, outcome, BEGIN, 0.5) == [
+        Interrupted(attempt=1, signal=15, run_seconds=3.0, by=STOP.by, reason=STOP.reason)
+    ]
+    world.do(Command("report", outcome=outcome))
+    job = world.job("1")
+    assert job is not None
+    assert (job.state, job.failures, job.attempt, job.interruptions, job.cause) == ("pending", 0, 1, 1, None)
+    world.do(Command("claim"))
+    job = world.job("1")
+    assert job is not None
+    assert job.attempt == 2
+
+
+def test_an_interruption_after_a_cancel_is_the_cancel() -> None:
+    world, _, _ = held_job()
+    world.do(Command("cancel"))
+    job = world.job("1")
+    assert job is not None
+    outcome = Outcome(cause="interrupted", signal=15, stop=STOP)
+    assert decisions.report(job, decisions.lease(job), outcome, BEGIN, 0.5) == [Cancelled(attempt=1, signal=15)]
+
+
+def test_the_tenth_interruption_in_a_row_counts_as_a_failure() -> None:
+    world = World()
+    world.do(Command("enqueue", policy=policy(max_retries=1)))
+    assert [interrupted(world) for _ in range(9)] == [["interrupted"]] * 9
+    world.do(Command("claim"))
+    world.do(Command("release"))  # which is neither here nor there
+    assert interrupted(world) == ["failed", "retried"]
+    job = world.job("1")
+    assert job is not None
+    assert (job.state, job.failures, job.interruptions, job.cause) == ("failed", 1, 0, "interrupted")
+    assert job.error == "interrupted 10 times in a row, the last time by cli:ann@here"
+    assert interrupted(world) == ["interrupted"]
+    job = world.job("1")
+    assert job is not None
+    assert (job.state, job.cause) == ("failed", "interrupted")
+
+
+def test_a_stop_that_the_job_asked_for_is_its_failure_and_nobody_elses() -> None:
+    for asker, told in (("1", ["failed", "dead"]), ("2", ["interrupted"])):
+        world = World()
+        world.do(Command("enqueue", policy=policy(max_retries=0)))
+        assert interrupted(world, Stop("cli:ann@here", job=asker)) == told

@@ -110,9 +110,7 @@ def _attempts(moments: list["Moment"]) -> list["Attempt"]:
     for record in (moment.record for moment in moments):
         event: Any = record.event
         if record.type == "claimed":
-            made.append(
-                Attempt(record.seq, record.subject, event.attempt, event.worker, record.version, record.at)
-            )
+            made.append(Attempt(record.seq, record.subject, event.attempt, event.worker, record.version, record.at))
         elif record.type in OUTCOMES and event.attempt is not None:
             told = {name: getattr(event, name, None) for name in _TOLD}
             started = getattr(event, "started_at", None)
