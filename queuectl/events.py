@@ -176,11 +176,10 @@ class Released(Payload, frozen=True, kw_only=True):
 
 
 class Interrupted(Ended, frozen=True, kw_only=True):
-    """The attempt was ended because its worker was stopped: it runs again, and no retry is used up."""
+    """The attempt was ended with its worker, stopped `by` an actor or a signal: no retry is used up."""
 
     type: ClassVar[str] = "interrupted"
     by: str | None = None
-    """The actor who asked for the stop, or the name of the signal."""
     reason: str | None = None
 
 
@@ -260,13 +259,12 @@ class Heartbeat(Payload, frozen=True, kw_only=True):
 
 
 class StopRequested(Payload, frozen=True, kw_only=True):
-    """Somebody asked the worker to stop; `now` is without waiting for its commands."""
+    """Somebody asked the worker to stop; `now` is without waiting for its commands. `inside`: the job that asked."""
 
     type: ClassVar[str] = "stop_requested"
     now: bool = False
     reason: str | None = None
     inside: str | None = None
-    """The job whose command asked."""
 
 
 class WorkerStopped(Payload, frozen=True, kw_only=True):

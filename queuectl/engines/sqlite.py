@@ -33,9 +33,7 @@ from queuectl.paths import Place, prepare, shown
 
 Made = TypeVar("Made")
 
-WORK = frozenset({
-    "enqueued", "retried", "requeued", "released", "interrupted", "cancel_requested", "stop_requested", "config_set",
-})  # fmt: skip
+WORK = frozenset("enqueued retried requeued released interrupted cancel_requested stop_requested config_set".split())
 """The events after which a worker may have something to do."""
 
 PILE = 1000
