@@ -209,9 +209,8 @@ class Archived(Payload, frozen=True, kw_only=True):
     state: str
     """Its last: one of the final states of a job, `purged`, or `stopped` or `lost` of a worker."""
     queue: str | None = None
-    """A job's."""
+    """A job's, as `slots` are a worker's."""
     slots: int | None = None
-    """A worker's."""
     passed: list[Passed]
     """Every change of its state, so that the counts of any moment can still be told."""
 
