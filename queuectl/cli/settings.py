@@ -44,9 +44,16 @@ def get(
     elif key is not None:
         output.line(output.safe(found[chosen[0].key].text))
     else:
+        room = max(output.width() // 4, 20)  # of a longer value `config get KEY` has the whole
         rows = [
-            (each.key, output.Cell(found[each.key].text, "bold"), _origin(each, found[each.key]), each.help)
+            (
+                each.key,
+                output.Cell(output.cut(value.text, room), "bold"),
+                output.cut(_origin(each, value), room),
+                each.help,
+            )
             for each in chosen
+            for value in (found[each.key],)
         ]
         output.table(("KEY", "VALUE", "FROM", "MEANING"), rows)
 

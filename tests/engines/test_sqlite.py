@@ -342,7 +342,7 @@ def test_a_worker_writes_the_log_ahead_back_when_it_is_told_to_not_within_a_comm
     with Queue(path) as queue:
         queue.engine.tidy()
         queue.engine.identify("w1")
-        queue.enqueue_many(["true"] * 10_000)
+        queue.enqueue_many(["true"] * 15_000)
         ahead, whole = wal.stat().st_size, path.stat().st_size
         assert ahead > 4 << 20
         queue.enqueue("true")
@@ -365,7 +365,7 @@ def test_what_a_reader_has_made_grow_is_small_again_once_it_is_gone(path: Path) 
         reader = apsw.Connection(str(path))
         reader.execute("begin; select count(*) from events").fetchall()
         for _ in range(4):
-            queue.enqueue_many(["true"] * 5_000)
+            queue.enqueue_many(["true"] * 7_500)
         assert wal.stat().st_size > 8 << 20
         reader.execute("commit")
         reader.close()

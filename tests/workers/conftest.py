@@ -66,7 +66,7 @@ class Lab:
         self._parents.append(process)
         return process
 
-    def ended(self, process: subprocess.Popen[str], seconds: float = 20) -> tuple[int, str]:
+    def ended(self, process: subprocess.Popen[str], seconds: float = 50) -> tuple[int, str]:
         """Wait for its end: exit code and what it said."""
         said, _ = process.communicate(timeout=seconds)
         return process.returncode, said
@@ -76,7 +76,7 @@ class Lab:
         code, said = self.ended(self.start(drain=True, **options), 40)
         assert (code, said) == (0, "")
 
-    def until(self, condition: Callable[[], Any], seconds: float = 20) -> Any:
+    def until(self, condition: Callable[[], Any], seconds: float = 50) -> Any:
         """Wait until it is true, asking at every event and a few times a second; returns what it is."""
         deadline = monotonic() + seconds
         while not (found := condition()):
@@ -140,7 +140,7 @@ class Fifo:
     def __str__(self) -> str:
         return self.path
 
-    def line(self, seconds: float = 20) -> str:
+    def line(self, seconds: float = 50) -> str:
         """The next line; fails where none comes."""
         line = b""
         deadline = monotonic() + seconds

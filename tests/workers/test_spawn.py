@@ -16,7 +16,7 @@ from queuectl.workers import processes, spawn
 from queuectl.workers.attempt import Attempt, Outcome, Start, launch
 from queuectl.workers.spawn import environment
 
-ENV = {"PATH": os.environ.get("PATH", os.defpath)}
+ENV = {"PATH": os.defpath}
 Run = Callable[..., tuple[Outcome, str]]
 
 
