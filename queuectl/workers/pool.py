@@ -24,7 +24,7 @@ from queuectl.workers.inherited import leave_job, make_room
 from queuectl.workers.lock import Gone
 from queuectl.workers.loop import ORDER_KILL, ORDER_STOP, Task
 from queuectl.workers.memory import PERHAPS, Killings
-from queuectl.workers.own_files import Home
+from queuectl.workers.own_files import Home, Kept
 from queuectl.workers.recovery import Pass, Report, outcomes, taken, write_report
 from queuectl.workers.strays import Strays
 
@@ -187,10 +187,15 @@ class Pool:
             if each.tick(now):
                 self._passes.remove(each)
                 self._tell(each.report)
+        if self._passes:
+            self._is_at_home(now)  # else they would be tried for ever
         due = [moment for moment in self._restarts if moment <= now]
         self._restarts = [moment for moment in self._restarts if moment > now] if not self._signals else []
-        for _ in due if not self._signals and self._is_at_home() else ():
-            self._hire(successor=True)
+        for _ in due if not self._signals else ():
+            if self._is_at_home(now):
+                self._hire(successor=True)
+            elif not self._code:
+                self._restarts.append(now + RESTART)
         # Those of this turn and of the one before: a worker's end may be heard of a moment after its orphans'.
         kept = self._reaped if self._dead else self._fresh
         self._reaped = {**kept, **(fresh := dict(processes.reap({hand.pid for hand in self._hands.values()})))}
@@ -222,7 +227,8 @@ class Pool:
             how = f"was {PERHAPS}{self._killings.since(hand.killings)}"
         else:
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        if not self._is_at_home():
+        if code == 4 and not self._home.is_same_database():
+            self._give_up()
             return
         self._dead[hand.id] = Death(how, monotonic() + TAKE_OVER)
         if code == 4 and self._move_in(hand):
@@ -233,14 +239,20 @@ class Pool:
             print(f"queuectl: worker {hand.id} (process {hand.pid}) {how}; starting another", file=sys.stderr)
             self._restarts.append(monotonic() + (LONG_RESTART if code == CANT_WRITE else RESTART))
 
-    def _is_at_home(self) -> bool:
-        """Whether the database is the one with which this parent began. Where it is not, nothing is restarted, made or
-        recovered in its place."""
-        if self._home.is_same_database():
-            if not self._queue.engine.is_current():
-                with suppress(QueueError):  # as its workers have done; else it is tried again when it is needed
-                    self._queue.engine.reopen()
-            return True
+    def _is_at_home(self, now: float) -> bool:
+        """Whether the database is in its place just now. A worker starts only then; where it is gone for good, none."""
+        self._home.database.look(now)
+        if self._home.lost(now):
+            self._give_up()
+        if self._home.database.since is not None:
+            return False
+        if not self._queue.engine.is_current():
+            with suppress(QueueError):  # as its workers have done; else it is tried again when it is needed
+                self._queue.engine.reopen()
+        return True
+
+    def _give_up(self) -> None:
+        """The database is another one, or gone: nothing is restarted, made or recovered in its place."""
         if not self._code:
             path = paths.shown(self._queue.url)
             print(f"queuectl: {path}: is gone, or another one: no worker is started again", file=sys.stderr)
@@ -250,7 +262,6 @@ class Pool:
         for each in self._passes:
             each.abandon()
         self._passes.clear()
-        return False
 
     def _move_in(self, hand: Hand) -> bool:
         """Where a worker ended because the folder beside the database was replaced, start another in the new one."""
@@ -258,7 +269,7 @@ class Pool:
             return False
         try:
             self._queue.engine.reopen()
-            self._home = Home(self._queue.place)
+            self._home.folder = Kept(self._queue.place.folder)
             asked = next((each.state == "stopping" for each in self._queue.workers() if each.id == hand.id), False)
         except QueueError as error:
             print(f"queuectl: {error}", file=sys.stderr)

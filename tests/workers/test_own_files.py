@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,8 +25,10 @@ QUICK = {"LOOK": 0.05, "SURE": 0.3, "PATIENCE": 0.6}
 
 PARENT = """
 import sys, json
-from queuectl.workers import child, pool
+from queuectl.workers import child, own_files, pool
 alone, constants = sys.argv[2:]
+for name, value in json.loads(constants).items():
+    setattr(own_files, name, value)
 child.command = lambda what: [sys.executable, "-c", alone, child.encode(what).decode(), constants]
 pool.RESTART = 0.05
 sys.exit(pool.start(sys.argv[1]))
@@ -274,7 +277,7 @@ def test_where_only_the_folder_is_another_one_the_parent_goes_on_in_it(lab: Lab,
 
 
 def test_a_crashed_worker_is_not_restarted_at_a_path_without_its_database(lab: Lab) -> None:
-    process = lab.start()
+    process = parent(lab)
     [worker] = lab.up()
     replace_database(lab)
     os.kill(worker.pid, signal.SIGKILL)
@@ -282,3 +285,18 @@ def test_a_crashed_worker_is_not_restarted_at_a_path_without_its_database(lab: L
     assert code == 4
     assert "no worker is started again" in said
     assert not os.path.exists(lab.database)
+
+
+def test_a_crashed_worker_is_restarted_when_the_queue_is_put_back_in_time(lab: Lab) -> None:
+    parent(lab)
+    [worker] = lab.up()
+    paths = [path for path in (*lab.queue.place.guarded, lab.queue.place.folder) if os.path.exists(path)]
+    for path in paths:
+        os.rename(path, path + ".away")
+    os.kill(worker.pid, signal.SIGKILL)
+    while not gone(worker.pid):
+        time.sleep(0.01)
+    time.sleep(0.2)  # in which it would have been restarted
+    for path in paths:
+        os.rename(path + ".away", path)
+    assert lab.until(lambda: [each for each in lab.queue.workers() if each.id != worker.id])

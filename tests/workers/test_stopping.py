@@ -200,7 +200,7 @@ def test_a_crashed_worker_is_replaced_and_its_job_tried_again_without_overlap(la
     marks = lab.folder / "marks"
     command = f"""
         mkdir {lab.folder}/inside || echo overlap >> {marks}
-        echo $$ > {fifo}; [ $QUEUECTL_ATTEMPT = 2 ] || sleep 60
+        echo $$ > {fifo}; [ $QUEUECTL_ATTEMPT = 2 ] || {{ sleep 60 & wait; }}
         rmdir {lab.folder}/inside; echo end >> {marks}
     """
     (lab.folder / "job.sh").write_text(f"trap 'rmdir {lab.folder}/inside; exit 1' TERM; {command}")
