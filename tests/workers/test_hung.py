@@ -177,6 +177,24 @@ def test_the_age_of_a_heartbeat_is_never_looked_at(lab: Lab, observer: Ledger) -
     assert judged(Silence(lab.queue, observer), clock.monotonic()) == []
 
 
+def test_who_can_not_be_seen_is_recovered_after_its_silence(
+    lab: Lab, observer: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker of another container whose lock file was removed: only its heartbeats could tell."""
+    id = lab.queue.enqueue("true")
+    with monkeypatch.context() as patch:
+        patch.setattr(processes, "pid_namespace", lambda: "pid:[1]")
+        silent(lab)
+    looking, now = watch.Watch(lab.queue, observer), clock.monotonic()
+    for second in range(15):
+        looking.tick(now + second)
+    assert lab.queue.job(id).state == "processing"
+    for second in range(15, 30):
+        looking.tick(now + second)
+    assert lab.queue.job(id).cause == "lost"
+    assert "has said nothing for 15 s" in (lab.queue.job(id).error or "")
+
+
 @pytest.mark.parametrize("theirs", [{}, {"pid_namespace": "pid:[1]"}, {"boot_id": "another"}, {"pid": "a stranger's"}])
 def test_only_the_process_that_is_the_worker_is_killed(lab: Lab, theirs: dict[str, str]) -> None:
     """The pid in the log may be another container's, or have been given to somebody else since."""
