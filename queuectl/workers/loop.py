@@ -208,8 +208,9 @@ class Loop:
         if self._files.declared_lost and self._stopping is None:
             self._stop("declared lost")
         if self._files.displaced is not None and self._stopping != DISPLACED:
-            self._stop(DISPLACED, kill=True)
+            self._stop(DISPLACED)
             self._stopping = DISPLACED
+            self._slots.end(now)
 
     def _may_seal(self) -> bool:
         """Whether nothing is kept waiting by it."""

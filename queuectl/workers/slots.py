@@ -196,6 +196,12 @@ class Slots:
                 run.attempt.end("lost", now, grace=0)
                 self._follow(fd, now)
 
+    def end(self, now: float) -> None:
+        """End all that runs: a TERM, the grace of each, a KILL."""
+        for fd, run in list(self._running.items()):
+            run.attempt.end("lost", now)
+            self._follow(fd, now)
+
     def reap(self) -> None:
         """Reap what our commands have left behind and has ended: orphans fall to us."""
         processes.reap(self._mains())

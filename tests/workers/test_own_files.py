@@ -203,7 +203,8 @@ def test_an_error_tells_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -
 
 def started(lab: Lab, fifo: Fifo) -> int:
     """Have a job run for long; its process."""
-    lab.queue.enqueue(f"echo $$ > {fifo}; sleep 60", id="long", timeout=None)
+    command = f"trap 'echo > {lab.folder}/ended; exit' TERM; echo $$ > {fifo}; sleep 60 & wait"
+    lab.queue.enqueue(command, id="long", timeout=None)
     return int(fifo.line())
 
 
@@ -251,6 +252,7 @@ def test_where_the_queue_is_gone_worker_and_parent_end_and_make_none(lab: Lab, f
     assert code == 4
     assert lab.database in said
     assert gone(command)
+    assert (lab.folder / "ended").exists()  # by a TERM, in its grace
     assert os.path.exists(lab.database) == anew
     if anew:
         with Queue(lab.database) as queue:
