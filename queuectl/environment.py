@@ -63,7 +63,7 @@ def keep(
     only where it is named itself. Raises Invalid for a variable that is named and can't stand in the log; by a pattern
     or `all` it is left out.
     """
-    environ = os.environ if environ is None else environ
+    environ = _callers() if environ is None else environ
     chosen = tuple(chosen)
     if not chosen:
         return None
@@ -77,9 +77,9 @@ def keep(
                     raise Invalid(f"the variable {pattern} is not valid UTF-8: unset it, or take it out of keep-env")
                 found[pattern] = value
             continue
-        for name, value in environ.items():
-            if _matches(name, pattern) and not looks_secret(name) and _storable(name) and _storable(value):
-                found[name] = value
+        for name in environ:
+            if _matches(name, pattern) and not looks_secret(name) and _storable(name) and _storable(environ[name]):
+                found[name] = environ[name]
     if whole:
         found = {name: value for name, value in found.items() if not any(_matches(name, each) for each in SESSION)}
     return EnvironmentKept(variables=dict(sorted(found.items())), whole=whole, umask=f"{umask:04o}")
@@ -99,6 +99,18 @@ def _matches(name: str, pattern: str) -> bool:
     if not star:
         return name == pattern
     return name.startswith(before) and name.endswith(after) and len(name) >= len(before) + len(after)
+
+
+def _callers() -> Mapping[str, str]:
+    """The environment as it was given to this process: in a C locale, Python itself adds an LC_CTYPE (PEP 538)."""
+    if os.environ.get("LC_CTYPE") not in ("C.UTF-8", "C.utf8", "UTF-8"):
+        return os.environ
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            given = b"\0LC_CTYPE=" in b"\0" + file.read()
+    except OSError:
+        return os.environ
+    return os.environ if given else {name: value for name, value in os.environ.items() if name != "LC_CTYPE"}
 
 
 def _storable(text: str) -> bool:

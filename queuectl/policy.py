@@ -80,9 +80,9 @@ def copy_stdin(path: str, place: Place) -> str:
 
     data = _stdin() if path == "-" else _file(path, place)
     if len(data) > STDIN_LIMIT:
-        what = "stdin" if path == "-" else repr(path)
+        what = "what is piped in" if path == "-" else repr(path)
         raise Invalid(
-            f"stdin: {what} is larger than {STDIN_LIMIT >> 20} MiB; write it to a file that the command opens itself"
+            f"stdin: {what} is larger than {STDIN_LIMIT >> 20} MiB; put it into a file that the command opens itself"
         )
     name = hashlib.sha256(data).hexdigest()
     target = f"{place.stdin}/{name}"

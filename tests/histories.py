@@ -3,6 +3,7 @@
 from random import Random
 from typing import Any, NamedTuple
 
+import msgspec
 from hypothesis import strategies as st
 
 from projections import evolve
@@ -138,6 +139,8 @@ class World:
                 return decisions.cancel(job, "enough")
             case "requeue":
                 return decisions.requeue(job, self.now, secrets, "once more")
+            case "edit":
+                return decisions.edit(job, msgspec.structs.replace(job.spec, priority=command.worker, timeout=5.0))
             case "purge":
                 return decisions.purge(job)
             case name:
@@ -179,7 +182,7 @@ SEEN: tuple[dict[str, Any], ...] = (
     {},
 )
 
-USUAL = (*["claim", "report"] * 4, "release", "missing", "cancel", "requeue", "requeue", "purge")
+USUAL = (*["claim", "report"] * 4, "release", "missing", "cancel", "requeue", "requeue", "edit", "purge")
 
 
 def _policy(pick: Random) -> Enqueued:

@@ -106,6 +106,8 @@ def retry(
     $ queuectl retry job1
     $ queuectl retry 17 --timeout none       what is given is changed first, and stays so
     $ queuectl retry 17 --secret TOKEN       its secret values are forgotten once it completed: give them anew
+
+    An option that is not given stays as the job has it, whatever the default of a new one is.
     """
     with session.opened(db) as q:
         q.retry(id, *more, **asking.said(changes))

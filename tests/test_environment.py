@@ -1,0 +1,146 @@
+"""What is kept of an enqueuer's environment: once in the log, without what looks secret, and where it goes along."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from queuectl import Queue, environment, spec
+from queuectl.audit.archive import archive
+from queuectl.audit.lines import lines
+from queuectl.audit.loading import load
+from queuectl.clock import now
+from queuectl.errors import Invalid
+from queuectl.events import EnvironmentKept, Failed
+from queuectl.spec import Spec
+from queuectl.workers.ledger import Ledger
+from tests.archives import work
+
+
+@pytest.fixture
+def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
+    monkeypatch.delenv("QUEUECTL_KEEP_ENV")
+    with Queue(tmp_path / "q.db") as queue:
+        queue.engine.synchronize("normal")
+        yield queue
+
+
+def kept(chosen: str, **environ: str) -> EnvironmentKept:
+    found = environment.keep(environment.parse(chosen), environ, 0o027)
+    assert found is not None
+    return found
+
+
+def test_names_and_patterns_choose():
+    environ = {"PATH": "/bin", "CUDA_HOME": "/cuda", "CUDA_VISIBLE_DEVICES": "0", "CUDAX": "no", "A_HOME": "a"}
+    assert kept("PATH, CUDA_*", **environ).variables == {
+        "CUDA_HOME": "/cuda", "CUDA_VISIBLE_DEVICES": "0", "PATH": "/bin",
+    }  # fmt: skip
+    assert kept("*_HOME", **environ).variables == {"A_HOME": "a", "CUDA_HOME": "/cuda"}
+    assert kept("NOT_SET").variables == {}
+    assert kept("PATH", **environ).umask == "0027"
+    assert environment.keep(environment.parse("none"), environ) is None
+
+
+def test_all_is_everything_but_what_belongs_to_a_session():
+    session = dict.fromkeys(
+        ("SSH_AUTH_SOCK", "DISPLAY", "WAYLAND_DISPLAY", "XDG_SESSION_ID", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS",
+         "TERM", "TMUX", "STY", "SHLVL", "OLDPWD", "PWD", "_", "QUEUECTL_DB", "INVOCATION_ID"), "x",
+    )  # fmt: skip
+    found = kept("all", HOME="/h", LANG="C", XDG_DATA_HOME="/d", **session)
+    assert (found.whole, found.variables) == (True, {"HOME": "/h", "LANG": "C", "XDG_DATA_HOME": "/d"})
+
+
+def test_what_looks_secret_is_kept_only_where_it_is_named():
+    environ = {"AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": "r", "GITHUB_TOKEN": "t", "TOKENIZERS_PARALLELISM": "false"}
+    assert kept("all", **environ).variables == {"AWS_REGION": "r", "TOKENIZERS_PARALLELISM": "false"}
+    assert kept("AWS_*", **environ).variables == {"AWS_REGION": "r"}
+    assert kept("AWS_*, GITHUB_TOKEN", **environ).variables == {"AWS_REGION": "r", "GITHUB_TOKEN": "t"}
+
+
+@pytest.mark.parametrize("text", ["all, PATH", "PATH,ALL", "*", "A-B", "A*B*", "A=B"])
+def test_what_chooses_nothing_sound_is_refused(text: str):
+    with pytest.raises(Invalid):
+        environment.parse(text)
+
+
+def test_what_is_no_valid_text_is_left_out_unless_it_is_named():
+    odd = {"ODD": os.fsdecode(b"\xff"), "FINE": "1"}
+    assert kept("all", **odd).variables == kept("O*, F*", **odd).variables == {"FINE": "1"}
+    with pytest.raises(Invalid, match="ODD is not valid UTF-8"):
+        kept("ODD", **odd)
+
+
+def test_the_locale_that_python_made_up_is_not_the_callers(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("LC_CTYPE", "C.UTF-8")
+    found = environment.keep(("LC_*",))
+    given = b"\0LC_CTYPE=" in b"\0" + Path("/proc/self/environ").read_bytes()
+    assert found is not None
+    assert ("LC_CTYPE" in found.variables) == given
+
+
+def test_the_same_environment_has_the_same_name():
+    one, other = kept("all", A="1", B="2"), kept("all", B="2", A="1")
+    assert environment.digest(one) == environment.digest(other)
+    assert environment.digest(kept("A", A="1")) != environment.digest(kept("all", A="1"))
+
+
+@pytest.mark.parametrize("name", ["API_KEY", "my_token", "DB_PASSWORD", "GOOGLE_CREDENTIALS", "MYSQL_PWD"])
+def test_a_variable_that_looks_secret_is_refused_in_the_log(name: str):
+    with pytest.raises(Invalid, match=f"--secret .*--env-in-log {name}"):
+        spec.check(Spec(command="true", env={name: "x"}))
+    spec.check(Spec(command="true", env={name: "x"}, env_in_log=(name,)))
+    spec.check(Spec(command="true", secrets={name: "x"}))
+
+
+def test_a_thousand_jobs_have_their_environment_once_in_the_log(queue: Queue):
+    queue.enqueue_many(["true"] * 1000)
+    records = list(queue.events())
+    assert [record.type for record in records].count("environment_kept") == 1
+    assert records[0].stream == f"env:{queue.job('7').spec.environment}"
+    assert queue.check() == []
+
+
+def test_an_archive_brings_the_environment_of_its_jobs(queue: Queue, tmp_path: Path):
+    queue.enqueue("true")
+    work(queue, "w1")
+    path = str(tmp_path / "old.ndjson.gz")
+    archive(queue, path, now())
+    queue.enqueue("true")
+    assert queue.environment(queue.job("2").spec.environment or "") is not None, "it is here too"
+    assert len(list(queue.events(type="environment_kept"))) == 1
+    with Queue(tmp_path / "new.db") as new, open(path, "rb") as file:
+        load(new, lines(file))
+        name = new.job("1").spec.environment
+        assert name is not None
+        assert new.environment(name) == queue.environment(name) is not None
+
+
+def test_a_job_whose_environment_is_not_here_is_not_run(queue: Queue, tmp_path: Path):
+    queue.enqueue("true", max_retries=5)
+    some = [record.json() for record in queue.events(job="1")]
+    with Queue(tmp_path / "new.db") as new:
+        load(new, iter(some))
+        ledger = Ledger(new, "w", (), "identity")
+        ledger.start(1)
+        assert ledger.turn([], [], 5).claims == []
+        assert new.job("1").state == "dead"
+        failed: Any = next(new.events(type="failed")).event
+        assert isinstance(failed, Failed)
+        assert failed.cause == "spawn"
+        assert "environment that it was enqueued with" in (failed.error or "")
+
+
+def test_the_folder_is_named_as_its_user_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "rel" / "sub").mkdir(parents=True)
+    (tmp_path / "current").symlink_to("rel")
+    monkeypatch.chdir(tmp_path / "rel")
+    monkeypatch.setenv("PWD", str(tmp_path / "current"))
+    assert spec.here() == str(tmp_path / "current")
+    assert spec.check(Spec(command="true", cwd="sub")).cwd == str(tmp_path / "current" / "sub")
+    assert spec.check(Spec(command="true", cwd="..")).cwd == str(tmp_path)
+    for stale in ("/", "", "current", str(tmp_path / "current" / ".." / "rel")):
+        monkeypatch.setenv("PWD", stale)
+        assert spec.here() == str(tmp_path / "rel")
