@@ -175,7 +175,9 @@ def requeue(job: Job, now: int, secrets: Sequence[str] | None = None, reason: st
 
 
 def edit(job: Job, wanted: Enqueued, reason: str | None = None) -> list[Event]:
-    """The job is to be as `wanted` from now on; nothing where it is so already."""
+    """The job is to be as `wanted` from now on; nothing where it is so already. Refused while it runs."""
+    if job.state == "processing":
+        raise Refused(f"job {job.id} is processing: it can be changed once it has ended, or cancel it first")
     changes = {
         name: (was, new)
         for name in Enqueued.__struct_fields__

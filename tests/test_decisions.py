@@ -30,6 +30,7 @@ LEGAL: dict[tuple[str | None, str], set[str | None]] = {
     ("completed", "requeued"): {"pending"},
     ("dead", "requeued"): {"pending"},
     ("cancelled", "requeued"): {"pending"},
+    **{(state, "edited"): {state} for state in ("pending", "failed", "completed", "dead", "cancelled")},
     ("completed", "purged"): {None},
     ("dead", "purged"): {None},
     ("cancelled", "purged"): {None},
@@ -43,6 +44,7 @@ ACCEPTED = {
     "missing": {"processing"},
     "cancel": {"pending", "failed", "processing", "dead"},
     "requeue": {"completed", "dead", "cancelled"},
+    "edit": {"pending", "failed", "completed", "dead", "cancelled"},
     "purge": {"completed", "dead", "cancelled"},
 }
 """The states in which each command is carried out; in every other it is refused."""
