@@ -102,7 +102,8 @@ def simulated() -> Iterator[None]:
         }.items():
             stack.enter_context(mock.patch(target, new))
         ours = {name: "" for name in os.environ if name.startswith("QUEUECTL_") or name in ("DB_PATH", "MAX_RETRIES")}
-        stack.enter_context(mock.patch.dict(os.environ, {**ours, "BACKOFF_BASE": "", "PATH": "/bin"}))
+        fixed = {"QUEUECTL_KEEP_ENV": "none", "BACKOFF_BASE": "", "PATH": "/bin"}
+        stack.enter_context(mock.patch.dict(os.environ, ours | fixed))
         yield
 
 
