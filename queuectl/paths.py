@@ -130,12 +130,12 @@ def prepare(place: Place) -> None:
         while not os.path.lexists(parent):
             missing.append(parent)
             parent = os.path.dirname(parent)
-        _check_folder(parent, "make files in")
+        check_folder(parent, "make files in")
         fresh = not _check_database(place)
         for folder in reversed(missing):
             _make_folder(folder)
         _make_folder(place.folder)
-        _check_folder(place.folder, "make files in")
+        check_folder(place.folder, "make files in")
         for name in SUBFOLDERS:
             _make_folder(f"{place.folder}/{name}")
         if fresh:
@@ -242,11 +242,13 @@ def _check_mounts(place: Place) -> None:
         )
 
 
-def _check_folder(path: str, purpose: str) -> None:
-    """Raise Unusable unless `path` is a folder that we, and nobody we don't trust, can write to."""
+def check_folder(path: str, purpose: str) -> None:
+    """Raise Unusable unless `path` is a folder that we, and nobody we don't trust, can write to. Raises OSError."""
+    if (link := os.lstat(path).st_uid) not in (0, os.geteuid()) and os.path.islink(path):
+        raise Unusable(f"{shown(path)}: is a symbolic link made by {_user(link)}: name a folder of your own")
     found = os.stat(path)
     if not stat.S_ISDIR(found.st_mode):
-        raise Unusable(f"{shown(path)}: is not a folder: name a database in a folder")
+        raise Unusable(f"{shown(path)}: is not a folder: name one")
     _check_trust(path, found)
     if not os.access(path, os.W_OK | os.X_OK, effective_ids=True):
         raise Unusable(f"{shown(path)}: is not writable, can't {purpose} it: give yourself the rights, or use --db")

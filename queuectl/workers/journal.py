@@ -3,8 +3,10 @@
 The log of events is the truth; this is a convenience, so a line that can't be written (disk full) is dropped.
 """
 
+import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,8 +15,33 @@ from queuectl.errors import Unusable
 from queuectl.events import encode
 from queuectl.workers.ledger import Report, Turn
 
+NAME = "worker.jsonl"
+
 LIMIT = 8 << 20
 """Bytes after which the file is put aside as `worker.jsonl.1`, in place of the one before."""
+
+
+def opened(folder: str, name: str, flags: int = os.O_APPEND) -> int:
+    """A file in the folder for logs, made where it is missing, open for writing, of mode 0600; returns the descriptor.
+
+    Raises Unusable, one line, where the folder can't be made, or others could put something else in the file's place:
+    who can write to the folder, or has put a link or a pipe there, decides where our words go.
+    """
+    path = f"{folder}/{name}"
+    try:
+        if not os.path.lexists(folder):
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+        paths.check_folder(folder, "write logs into")
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | flags, 0o600)
+    except OSError as error:
+        why = "is a symbolic link" if error.errno == errno.ELOOP else error.strerror
+        raise Unusable(f"{paths.shown(path)}: {why}: name another folder with --logs") from error
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_nlink > 1:
+        os.close(fd)
+        raise Unusable(f"{paths.shown(path)}: is not a file of our own alone: name another folder with --logs")
+    os.fchmod(fd, 0o600)
+    return fd
 
 
 class Journal:
@@ -22,13 +49,10 @@ class Journal:
 
     def __init__(self, folder: str, worker: str) -> None:
         """Raises Unusable where the folder can't be made or written."""
-        self._path = f"{folder}/worker.jsonl"
+        self._folder = folder
+        self._path = f"{folder}/{NAME}"
         self._worker = worker
-        try:
-            os.makedirs(folder, mode=0o700, exist_ok=True)
-            self._fd = self._open()
-        except OSError as error:
-            raise Unusable(f"{paths.shown(self._path)}: {error.strerror}: name another folder with --logs") from error
+        self._fd = opened(folder, NAME)
 
     def write(self, lines: Iterable[dict[str, Any]]) -> None:
         """Append one line for each, with time and worker, in one write."""
@@ -39,17 +63,12 @@ class Journal:
         try:
             self._turn_over(len(data))
             os.write(self._fd, data)
-        except OSError:
+        except (OSError, Unusable):
             return
 
     def close(self) -> None:
         """Let go of the file."""
         os.close(self._fd)
-
-    def _open(self) -> int:
-        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        os.fchmod(fd, 0o600)
-        return fd
 
     def _turn_over(self, more: int) -> None:
         mine = os.fstat(self._fd)
@@ -60,12 +79,12 @@ class Journal:
         except BlockingIOError:
             return  # somebody else is putting it aside
         try:
-            current = os.stat(self._path)
+            current = os.lstat(self._path)
         except FileNotFoundError:
             current = None
         if current is not None and current.st_ino == mine.st_ino:
             os.replace(self._path, self._path + ".1")
-        old, self._fd = self._fd, self._open()
+        old, self._fd = self._fd, opened(self._folder, NAME)
         os.close(old)
 
 

@@ -21,6 +21,7 @@ from queuectl.queue import Queue
 from queuectl.workers import child, lock, processes
 from queuectl.workers.child import Hand, hire, order
 from queuectl.workers.inherited import leave_job, make_room
+from queuectl.workers.journal import opened
 from queuectl.workers.lock import Gone
 from queuectl.workers.loop import ORDER_KILL, ORDER_STOP, Task
 from queuectl.workers.memory import PERHAPS, Killings
@@ -316,7 +317,7 @@ class Pool:
         try:
             if report.jobs:
                 write_report(self._queue.logs, report)
-        except OSError as error:
+        except (QueueError, OSError) as error:
             print(f"queuectl: can't write the report of a recovery: {error}", file=sys.stderr)
 
 
@@ -328,11 +329,9 @@ def _detach(crew: Crew) -> int:
     """Start a parent in a session of its own, with its messages in `logs/worker.log`, and wait until it is up."""
     place = paths.place(crew.task.url)
     with Queue(place.database, logs=crew.task.logs) as queue:
-        log = f"{queue.logs}/worker.log"
-    os.makedirs(os.path.dirname(log), mode=0o700, exist_ok=True)
+        logs, log = queue.logs, f"{queue.logs}/worker.log"
+    out = opened(logs, "worker.log")
     hear, tell = os.pipe2(os.O_CLOEXEC)
-    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    os.fchmod(out, 0o600)
     nothing = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     crew = msgspec.structs.replace(crew, ready=ANSWER)
     pid = os.posix_spawn(

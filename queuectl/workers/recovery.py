@@ -25,6 +25,7 @@ from queuectl.events import Event, WorkerLost, encode
 from queuectl.queue import Queue
 from queuectl.workers import lock, processes, roster
 from queuectl.workers.hunt import Hunt, Left, Strays
+from queuectl.workers.journal import opened
 from queuectl.workers.ledger import tag
 from queuectl.workers.lock import Gone, WorkerLock
 from queuectl.workers.memory import PERHAPS
@@ -280,16 +281,13 @@ def gone(queue: Queue) -> list[str]:
 
 
 def write_report(folder: str, report: Report) -> str:
-    """Write `recovered_jobs_<timestamp>.json` and return its path."""
+    """Write `recovered_jobs_<timestamp>.json` and return its path. Raises Unusable, OSError."""
     stamp = clock.text(clock.now()).replace(":", "").replace("-", "").replace(".", "_")
-    path = f"{folder}/recovered_jobs_{stamp}.json"
-    os.makedirs(folder, mode=0o700, exist_ok=True)
+    name = f"recovered_jobs_{stamp}.json"
     document: dict[str, Any] = {"at": clock.text(clock.now()), **msgspec.structs.asdict(report)}
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(fd, "wb") as file:
-        os.fchmod(fd, 0o600)
+    with open(opened(folder, name, os.O_TRUNC), "wb") as file:
         file.write(msgspec.json.format(encode(document)) + b"\n")
-    return path
+    return f"{folder}/{name}"
 
 
 def taken(queue: Queue, id: str) -> WorkerLock | None:

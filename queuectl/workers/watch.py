@@ -94,7 +94,7 @@ class Watch:
             )
             try:
                 write_report(self._queue.logs, report)
-            except OSError as error:
+            except (QueueError, OSError) as error:
                 self._note([{"event": "error", "error": f"can't write the report of a recovery: {error}"}])
 
     def _note(self, lines: list[dict[str, Any]]) -> None:
