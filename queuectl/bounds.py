@@ -24,7 +24,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 def check_id(id: str) -> str:
     """The same id, if a user may give it to a job. Raises Invalid."""
-    _name("id", id)
+    check_name("id", id)
     if id.isdigit():
         raise Invalid(f"id: {id!r} is all digits; such ids are made by the queue itself: put a letter into it")
     return id
@@ -32,7 +32,7 @@ def check_id(id: str) -> str:
 
 def check_queue(queue: str) -> str:
     """The same name, if a queue may have it. Raises Invalid."""
-    _name("queue", queue)
+    check_name("queue", queue)
     if " " in queue or "," in queue:
         raise Invalid(f"queue: {queue!r} has a space or a comma in it")
     return queue
@@ -115,7 +115,8 @@ def passable(what: str, text: str) -> int:
     return length
 
 
-def _name(what: str, name: str) -> None:
+def check_name(what: str, name: str) -> None:
+    """Look whether this can be the name of something, and of a file. Raises Invalid."""
     if not name:
         raise Invalid(f"{what}: is empty")
     if not name.isprintable() or name != name.strip():

@@ -38,6 +38,8 @@ class Vocabulary:
             if decoder is not None:
                 return decoder(data)
             payload = self.payloads.get(kind)
+            if v < 1:
+                raise Unreadable(f"there is no version {v} of an event of type {kind!r}")
             if payload is None or v > payload.v:
                 raise Newer(f"an event of type {kind!r} version {v} was written by a newer queuectl; upgrade this one")
             old: dict[str, Any] = msgspec.json.decode(data)

@@ -1,11 +1,14 @@
 """A queue's log elsewhere: backups, imports of an export, a replay into a new file (R12, R22, R26)."""
 
 import gzip
+import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -13,6 +16,7 @@ import pytest
 from queuectl import Queue
 from queuectl.audit.backup import backup
 from queuectl.audit.export import export
+from queuectl.audit.lines import LONGEST, lines
 from queuectl.audit.loading import load, rebuild
 from queuectl.errors import Invalid, QueueError, Refused
 
@@ -176,8 +180,14 @@ def test_a_log_of_the_first_version_is_taken_in_as_it_was(tmp_path: Path) -> Non
         (lambda lines: [*lines[:3], b"[]\n"], "line 4: is no event"),
         (lambda lines: [*lines, lines[-1]], "comes after event"),
         (lambda lines: [lines[1], lines[0]], "line 2: event 1 comes after event 2"),
-        (lambda lines: lines[:1] + lines[2:], "events of job:1 are missing, or out of order"),
-        (lambda lines: [lines[0], lines[0].replace(b'"seq":1,', b'"seq":2,')], "line 2: is there a second time"),
+        (
+            lambda lines: lines[:1] + lines[2:],
+            "line 21: .*of 'job:1'.: events of its stream are missing, or out of order",
+        ),
+        (
+            lambda lines: [lines[0], lines[0].replace(b'"seq":1,', b'"seq":2,')],
+            "line 2: .*events of its stream are missing, or out of order",
+        ),
         (lambda lines: [lines[0].replace(b'"v":2', b'"v":99')], "line 1: .*newer queuectl"),
         (lambda lines: [lines[0].replace(b'"max_retries":3', b'"max_retries":"x"')], "line 1: .*damaged"),
     ],
@@ -191,6 +201,86 @@ def test_what_is_no_whole_log_is_refused_by_line_and_nothing_is_taken_in(
             load(new, spoil(exported(queue)))
         assert new.status().seq == 0
         assert new.enqueue("true") == "1"
+
+
+@pytest.mark.parametrize(
+    "spoil, told",
+    [
+        ({"seq": 2**63}, "no event has such a number"),
+        ({"seq": 2**63 - 1}, "no event has such a number"),
+        ({"seq": 0}, "no event has such a number"),
+        ({"version": 0}, "a stream does not go on with that"),
+        ({"version": 2**70}, "a stream does not go on with that"),
+        ({"v": 0}, "there is no version 0"),
+        ({"at": "9999-12-31T23:59:59.999999Z"}, "its moment lies before 1970 or after the year 9000"),
+        ({"at": "0001-01-01T00:00:00Z"}, "its moment lies before 1970"),
+        ({"at": "9999-12-31T23:59:59-23:00"}, "its moment lies"),
+        ({"at": "yesterday"}, "is no event as"),
+        ({"stream": "job:../../victim/x"}, "may have no '/' in it"),
+        ({"stream": "job:a\0b"}, "has control characters"),
+        ({"stream": "job:" + "x" * 300}, "at most 200"),
+        ({"stream": "job:007"}, "'007' is no number that the queue gives"),
+        ({"stream": "job:99999999999999999999999"}, "is no number that the queue gives"),
+        ({"stream": "job:"}, "is empty"),
+        ({"stream": "config"}, "stands in a stream of job"),
+        ({"stream": "worker:a"}, "stands in a stream of job"),
+        ({"stream": "nonsense:a"}, "stands in a stream of job"),
+        ({"actor": ""}, "actor: is empty"),
+        ({"type": "cancelled", "data": {}}, "a stream does not begin with that"),
+        ({"type": "heartbeat", "stream": "worker:a", "data": {}}, "a stream does not begin with that"),
+        ({"data": {"command": None}}, "there is no command"),
+        ({"data": {"command": ""}}, "the command is empty"),
+        ({"data": {"command": "x" * 200_000}}, "at most 131071"),
+        ({"data": {"command": "a\0b"}}, "has a NUL byte"),
+        ({"data": {"argv": ["true"]}}, "not both"),
+        ({"data": {"run_at": "x"}}, "run_at: 'x' is no moment"),
+        ({"data": {"priority": 2**70}}, "too large"),
+        ({"data": {"priority": 2**40}}, "priority: "),
+        ({"data": {"queue": "a b"}}, "queue: "),
+        ({"data": {"max_retries": -1}}, "max_retries: "),
+        ({"data": {"backoff_base": 0.5}}, "backoff_base: "),
+        ({"data": {"timeout": -1}}, "timeout: "),
+        ({"data": {"on_lost": "banana"}}, "on_lost: "),
+        ({"data": {"cwd": "tmp"}}, "not an absolute path"),
+        ({"data": {"stdin": "../../../etc/passwd"}}, "names no input that was kept"),
+        ({"data": {"secrets": ["a,b"]}}, "is not the name of a variable"),
+        ({"data": {"env": {"A=B": "x"}}}, "is not the name of a variable"),
+        ({"type": "config_set", "stream": "config", "data": {"key": "timeout", "value": "banana"}}, "timeout: "),
+        ({"type": "config_set", "stream": "config", "data": {"key": "colour", "value": "red"}}, "there is no setting"),
+        ({"type": "worker_started", "stream": "worker:a", "data": {"host": "h", "pid": 1, "slots": 1,
+          "identity": "../../x"}}, "identity: "),
+        ({"type": "archived", "stream": "job:a", "data": {"file": "/a", "events": 5, "state": "dead",
+          "passed": [[1, "2026-11-28T00:00:00Z", "dead"]]}}, "is not that of those before it"),
+        ({"type": "sealed", "stream": "audit", "data": {"upto": 9, "events": 9, "hash": "00"}}, "is no seal"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_by_line(tmp_path: Path, spoil: dict[str, Any], told: str) -> None:
+    first = {"command": "true", "run_at": "2026-11-28T00:00:00Z", "cwd": "/", "max_retries": 0, "backoff_base": 2.0,
+             "backoff_max": 1.0}  # fmt: skip
+    event: dict[str, Any] = {"seq": 1, "stream": "job:a", "version": 1, "type": "enqueued", "v": 1,
+             "at": "2026-11-28T00:00:00.000000Z", "actor": "x", "data": first}  # fmt: skip
+    data = spoil.get("data", {})
+    wrong = event | spoil | {"data": first | data if spoil.get("type", "enqueued") == "enqueued" else data}
+    good = event | {"seq": 1, "stream": "job:good"}
+    wrong["seq"] = spoil.get("seq", 2)
+    with Queue(tmp_path / "new.db") as new:
+        with pytest.raises(Invalid, match=f"^line 2: .*{re.escape(told)}.*; nothing was taken in$"):
+            load(new, [json.dumps(line).encode() + b"\n" for line in (good, wrong)])
+        assert new.status().seq == 0
+        assert new.enqueue("true") == "1"
+
+
+def test_lines_that_are_too_deep_or_too_long_are_refused(tmp_path: Path) -> None:
+    deep = b'{"zz":' + b"[" * 99_999 + b"]" * 99_999 + b"}\n"
+    (tmp_path / "long").write_bytes(b"\n" + b" " * (LONGEST + 1))
+    with Queue(tmp_path / "new.db") as new:
+        with pytest.raises(Invalid, match=r"line 1: .*nested too deeply"):
+            load(new, [deep])
+        with open(tmp_path / "long", "rb") as file:
+            line = lines(file)
+            assert next(line) == b"\n"
+            with pytest.raises(Invalid, match="longer than 16 MiB"):
+                next(line)
 
 
 def test_an_empty_file_is_no_log(tmp_path: Path) -> None:

@@ -33,6 +33,9 @@ class _Name(msgspec.Struct, frozen=True):
     stream: str
 
 
+LONGEST = 16 << 20
+"""Bytes of a line: no command, and no environment, makes an event as long."""
+
 _decode = msgspec.json.Decoder(_Line).decode
 _name = msgspec.json.Decoder(_Name).decode
 
@@ -46,8 +49,10 @@ def parse(line: bytes) -> Recorded:
             found.seq, found.stream, found.version, found.type, found.v, micros(found.at), found.actor, data
         )
         _ = record.event
-    except (msgspec.DecodeError, Unreadable, ValueError) as error:
+    except (msgspec.DecodeError, Unreadable, ValueError, OverflowError, KeyError, TypeError) as error:
         raise Invalid(f"is no event as `queuectl export` writes it ({error})") from error
+    except RecursionError:
+        raise Invalid("is no event as `queuectl export` writes it (nested too deeply)") from None
     return record
 
 
@@ -57,14 +62,23 @@ def stream_of(line: bytes) -> str:
         return _name(line).stream
     except (msgspec.DecodeError, ValueError) as error:
         raise Invalid(f"is no event as `queuectl export` writes it ({error})") from error
+    except RecursionError:
+        raise Invalid("is no event as `queuectl export` writes it (nested too deeply)") from None
 
 
 def lines(file: BufferedReader) -> Iterator[bytes]:
     """The lines of a file, unpacked where it is compressed with gzip. Raises Invalid where that is damaged."""
     if file.peek(2)[:2] != _GZIP:
-        yield from file
+        yield from _short(file)
         return
     try:
-        yield from gzip.GzipFile(fileobj=file)
+        yield from _short(gzip.GzipFile(fileobj=file))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise Invalid(f"what follows is cut off or damaged ({error})") from error
+
+
+def _short(file: BufferedReader | gzip.GzipFile) -> Iterator[bytes]:
+    while line := file.readline(LONGEST + 1):
+        if len(line) > LONGEST:
+            raise Invalid(f"is longer than {LONGEST >> 20} MiB, and no event is")
+        yield line

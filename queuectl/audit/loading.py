@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 
 from queuectl.audit import leaves
 from queuectl.audit.lines import parse
-from queuectl.audit.seal import last_seal, read_seal
+from queuectl.audit.plausible import Sequence
+from queuectl.audit.seal import last_seal
 from queuectl.engines.base import Progress
 from queuectl.errors import Invalid, QueueError
-from queuectl.events import Recorded, Unreadable
+from queuectl.events import Recorded
 from queuectl.queue import Queue
 
 
@@ -18,24 +19,29 @@ def load(queue: Queue, lines: Iterable[bytes], progress: Progress | None = None)
 
     The queue must have no event yet. Raises Refused where it has, Invalid for what is no whole log: it names the line.
     """
-    number = last = 0
+    number = 0
+    sequence = Sequence()
 
     def records() -> Iterator[Recorded]:
-        nonlocal number, last
-        for line in lines:
-            number += 1
-            record = parse(line)
-            if record.seq <= last:
-                raise Invalid(f"event {record.seq} comes after event {last}")
-            last = record.seq
-            if record.type == "sealed":
-                _check_seal(record)
+        nonlocal number
+        source = iter(lines)
+        while True:
+            try:
+                number += 1
+                line = next(source, None)
+                if line is None:
+                    number -= 1
+                    return
+                record = parse(line)
+                sequence.check(record)
+            except Invalid as error:
+                raise Invalid(f"line {number}: {error}") from error
             yield record
 
     try:
         queue.engine.load(records(), progress)
     except Invalid as error:
-        raise Invalid(f"line {number}: {error}; nothing was taken in") from error
+        raise Invalid(f"{error}; nothing was taken in") from error
     if not number:
         raise Invalid("there is no event in it: give what `queuectl export` wrote")
     _keep_leaves(queue)
@@ -60,13 +66,6 @@ def rebuild(queue: Queue, path: str, progress: Progress | None = None) -> int:
                 os.unlink(made)
         shutil.rmtree(path + ".d", ignore_errors=True)
         raise
-
-
-def _check_seal(record: Recorded) -> None:
-    try:
-        read_seal(record)
-    except Unreadable as error:
-        raise Invalid(str(error)) from error
 
 
 def _keep_leaves(queue: Queue) -> None:

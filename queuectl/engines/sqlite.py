@@ -27,7 +27,7 @@ from queuectl.engines.sqlite_past import PastView, any_archived
 from queuectl.engines.sqlite_transaction import SqliteTransaction
 from queuectl.engines.sqlite_view import SqliteStore, SqliteView
 from queuectl.engines.standing import Registry
-from queuectl.errors import Busy, QueueError, Replaced, Unusable
+from queuectl.errors import Busy, Invalid, QueueError, Replaced, Unusable
 from queuectl.events import Recorded, Unreadable
 from queuectl.paths import Place, prepare, shown
 
@@ -301,7 +301,10 @@ class SqliteEngine(Engine):
         with translated(self.place.database), self._gate.hold(None):
             with self._locked():
                 head = sqlite_copy.take_in(self._db, records)
-                broken = self._registry.replay((), head, progress)
+                try:
+                    broken = self._registry.replay((), head, progress)
+                except (Unreadable, apsw.ConstraintError) as error:
+                    raise Invalid(f"these events can't have happened: {error}") from error
             self._high_water.note(head, self._mark)
         doorbell.ring(self.place.bells, ("log", "work"))
         _complain(broken)
