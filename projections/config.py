@@ -1,11 +1,11 @@
 """The settings that were stored with `config set`."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from queuectl.events import ConfigSet, Recorded
+from queuectl.events import ConfigSet, Recorded, Unreadable
 
 if TYPE_CHECKING:
     from projections import Change, Store
@@ -18,8 +18,10 @@ class Config(msgspec.Struct, frozen=True):
     values: dict[str, str]
 
 
-def evolve(config: Config | None, record: Recorded, event: ConfigSet) -> Config:
-    """The settings after one more change."""
+def evolve(config: Config | None, record: Recorded, event: Any) -> Config:
+    """The settings after one more change. Raises Unreadable for what is none."""
+    if not isinstance(event, ConfigSet):
+        raise Unreadable(f"{record.stream} has a {record.type!r} event (seq {record.seq}), which is none of settings")
     values = dict(config.values) if config is not None else {}
     if event.value is None:
         values.pop(event.key, None)

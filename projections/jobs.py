@@ -89,7 +89,11 @@ def evolve(job: Job | None, record: Recorded, event: Any) -> Job | None:
 
     Total over every history that `decisions` can produce; raises Unreadable on one that it can't (a damaged log).
     """
-    step = _STEPS[type(event)]
+    step = _STEPS.get(type(event))
+    if step is None:
+        raise Unreadable(f"{record.stream} has a {record.type!r} event (seq {record.seq}), which is none of a job")
+    if job is not None and step is _enqueued:
+        raise Unreadable(f"{record.stream} is enqueued a second time (seq {record.seq})")
     if job is None and step is not _enqueued and step is not _gone:
         raise Unreadable(f"{record.stream} has a {record.type!r} event (seq {record.seq}) but no job before it")
     return step(job, record, event)

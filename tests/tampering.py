@@ -7,7 +7,7 @@ import apsw
 from queuectl import Queue
 from queuectl.audit.seal import Seal, seal
 from queuectl.audit.verdict import Verdict
-from queuectl.audit.verify import Anchor, verify
+from queuectl.audit.verify import Accused, Anchor, verify
 
 
 def twice_sealed(path: Path) -> None:
@@ -30,9 +30,10 @@ def tamper(path: Path, *statements: str) -> None:
     (path.parent / (path.name + ".d") / "high-water").unlink(missing_ok=True)
 
 
-def verdict(path: Path, *anchors: Seal, archives: tuple[str, ...] = ()) -> Verdict:
-    with Queue(path) as queue:
-        return verify(queue, [Anchor(each.upto, each.hash) for each in anchors], archives)
+def verdict(path: Path, *anchors: Seal, archives: tuple[str, ...] = (), allow: bool = False) -> Verdict:
+    with Accused(str(path)) as queue:
+        noted = [Anchor(each.upto, each.hash) for each in anchors]
+        return verify(queue, noted, archives, allow_missing_archives=allow)
 
 
 def findings(path: Path, *anchors: Seal, archives: tuple[str, ...] = ()) -> list[tuple[str, str]]:

@@ -260,3 +260,48 @@ def test_many_findings_are_counted_rather_than_kept(tmp_path: Path, monkeypatch:
     found = verdict(tmp_path / "q.db")
     assert (len(found.findings), found.more) == (1000, 500)
     assert found.findings[-1] == Finding("changed", "event 1,000 (enqueued of job:1000) was changed", 1000)
+
+
+LOWEST = -(2**63)
+GONE = "delete from events where seq > 12", "delete from leaves where seq > 12"
+BACK = "update sqlite_sequence set seq = 12 where name = 'events'"
+
+
+@pytest.mark.parametrize(
+    "statements, kind, told",
+    [
+        ([f"insert into events select {LOWEST}, 'job:evil', 1, type, v, at, actor, data from events where seq = 1"],
+         "added", "event -9,223,372,036,854,775,808 (enqueued of job:evil) was put in"),
+        (["insert into events select 0, 'job:evil', 1, type, v, at, actor, data from events where seq = 1"],
+         "added", "event 0 (enqueued of job:evil) was put in"),
+        (["insert into leaves select 0, at, hash from leaves where seq = 1"], "leaf", "the leaf of event 0 was put in"),
+        (["update events set seq = seq + 100 where seq > 5"], "removed", "events 6-11 were removed"),
+        (["update events set seq = 99 where seq = 14"], "removed", "events 14-98 are missing"),
+        (["update events set seq = 2000000 where seq = 1"], "removed", "event 1 was removed"),
+        (["delete from events where seq in (1, 2)"], "removed", "events 1-2 were removed"),
+        (["update events set type = 'completed', v = 1 where seq = 14"], "changed",
+         "event 14 (completed of job:12) can't be read"),
+        (["update events set data = '[' where seq = 14"], "changed", "event 14 (enqueued of job:12) can't be read"),
+        (["update events set seq = 77, type = 'cancelled', data = '{}' where seq = 14"], "log",
+         "the tables can't be made of the log: "),
+        (["update events set seq = 77, type = 'heartbeat', data = '{}' where seq = 14"], "log",
+         "the tables can't be made of the log: "),
+        (["update events set seq = 77, stream = 'config' where seq = 14"], "log",
+         "the tables can't be made of the log: "),
+        (["update events set seq = 77, stream = 'job:1', version = 2 where seq = 14"], "log",
+         "the tables can't be made of the log: "),
+    ],
+)  # fmt: skip
+def test_whatever_was_done_the_log_can_be_verified(path: Path, statements: list[str], kind: str, told: str) -> None:
+    tamper(path, *statements)
+    found = [each for each in findings(path) if each[0] == kind]
+    assert any(what.startswith(told) for _, what in found), findings(path)
+
+
+def test_a_log_that_lacks_what_was_acknowledged_is_named(path: Path) -> None:
+    note = path.parent / "q.db.d" / "high-water"
+    kept = note.read_bytes()
+    tamper(path, *GONE, BACK)
+    note.write_bytes(kept)
+    told = "the log ends with event 12, but 14 were acknowledged: the rest was removed"
+    assert findings(path) == [("log", told)]

@@ -49,8 +49,9 @@ def test_what_was_archived_is_looked_at_where_it_is(path: Path, old: Path, tmp_p
     assert (found.events, found.archived, found.seal.events) == (8, 8, 15)
 
     old.rename(tmp_path / "elsewhere.gz")
-    found = verdict(path, last)
-    assert (found.findings, found.unchecked) == ([], [Unchecked(str(old), 8)])
+    for allow in (False, True):
+        found = verdict(path, last, allow=allow)
+        assert (found.findings, found.unchecked, found.holds) == ([], [Unchecked(str(old), 8)], allow)
 
     os.mkdir(tmp_path / "disk")
     (tmp_path / "elsewhere.gz").rename(tmp_path / "disk" / "old.ndjson.gz")
@@ -97,6 +98,8 @@ def test_an_archive_that_was_cut_off_is_named(path: Path, old: Path) -> None:
 
 
 def test_an_event_that_was_removed_is_not_taken_for_archived(path: Path, old: Path, tmp_path: Path) -> None:
+    with Queue(path) as queue:
+        seal(queue)
     tamper(path, "delete from events where seq = 5")
     assert findings(path) == [("removed", "event 5 was removed, and never archived")]
     old.rename(tmp_path / "gone")
@@ -151,12 +154,11 @@ def test_what_is_archived_while_the_log_is_read_is_not_taken_for_removed(tmp_pat
         queue.enqueue("true")
 
         def told(done: int, total: int) -> None:
-            if not (tmp_path / "moved.gz").exists():  # the first seal is reached: the second half is still to be read
+            if not (tmp_path / "old.gz").exists():  # the first seal is reached: the second half is still to be read
                 archive(other, str(tmp_path / "old.gz"), now() + SECOND)
-                (tmp_path / "old.gz").rename(tmp_path / "moved.gz")
 
         found = verify(queue, progress=told)
-        assert (found.archived, found.findings, found.unchecked) == (4, [], [Unchecked(str(tmp_path / "old.gz"), 8)])
+        assert (found.archived, found.findings, found.unchecked) == (4, [], [])
 
 
 def test_of_a_log_that_was_taken_in_without_its_archives_is_said_what_can_not_be_checked(
@@ -177,3 +179,66 @@ def test_a_rebuilt_queue_can_be_verified_across_archives(path: Path, tmp_path: P
     with Queue(path) as queue:
         rebuild(queue, str(tmp_path / "new.db"))
     assert findings(tmp_path / "new.db") == []
+
+
+UNSEALED = "removed: no archive is here, and what says that there is one is under no seal"
+
+
+def bury(job: int, seqs: str, file: str = "/srv/2026-11.ndjson.gz", events: int = 1) -> tuple[str, str]:
+    """Remove the events of a job, and say that they went to a file."""
+    said = (
+        f"json_object('file', '{file}', 'events', {events}, 'state', 'completed', 'queue', 'default', 'passed',"
+        """ json('[[1, "2026-11-28T00:00:00Z", "completed"]]'))"""
+    )
+    put = f"insert into events select null, 'job:{job}', {events + 1}, type, v, at, actor, {said} from events"
+    return f"{put} where seq = 12", f"delete from events where seq in ({seqs})"
+
+
+def test_a_tombstone_under_no_seal_is_no_excuse_for_a_missing_archive(path: Path, old: Path) -> None:
+    tamper(path, *bury(5, "5"))
+    assert findings(path) == [("removed", f"event 5 was {UNSEALED}")]
+    old.unlink()
+    assert findings(path) == [("removed", f"events 1-5, 7-10 were {UNSEALED}")]
+    assert not verdict(path, allow=True).holds
+
+
+@pytest.mark.parametrize("events", [2, 7])
+def test_a_tombstone_speaks_for_its_own_stream_alone(path: Path, events: int) -> None:
+    # One is put into a stream that goes on, with more events than this has.
+    tamper(path, *bury(5, "5", events=events), f"update events set version = {events + 3} where seq = 16")
+    kinds = [(kind, what) for kind, what in findings(path) if "event 16" in what]
+    assert kinds == [
+        (
+            "added",
+            f"event 16 (archived of job:5) says that {events} events went to an archive, which can't be: it was put in",
+        )
+    ]
+
+
+def test_an_event_that_an_archive_has_and_no_tombstone_tells_of_is_named(path: Path, old: Path) -> None:
+    tamper(path, "delete from events where seq = 12")
+    told = f"event 1 (enqueued of job:1) in {old} was removed from the log, which does not say that it went there"
+    assert ("archive", told) in findings(path)
+
+
+def test_the_leaf_of_an_archived_event_is_held_against_its_moment(path: Path) -> None:
+    tamper(path, "update leaves set at = at + 1 where seq = 1")
+    assert findings(path) == [("leaf", "the leaf of event 1 names another moment than the event: it was changed")]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
+def test_nothing_but_a_regular_file_is_read(path: Path, old: Path, make: Callable[[Path], None]) -> None:
+    old.unlink()
+    make(old)
+    first = findings(path)[0]
+    assert first == ("archive", f"can't read {old}: it is no regular file")
+
+
+@pytest.mark.parametrize("file", ["relative.gz", "", "/a\0b", "/" + "x" * 5000])
+def test_whatever_a_tombstone_names_is_not_here_unless_it_is(path: Path, file: str) -> None:
+    tamper(path, *bury(5, "5"), f"update events set data = json_set(data, '$.file', {sql(file)}) where seq = 16")
+    assert findings(path) == [("removed", f"event 5 was {UNSEALED}")]
+
+
+def sql(text: str) -> str:
+    return "'" + text.replace("\0", "' || char(0) || '") + "'"

@@ -175,7 +175,7 @@ def test_an_import_that_was_cut_short_before_its_leaves_were_kept_is_sealed_all_
 def test_what_is_no_seal_is_refused_with_its_line(path: Path, tmp_path: Path) -> None:
     with Queue(path) as queue, Queue(tmp_path / "new.db") as new:
         lines = [line.replace(b'"upto":5', b'"upto":50') for line in exported(queue)]
-        with pytest.raises(Invalid, match="line 6: event 6 is no seal as any was made; nothing was taken in"):
+        with pytest.raises(Invalid, match=r"line 6: .*event 6 is no seal as any was made; nothing was taken in"):
             load(new, lines)
 
 

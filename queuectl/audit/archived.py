@@ -1,6 +1,7 @@
 """Reading archives: files of events that have left the log, NDJSON in the common shape, compressed with gzip."""
 
 import os
+import stat
 import tempfile
 from collections.abc import Container, Generator, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ def read(path: str, streams: Container[str] | None = None) -> Iterator[Recorded]
     """
     number = last = 0
     try:
-        with open(path, "rb") as file:
+        with open(_regular(path), "rb") as file:
             for line in lines(file):
                 number += 1
                 if streams is not None and stream_of(line) not in streams:
@@ -34,6 +35,15 @@ def read(path: str, streams: Container[str] | None = None) -> Iterator[Recorded]
         raise QueueError(f"can't read {path}: {error.strerror}") from error
     if not number:
         raise Invalid(f"{path}: there is no event in it")
+
+
+def _regular(path: str) -> int:
+    """Open a regular file: a pipe or a device could keep who reads it for ever. Raises OSError, QueueError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    raise QueueError(f"can't read {path}: it is no regular file")
 
 
 @contextmanager

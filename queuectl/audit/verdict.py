@@ -15,14 +15,14 @@ class Finding(msgspec.Struct, frozen=True):
     """One thing that is not as it was sealed."""
 
     kind: str
-    """changed, removed, added: of events; leaf, seal: of what proves them; anchor; archive: of a file of events."""
+    """changed, removed, added: of events; leaf, seal: of what proves them; anchor; archive: a file of events; log."""
     what: str
     seq: int | None = None
     """Of the event it is about, or the first of several."""
 
 
 class Unchecked(msgspec.Struct, frozen=True):
-    """Archived events that could not be read, because their file is not here."""
+    """Archived events of which nothing is proven, because their file is not here."""
 
     file: str
     events: int
@@ -44,11 +44,13 @@ class Verdict(msgspec.Struct, kw_only=True):
     more: int = 0
     """Findings beyond those."""
     unchecked: list[Unchecked] = []
+    allows_missing: bool = False
+    """Whether archives may be missing."""
 
     @property
     def holds(self) -> bool:
-        """Whether nothing is wrong with what could be checked."""
-        return not self.findings
+        """Whether nothing is wrong, and all was checked but what may be missing."""
+        return not self.findings and (self.allows_missing or not self.unchecked)
 
     def add(self, finding: Finding) -> None:
         """Take down one more."""

@@ -8,17 +8,20 @@ way that leads to the seal tells which of the two was changed.
 import os
 from array import array
 from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Self
 
 import msgspec
 
-from queuectl.audit.buried import bury, exhume
+from queuectl import engines, paths
+from queuectl.audit.buried import Tombstones, exhume
 from queuectl.audit.leaves import START, chain, leaf, page
 from queuectl.audit.seal import STREAM, Seal, read_seal
 from queuectl.audit.verdict import MOST, Finding, Ranges, Verdict, events
 from queuectl.engines.base import Filter, Leaf, Progress
 from queuectl.errors import Invalid
-from queuectl.events import Recorded, Unreadable
-from queuectl.queue import Queue
+from queuectl.events import Newer, Recorded, Unreadable
+from queuectl.reading import Reading
 
 
 class Anchor(msgspec.Struct, frozen=True, order=True):
@@ -77,7 +80,7 @@ class Chain:
 class Walk:
     """One pass over log, leaves and seals."""
 
-    def __init__(self, queue: Queue, anchors: Sequence[Anchor], verdict: Verdict, progress: Progress | None) -> None:
+    def __init__(self, queue: Reading, anchors: Sequence[Anchor], verdict: Verdict, progress: Progress | None) -> None:
         self._engine = queue.engine
         self._verdict = verdict
         self._progress = progress
@@ -99,8 +102,7 @@ class Walk:
         """Events that have a leaf and are not in the log."""
         self.gone = Ranges()
         """Events of which not even the leaf is there."""
-        self.buried: dict[str, int] = {}
-        """How many events each archive has, as the tombstones say."""
+        self.tombstones = Tombstones(verdict)
 
     def go(self) -> None:
         """Read all of it, and add to the verdict what is wrong."""
@@ -135,10 +137,15 @@ class Walk:
 
     def _look_before(self) -> None:
         """No event has a number below 1, unless somebody has put it in."""
+        sql = "select seq, {} from {} where seq < 1 order by seq limit :most"
         with self._engine.snapshot() as view:
-            records = view.events(after=-1 << 63, upto=0, limit=MOST)
+            records = view.query(sql.format("type, stream", "events"), {"most": MOST})
+            leaves = view.query(sql.format("at", "leaves"), {"most": MOST})
         for record in records:
-            self._verdict.add(Finding("added", f"{_name(record)} was put in", record.seq))
+            name = f"event {record['seq']:,} ({record['type']} of {record['stream']})"
+            self._verdict.add(Finding("added", f"{name} was put in", record["seq"]))
+        for each in leaves:
+            self._verdict.add(Finding("leaf", f"the leaf of event {each['seq']:,} was put in", each["seq"]))
 
     def _take(self, at: int, upto: int) -> int:
         """Go on by a page; gives the seq with which it ends."""
@@ -148,9 +155,10 @@ class Walk:
         self._verdict.events += len(made)
         if self._next is None:
             self._verdict.unsealed += len(made)
+            self._read(found.records)
         for record in found.records:
             if record.type == "archived":
-                bury(record, self.buried, self._verdict)
+                self.tombstones.add(record, sealed=self._next is not None)
         if made == found.leaves:
             hashes = [each.hash for each in made]
             self._follow(hashes, hashes)
@@ -160,6 +168,17 @@ class Walk:
         if len(seqs) < found.end - at:
             self._note_gaps(seqs, at, found.end)
         return found.end
+
+    def _read(self, records: list[Recorded]) -> None:
+        """Look whether events that no seal speaks for can be read at all. (Tombstones and seals are read elsewhere.)"""
+        for record in records:
+            try:
+                if record.type not in ("archived", "sealed"):
+                    _ = record.event
+            except Newer:
+                pass
+            except (Unreadable, TypeError, KeyError) as error:
+                self._verdict.add(Finding("changed", f"{_name(record)} can't be read: {error}", record.seq))
 
     def _follow(self, kept: list[bytes], told: list[bytes]) -> None:
         self._kept += len(kept)
@@ -284,19 +303,58 @@ def _told(suspect: Suspect, way: str | None) -> Finding:
             return Finding("added", f"{name} has no leaf: it was put in, or its leaf removed", record.seq)
 
 
+class Accused(Reading):
+    """A queue whose log is to be verified: it opens whatever was done to the log. A context manager."""
+
+    def __init__(self, url: str) -> None:
+        """Raises Unusable where the database can't be read at all, Invalid for a URL that names none."""
+        self.place = paths.place(url)
+        self.logs = self.place.logs
+        self._engine = engines.connect(self.place.database, healing=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._engine.close()
+
+
 def verify(
-    queue: Queue, anchors: Sequence[Anchor] = (), archives: Sequence[str] = (), progress: Progress | None = None
+    queue: Reading,
+    anchors: Sequence[Anchor] = (),
+    archives: Sequence[str] = (),
+    progress: Progress | None = None,
+    *,
+    allow_missing_archives: bool = False,
 ) -> Verdict:
     """Hold the log against its seals, against anchors kept elsewhere, and what was archived against its leaves.
 
-    `archives` are files in which archived events are looked for, instead of where they were written to. Raises Invalid
-    where one of them is the queue's own, Unusable where the database can't be read.
+    `archives` are files in which archived events are looked for, instead of where they were written to. That one is not
+    here is wrong unless `allow_missing_archives`: what was in it is unproven. Raises Invalid where one of `archives` is
+    the queue's own, Unusable where the database can't be read.
     """
     guarded = queue.place.guarded
     if own := [path for path in archives if os.path.realpath(path) in guarded]:
         raise Invalid(f"{own[0]} is the queue itself, no archive")
-    verdict = Verdict()
+    verdict = Verdict(allows_missing=allow_missing_archives)
     walk = Walk(queue, anchors, verdict, progress)
     walk.go()
-    exhume(queue, walk.end, walk.absent, walk.gone, walk.buried, archives, verdict)
+    exhume(queue, walk.end, walk.absent, walk.gone, walk.tombstones, archives, verdict)
+    _look_whole(queue, verdict)
     return verdict
+
+
+def _look_whole(queue: Reading, verdict: Verdict) -> None:
+    """Whether the log still has all that was acknowledged, and the tables can be made of it."""
+    with queue.engine.snapshot() as view:
+        head, late = view.head()[0], any(each.source is None and each.seq != view.head()[0] for each in view.folded())
+    if head < (least := queue.engine.acknowledged()):
+        what = f"the log ends with event {head:,}, but {least:,} were acknowledged: the rest was removed"
+        verdict.add(Finding("log", what, head))
+    if late:  # or whoever opens the queue finds out
+        try:
+            queue.engine.check()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the log is at fault
+            verdict.add(Finding("log", f"the tables can't be made of the log: {error}"))

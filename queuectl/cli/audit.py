@@ -76,6 +76,13 @@ def verify(
             help="Where an archive is now, if it is not where it was written (may be repeated).",
         ),
     ] = None,
+    allow_missing: Annotated[
+        bool,
+        Parameter(
+            name="--allow-missing-archives",
+            help="Archives may be somewhere else: what was in them is told as unproven, and the exit code is 0.",
+        ),
+    ] = False,
     json: p.Json = False,
     db: p.Database = None,
 ) -> int:
@@ -84,14 +91,18 @@ def verify(
     $ queuectl audit verify
     $ queuectl audit verify --anchor 5022:7f0a1e29aa7a0a189f7f09d97416a750ac69b1d6ad1ab7d2556b68211d583d8c
 
-    Archived events are looked at in their files. Exit code 1: something is wrong. What a seal proves, and why it takes
-    an anchor against somebody who can write to the database: docs/audit.md.
+    Archived events are looked at in their files. Exit code 0: all was checked, and nothing is wrong; 1: something is,
+    or an archive is not here. What a seal proves, and why it takes an anchor against somebody who can write to the
+    database: docs/audit.md.
     """
+    from queuectl.audit.verify import Accused
     from queuectl.audit.verify import verify as verified
+    from queuectl.config import database
 
     anchors: list[Anchor] = list(anchor or ())  # pyright: ignore[reportAssignmentType] - as the converter made them
-    with session.opened(db) as q:
-        verdict = verified(q, anchors, archive or (), output.progress("Verifying"))
+    with Accused(database(db)) as q:
+        bar = output.progress("Verifying")
+        verdict = verified(q, anchors, archive or (), bar, allow_missing_archives=allow_missing)
     if json:
         output.document(verdict.json())
     else:
@@ -107,9 +118,10 @@ def _tell(verdict: "Verdict", anchors: int) -> None:
         output.line(f"{output.paint('✗', 'red')} {output.safe(finding.what)}")
     if (more := len(verdict.findings) - _SHOWN + verdict.more) > 0:
         output.line(f"  and {more:,} more; --json tells up to 1,000")
+    hint = "" if verdict.allows_missing else ": give --archive FILE, or --allow-missing-archives"
     for each in verdict.unchecked:
         mark = output.paint("!", "yellow")
-        output.line(f"{mark} not checked: {events(each.events)} in {output.safe(each.file)}; give --archive FILE")
+        output.line(f"{mark} unproven: {events(each.events)} in {output.safe(each.file)}, which is not here{hint}")
     last = verdict.seal
     if not last.seq:
         output.line("nothing is sealed yet: run queuectl audit seal")
@@ -118,7 +130,10 @@ def _tell(verdict: "Verdict", anchors: int) -> None:
     if anchors:
         seals += f" and {anchors:,} anchor{'' if anchors == 1 else 's'}"
     if verdict.holds:
-        output.line(f"{output.paint('✓', 'green')} nothing was altered: {events(last.events)} under {seals}")
+        rest = ", as far as the archives are here" if verdict.unchecked else ""
+        output.line(f"{output.paint('✓', 'green')} nothing was altered{rest}: {events(last.events)} under {seals}")
+    elif not verdict.findings:
+        output.line(f"not all could be checked: {events(last.events)} under {seals}")
     else:
         output.line(f"not all is what was sealed: {events(last.events)} under {seals}")
     output.line(f"  last seal {people.distance(last.at)}, up to event {last.upto:,}; {events(verdict.unsealed)} since")

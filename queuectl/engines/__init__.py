@@ -4,9 +4,14 @@ from projections.replay import Progress
 from queuectl.engines.base import Engine
 
 
-def connect(url: str, *, progress: Progress | None = None, patience: float | None = 30.0) -> Engine:
-    """The engine for a path or `sqlite:///path`. Raises Invalid for a URL of no known kind, Unusable for a bad file."""
+def connect(
+    url: str, *, progress: Progress | None = None, patience: float | None = 30.0, healing: bool = True
+) -> Engine:
+    """The engine for a path or `sqlite:///path`. Raises Invalid for a URL of no known kind, Unusable for a bad file.
+
+    Without `healing` it opens a log that lacks events, or of which no tables can be made, and leaves it so.
+    """
     from queuectl.engines.sqlite import SqliteEngine
     from queuectl.paths import place
 
-    return SqliteEngine(place(url), progress=progress, patience=patience)
+    return SqliteEngine(place(url), progress=progress, patience=patience, healing=healing)

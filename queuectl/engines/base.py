@@ -355,6 +355,10 @@ class Engine(ABC):
         """
 
     @abstractmethod
+    def acknowledged(self) -> int:
+        """The seq of the last event that is known to have been acknowledged; 0 where nothing is known."""
+
+    @abstractmethod
     def synchronize(self, level: str) -> None:
         """What a commit survives from now on: `full` a power cut, `normal` only the death of the program."""
 

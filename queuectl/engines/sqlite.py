@@ -43,14 +43,22 @@ PILE = 1000
 class SqliteEngine(Engine):
     """See `queuectl.engines.base.Engine` for what it promises."""
 
-    def __init__(self, place: Place, *, progress: Progress | None = None, patience: float | None = 30.0) -> None:
-        """Open, make where it does not exist, and heal what is missing or late.
+    def __init__(
+        self,
+        place: Place,
+        *,
+        progress: Progress | None = None,
+        patience: float | None = 30.0,
+        healing: bool = True,
+    ) -> None:
+        """Open, make where it does not exist, and heal what is missing or late (with `healing`).
 
         `progress` is told while it heals. Raises Unusable where the file can't be used, or is locked for longer than
         `patience` seconds.
         """
         self.place = place
         self._progress = progress
+        self._healing = healing
         self._synchronous = "full"
         self._files: Files | None = None
         self._mark: str | None = None
@@ -114,9 +122,10 @@ class SqliteEngine(Engine):
         with translated(self.place.database):
             with self._reading() as view:
                 self._mark = sqlite_mark.read(self._db)
-                self._high_water.check_head(view.head()[0], note)
+                if self._healing:
+                    self._high_water.check_head(view.head()[0], note)
                 self._opened.settle()
-                whole = self._registry.whole()
+                whole = not self._healing or self._registry.whole()
             if not whole:
                 with self._gate.hold(patience), self._locked():
                     head = SqliteView(self._db).head()[0]
@@ -315,6 +324,9 @@ class SqliteEngine(Engine):
         self._present()
         with translated(path):
             sqlite_copy.copy(self._db, path, secrets=secrets)
+
+    def acknowledged(self) -> int:
+        return self._high_water.read().seq
 
     def synchronize(self, level: str) -> None:
         self._mine()

@@ -71,10 +71,28 @@ def test_an_archive_that_is_not_here_is_told(queuectl: Shell):
     queuectl("enqueue", "true").ok()
     queuectl("cancel", "1").ok()
     queuectl("archive", "--older-than", "0s", "-o", "old.gz").ok()
+    queuectl("audit", "seal").ok()
     (queuectl.folder / "old.gz").rename(queuectl.folder / "moved.gz")
-    said = queuectl("audit", "verify").ok()
-    assert said.lines[0] == f"! not checked: 2 events in {queuectl.folder}/old.gz; give --archive FILE"
+    said = queuectl("audit", "verify")
+    unproven = f"! unproven: 2 events in {queuectl.folder}/old.gz, which is not here"
+    assert said.code == 1
+    assert said.lines[0] == f"{unproven}: give --archive FILE, or --allow-missing-archives"
+    assert said.lines[1].startswith("not all could be checked: ")
+    said = queuectl("audit", "verify", "--allow-missing-archives").ok()
+    assert said.lines[0] == unproven
+    assert said.lines[1].startswith("✓ nothing was altered, as far as the archives are here: ")
     assert queuectl("audit", "verify", "--archive", "moved.gz").ok().lines[0].startswith("✓ nothing was altered")
     missing = queuectl("audit", "verify", "--archive", "nowhere.gz")
     assert missing.code == 1
     assert "nowhere.gz" in missing.out
+
+
+def test_a_log_of_which_no_tables_can_be_made_is_named_and_keeps_nobody_from_looking(queuectl: Shell):
+    queuectl("enqueue", "true").ok()
+    queuectl("audit", "seal").ok()
+    tamper(queuectl.folder / "q.db", "update events set seq = 9, type = 'cancelled', data = '{}' where seq = 1")
+    assert queuectl("status").code == 4
+    said = queuectl("audit", "verify")
+    assert said.code == 1
+    assert "✗ event 1 was removed, and never archived" in said.lines
+    assert any(line.startswith("✗ the tables can't be made of the log: ") for line in said.lines)
