@@ -89,7 +89,7 @@ def evolve(job: Job | None, record: Recorded, event: Any) -> Job | None:
 
     Total over every history that `decisions` can produce; raises Unreadable on one that it can't (a damaged log).
     """
-    step = _STEPS.get(type(event))
+    step = _STEPS.get(event.__class__)
     if step is None:
         raise Unreadable(f"{record.stream} has a {record.type!r} event (seq {record.seq}), which is none of a job")
     if job is not None and step is _enqueued:

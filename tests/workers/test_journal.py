@@ -33,7 +33,7 @@ def folder_of_all(logs: Path, name: str) -> None:
     logs.chmod(0o777)
 
 
-PUT = {
+PUT: dict[Callable[[Path, str], None], str] = {
     linked: "is a symbolic link: name another folder with --logs",
     dangling: "is a symbolic link: name another folder with --logs",
     hard_linked: "is not a file of our own alone: name another folder with --logs",
