@@ -21,8 +21,10 @@ from queuectl.engines import doorbell, sqlite_copy, sqlite_file, sqlite_mark
 from queuectl.engines.base import PAST, Engine, Listener, Transaction, View
 from queuectl.engines.gate import MEANWHILE, Gate
 from queuectl.engines.high_water import HighWater, Note
-from queuectl.engines.sqlite_file import Ahead, translated
+from queuectl.engines.sqlite_ahead import LogAhead
+from queuectl.engines.sqlite_file import translated
 from queuectl.engines.sqlite_files import Files, refuse_orphans
+from queuectl.engines.sqlite_index import Index
 from queuectl.engines.sqlite_past import PastView, any_archived
 from queuectl.engines.sqlite_transaction import SqliteTransaction
 from queuectl.engines.sqlite_view import SqliteStore, SqliteView
@@ -35,9 +37,6 @@ Made = TypeVar("Made")
 
 WORK = frozenset("enqueued retried requeued released interrupted cancel_requested stop_requested config_set".split())
 """The events after which a worker may have something to do."""
-
-PILE = 1000
-"""Pages of the log ahead (4 MB) from which on they are written back into the database."""
 
 
 class SqliteEngine(Engine):
@@ -97,6 +96,8 @@ class SqliteEngine(Engine):
         self._high_water = HighWater(self.place)
         note = self._high_water.read()  # before the head is: others go on writing
         files = Files(self.place)
+        self._index = Index(self.place)
+        self._index.check_room()
 
         def admit(db: apsw.Connection) -> None:
             mark = sqlite_file.mark(db)
@@ -116,15 +117,14 @@ class SqliteEngine(Engine):
         """Look whether the log is whole, and make the tables so."""
         self._registry = Registry(self._db)
         self._writing = self._closed = False
-        self._ahead = Ahead()
-        self._relieve_at = PILE
-        self._db.set_wal_hook(self._ahead)
+        self._ahead = LogAhead(self._db)
         with translated(self.place.database):
             with self._reading() as view:
                 self._mark = sqlite_mark.read(self._db)
                 if self._healing:
                     self._high_water.check_head(view.head()[0], note)
                 self._opened.settle()
+                self._index.allocate(0)
                 whole = not self._healing or self._registry.whole()
             if not whole:
                 with self._gate.hold(patience), self._locked():
@@ -149,6 +149,7 @@ class SqliteEngine(Engine):
             self._db.execute("begin immediate")
             try:
                 self._opened.check()
+                self._index.allocate(1)
                 yield
                 self._db.execute("commit")
             except BaseException:
@@ -335,26 +336,10 @@ class SqliteEngine(Engine):
             self._db.pragma("synchronous", sqlite_file.SYNCHRONOUS[level])
 
     def relieve(self) -> None:
-        if self._ahead.pages < self._relieve_at:
-            return
-        self._present()
-        with translated(self.place.database):
-            self._write_back()  # most of it, while others go on writing
-            try:
-                with self._gate.hold(0.05):
-                    done = self._write_back()  # and the rest while nobody does, so that the log ahead begins anew
-            except Busy:
-                done = False
-        # Where a reader is in the way, there is nothing to gain from trying at every commit.
-        self._relieve_at = PILE if done else self._ahead.pages + PILE // 4
-
-    def _write_back(self) -> bool:
-        """Write back what no reader needs; whether that was all."""
-        try:
-            frames, done = self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        except apsw.BusyError:
-            return False  # somebody else is at it
-        return frames == done
+        if self._ahead.piled:
+            self._present()
+            with translated(self.place.database):
+                self._ahead.relieve(self._gate)
 
     def identify(self, worker: str) -> None:
         self._gate.worker = self._worker = worker
@@ -364,7 +349,7 @@ class SqliteEngine(Engine):
 
     def reopen(self) -> None:
         with translated(self.place.database), self._gate.hold(30.0):
-            if not self._resting and not self._opened.begun_anew and not self._write_back():
+            if not self._resting and not self._opened.begun_anew and not self._ahead.write_back():
                 raise Busy(f"{shown(self.place.database)}: somebody reads it: wait for that to end")
             self._db.close()
         self._gate.close()
@@ -376,13 +361,7 @@ class SqliteEngine(Engine):
         self._mine()
         self._present()
         with translated(self.place.database):
-            self._db.set_busy_timeout(50)
-            try:
-                self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-            except apsw.BusyError:
-                pass  # somebody is at work: there will be another idle moment
-            finally:
-                self._db.set_busy_timeout(sqlite_file.BUSY)
+            self._ahead.empty()
 
     def close(self) -> None:
         if self._pid == os.getpid() and not self._closed:

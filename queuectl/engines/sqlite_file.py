@@ -39,18 +39,6 @@ HEADER = 100
 SYNCHRONOUS = {"full": 2, "normal": 1}
 
 
-class Ahead:
-    """How many pages the log ahead has: told after every commit, in the place of SQLite's own checkpoint within it."""
-
-    def __init__(self) -> None:
-        self.pages = 0
-
-    def __call__(self, db: apsw.Connection, name: str, pages: int) -> int:
-        """SQLite's hook."""
-        self.pages = pages
-        return apsw.SQLITE_OK
-
-
 @contextmanager
 def translated(path: str) -> Generator[None]:
     """SQLite's errors as ours, and those of a log that can't be read: one line that says what to do."""

@@ -1,0 +1,61 @@
+"""The log ahead (`-wal`), written back into the database by ourselves: SQLite would do it within a commit."""
+
+import apsw
+
+from queuectl.engines.gate import Gate
+from queuectl.engines.sqlite_file import BUSY
+from queuectl.errors import Busy
+
+PILE = 1000
+"""Pages of the log ahead (4 MB) from which on they are written back into the database."""
+
+MOMENT = 50
+"""Milliseconds to wait for others when it is to be emptied."""
+
+
+class LogAhead:
+    """That of one connection, which tells after every commit how many pages it has."""
+
+    def __init__(self, db: apsw.Connection) -> None:
+        self._db = db
+        self._pages = 0
+        self._relieve_at = PILE
+        db.set_wal_hook(self._hear)
+
+    @property
+    def piled(self) -> bool:
+        """Whether it is time to write back."""
+        return self._pages >= self._relieve_at
+
+    def relieve(self, gate: Gate) -> None:
+        """Write back most of it while others go on writing, and the rest while nobody does: then it begins anew."""
+        self.write_back()
+        try:
+            with gate.hold(0.05):
+                done = self.write_back()
+        except Busy:
+            done = False
+        # Where a reader is in the way, there is nothing to gain from trying at every commit.
+        self._relieve_at = PILE if done else self._pages + PILE // 4
+
+    def empty(self) -> None:
+        """Write all of it back and cut the file off, unless somebody is at work: there will be another idle moment."""
+        self._db.set_busy_timeout(MOMENT)
+        try:
+            self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except apsw.BusyError:
+            pass
+        finally:
+            self._db.set_busy_timeout(BUSY)
+
+    def _hear(self, db: apsw.Connection, name: str, pages: int) -> int:
+        self._pages = pages
+        return apsw.SQLITE_OK
+
+    def write_back(self) -> bool:
+        """Write back what no reader needs; whether that was all."""
+        try:
+            frames, done = self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.BusyError:
+            return False  # somebody else is at it
+        return frames == done
