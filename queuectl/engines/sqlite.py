@@ -101,6 +101,8 @@ class SqliteEngine(Engine):
 
         def admit(db: apsw.Connection) -> None:
             mark = sqlite_file.mark(db)
+            if mark is None and db.pragma("application_id") != sqlite_file.APPLICATION_ID:
+                return  # it is empty: new, or emptied
             if self._mark is not None and mark != self._mark:  # while it was closed, its inode may have been given away
                 raise files.replaced
             self._high_water.check_mark(mark, note)

@@ -112,8 +112,9 @@ def connect(
 
 
 def _refuse_emptied(db: apsw.Connection, place: Place) -> None:
-    """Not to start over what is lost: workers make the id, and only where there was a log by then."""
-    if db.pragma("application_id") != APPLICATION_ID and os.path.lexists(place.folder + "/id"):
+    """Not to start over what is lost: workers make the id, and commits the note, only where there was a log by then."""
+    used = os.path.lexists(place.folder + "/id") or os.path.lexists(place.high_water)
+    if used and db.pragma("application_id") != APPLICATION_ID:
         raise Unusable(
             f"{shown(place.database)}: is empty, but has been in use: put it back, or remove it to start anew"
         )

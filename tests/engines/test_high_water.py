@@ -193,3 +193,14 @@ def test_a_backup_laid_under_a_log_ahead_that_was_left_is_refused(path: str, tmp
     with Queue(path) as queue:
         assert queue.status().total == 1
         assert queue.enqueue("true") == "2"
+
+
+def test_a_database_that_was_emptied_is_not_started_over(path: str) -> None:
+    with Queue(path) as queue:
+        queue.enqueue("true")
+        queue.engine.tidy()
+    os.truncate(path, 0)
+    for _ in range(2):
+        with pytest.raises(Unusable, match="is empty, but has been in use"):
+            Queue(path)
+    assert os.stat(path).st_size == 0

@@ -123,7 +123,10 @@ def dump(queue: Queue) -> Dump:
     """All that the database holds, at one moment."""
     db: apsw.Connection = queue.engine._db  # type: ignore[attr-defined]
     with queue.engine.snapshot():
-        tables = [name for (name,) in db.execute("select name from sqlite_master where type = 'table'")]
+        tables = [
+            name
+            for (name,) in db.execute("select name from sqlite_master where type = 'table' and name <> 'file_mark'")
+        ]
         return {name: sorted(db.execute(f'select * from "{name}"'), key=repr) for name in tables}
 
 
