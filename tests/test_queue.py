@@ -320,7 +320,7 @@ def test_wait_returns_the_jobs_that_have_ended(queue: Queue) -> None:
 def test_wait_has_a_deadline(queue: Queue) -> None:
     queue.enqueue("true", id="a")
     for ids in (("a",), ()):
-        with pytest.raises(Deadline, match=r"still waiting for 1 job after 50ms") as error:
+        with pytest.raises(Deadline, match=r"after 50ms still waiting for 1 job: ") as error:
             queue.wait(*ids, timeout=0.05)
         assert error.value.exit_code == 124
     with pytest.raises(NotFound):
