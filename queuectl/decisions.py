@@ -5,6 +5,7 @@ No I/O, no clock, no random numbers of their own: `now` (microseconds UTC, the t
 stream.
 """
 
+import signal
 from collections.abc import Sequence
 from typing import Any
 
@@ -73,6 +74,25 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     error: str | None = None
     stop: Stop | None = None
     """Of an interrupted one: what it was interrupted by."""
+
+
+OUTSIDE = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGKILL})
+"""The signals with which all processes of a service are ended."""
+
+
+def is_from_outside(outcome: Outcome) -> bool:
+    """Whether a command may have been ended by whoever stopped its worker: by a signal, as a shell tells it too."""
+    ended_by = outcome.signal if outcome.cause == "signal" else None
+    if outcome.cause == "exit" and outcome.exit_code is not None:
+        ended_by = outcome.exit_code - 128
+    return ended_by in OUTSIDE
+
+
+def explained(outcome: Outcome, stop: Stop | None) -> Outcome:
+    """The outcome of an attempt whose worker was told to stop: what else nobody could explain is that stop's doing."""
+    if stop is None or not (outcome.cause == "lost" or is_from_outside(outcome)):
+        return outcome
+    return msgspec.structs.replace(outcome, cause="interrupted", stop=stop, error=None)
 
 
 def lease(job: Job) -> Lease:

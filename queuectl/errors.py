@@ -20,6 +20,10 @@ class Invalid(QueueError, ValueError):
     exit_code = 2
 
 
+class OutputGone(NotFound):
+    """An attempt has run, and the file with its output is not there any more."""
+
+
 class Refused(QueueError):
     """The job's state does not allow it (retrying a running job, say)."""
 

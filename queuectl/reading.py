@@ -18,10 +18,10 @@ from queuectl.config import Resolved, Settings
 from queuectl.disk import Disk
 from queuectl.engines.base import Engine, Filter, JobFilter, Progress, View
 from queuectl.engines.liveness import Life, liveness
-from queuectl.errors import Invalid, NotFound, QueueError
+from queuectl.errors import Invalid, NotFound, OutputGone, QueueError
 from queuectl.events import Recorded
 from queuectl.history import Moment
-from queuectl.units import Then
+from queuectl.units import Then, size_text
 
 PAGE = 1000
 """Rows read at a time: nothing is kept open between two pages (R8)."""
@@ -265,6 +265,9 @@ class Reading:
             path = self.place.output_of(worker.identity if worker is not None else "", id, each.lease)
             if os.path.isfile(path):
                 return path
+            if each.started_at is not None or each.cause == "lost":
+                wrote = f"wrote {size_text(each.output_bytes)}" if each.output_bytes is not None else "has run"
+                raise OutputGone(f"attempt {each.number} of job {id} {wrote}, and its output file is gone: {path}")
         which = f"job {id}" if attempt is None else f"attempt {attempt} of job {id}"
         raise NotFound(f"{which} has no output yet")
 

@@ -68,7 +68,7 @@ def _work(folder: str) -> tuple[int, str]:
     """Drain the queue; the exit code, and what the workers said."""
     import subprocess
 
-    command = [sys.executable, "-m", "queuectl", "worker", "start", "--count", str(_WORKERS), "--drain"]
+    command = [sys.executable, "-P", "-m", "queuectl", "worker", "start", "--count", str(_WORKERS), "--drain"]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("QUEUECTL_")}
     environ |= {"QUEUECTL_DB": f"{folder}/queue.db"}
     try:

@@ -19,7 +19,7 @@ from queuectl.doctor.finding import Finding, Process, fine, problem, process, so
 from queuectl.engines.liveness import Life
 from queuectl.units import span
 from queuectl.workers import lock, processes, roster
-from queuectl.workers.ledger import tag
+from queuectl.workers.ledger import earlier, tag
 
 if TYPE_CHECKING:
     from queuectl.doctor import Bars, Patient
@@ -232,11 +232,9 @@ def _left(patient: "Patient", worker: Worker | None, job: str, lease: int | None
 def _left_before(patient: "Patient", job: Job) -> tuple[int, Left]:
     """The attempt of which nothing may live when the job's next one starts, and what does."""
     with patient.engine.snapshot() as view:
-        for attempt in reversed(view.attempts(job.id)[:-1]):
-            if attempt.outcome != "released":
-                if job.spec.keep_children and attempt.cause != "lost":
-                    break  # what it left running was meant to stay
-                return attempt.number, _left(patient, view.worker(attempt.worker), job.id, attempt.lease)
+        for attempt in reversed(earlier(view, job)):
+            if left := _left(patient, view.worker(attempt.worker), job.id, attempt.lease):
+                return attempt.number, left
     return 0, Left()
 
 

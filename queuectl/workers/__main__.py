@@ -15,6 +15,7 @@ from queuectl.workers.loop import Loop, Task
 from queuectl.workers.own_files import Displaced, inode
 from queuectl.workers.pool import CANT_WRITE, SIGNALS, Crew, Pool
 from queuectl.workers.roster import Roster
+from queuectl.workers.say import say
 
 
 def main(argv: list[str]) -> int:
@@ -26,7 +27,7 @@ def main(argv: list[str]) -> int:
     try:
         return Pool(what).run() if isinstance(what, Crew) else _work(what)
     except QueueError as error:
-        print(f"queuectl: {error}", file=sys.stderr)
+        say(str(error))
         passing = isinstance(what, Task) and isinstance(error, Unusable) and not isinstance(error, Outdated | Displaced)
         return CANT_WRITE if passing else error.exit_code
 

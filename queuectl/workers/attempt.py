@@ -27,11 +27,11 @@ from queuectl.workers.hunt import Strays
 from queuectl.workers.output import AlreadyStarted as AlreadyStarted
 from queuectl.workers.spawn import NotStarted, printable, spawn
 
-Cause = Literal["exit", "signal", "timeout", "cancel", "spawn", "lost", "output"]
+Cause = Literal["exit", "signal", "timeout", "cancel", "spawn", "interrupted", "output"]
 """Why an attempt ended: it exited (with any code), a signal of somebody else, we ended it because of its timeout, a
-cancel, our second stop signal (lost) or its output; or it could not be started."""
+cancel, a stop that does not wait (interrupted) or its output; or it could not be started."""
 
-Ended = Literal["timeout", "cancel", "lost", "output"]
+Ended = Literal["timeout", "cancel", "interrupted", "output"]
 """The causes for which we end an attempt."""
 
 _SECOND_KILL = 1.0

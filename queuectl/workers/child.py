@@ -26,10 +26,10 @@ class Hand(msgspec.Struct):
     """Whether it stands in for one that crashed."""
 
 
-def order(hand: Hand, order: bytes) -> None:
-    """Tell a worker what to do; one that has ended is not told."""
+def order(hand: Hand, order: bytes, number: int) -> None:
+    """Tell a worker what to do, and by which signal; one that has ended is not told."""
     try:
-        os.write(hand.orders, order)
+        os.write(hand.orders, order + bytes([number]))
     except BrokenPipeError:
         pass  # it has ended, which we hear of next
 
@@ -61,4 +61,5 @@ def hire(task: Task, killings: int | None, successor: bool) -> Hand:
 
 def command(what: msgspec.Struct) -> list[str]:
     """The command line of a process that does what the document says."""
-    return [sys.executable, "-m", "queuectl.workers", encode(what).decode()]
+    # -P: what lies in the working directory is not ours, and not to be run for a module of that name.
+    return [sys.executable, "-P", "-m", "queuectl.workers", encode(what).decode()]

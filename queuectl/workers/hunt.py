@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from queuectl.workers.processes import Ending, is_tagged, is_writer, lock_free, pids, session
 
+GRACE = 5.0
+"""Seconds between TERM and KILL."""
 _IN_VAIN = 1.0
 """Seconds after a KILL when what still lives counts as something that can't be ended."""
 
@@ -34,7 +36,7 @@ class Hunt:
     """
 
     def __init__(
-        self, path: str, tag: str, *, grace: float = 5.0, strays: Strays = tuple, database: str | None = None
+        self, path: str, tag: str, *, grace: float = GRACE, strays: Strays = tuple, database: str | None = None
     ) -> None:
         """`database`: only what was started for the queue at this path has the tag; another queue's may be the same."""
         self._path, self._tag, self._grace, self._strays = path, tag, grace, strays

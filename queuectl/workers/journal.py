@@ -95,7 +95,10 @@ def turn_lines(reports: Iterable[Report], turn: Turn) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
     for report in reports:
         lease, outcome = report.lease, report.outcome
-        event = "fenced" if lease in refused else "completed" if outcome.cause is None else "failed"
+        ended = "completed" if outcome.cause is None else "failed"
+        if outcome.stop is not None and lease not in fates:
+            ended = "interrupted"
+        event = "fenced" if lease in refused else ended
         line: dict[str, Any] = {"event": event, "job": lease.job, "attempt": lease.attempt}
         for key in ("cause", "exit_code", "signal", "error", "run_seconds"):
             if (value := getattr(outcome, key)) is not None:

@@ -6,16 +6,17 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from projections.attempts import Attempt
 from projections.environments import Environment
 from projections.jobs import FINAL, Job
 from projections.workers import Worker
 from queuectl import decisions, disk, hosts
 from queuectl.config import Settings
-from queuectl.decisions import Lease, Outcome
-from queuectl.engines.base import Transaction, Write
+from queuectl.decisions import Lease, Outcome, Stop
+from queuectl.engines.base import Filter, Transaction, View, Write
 from queuectl.errors import Busy, Conflict, Fenced, Invalid, Unusable
-from queuectl.events import Event, Heartbeat, Held, WorkerStarted, WorkerStopped
-from queuectl.queue import Queue
+from queuectl.events import Event, Heartbeat, Held, StopRequested, WorkerStarted, WorkerStopped
+from queuectl.queue import Queue, inside
 from queuectl.workers import processes
 
 ENVIRONMENTS = 64
@@ -30,8 +31,8 @@ class Claim(msgspec.Struct, frozen=True):
     secrets: dict[str, str]
     environment: Environment | None
     """What was kept of its enqueuer's; None: nothing was."""
-    earlier: tuple[str, str] | None
-    """Output file and tag of the attempt before, of which nothing may live when this one starts; None for the first."""
+    earlier: list[tuple[str, str]]
+    """Output file and tag of each claim before, of which nothing may live when this one starts."""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -64,6 +65,8 @@ class Turn(msgspec.Struct):
     """Somebody asked this worker to stop."""
     stop_now: bool = False
     """And not to wait for what it runs."""
+    stopped_by: Stop | None = None
+    """Who did."""
     due_in: float | None = None
     """Seconds until the next waiting job is due; None where none waits."""
     drained: bool = False
@@ -91,7 +94,11 @@ class Ledger:
         self._stream = f"worker:{worker}"
         self._settings = Settings()
         self._environments: dict[str, Environment] = {}
+<<<<<<< HEAD
         self._inside = hosts.inside(queue.place)
+=======
+        self._inside = inside(queue.url)
+>>>>>>> cfcca65 (Stopping is not failing: what is ended with its worker is interrupted; nothing is called unstarted unseen; trouble with stderr kills nobody)
 
     def start(self, slots: int, *, drain: bool = False) -> None:
         """Say that this worker is up, however long others keep the database."""
@@ -241,6 +248,8 @@ class Ledger:
         # Not in the log as live: recovery took it for dead, and its jobs with it. What is left is to go.
         turn.stop = me is None or me.state != "running"
         turn.stop_now = me is None or me.stop_now
+        if me is not None and me.state == "stopping":
+            turn.stopped_by = asked(tx, self.worker)
         try:
             self._settings = self._queue.settings(tx)
         except Invalid:
@@ -287,18 +296,16 @@ class Ledger:
             self._environments[name] = found
         return found
 
-    def _earlier(self, tx: Transaction, job: Job) -> tuple[str, str] | None:
-        if job.attempt == 1:
-            return None
-        for attempt in reversed(tx.attempts(job.id)[:-1]):
-            if attempt.outcome != "released":
-                if job.spec.keep_children and attempt.cause != "lost":
-                    return None  # what it left running was meant to stay
-                worker = tx.worker(attempt.worker)
-                identity = worker.identity if worker is not None else self._identity
-                path = self._queue.place.output_of(identity, job.id, attempt.lease)
-                return path, tag(identity, job.id, attempt.lease)
-        return None
+    def _earlier(self, tx: Transaction, job: Job) -> list[tuple[str, str]]:
+        if job.lease == 2:
+            return []  # the first claim of all
+        found: list[tuple[str, str]] = []
+        for attempt in earlier(tx, job):
+            worker = tx.worker(attempt.worker)
+            identity = worker.identity if worker is not None else self._identity
+            path = self._queue.place.output_of(identity, job.id, attempt.lease)
+            found.append((path, tag(identity, job.id, attempt.lease)))
+        return found
 
     def _ahead(self, tx: Transaction, turn: Turn, drain: int | None) -> None:
         if self._only:
@@ -319,6 +326,26 @@ class Ledger:
         jobs = [job for id in self._only if (job := tx.job(id)) is not None and job.state not in FINAL]
         self._only = [job.id for job in jobs] or self._only[:1]
         return jobs
+
+
+def earlier(view: View, job: Job) -> list[Attempt]:
+    """The claims before the one by which a job is held, of which nothing may live when its command starts: all, also
+    those that were given back (whoever gave them back may have been mistaken), but what was meant to stay."""
+    claims = [attempt for attempt in view.attempts(job.id) if attempt.lease != job.lease]
+    if not job.spec.keep_children:
+        return claims
+    return [each for each in claims if each.outcome in ("released", "interrupted") or each.cause == "lost"]
+
+
+def asked(view: View, worker: str) -> Stop | None:
+    """Who asked a worker to stop, by its stream; None where nobody did."""
+    where = Filter(streams=(f"worker:{worker}",), types=("stop_requested",))
+    found: Stop | None = None
+    for record in view.events(where=where):
+        event = record.event
+        if isinstance(event, StopRequested):
+            found = Stop(record.actor, event.reason, event.inside)
+    return found
 
 
 def tag(identity: str, job: str, lease: int) -> str:

@@ -7,11 +7,12 @@ about 20 ms by the run times it has just seen, and none when jobs are long.
 
 import os
 import select
-import sys
+import signal
 from collections import deque
 
 from queuectl import paths
 from queuectl.clock import monotonic
+from queuectl.decisions import Stop
 from queuectl.engines.base import Listener
 from queuectl.errors import Outdated, QueueError
 from queuectl.queue import Queue
@@ -20,6 +21,7 @@ from queuectl.workers.ledger import Claim, Ledger, Turn
 from queuectl.workers.lock import WorkerLock
 from queuectl.workers.own_files import Displaced, OwnFiles
 from queuectl.workers.roster import Roster
+from queuectl.workers.say import say
 from queuectl.workers.sealer import Sealer
 from queuectl.workers.slots import NEVER, Slots
 from queuectl.workers.task import Task as Task
@@ -58,6 +60,7 @@ class Loop:
         self._queue = queue
         self._task = task
         self._journal = journal
+        self._roster = roster
         identity = paths.identity(queue.place)
         self._ledger = Ledger(queue, task.worker, task.queues, identity, task.only)
         self._watch = Watch(queue, self._ledger, journal)
@@ -249,7 +252,7 @@ class Loop:
         if self._slots.due < NEVER:
             # While there is enough to start, reports wait a little for company: one commit for many.
             company = self._claims and len(self._slots.reports) < MOST_AHEAD
-            at = min(at, self._slots.due if company else now)
+            at = min(at, self._slots.due if company else max(now, self._slots.doubtful_until))
         return max(at, self._paused_until)
 
     def _wanted(self) -> int:
@@ -304,7 +307,7 @@ class Loop:
         for id in turn.cancel:
             self._cancel(id, after)
         if turn.stop:
-            self._stop("asked to", kill=turn.stop_now)
+            self._stop("asked to", turn.stopped_by, kill=turn.stop_now)
         self._journal.write(turn_lines(reports, turn))
         self._mind_drain(turn)
         if self._stopping is not None and self._claims:
@@ -349,7 +352,7 @@ class Loop:
         self._journal.write([{"event": "error", "error": what}])
         if what != self._told:
             self._told = what
-            print(f"queuectl: worker {self._task.worker}: {what}", file=sys.stderr, flush=True)
+            say(f"worker {self._task.worker}: {what}")
 
     # -- stopping ----------------------------------------------------------------------------------------------------
 
@@ -357,16 +360,20 @@ class Loop:
         said = os.read(orders, 16)
         if not said:
             self._poll.unregister(orders)
-        self._stop("signal" if said else "parent gone", kill=ORDER_KILL in said)
+            self._stop("parent gone")
+        for order, number in zip(said[::2], said[1::2], strict=True):
+            self._stop("signal", Stop(signal.Signals(number).name), kill=order == ORDER_KILL[0])
 
-    def _stop(self, reason: str, *, kill: bool = False) -> None:
+    def _stop(self, reason: str, by: Stop | None = None, *, kill: bool = False) -> None:
         """Claim no more, give back what has not started; `kill` what runs."""
         now = monotonic()
         self._stopping = self._stopping or reason
+        if by is not None:
+            self._roster.stop(by)
         self._killed = self._killed or kill
         while self._claims:
             self._slots.give_back(self._claims.popleft()[0].lease, now, "its worker stops")
-        self._slots.quit(now, kill=kill)
+        self._slots.quit(now, by, kill=kill)
 
     def _cancel(self, id: str, now: float) -> None:
         self._slots.cancel(id, now)

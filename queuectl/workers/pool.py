@@ -16,10 +16,12 @@ import msgspec
 
 from queuectl import paths
 from queuectl.clock import monotonic
+from queuectl.decisions import Stop
 from queuectl.errors import QueueError
 from queuectl.queue import Queue
-from queuectl.workers import child, lock, processes
+from queuectl.workers import child, lock, processes, roster
 from queuectl.workers.child import Hand, hire, order
+from queuectl.workers.hunt import GRACE
 from queuectl.workers.inherited import leave_job, make_room
 from queuectl.workers.journal import opened
 from queuectl.workers.lock import Gone
@@ -27,6 +29,7 @@ from queuectl.workers.loop import ORDER_KILL, ORDER_STOP, Task
 from queuectl.workers.memory import PERHAPS, Killings
 from queuectl.workers.own_files import Home, Kept
 from queuectl.workers.recovery import Pass, Report, outcomes, taken, write_report
+from queuectl.workers.say import is_watched, say
 from queuectl.workers.strays import Strays
 
 TAKE_OVER = 2.0
@@ -91,6 +94,24 @@ def start(
     return _detach(Crew(task, count)) if detach else Pool(Crew(task, count)).run()
 
 
+@contextmanager
+def run_one(queue: Queue, id: str) -> Generator[None]:
+    """A worker for one job alone beside this process, under a parent as any, until the job has ended.
+
+    Where the context is left before, what runs is finished, and then nothing more is tried.
+    """
+    crew = Crew(Task(queue.url, "", 1, only=id, logs=queue.logs), 1)
+    heard = {signal.SIGTERM, *unignored()}  # by the first of which we end it
+    pid = os.posix_spawn(
+        sys.executable, child.command(crew), os.environ, setpgroup=0, setsigmask=[], setsigdef=heard
+    )  # fmt: skip
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGTERM)  # not reaped yet, so it can be nobody else
+        os.waitpid(pid, 0)
+
+
 class Pool:
     """The parent at work. One thread; it waits for its workers' ends and for signals."""
 
@@ -122,7 +143,7 @@ class Pool:
         processes.subreaper()
         child = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would take our workers' exit codes away
         hear, tell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        old = {number: signal.signal(number, _heard) for number in SIGNALS}
+        old = {number: signal.signal(number, _heard) for number in unignored()}
         woken = signal.set_wakeup_fd(tell)
         try:
             for _ in range(self._crew.count):
@@ -130,7 +151,7 @@ class Pool:
             self._say_ready()
             while self._hands or self._restarts or self._passes or self._dead:
                 self._wait(hear)
-                if self._signals > 2 and not self._hands:
+                if self._signals > 3 and not self._hands:
                     break
         finally:
             signal.set_wakeup_fd(woken)
@@ -150,17 +171,25 @@ class Pool:
         task = msgspec.structs.replace(self._crew.task, database=self._home.database.opened)
         if self._until is not None:
             task = msgspec.structs.replace(task, seconds=max(0.0, self._until - monotonic()))
-        hand = hire(task, self._killings.count(), successor)
+        try:
+            hand = hire(task, self._killings.count(), successor)
+        except OSError as error:
+            if not successor:
+                raise
+            say(f"can't start another worker just now: {error.strerror}")
+            self._restarts.append(monotonic() + LONG_RESTART)
+            return
         self._hands[hand.pidfd] = hand
 
     def _say_ready(self) -> None:
         if self._crew.ready is not None:
-            os.write(self._crew.ready, READY)
+            with suppress(OSError):  # who started us may be gone
+                os.write(self._crew.ready, READY)
             os.close(self._crew.ready)
-        if sys.stderr.isatty() and not self._crew.task.beside:
+        if is_watched() and self._crew.task.only is None:
             many = f"{self._crew.count} workers" if self._crew.count != 1 else "1 worker"
             slots = f", {self._crew.task.slots} slots each" if self._crew.task.slots != 1 else ""
-            print(f"queuectl: {many} up{slots}; Ctrl-C finishes what runs and stops", file=sys.stderr)
+            say(f"{many} up{slots}; Ctrl-C finishes what runs and stops")
 
     def _wait(self, hear: int) -> None:
         poll = select.poll()
@@ -207,14 +236,20 @@ class Pool:
             if number not in SIGNALS or (number == signal.SIGHUP and self._signals):
                 continue  # a terminal that is closed sends more than one
             self._signals += 1
+            stop = Stop(signal.Signals(number).name)
             for hand in self._hands.values():
+                with suppress(OSError):  # a full disk saves nobody; recovery will only not know why
+                    roster.stop(f"{self._queue.place.workers}/{hand.id}", stop)
                 if self._signals > 2:
                     signal.pidfd_send_signal(hand.pidfd, signal.SIGKILL)
                 else:
-                    order(hand, ORDER_STOP if self._signals == 1 else ORDER_KILL)
-            if sys.stderr.isatty() and not self._crew.task.beside:
-                told = "finishing what runs; once more kills it" if self._signals == 1 else "killing what runs"
-                print(f"\nqueuectl: {told}", file=sys.stderr)
+                    order(hand, ORDER_STOP if self._signals == 1 else ORDER_KILL, number)
+            if is_watched() and self._crew.task.only is None:
+                say(
+                    "finishing what runs; once more ends it"
+                    if self._signals == 1
+                    else "ending what runs: it runs again"
+                )
 
     def _bury(self, hand: Hand) -> None:
         """A worker has ended: in good order, for a reason that a successor would share, or by a crash."""
@@ -237,7 +272,7 @@ class Pool:
         if code == 4 or (code == CANT_WRITE and not hand.successor):
             self._code = 4
         elif not self._signals:
-            print(f"queuectl: worker {hand.id} (process {hand.pid}) {how}; starting another", file=sys.stderr)
+            say(f"worker {hand.id} (process {hand.pid}) {how}; starting another")
             self._restarts.append(monotonic() + (LONG_RESTART if code == CANT_WRITE else RESTART))
 
     def _is_at_home(self, now: float) -> bool:
@@ -256,7 +291,7 @@ class Pool:
         """The database is another one, or gone: nothing is restarted, made or recovered in its place."""
         if not self._code:
             path = paths.shown(self._queue.url)
-            print(f"queuectl: {path}: is gone, or another one: no worker is started again", file=sys.stderr)
+            say(f"{path}: is gone, or another one: no worker is started again")
         self._code = 4
         self._restarts.clear()
         self._dead.clear()
@@ -273,10 +308,10 @@ class Pool:
             self._home.folder = Kept(self._queue.place.folder)
             asked = next((each.state == "stopping" for each in self._queue.workers() if each.id == hand.id), False)
         except QueueError as error:
-            print(f"queuectl: {error}", file=sys.stderr)
+            say(f"{error}")
             return False
         if not self._signals and not asked:
-            print(f"queuectl: worker {hand.id} has ended; starting another in the new folder", file=sys.stderr)
+            say(f"worker {hand.id} has ended; starting another in the new folder")
             self._restarts.append(monotonic() + RESTART)
         return True
 
@@ -303,6 +338,7 @@ class Pool:
                         known=known,
                         died=death.how,
                         strays=self._look_for_strays,
+                        grace=GRACE if self._signals <= 2 else 0.0,
                     )
                 )
             if held is not None or now >= death.until:
@@ -318,7 +354,12 @@ class Pool:
             if report.jobs:
                 write_report(self._queue.logs, report)
         except (QueueError, OSError) as error:
-            print(f"queuectl: can't write the report of a recovery: {error}", file=sys.stderr)
+            say(f"can't write the report of a recovery: {error}")
+
+
+def unignored() -> list[signal.Signals]:
+    """The signals that stop workers, but those that were ignored when this process began (nohup), which stay so."""
+    return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def _heard(number: int, frame: object) -> None:
@@ -347,7 +388,7 @@ def _detach(crew: Crew) -> int:
         ],
         setsid=True,
         setsigmask=[],
-        setsigdef=SIGNALS,
+        setsigdef=unignored(),
     )
     for fd in (tell, out, nothing):
         os.close(fd)
@@ -358,5 +399,5 @@ def _detach(crew: Crew) -> int:
         problem = QueueError(f"the workers could not be started; see {paths.shown(log)}")
         problem.exit_code = 4 if os.waitstatus_to_exitcode(status) == 4 else 1
         raise problem
-    print(f"queuectl: workers run in the background (process {pid}), log in {paths.shown(log)}", file=sys.stderr)
+    say(f"workers run in the background (process {pid}), log in {paths.shown(log)}")
     return 0

@@ -125,6 +125,21 @@ def by_tag(tag: str) -> list[int]:
     return [pid for pid in pids() if is_tagged(pid, tag)]
 
 
+def any_tagged(tags: Iterable[str]) -> str | None:
+    """One of these tags that a living process was started with; None where there is none."""
+    wanted = {tag.encode(): tag for tag in tags}
+    for pid in pids():
+        try:
+            with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
+                text = b"\0" + file.readall()
+        except (*_GONE, PermissionError):
+            continue
+        found = text.partition(f"\0{TAG}=".encode())[2].partition(b"\0")[0]
+        if found in wanted:
+            return wanted[found]
+    return None
+
+
 def lock_free(path: str) -> bool:
     """Whether nobody holds the lock on an output file (14 µs). Raises FileNotFoundError."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -141,11 +156,16 @@ def is_writer(pid: int, path: str) -> bool:
     """Whether the process has this file open for writing: who only reads it (`tail -f`) is no part of a job."""
     name = os.path.basename(path)
     try:
-        wanted = os.stat(path)
+        wanted = os.stat(path) if os.path.lexists(path) else None
         for fd in os.listdir(f"/proc/{pid}/fd"):
             link = f"/proc/{pid}/fd/{fd}"
             try:
-                if name not in os.readlink(link):  # asked first: it touches no file system but /proc
+                target = os.readlink(link)
+                if name not in target:  # asked first: it touches no file system but /proc
+                    continue
+                if target == f"{path} (deleted)" and _writes(pid, fd):
+                    return True
+                if wanted is None:
                     continue
                 found = os.stat(link)
                 if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino) and _writes(pid, fd):

@@ -24,9 +24,9 @@ from queuectl.errors import Fenced, Outdated, QueueError
 from queuectl.events import Event, WorkerLost, encode
 from queuectl.queue import Queue
 from queuectl.workers import lock, processes, roster
-from queuectl.workers.hunt import Hunt, Left, Strays
+from queuectl.workers.hunt import GRACE, Hunt, Left, Strays
 from queuectl.workers.journal import opened
-from queuectl.workers.ledger import tag
+from queuectl.workers.ledger import asked, tag
 from queuectl.workers.lock import Gone, WorkerLock
 from queuectl.workers.memory import PERHAPS
 
@@ -35,6 +35,7 @@ PAUSE = 1.0
 
 
 _CHANGED = "the queue's folder is not the one in which it ran, but was removed or replaced meanwhile, or is a copy"
+_FOUND = "what it ran was found and ended"
 
 
 class Recovered(msgspec.Struct, frozen=True):
@@ -44,7 +45,7 @@ class Recovered(msgspec.Struct, frozen=True):
     attempt: int
     worker: str
     outcome: str
-    """released, failed or cancelled: what became of the attempt."""
+    """completed, failed, cancelled, interrupted or released: what became of the attempt."""
     then: str
     """The state of the job now."""
     error: str | None = None
@@ -72,12 +73,14 @@ class Pass:
         known: Mapping[tuple[int, int], Outcome] | None = None,
         died: str = "died",
         strays: Strays = tuple,
+        grace: float = GRACE,
     ) -> None:
         """`held` is the dead worker's lock, which is let go when the pass is over.
 
         `patience` is how many seconds a tick may wait for others who write; None: for ever. `known` is what
         `outcomes` tells, where somebody knows more than stands in the worker's roster, `died` how the worker did, and
-        `strays` gives what of its commands had no trace and has fallen to us: for its parent.
+        `strays` gives what of its commands had no trace and has fallen to us: for its parent. `grace` is how many
+        seconds there are between TERM and KILL.
         """
         self.next_tick = 0.0
         """When to go on, in monotonic seconds."""
@@ -88,12 +91,15 @@ class Pass:
         self._patience = patience
         self._known = outcomes(held.path) if known is None else known
         self._died = roster.condemned(held.path) or died
+        self._stop = roster.stopped(held.path)
+        self._started = {(entry.job, entry.lease) for entry in roster.read(held.path)}
         self._strays = strays
+        self._grace = grace
         self._id = held.worker
         self._verdicts: dict[Lease, Outcome | None] | None = None
         """What is known of each attempt and not yet written, None: it never started. None altogether until the first
         tick."""
-        self._hunts: list[tuple[Lease, Outcome, Hunt]] = []
+        self._hunts: list[tuple[Lease, Outcome | None, Hunt]] = []
         """What must be looked for, and the outcome of the attempt once nothing of it is found any more."""
 
     def tick(self, now: float) -> bool:
@@ -144,41 +150,50 @@ class Pass:
     def _begin(self) -> dict[Lease, Outcome | None]:
         with self._queue.engine.snapshot() as view:
             worker, jobs = view.worker(self._id), view.held(self._id)
+            if worker is not None and worker.state == "stopping":
+                self._stop = asked(view, self._id) or self._stop
         verdicts: dict[Lease, Outcome | None] = {}
-        hunts: list[tuple[Lease, Outcome, Hunt]] = []
+        hunts: list[tuple[Lease, Outcome | None, Hunt]] = []
         for job in jobs:
             lease = decisions.lease(job)
-            found = self._judged(job, lease, worker)
-            if isinstance(found, Hunt):
-                lost = _lost(
-                    f"its worker {self._died}; {_CHANGED if found.database else 'what it ran was found and ended'}"
-                )
-                known = self._known.get((job.seq, lease.version), lost)
-                if known.signal == signal.SIGKILL:
-                    known = msgspec.structs.replace(known, error=f"{PERHAPS}; its worker {self._died}")
-                hunts.append((lease, known, found))
+            outcome, hunt = self._judged(job, lease, worker)
+            if hunt is not None:
+                hunts.append((lease, outcome, hunt))
             else:
-                verdicts[lease] = found
+                verdicts[lease] = outcome
         self._hunts = hunts
         return verdicts
 
-    def _judged(self, job: Job, lease: Lease, worker: Worker | None) -> Outcome | Hunt | None:
-        """What is known of one attempt: it never started (None), it is certainly gone, or it must be hunted."""
+    def _judged(self, job: Job, lease: Lease, worker: Worker | None) -> tuple[Outcome | None, Hunt | None]:
+        """What has become of one attempt, None where it never started; and what must be ended before that is said."""
         here = paths.identity(self._queue.place)
         identity = worker.identity if worker is not None else here
         if worker is not None and worker.boot_id != processes.boot_id():
-            return _lost(_elsewhere(worker))  # nothing of it lives here, and a missing file proves nothing
+            # Nothing of it lives here, and a missing file proves nothing.
+            return decisions.explained(_lost(_elsewhere(worker)), self._stop), None
         path, mark = self._queue.place.output_of(identity, job.id, lease.version), tag(identity, job.id, lease.version)
         if identity != here:
             # The folder was replaced under the worker; or this queue is a copy, and what has the tag is the other's.
-            return Hunt(path, mark, strays=self._strays, database=self._queue.url)
+            hunt = Hunt(path, mark, strays=self._strays, grace=self._grace, database=self._queue.url)
+            return self._ended(job, lease, _CHANGED), hunt
+        hunt = Hunt(path, mark, strays=self._strays, grace=self._grace)
         try:
             # Whoever makes the path decides whether the attempt may start (R11): a folder is as exclusive as a file.
             os.mkdir(path, 0o700)
         except FileExistsError:
             if not os.path.isdir(path):
-                return Hunt(path, mark, strays=self._strays)
-        return None
+                return self._ended(job, lease, _FOUND), hunt
+        # The file may have been removed while the command ran. Twice: it may fork while we look.
+        if (job.seq, lease.version) in self._started or any(processes.by_tag(mark) for _ in range(2)):
+            return self._ended(job, lease, _FOUND), hunt
+        return None, hunt if any(True for _ in self._strays()) else None
+
+    def _ended(self, job: Job, lease: Lease, what: str) -> Outcome:
+        """The outcome of an attempt that was started."""
+        known = self._known.get((job.seq, lease.version), _lost(f"its worker {self._died}; {what}"))
+        if known.signal == signal.SIGKILL:
+            known = msgspec.structs.replace(known, error=f"{PERHAPS}; its worker {self._died}")
+        return decisions.explained(known, self._stop)
 
     def _append(self, verdicts: dict[Lease, Outcome | None]) -> None:
         with self._queue.engine.transaction(self._patience) as tx:

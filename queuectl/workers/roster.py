@@ -11,14 +11,18 @@ import struct
 
 import msgspec
 
+from queuectl.decisions import Stop
+
 UNREPORTED = 128
 """Attempts that have ended and are not in the log yet, for which there is room beside those that run."""
 
 RUNNING = 1 << 32
 """In the place of an exit code, while there is none."""
 
-HEADER = 64
-"""Bytes before the entries: why the worker was killed, where somebody here did it."""
+HEADER = 256
+"""Bytes before the entries: why the worker was killed, where somebody here did it, and what it was told to stop by."""
+_WHY = 64
+"""Bytes of the first of these."""
 
 _ENTRY = struct.Struct("<qqqqqq")
 _END = struct.Struct("<qq")
@@ -69,6 +73,10 @@ class Roster:
         new[:] = self._map[:]
         self._map = new
 
+    def stop(self, stop: Stop) -> None:
+        """Note what this worker was told to stop by, so that what it leaves undone is explained."""
+        self._map[_WHY:HEADER] = _note(stop)
+
     def enter(self, pid: int, job: int, lease: int, started_at: int) -> int | None:
         """Note what runs; returns the place, for `end` and `leave`; None where there is no room."""
         if not self._free:
@@ -103,7 +111,7 @@ def condemn(path: str, why: str) -> None:
     """Say why this worker is killed, before it is: at most 64 bytes. Raises OSError."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        os.pwrite(fd, why.encode()[:HEADER], 0)
+        os.pwrite(fd, why.encode()[:_WHY], 0)
     finally:
         os.close(fd)
 
@@ -111,4 +119,30 @@ def condemn(path: str, why: str) -> None:
 def condemned(path: str) -> str | None:
     """Why somebody here killed this worker; None where nobody said so."""
     with open(path, "rb", buffering=0) as file:
-        return file.read(HEADER).rstrip(b"\0").decode() or None
+        return file.read(_WHY).rstrip(b"\0").decode() or None
+
+
+def stop(path: str, stop: Stop) -> None:
+    """Note in a worker's lock file what it is told to stop by, before it is told. Raises OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        os.pwrite(fd, _note(stop), _WHY)
+    finally:
+        os.close(fd)
+
+
+def stopped(path: str) -> Stop | None:
+    """What a worker was told to stop by, as far as its lock file tells."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return msgspec.json.decode(file.read(HEADER)[_WHY:].rstrip(b"\0"), type=Stop)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+def _note(stop: Stop) -> bytes:
+    """In so many bytes as there are for it: a long reason is cut short, and stands in the log."""
+    note = msgspec.json.encode(stop)
+    if len(note) > HEADER - _WHY:
+        note = msgspec.json.encode(Stop(stop.by[:60], job=stop.job if len(stop.job or "") < 60 else None))
+    return note[: HEADER - _WHY].ljust(HEADER - _WHY, b"\0")

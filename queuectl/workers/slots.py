@@ -33,6 +33,8 @@ REPORT = 0.025
 """Seconds that a report may wait for company while there are claimed jobs to start."""
 OUTPUT = 0.5
 """Seconds between two looks at the sizes of the output files."""
+DOUBT = 0.2
+"""Seconds that a report waits which an order to stop, still under way, would explain."""
 COUNT = 1.0
 """Seconds after which the kernel's count of those killed for memory is read anew when a command starts."""
 NEVER = float("inf")
@@ -77,6 +79,9 @@ class Slots:
         """When these should be written at the latest."""
         self.blocked = 0.0
         """How long the worker has been deaf to ends in all, because it was writing."""
+        self.stop: decisions.Stop | None = None
+        """What the worker was told to stop by."""
+        self._doubtful_until = 0.0
         self.run_time = NEVER
         """How long commands take, as seen of late."""
         self._start_time = 0.0
@@ -118,6 +123,12 @@ class Slots:
         return [*(run.claim.lease for run in self._running.values()), *(claim.lease for claim, _ in self._hunts)]
 
     @property
+    def doubtful_until(self) -> float:
+        """Until when the reports wait for what may explain them."""
+        doubtful = self.stop is None and all(decisions.is_from_outside(each.outcome) for each in self.reports)
+        return self._doubtful_until if doubtful and not self.releases else 0.0
+
+    @property
     def stuck(self) -> int:
         """How many hold what can't be ended."""
         running = sum(bool(run.attempt.stuck) for run in self._running.values())
@@ -137,8 +148,8 @@ class Slots:
 
     def start(self, claim: Claim, now: float) -> None:
         """Start a claimed job, as soon as nothing of its attempt before is left: never two of a job at a time."""
-        if claim.earlier is not None and not self._is_over(claim.job.id, *claim.earlier):
-            self._hunts.append((claim, Hunt(*claim.earlier, strays=self._look_for_strays)))
+        if claim.earlier and (left := self._left_of(claim)) is not None:
+            self._hunts.append((claim, Hunt(*left, strays=self._look_for_strays)))
         else:
             self._launch(claim, now)
 
@@ -157,7 +168,7 @@ class Slots:
         for claim, hunt in list(self._hunts):
             if now >= hunt.next_tick and hunt.tick(now):
                 self._call_off(claim, hunt)
-                self._launch(claim, now)
+                self.start(claim, now)
 
     def collect(self, fd: int, now: float) -> None:
         """A descriptor is readable: a process has ended."""
@@ -188,12 +199,20 @@ class Slots:
                 self._follow(fd, now)
         self._stop_hunting(now, id)
 
-    def quit(self, now: float, *, kill: bool) -> None:
-        """Start nothing more that still waits for its predecessor's end; `kill` what runs."""
+    def quit(self, now: float, stop: decisions.Stop | None, *, kill: bool) -> None:
+        """Start nothing more that still waits for its predecessor's end; `kill` what runs, after its grace period.
+
+        `stop` is who asked for it; None where nobody did.
+        """
+        self.stop = stop or self.stop
+        self.reports = [
+            msgspec.structs.replace(report, outcome=decisions.explained(report.outcome, self.stop))
+            for report in self.reports
+        ]
         self._stop_hunting(now)
         if kill:
             for fd, run in list(self._running.items()):
-                run.attempt.end("lost", now, grace=0)
+                run.attempt.end("interrupted", now)
                 self._follow(fd, now)
 
     def end(self, now: float) -> None:
@@ -268,15 +287,22 @@ class Slots:
             place = self._roster.enter(attempt.pid, job.seq, lease.version, attempt.started_at)
         self._watch(Run(claim, attempt, place, self.blocked, killed), now)
 
-    def _is_over(self, job: str, path: str, tag: str) -> bool:
-        """Whether nothing of an attempt is found. What has left its group and closed all files has but the tag."""
-        self._strays.claim(job)
-        try:
-            free = processes.lock_free(path)
-        except FileNotFoundError:
-            free = True
-        # Twice: it may fork while we look.
-        return free and not any(processes.by_tag(tag) or self._look_for_strays() for _ in range(2))
+    def _left_of(self, claim: Claim) -> tuple[str, str] | None:
+        """Output file and tag of an earlier claim of which something lives; None where nothing does."""
+        self._strays.claim(claim.job.id)
+        for path, mark in claim.earlier:
+            try:
+                if not processes.lock_free(path):
+                    return path, mark
+            except FileNotFoundError:
+                continue
+        # What has left its group and closed all files has but the tag. Twice: it may fork while we look.
+        for _ in range(2):
+            if (found := processes.any_tagged([mark for _, mark in claim.earlier])) is not None:
+                return next(each for each in claim.earlier if each[1] == found)
+            if self._look_for_strays():
+                return claim.earlier[-1]
+        return None
 
     def _look_for_strays(self) -> list[int]:
         return self._strays.look(self._mains())
@@ -325,10 +351,12 @@ class Slots:
             self._watch(run, now)
 
     def _ended(self, run: Run, outcome: attempts.Outcome, now: float) -> None:
-        reported = _reported(run.claim, outcome)
+        reported = decisions.explained(_reported(run.claim, outcome, self.stop), self.stop)
+        if self.stop is None and decisions.is_from_outside(reported):
+            self._doubtful_until = now + DOUBT
         if reported.cause is None or run.attempt.start.keep_children:
             self._strays.spare(self._mains(), run.claim.job.id)
-        if (error := self._suspicion(run, outcome)) is not None:
+        if reported.stop is None and (error := self._suspicion(run, outcome)) is not None:
             reported = msgspec.structs.replace(reported, error=error)
         self.reports.append(Report(run.claim.job, run.claim.lease, reported))
         self._unreported.append(run.place)
@@ -338,13 +366,11 @@ class Slots:
         self.run_time = seen if self.run_time == NEVER else self.run_time + 0.2 * (seen - self.run_time)
 
 
-def _reported(claim: Claim, outcome: attempts.Outcome) -> decisions.Outcome:
+def _reported(claim: Claim, outcome: attempts.Outcome, stop: decisions.Stop | None) -> decisions.Outcome:
     cause = None if outcome.cause == "exit" and outcome.exit_code == 0 else outcome.cause
     error = outcome.error
     if cause == "timeout" and claim.job.timeout is not None:
         error = _ran_out(claim.job, claim.job.timeout)
-    elif cause == "lost":
-        error = "killed, because its worker was stopped without waiting"
     return decisions.Outcome(
         cause=cause,
         exit_code=outcome.exit_code,
@@ -357,6 +383,7 @@ def _reported(claim: Claim, outcome: attempts.Outcome) -> decisions.Outcome:
         output_cut=outcome.output_cut or None,
         kept=outcome.kept,
         error=error,
+        stop=stop if cause == "interrupted" else None,
     )
 
 

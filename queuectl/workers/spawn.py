@@ -10,6 +10,7 @@ import os
 import re
 import select
 import signal
+from contextlib import suppress
 
 from projections.environments import Environment
 from queuectl.events import SHELL
@@ -103,6 +104,7 @@ def spawn(
     nothing was started.
     """
     entrance = home = -1
+    moved = False
     try:
         if command is not None:
             argv = (shell, "-c", command) if command[:1] not in "-+" else (shell, "-c", "--", command)
@@ -117,11 +119,13 @@ def spawn(
             argv = (SHELL, "-c", _ENTER, "queuectl", cwd or ".", *argv)
             program, cwd = SHELL, None
         if cwd is not None:
-            home = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC)
+            with suppress(OSError):  # we may not enter it ourselves, or it is gone: then we don't go back there
+                home = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC)
             try:
                 os.chdir(cwd)
             except OSError as problem:
                 raise NotStarted(f"working directory {cwd}", problem) from problem
+            moved = True
         if not program:
             program = _look_up(argv[0], path)
         if stdin is not None:
@@ -148,9 +152,9 @@ def spawn(
     except ValueError as problem:  # a NUL byte or a lone surrogate in a word, an "=" in a variable's name
         raise NotStarted(str(problem), OSError(errno.EINVAL, "can't be handed to a program")) from problem
     finally:
-        if home >= 0:
+        if moved:
             try:
-                os.fchdir(home)
+                os.chdir("/") if home < 0 else os.fchdir(home)
             except OSError:  # we may not go back there: the command may already run, so this must not fail
                 os.chdir("/")
         for fd in (home, entrance):

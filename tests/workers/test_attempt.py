@@ -31,7 +31,7 @@ def begin(tmp_path: Path) -> Iterator[Begin]:
     yield begin
     for attempt in made:
         if attempt.outcome is None:
-            attempt.end("lost", clock.monotonic(), grace=0)
+            attempt.end("interrupted", clock.monotonic(), grace=0)
             finish(attempt)
 
 
@@ -244,16 +244,16 @@ def test_a_command_that_has_ended_by_itself_keeps_its_outcome(begin: Begin) -> N
 def test_the_second_stop_signal_kills_at_once(begin: Begin, ready: Ready) -> None:
     attempt = begin("trap '' TERM; echo $$ >$READY; while :; do sleep 1000; done")
     ready.pid()
-    attempt.end("lost", clock.monotonic(), grace=0)
+    attempt.end("interrupted", clock.monotonic(), grace=0)
     outcome = finish(attempt, 3)
-    assert (outcome.cause, outcome.signal) == ("lost", signal.SIGKILL)
+    assert (outcome.cause, outcome.signal) == ("interrupted", signal.SIGKILL)
 
 
 def test_the_first_cause_counts_and_a_later_one_shortens_the_wait(begin: Begin, ready: Ready) -> None:
     attempt = begin("trap '' TERM; echo $$ >$READY; while :; do sleep 1000; done", grace=1000.0)
     ready.pid()
     attempt.end("cancel", clock.monotonic())
-    attempt.end("lost", clock.monotonic(), grace=0)
+    attempt.end("interrupted", clock.monotonic(), grace=0)
     outcome = finish(attempt, 3)
     assert (outcome.cause, outcome.signal) == ("cancel", signal.SIGKILL)
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import pytest
 
 from projections.workers import Worker
 from queuectl.errors import NotFound
-from queuectl.events import WorkerStopped
+from queuectl.events import Interrupted, WorkerStopped
+from queuectl.workers import recovery, roster
 from queuectl.workers.pool import CANT_WRITE
-from tests.workers.conftest import Fifo, Lab, gone
+from tests.workers.conftest import Fifo, Lab, gone, kill_all
 
 
 def reasons(lab: Lab) -> list[str | None]:
@@ -54,7 +56,7 @@ def test_one_signal_finishes_what_runs_and_starts_nothing_new(lab: Lab, fifo: Fi
     assert lab.queue.workers() == []
 
 
-def test_two_signals_kill_what_runs_and_the_job_is_tried_again(lab: Lab, fifo: Fifo) -> None:
+def test_two_signals_end_what_runs_and_give_it_back(lab: Lab, fifo: Fifo) -> None:
     parent, id, pid, _ = busy(lab, fifo)
 
     parent.send_signal(signal.SIGINT)
@@ -62,21 +64,68 @@ def test_two_signals_kill_what_runs_and_the_job_is_tried_again(lab: Lab, fifo: F
 
     assert lab.ended(parent, 5) == (0, "")
     assert gone(pid)
-    assert lab.log(id) == ["enqueued", "claimed", "failed", "retried"]
+    assert given_back(lab, id) in (("SIGINT", None), ("SIGTERM", None))
+    assert lab.queue.attempts(id)[0].signal == signal.SIGTERM
+
+
+def given_back(lab: Lab, id: str) -> tuple[str | None, str | None]:
+    """By whom and why the only attempt was interrupted; the job waits to run again, with all its retries."""
+    [event] = [record.event for record in lab.records("interrupted", id)]
+    assert isinstance(event, Interrupted)
     job = lab.queue.job(id)
-    assert job.cause == "lost"
-    assert job.signal in (9, 15)
+    assert lab.log(id) == ["enqueued", "claimed", "interrupted"]
+    assert (job.state, job.failures, job.attempt) == ("pending", 0, 1)
+    assert lab.queue.check() == []
+    return event.by, event.reason
 
 
-def test_two_signals_bury_a_job_that_must_not_run_twice(lab: Lab, fifo: Fifo) -> None:
+@pytest.mark.parametrize("gently", [True, False])
+def test_a_signal_and_then_the_kill_of_all_give_the_job_back(lab: Lab, fifo: Fifo, gently: bool) -> None:
+    """As systemd and a reboot do it: to all processes, or first to the main one alone."""
     lab.queue.set_config("on-lost", "dead")
-    parent, id, _, _ = busy(lab, fifo)
+    parent, id, pid, _ = busy(lab, fifo)
+    [worker] = lab.queue.workers()
+    for each in (parent.pid,) if gently else (pid, worker.pid, parent.pid):
+        os.kill(each, signal.SIGTERM)
+    if gently:
+        lab.until(lambda: roster.stopped(f"{lab.queue.place.workers}/{worker.id}"))
+        kill_all(lab)
+        os.kill(pid, signal.SIGKILL)
+        recovery.recover(lab.queue)
+    else:
+        assert lab.ended(parent) == (0, "")
 
-    parent.send_signal(signal.SIGTERM)  # two of a kind at once would be one
-    parent.send_signal(signal.SIGINT)
+    assert given_back(lab, id) == ("SIGTERM", None)
 
-    assert lab.ended(parent, 5) == (0, "")
-    assert lab.log(id) == ["enqueued", "claimed", "failed", "dead"]
+
+def test_a_third_signal_does_not_wait_for_the_grace_period_and_gives_back_too(lab: Lab, fifo: Fifo) -> None:
+    id = lab.queue.enqueue(f"trap '' TERM; echo $$ > {fifo}; while :; do sleep 9; done", timeout=None, max_retries=0)
+    parent = lab.start()
+    pid = int(fifo.line())
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+        parent.send_signal(number)
+        time.sleep(0.2)
+
+    code, _ = lab.ended(parent, 4)
+    assert code == 0
+    assert gone(pid)
+    assert given_back(lab, id)[0] == "SIGINT"
+
+
+def test_a_stop_that_the_job_itself_asked_for_is_its_failure(lab: Lab) -> None:
+    stop = "from queuectl import Queue; import sys; Queue(sys.argv[1]).stop_workers(now=True, timeout=9)"
+    id = lab.queue.enqueue([sys.executable, "-c", stop, lab.database], timeout=None, max_retries=0)
+    assert lab.ended(lab.start())[0] == 0
+    job = lab.queue.job(id)
+    assert (job.state, job.cause, job.error) == ("dead", "interrupted", "it had its own worker stopped")
+
+
+def test_a_command_that_a_stranger_killed_has_failed(lab: Lab, fifo: Fifo) -> None:
+    id = lab.queue.enqueue(f"echo $$ > {fifo}; sleep 60", timeout=None, max_retries=0)
+    lab.start()
+    os.kill(int(fifo.line()), signal.SIGTERM)
+    [job] = lab.queue.wait(id, timeout=10)
+    assert (job.state, job.cause, job.signal) == ("dead", "signal", signal.SIGTERM)
 
 
 def test_a_terminal_that_is_closed_sends_more_than_one_signal_and_kills_nothing(lab: Lab, fifo: Fifo) -> None:
@@ -186,10 +235,10 @@ def test_stopping_now_kills_what_runs_even_after_a_stop_that_waits(lab: Lab, fif
     lab.until(lambda: _state(lab, worker) == "stopping")
     assert not gone(pid)
 
-    lab.queue.stop_workers(now=True, timeout=10)
+    lab.queue.stop_workers(now=True, timeout=10, reason="the machine goes down")
 
     assert lab.ended(parent, 5) == (0, "")
-    assert lab.queue.job(id).cause == "lost"
+    assert given_back(lab, id) == (lab.queue.actor, "the machine goes down")
 
 
 def _state(lab: Lab, worker: Worker) -> str:
