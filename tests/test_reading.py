@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 from freezegun import freeze_time
 
-from queuectl import Queue, Spec
+from queuectl import Queue, Spec, decisions
 from queuectl.clock import micros
+from queuectl.decisions import Outcome
 from queuectl.engines.base import Write
-from queuectl.errors import Invalid, NotFound
+from queuectl.errors import Invalid, NotFound, OutputGone
 from queuectl.events import Heartbeat, Held
 from queuectl.reading import PAGE
 from tests.engines.deeds import ACTOR, claim, report, start_worker
+from tests.stories import Story
 
 ROOT = Path(__file__).parents[1]
 
@@ -256,6 +258,18 @@ def test_before_it_was_and_after_it_was_purged_there_is_no_job(lived: Queue) -> 
 
 
 # -- output and workers ----------------------------------------------------------------------------------------------
+
+
+def test_an_output_that_was_removed_is_told(tmp_path: Path) -> None:
+    story = Story()
+    story.enqueue("a")
+    story.claim("a")
+    seen = Outcome(exit_code=0, started_at=story.begin, run_seconds=1.0, output_bytes=6)
+    story.decide("a", lambda job: decisions.report(job, decisions.lease(job), seen, story.begin, 0.5))
+    with Queue(tmp_path / "told.db") as told:
+        story.told(told)
+        with pytest.raises(OutputGone, match=r"attempt 1 of job a wrote 6 B, and its output file is gone: .*/a\.2\."):
+            told.output("a")
 
 
 def test_the_output_of_an_attempt_is_found_by_its_lease(queue: Queue) -> None:

@@ -12,7 +12,7 @@ from queuectl import clock, units
 from queuectl.cli import output, people, session
 from queuectl.cli import parameters as p
 from queuectl.documents import job_document
-from queuectl.errors import Invalid, NotFound
+from queuectl.errors import Invalid, NotFound, OutputGone
 from queuectl.events import SHELL, Enqueued
 
 if TYPE_CHECKING:
@@ -203,6 +203,10 @@ def _output(q: "Queue", job: "Job") -> None:
 
     try:
         lines, more = last_lines(q.output(job.id), _LAST_LINES)
+    except OutputGone as gone:
+        output.line()
+        output.line(output.paint(output.safe(str(gone)), "dim"))
+        return
     except (NotFound, FileNotFoundError):
         return
     if lines:

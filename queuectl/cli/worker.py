@@ -11,7 +11,9 @@ from queuectl.cli import parameters as p
 if TYPE_CHECKING:
     from projections.workers import Worker
 
-Now = Annotated[bool, Parameter(name="--now", help="Kill what they run, rather than let it finish.")]
+Now = Annotated[
+    bool, Parameter(name="--now", help="End what they run, which then runs again, rather than let it finish.")
+]
 Patience = Annotated[
     float | None, p.option("--timeout", "DURATION", "Wait at most so long for them (exit code 124).", p.positive)
 ]
@@ -49,8 +51,8 @@ def start(
     $ queuectl worker start --slots 8 --drain
     $ queuectl worker start --queue mail --detach
 
-    Ctrl-C, SIGTERM and SIGHUP let what runs finish, claim no more, and exit 0; a second one kills what runs. A
-    worker that crashes is started anew.
+    Ctrl-C, SIGTERM and SIGHUP let what runs finish, claim no more, and exit 0; a second one ends what runs,
+    which then runs again. A worker that crashes is started anew.
     """
     from queuectl.config import database
     from queuectl.workers.pool import start

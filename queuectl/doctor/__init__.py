@@ -32,6 +32,7 @@ CHECKS: dict[str, Callable[["Patient", Bars], Iterator[Finding]]] = {
     "gate": files.gate,
     "disk": files.disk,
     "workers": attempts.workers,
+    "outputs": files.outputs,
     "leftovers": files.leftovers,
 }
 """All checks by name, in the order in which they are made."""

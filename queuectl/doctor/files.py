@@ -173,6 +173,30 @@ def disk(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
         yield fine(str(found), **facts)
 
 
+def outputs(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
+    """Whether what commands wrote is there: of this queue's own attempts, not of a log that was imported."""
+    place = patient.place
+    identity = paths.identity(place)
+    with patient.engine.snapshot() as view:
+        ours = {worker.id for worker in view.workers(live=False) if worker.identity == identity}
+    bar = bars("Looking for outputs that are gone")
+    count, gone = 0, 0
+    named: list[str] = []
+    for attempt in patient.all_attempts():
+        if attempt.output_bytes and attempt.worker in ours:
+            count += 1
+            bar(count, 0)
+            if not os.path.lexists(place.output_of(identity, attempt.job, attempt.lease)):
+                gone += 1
+                if len(named) < FIRST:
+                    named.append(f"{attempt.job} (attempt {attempt.number})")
+    if gone:
+        what = f"{counted(gone, 'output file')} removed from {place.output}: of {some(named)}"
+        yield warning(what, "nothing can be done; keep others from cleaning up in there", count=gone, outputs=named)
+    else:
+        yield fine(f"{counted(count, 'output')}, all there")
+
+
 def leftovers(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
     """Files that nobody needs any more: of workers, of listeners, of drafts, of jobs that are not there."""
     findings = chain(_locks(patient), _drafts(patient), _bells(patient), _outputs(patient, bars))

@@ -294,7 +294,7 @@ class Slots:
             try:
                 if not processes.lock_free(path):
                     return path, mark
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 continue
         # What has left its group and closed all files has but the tag. Twice: it may fork while we look.
         for _ in range(2):

@@ -212,10 +212,10 @@ class Machine(Users):
         sim.claims += turn.claims
 
     def is_earlier(self, claim: Claim) -> None:
-        """A claim knows the attempt before it that may have left something behind."""
-        earlier = [a for a in self.model.jobs[claim.job.id].attempts[:-1] if a.outcome != "released"]
-        expected = tag(paths.identity(self.queue.place), claim.job.id, earlier[-1].lease) if earlier else None
-        assert (claim.earlier[1] if claim.earlier is not None else None) == expected
+        """A claim knows all those before it, which may have left something behind."""
+        identity = paths.identity(self.queue.place)
+        before = self.model.jobs[claim.job.id].attempts[:-1]
+        assert [mark for _, mark in claim.earlier] == [tag(identity, claim.job.id, each.lease) for each in before]
 
     def stop(self, pick: Random) -> None:
         """A worker that holds nothing says goodbye."""

@@ -62,7 +62,7 @@ class Job:
         """As the jobs table should have it."""
         return (
             self.id, self.seq, self.version, self.state, self.policy.queue, self.policy.priority, self.run_at,
-            ",".join(self.secrets) or None, self.attempt, self.failures, self.worker, self.lease, int(self.cancel),
+            ",".join(self.secrets) or None, self.attempt, self.failures, 0, self.worker, self.lease, int(self.cancel),
             self.exit_code, self.signal, self.cause,
         )  # fmt: skip
 
@@ -297,6 +297,7 @@ class Model:
         if job is None:
             return None
         job.attempts[-1].outcome = "released"
+        job.attempt -= 1
         job.worker = job.lease = None
         job.state = "failed" if job.failures else "pending"
         self._event(job, "released")

@@ -22,6 +22,7 @@ from queuectl.events import (
     Dead,
     Enqueued,
     Failed,
+    Interrupted,
     Recorded,
     Released,
     Retried,
@@ -102,13 +103,16 @@ def judge(queue: Queue, path: Path, acknowledged: Iterable[str]) -> tuple[list[s
         attempts, broken = life(id, records)
         faults += broken
         known |= {(id, attempt.number) for attempt in attempts}
+        ran = {attempt.number for attempt in attempts if attempt.outcome.type != "released"}
         for attempt in attempts:
-            written = marks.get((id, attempt.number), [])
+            shared = attempt.outcome.type == "released" and attempt.number in ran  # the number was given back
+            written = marks.get((id, attempt.number), []) if not shared else []
             faults += compare(id, attempt, written)
             if attempt.cause == "lost":
                 lost += 1
                 vain += any(mark.kind == "E" for mark in written)
-        found = [marks[id, attempt.number] for attempt in attempts if (id, attempt.number) in marks]
+        numbers = dict.fromkeys(attempt.number for attempt in attempts)
+        found = [marks[id, number] for number in numbers if (id, number) in marks]
         for earlier, later in pairwise(found):
             if max(m.place for m in earlier) > later[0].place or max(m.at for m in earlier) > later[0].at:
                 overlaps += 1
@@ -123,12 +127,16 @@ def judge(queue: Queue, path: Path, acknowledged: Iterable[str]) -> tuple[list[s
         "events": sum(kinds.values()),
         "attempts": kinds["claimed"],
         "attempts that ran": len(marks),
-        **{kind: kinds[kind] for kind in ("completed", "failed", "released", "dead", "cancelled", "worker_lost")},
+        **{kind: kinds[kind] for kind in KINDS},
         "lost": lost,
         "lost, though they ran to their end": vain,
         "overlaps": overlaps,
     }
     return faults, figures
+
+
+KINDS = ("completed", "failed", "released", "interrupted", "dead", "cancelled", "worker_lost")
+"""The types of events that are counted."""
 
 
 def life(id: str, records: list[Recorded]) -> tuple[list[Attempt], list[str]]:
@@ -165,7 +173,7 @@ def life(id: str, records: list[Recorded]) -> tuple[list[Attempt], list[str]]:
                     fault(f"attempt {event.attempt} follows {number}")
                 number = event.attempt
                 open_claim = number, record.at
-            case Completed() | Failed() | Released() | Cancelled():
+            case Completed() | Failed() | Released() | Interrupted() | Cancelled():
                 if isinstance(event, Cancelled) and event.attempt is None and open_claim is None:
                     over = True
                 elif isinstance(event, Cancelled) and event.attempt is None:
@@ -179,6 +187,7 @@ def life(id: str, records: list[Recorded]) -> tuple[list[Attempt], list[str]]:
                     over = isinstance(event, Completed | Cancelled)
                     owed = isinstance(event, Failed)
                     failures += owed
+                    number -= isinstance(event, Released)  # which gives its number back
             case Dead():
                 over = True
                 lost = (

@@ -19,8 +19,7 @@ from queuectl.engines.base import Write
 from queuectl.events import Event, Failed, Released, WorkerLost, WorkerStarted, WorkerStopped
 from queuectl.workers import lock, processes, recovery, roster, watch
 from queuectl.workers.hunt import Hunt
-from queuectl.workers.ledger import tag
-from queuectl.workers.ledger import Ledger
+from queuectl.workers.ledger import Ledger, tag
 from tests.workers.conftest import Fifo, Lab, gone, kill_all
 
 

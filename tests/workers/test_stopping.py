@@ -14,7 +14,7 @@ from queuectl.errors import NotFound
 from queuectl.events import Interrupted, WorkerStopped
 from queuectl.workers import recovery, roster
 from queuectl.workers.pool import CANT_WRITE
-from tests.workers.conftest import Fifo, Lab, gone, kill_all
+from tests.workers.conftest import START, Fifo, Lab, gone, kill_all
 
 
 def reasons(lab: Lab) -> list[str | None]:
@@ -126,6 +126,30 @@ def test_a_command_that_a_stranger_killed_has_failed(lab: Lab, fifo: Fifo) -> No
     os.kill(int(fifo.line()), signal.SIGTERM)
     [job] = lab.queue.wait(id, timeout=10)
     assert (job.state, job.cause, job.signal) == ("dead", "signal", signal.SIGTERM)
+
+
+def test_a_signal_that_was_ignored_at_the_start_stays_ignored(lab: Lab) -> None:
+    """As by nohup; but commands begin with all signals as they were born."""
+    begin = f"import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); {START}"
+    parent = lab.python(begin, lab.database, "{}")
+    lab.up()
+    parent.send_signal(signal.SIGHUP)
+    id = lab.queue.enqueue("grep -q 'SigIgn:.0000000000000000' /proc/self/status", max_retries=0)
+
+    assert lab.queue.wait(id, timeout=10)[0].state == "completed"
+    assert parent.poll() is None
+    parent.send_signal(signal.SIGTERM)
+    assert lab.ended(parent) == (0, "")
+
+
+def test_what_lies_in_the_working_directory_is_not_run(lab: Lab) -> None:
+    for name in ("random", "msgspec"):
+        (lab.folder / f"{name}.py").write_text("raise SystemExit('not ours')")
+    id = lab.queue.enqueue("true")
+    begin = f"import os, queuectl.workers.pool; os.chdir({str(lab.folder)!r}); {START}"
+    parent = lab.python(begin, lab.database, '{"drain": true}')
+    assert lab.ended(parent) == (0, "")
+    assert lab.queue.job(id).state == "completed"
 
 
 def test_a_terminal_that_is_closed_sends_more_than_one_signal_and_kills_nothing(lab: Lab, fifo: Fifo) -> None:
