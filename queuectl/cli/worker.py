@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from projections.workers import Worker
 
 Now = Annotated[
-    bool, Parameter(name="--now", help="End what they run, which then runs again, rather than let it finish.")
+    bool, Parameter(name="--now", help="End what they run; it then runs again.")
 ]
 Patience = Annotated[
     float | None, p.option("--timeout", "DURATION", "Wait at most so long for them (exit code 124).", p.positive)
