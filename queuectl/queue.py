@@ -281,7 +281,7 @@ class Queue(Reading):
                 if id not in live:
                     raise NotFound(f"no worker {id!r} is up; see `queuectl worker list`")
             chosen = list(dict.fromkeys(ids)) or list(live)
-            ask = [StopRequested(now=now, reason=reason, inside=inside(self.url))]
+            ask = [StopRequested(now=now, reason=reason, inside=hosts.inside(self.place))]
             asked = [live[id] for id in chosen if live[id].state == "running" or now > live[id].stop_now]
             tx.append([Write(f"worker:{worker.id}", worker, ask) for worker in asked], self.actor)
             own = self._hosting(tx)
@@ -336,11 +336,6 @@ class Queue(Reading):
     def check(self, progress: Progress | None = None) -> list[str]:
         """Fold the log into scratch tables and compare: a line for each difference, none when all is true."""
         return self._engine.check(progress)
-
-
-def inside(url: str) -> str | None:
-    """The job of the queue at this URL by whose command this process was started; None where there is none."""
-    return os.environ.get("QUEUECTL_JOB_ID") if os.environ.get("QUEUECTL_DB") == url else None
 
 
 def caller() -> str:

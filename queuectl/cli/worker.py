@@ -11,9 +11,7 @@ from queuectl.cli import parameters as p
 if TYPE_CHECKING:
     from projections.workers import Worker
 
-Now = Annotated[
-    bool, Parameter(name="--now", help="End what they run; it then runs again.")
-]
+Now = Annotated[bool, Parameter(name="--now", help="End what they run; it then runs again.")]
 Patience = Annotated[
     float | None, p.option("--timeout", "DURATION", "Wait at most so long for them (exit code 124).", p.positive)
 ]

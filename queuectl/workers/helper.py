@@ -16,7 +16,7 @@ from projections.jobs import FINAL
 from queuectl import clock, hosts
 from queuectl.queue import Queue
 from queuectl.workers import child, processes
-from queuectl.workers.pool import SIGNALS, Crew
+from queuectl.workers.pool import Crew, unignored
 from queuectl.workers.task import Task
 
 PATIENCE = 1.0
@@ -94,7 +94,7 @@ class Helper:
         try:
             self._pid = os.posix_spawn(
                 sys.executable, child.command(Crew(task, 1, leash=LEASH)), env, file_actions=inherited, setpgroup=0,
-                setsigmask=[], setsigdef=SIGNALS,
+                setsigmask=[], setsigdef={signal.SIGTERM, *unignored()},
             )  # fmt: skip
         except BaseException:
             os.close(self._leash)

@@ -16,7 +16,7 @@ from queuectl.decisions import Lease, Outcome, Stop
 from queuectl.engines.base import Filter, Transaction, View, Write
 from queuectl.errors import Busy, Conflict, Fenced, Invalid, Unusable
 from queuectl.events import Event, Heartbeat, Held, StopRequested, WorkerStarted, WorkerStopped
-from queuectl.queue import Queue, inside
+from queuectl.queue import Queue
 from queuectl.workers import processes
 
 ENVIRONMENTS = 64
@@ -94,11 +94,7 @@ class Ledger:
         self._stream = f"worker:{worker}"
         self._settings = Settings()
         self._environments: dict[str, Environment] = {}
-<<<<<<< HEAD
         self._inside = hosts.inside(queue.place)
-=======
-        self._inside = inside(queue.url)
->>>>>>> cfcca65 (Stopping is not failing: what is ended with its worker is interrupted; nothing is called unstarted unseen; trouble with stderr kills nobody)
 
     def start(self, slots: int, *, drain: bool = False) -> None:
         """Say that this worker is up, however long others keep the database."""

@@ -94,24 +94,6 @@ def start(
     return _detach(Crew(task, count)) if detach else Pool(Crew(task, count)).run()
 
 
-@contextmanager
-def run_one(queue: Queue, id: str) -> Generator[None]:
-    """A worker for one job alone beside this process, under a parent as any, until the job has ended.
-
-    Where the context is left before, what runs is finished, and then nothing more is tried.
-    """
-    crew = Crew(Task(queue.url, "", 1, only=id, logs=queue.logs), 1)
-    heard = {signal.SIGTERM, *unignored()}  # by the first of which we end it
-    pid = os.posix_spawn(
-        sys.executable, child.command(crew), os.environ, setpgroup=0, setsigmask=[], setsigdef=heard
-    )  # fmt: skip
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGTERM)  # not reaped yet, so it can be nobody else
-        os.waitpid(pid, 0)
-
-
 class Pool:
     """The parent at work. One thread; it waits for its workers' ends and for signals."""
 
@@ -186,7 +168,7 @@ class Pool:
             with suppress(OSError):  # who started us may be gone
                 os.write(self._crew.ready, READY)
             os.close(self._crew.ready)
-        if is_watched() and self._crew.task.only is None:
+        if is_watched() and not self._crew.task.beside:
             many = f"{self._crew.count} workers" if self._crew.count != 1 else "1 worker"
             slots = f", {self._crew.task.slots} slots each" if self._crew.task.slots != 1 else ""
             say(f"{many} up{slots}; Ctrl-C finishes what runs and stops")
@@ -244,7 +226,7 @@ class Pool:
                     signal.pidfd_send_signal(hand.pidfd, signal.SIGKILL)
                 else:
                     order(hand, ORDER_STOP if self._signals == 1 else ORDER_KILL, number)
-            if is_watched() and self._crew.task.only is None:
+            if is_watched() and not self._crew.task.beside:
                 say(
                     "finishing what runs; once more ends it"
                     if self._signals == 1
