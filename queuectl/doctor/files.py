@@ -176,6 +176,9 @@ def disk(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
 def outputs(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
     """Whether what commands wrote is there: of this queue's own attempts, not of a log that was imported."""
     place = patient.place
+    if not os.path.exists(place.folder + "/id"):
+        yield fine("none yet")
+        return
     identity = paths.identity(place)
     with patient.engine.snapshot() as view:
         ours = {worker.id for worker in view.workers(live=False) if worker.identity == identity}
@@ -194,7 +197,7 @@ def outputs(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
         what = f"{counted(gone, 'output file')} removed from {place.output}: of {some(named)}"
         yield warning(what, "nothing can be done; keep others from cleaning up in there", count=gone, outputs=named)
     else:
-        yield fine(f"{counted(count, 'output')}, all there")
+        yield fine(f"{count:,}, all there")
 
 
 def leftovers(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
