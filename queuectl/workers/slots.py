@@ -211,14 +211,12 @@ class Slots:
         ]
         self._stop_hunting(now)
         if kill:
-            for fd, run in list(self._running.items()):
-                run.attempt.end("interrupted", now)
-                self._follow(fd, now)
+            self.end(now)
 
     def end(self, now: float) -> None:
         """End all that runs: a TERM, the grace of each, a KILL."""
         for fd, run in list(self._running.items()):
-            run.attempt.end("lost", now)
+            run.attempt.end("interrupted", now)
             self._follow(fd, now)
 
     def reap(self) -> None:
@@ -368,6 +366,8 @@ class Slots:
 
 def _reported(claim: Claim, outcome: attempts.Outcome, stop: decisions.Stop | None) -> decisions.Outcome:
     cause = None if outcome.cause == "exit" and outcome.exit_code == 0 else outcome.cause
+    if cause == "interrupted" and stop is None:
+        cause = "lost"  # with the files of its queue: nobody asked for it
     error = outcome.error
     if cause == "timeout" and claim.job.timeout is not None:
         error = _ran_out(claim.job, claim.job.timeout)
@@ -383,7 +383,7 @@ def _reported(claim: Claim, outcome: attempts.Outcome, stop: decisions.Stop | No
         output_cut=outcome.output_cut or None,
         kept=outcome.kept,
         error=error,
-        stop=stop if cause == "interrupted" else None,
+        stop=stop if outcome.cause == "interrupted" else None,
     )
 
 

@@ -1,0 +1,60 @@
+"""Nothing is called unstarted, and nothing starts, before it was looked for what may run already (R11, R18)."""
+
+import shlex
+import signal
+from pathlib import Path
+
+import pytest
+
+from queuectl import decisions, paths
+from queuectl.workers import recovery, roster
+from queuectl.workers.ledger import tag
+from tests.workers.conftest import Fifo, Lab, gone, kill_all
+from tests.workers.test_recovery import abandoned, pretend
+
+
+@pytest.mark.parametrize("hidden", ["", "exec env -i sh -c "])
+def test_an_attempt_whose_output_file_was_removed_is_not_called_unstarted(lab: Lab, fifo: Fifo, hidden: str) -> None:
+    body = f"echo $$ > {fifo}; while :; do sleep 0.05; done"
+    id = lab.queue.enqueue(hidden + shlex.quote(body) if hidden else body, timeout=None, max_retries=0)
+    lab.start()
+    pid = int(fifo.line())
+    for path in Path(lab.queue.place.output).iterdir():
+        path.unlink()
+    kill_all(lab)
+
+    report = recovery.recover(lab.queue)
+
+    assert gone(pid)
+    assert [(found.outcome, found.then) for found in report.jobs] == [("failed", "dead")]
+    assert lab.queue.job(id).cause == "lost"
+
+
+def test_what_lives_of_a_claim_that_was_given_back_is_ended_before_the_next_start(lab: Lab, fifo: Fifo) -> None:
+    """Whoever gave it back may have been mistaken: each earlier claim is looked at, whatever its number."""
+    id = lab.queue.enqueue(f"echo $$ > {fifo}", timeout=None)
+    worker = pretend(lab, id)
+    abandoned(lab, worker)
+    recovery.recover(lab.queue)
+    mark = tag(paths.identity(lab.queue.place), id, 2)
+    left = lab.python("import signal; signal.pause()", env={"QUEUECTL_TAG": mark})
+
+    lab.start()
+
+    fifo.line()
+    assert left.wait(5) == -signal.SIGTERM
+    lab.queue.wait(id, timeout=10)
+    assert [(a.number, a.outcome) for a in lab.queue.attempts(id)] == [(1, "released"), (1, "completed")]
+
+
+def test_after_a_reboot_a_worker_that_was_told_to_stop_gives_its_jobs_back(lab: Lab) -> None:
+    id = lab.queue.enqueue("true", max_retries=0, on_lost="dead")
+    worker = pretend(lab, id, boot_id="another boot")
+    abandoned(lab, worker)
+    path = f"{lab.queue.place.workers}/{worker}"
+    assert roster.stopped(path) is None
+    roster.stop(path, decisions.Stop("SIGTERM"))
+
+    report = recovery.recover(lab.queue)
+
+    assert [(found.outcome, found.then) for found in report.jobs] == [("interrupted", "pending")]
