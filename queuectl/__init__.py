@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from projections.attempts import Attempt
     from projections.jobs import Job
     from projections.workers import Worker
-    from queuectl.errors import Conflict, Deadline, Fenced, Invalid, NotFound, QueueError, Refused, Unusable
+    from queuectl.errors import Absent, Conflict, Deadline, Fenced, Invalid, NotFound, QueueError, Refused, Unusable
     from queuectl.events import Recorded
     from queuectl.history import Moment
     from queuectl.queue import Queue
@@ -34,14 +34,14 @@ _HOMES = {
     "projections.attempts": ("Attempt",),
     "projections.workers": ("Worker",),
     "queuectl.errors": (
-        "Conflict", "Deadline", "Fenced", "Invalid", "NotFound", "QueueError", "Refused", "Unusable",
+        "Absent", "Conflict", "Deadline", "Fenced", "Invalid", "NotFound", "QueueError", "Refused", "Unusable",
     ),
 }  # fmt: skip
 _WHERE = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Attempt", "Conflict", "Deadline", "Fenced", "Invalid", "Job", "Moment", "NotFound", "Queue", "QueueError",
-    "Recorded", "Refused", "Spec", "Status", "Unusable", "Worker",
+    "Absent", "Attempt", "Conflict", "Deadline", "Fenced", "Invalid", "Job", "Moment", "NotFound", "Queue",
+    "QueueError", "Recorded", "Refused", "Spec", "Status", "Unusable", "Worker",
 ]  # fmt: skip
 
 

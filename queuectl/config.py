@@ -1,6 +1,6 @@
 """The settings: what each is called, what it accepts, and which of the places that may set it wins.
 
-    flag > environment (QUEUECTL_MAX_RETRIES) > `config set` > the seed's MAX_RETRIES, BACKOFF_BASE
+    flag > QUEUECTL_MAX_RETRIES (environment, then .env) > `config set` > the seed's MAX_RETRIES, BACKOFF_BASE
     (environment, then .env) > default
 
 A setting travels as text (in the log, in the environment, on the command line) and is parsed where it is used.
@@ -8,13 +8,15 @@ The flag is not looked at here: it is a field of the job that is enqueued.
 """
 
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
-from queuectl import bounds, environment, units
-from queuectl.errors import Invalid
+from queuectl import bounds, dotenv, environment, units
+from queuectl.dotenv import EnvFile
+from queuectl.errors import Invalid, QueueError, SettingWarning, Unusable
 from queuectl.events import SHELL
 
 Value = int | float | str | tuple[str, ...] | None
@@ -36,6 +38,14 @@ class Settings(msgspec.Struct, frozen=True):
     disk_floor: int = 100 << 20
     synchronous: str = "full"
     seal_every: float | None = None
+    unusable: dict[str, QueueError] = {}
+    """Settings whose value can't be used, by field: why. Their fields above have the default."""
+
+    def require(self, *fields: str) -> None:
+        """Raise what is wrong with the first of these that can't be used: QueueError."""
+        for field in fields if self.unusable else ():
+            if field in self.unusable:
+                raise self.unusable[field]
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -60,11 +70,13 @@ class Setting(msgspec.Struct, frozen=True):
 
 class Resolved(msgspec.Struct, frozen=True):
     """The value that won, its text, and where it comes from: `default`, `config set`, `environment QUEUECTL_TIMEOUT`,
-    `environment MAX_RETRIES` or `.env MAX_RETRIES`."""
+    `.env QUEUECTL_TIMEOUT`, `environment MAX_RETRIES` or `.env MAX_RETRIES`."""
 
     value: Value
     text: str
     source: str
+    error: QueueError | None = None
+    """Why it can't be used; the value is None then."""
 
 
 def _timeout(text: str) -> float | None:
@@ -144,12 +156,12 @@ def parse(key: str, text: str) -> Value:
 
 
 def resolve(
-    stored: Mapping[str, str], environ: Mapping[str, str] | None = None, env_file: Mapping[str, str] | None = None
+    stored: Mapping[str, str], environ: Mapping[str, str] | None = None, env_file: EnvFile | None = None
 ) -> dict[str, Resolved]:
     """Every setting with the value that wins. `stored` is what `config set` has stored, by key.
 
     `environ` is the process's and `env_file` that of the working directory unless given. An empty variable counts as
-    not set. Raises Invalid where the winner is no valid value; the message names the place.
+    not set. Where the winner is no valid value, `Resolved.error` says so and names the place.
     """
     said = _said(stored, environ, env_file)
     return {
@@ -159,62 +171,70 @@ def resolve(
 
 
 def settings(
-    stored: Mapping[str, str], environ: Mapping[str, str] | None = None, env_file: Mapping[str, str] | None = None
+    stored: Mapping[str, str], environ: Mapping[str, str] | None = None, env_file: EnvFile | None = None
 ) -> Settings:
-    """The values in force, as `resolve` finds them. Raises Invalid."""
-    said: dict[str, Any] = {SETTINGS[key].field: found.value for key, found in _said(stored, environ, env_file).items()}
-    return Settings(**said)
+    """The values in force, as `resolve` finds them; what can't be used is in `unusable`, and its default in place."""
+    said = _said(stored, environ, env_file)
+    values: dict[str, Any] = {SETTINGS[key].field: each.value for key, each in said.items() if each.error is None}
+    if len(values) < len(said):
+        values["unusable"] = {SETTINGS[key].field: each.error for key, each in said.items() if each.error is not None}
+    return Settings(**values)
 
 
 def _said(
-    stored: Mapping[str, str], environ: Mapping[str, str] | None, env_file: Mapping[str, str] | None
+    stored: Mapping[str, str], environ: Mapping[str, str] | None, env_file: EnvFile | None
 ) -> dict[str, Resolved]:
-    """The settings of which some place says anything. Every enqueue asks, so it costs little where none does."""
+    """The settings of which some place says anything. Every enqueue asks, so it costs little where none does.
+
+    MAX_RETRIES and BACKOFF_BASE are names that other programs have too: an unusable value of theirs is warned of and
+    passed over. One under a name of ours, or stored, is an error for whoever needs the setting.
+    """
     environ = os.environ if environ is None else environ
-    env_file = dotenv() if env_file is None else env_file
+    env_file = dotenv.read() if env_file is None else env_file
     said: dict[str, Resolved] = {}
     for key, variable, seed in _PLACES:
-        if text := environ.get(variable):
-            source = f"environment {variable}"
-        elif text := stored.get(key):
-            source = "config set"
-        elif seed is None:
-            continue
-        elif text := environ.get(seed):
-            source = f"environment {seed}"
-        elif text := env_file.get(seed):
-            source = f".env {seed}"
-        else:
-            continue
-        try:
-            said[key] = Resolved(parse(key, text), text, source)
-        except Invalid as error:
-            raise Invalid(f"{error} (from {source})") from None
+        for get, name, source in (
+            (environ.get, variable, "environment "),
+            (env_file.get, variable, ".env "),
+            (stored.get, key, "config set"),
+            (environ.get, seed, "environment "),
+            (env_file.get, seed, ".env "),
+        ):
+            if name is None:
+                continue
+            source = source if source == "config set" else source + name
+            text = ""
+            try:
+                if text := get(name) or "":
+                    said[key] = Resolved(parse(key, text), text, source)
+                    break
+            except QueueError as error:
+                if text:
+                    place = f"{env_file.where(name)}: {name}" if get == env_file.get else source
+                    error = Invalid(f"{error} (from {place})")
+                if name == seed and isinstance(error, Invalid):
+                    warnings.warn(f"{error}: passed over", SettingWarning, stacklevel=1)
+                    continue
+                said[key] = Resolved(None, text, source, error)
+                break
     return said
 
 
-def dotenv() -> dict[str, str]:
-    """The variables of `.env` in the working directory, as they stand there; none where there is no such file.
+class Named(msgspec.Struct, frozen=True):
+    """A database, as it was named."""
 
-    Raises Invalid where it can't be read.
-    """
-    if not os.path.isfile(".env"):
-        return {}
-    try:
-        with open(".env", encoding="utf-8-sig") as file:
-            from dotenv import dotenv_values  # costs as much as opening the database: only where there is a file
-
-            found = dotenv_values(stream=file, interpolate=False)
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not valid UTF-8"
-        raise Invalid(f"can't read {os.path.abspath('.env')}: {why}") from None
-    return {name: value for name, value in found.items() if value is not None}
+    path: str
+    """A path or URL as it was given."""
+    source: str | None
+    """What names it: `--db`, `QUEUECTL_DB`, `DB_PATH`, or file and line of `.env`; None where nothing does, and it is
+    the one in the user's state folder."""
 
 
-def database(flag: str | None = None) -> str:
-    """Where the queue is: the flag > QUEUECTL_DB > DB_PATH (environment, then .env) > the user's state folder.
+def database(flag: str | None = None) -> Named:
+    """Where the queue is: the flag > QUEUECTL_DB > DB_PATH (environment, then `.env`) > the user's state folder.
 
-    A path or URL as it was given. Raises Invalid.
+    Raises Invalid for what is no name, and where `.env` names one that can't be used; Unusable, naming file and owner,
+    where it would have come from a `.env` that is not read: never is another queue taken in silence.
     """
     for text, source in (
         (flag, "--db"),
@@ -222,17 +242,36 @@ def database(flag: str | None = None) -> str:
         (os.environ.get("DB_PATH"), "DB_PATH"),
     ):
         if text:
-            return _located(text, source)
+            return _named(text, source)
         if text is not None and source == "--db":
             raise Invalid("--db: is empty")
-    if text := dotenv().get("DB_PATH"):
-        return _located(text, ".env DB_PATH")
+    env_file = dotenv.read()
+    instead = "name the database with --db or QUEUECTL_DB"
+    try:
+        for name in ("QUEUECTL_DB", "DB_PATH"):
+            if text := env_file.get(name):
+                return _named(text, f"{env_file.where(name)}, {name}")
+    except Unusable as error:
+        raise Unusable(f"{error}; {instead}") from None
+    if env_file.opaque:
+        raise Unusable(f"{env_file.refusal}: it may name the database; {instead}")
     from platformdirs import user_state_dir  # only who names no database pays for it
 
-    return os.path.join(user_state_dir("queuectl", appauthor=False), "queue.db")
+    return Named(os.path.join(user_state_dir("queuectl", appauthor=False), "queue.db"), None)
 
 
-def _located(text: str, source: str) -> str:
+def logs(env_file: EnvFile) -> str | None:
+    """The folder that QUEUECTL_LOGS names, in the environment or `.env`."""
+    if named := os.environ.get("QUEUECTL_LOGS"):
+        return named
+    try:
+        return env_file.get("QUEUECTL_LOGS")
+    except QueueError as error:
+        warnings.warn(f"{error}: passed over", SettingWarning, stacklevel=1)
+        return None
+
+
+def _named(text: str, source: str) -> Named:
     if "\0" in text:
         raise Invalid(f"{source}: has a NUL byte in it")
-    return text
+    return Named(text, source)

@@ -93,6 +93,7 @@ class WorkerDocument(msgspec.Struct, frozen=True):
     heartbeat_at: str
     ended_at: str | None
     reason: str | None
+    database: str
 
 
 def moment(at: int | None) -> str | None:
@@ -166,8 +167,8 @@ def attempt_document(attempt: Attempt) -> AttemptDocument:
     )
 
 
-def worker_document(worker: Worker, jobs: Iterable[Job], alive: bool | None) -> WorkerDocument:
-    """A worker as JSON shows it."""
+def worker_document(worker: Worker, jobs: Iterable[Job], alive: bool | None, database: str) -> WorkerDocument:
+    """A worker as JSON shows it; `database` is where its queue is."""
     return WorkerDocument(
         id=worker.id,
         state=worker.state,
@@ -182,4 +183,5 @@ def worker_document(worker: Worker, jobs: Iterable[Job], alive: bool | None) -> 
         heartbeat_at=text(worker.heartbeat_at),
         ended_at=moment(worker.ended_at),
         reason=worker.reason,
+        database=database,
     )

@@ -44,6 +44,10 @@ class Unusable(QueueError):
     exit_code = 4
 
 
+class Absent(Unusable):
+    """There is no database where one was named, and none is to be made."""
+
+
 class Busy(Unusable):
     """Somebody else has kept the database locked for too long."""
 
@@ -60,3 +64,7 @@ class Deadline(QueueError):
     """The time given to `wait` has passed."""
 
     exit_code = 124
+
+
+class SettingWarning(UserWarning):
+    """A value of `.env` or the environment that is passed over: another program's, most likely."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from queuectl.errors import Invalid, Unusable
+from queuectl.errors import Absent, Invalid, Unusable
 
 ID_LENGTH = 32
 """Hexadecimal digits in the file `id`."""
@@ -118,13 +118,16 @@ def place(url: str) -> Place:
     return Place(database, database + ".d")
 
 
-def prepare(place: Place) -> None:
+def prepare(place: Place, *, create: bool = True) -> bool:
     """Make what is missing (parents, the folder and its subfolders, an empty database) and refuse what is unsafe.
 
-    What exists is left as it is. Raises Unusable, one line, before anything was made where a check fails.
+    What exists is left as it is. Returns whether the database was made. Raises Unusable, one line, before anything was
+    made where a check fails, and Absent where there is no database, or an empty file, and `create` is false.
     """
     parent = os.path.dirname(place.database)
     try:
+        if not create and not _check_file(place.database):
+            raise Absent(f"{shown(place.database)}: there is no database: check the path")
         _check_mounts(place)
         missing: list[str] = []
         while not os.path.lexists(parent):
@@ -138,8 +141,7 @@ def prepare(place: Place) -> None:
         check_folder(place.folder, "make files in")
         for name in SUBFOLDERS:
             _make_folder(f"{place.folder}/{name}")
-        if fresh:
-            _make_database(place)
+        return fresh and _make_database(place)
     except OSError as error:
         raise _failed(error.filename or place.database, error) from error
 
@@ -182,6 +184,14 @@ def objection(found: os.stat_result, user: int, private_group: bool = False) -> 
     if found.st_mode & others and not (stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX):
         return "can be written by others, who could make you run their commands: chmod go-w, or use another place"
     return None
+
+
+def distrust(found: os.stat_result) -> str | None:
+    """Why a file or link is not to be believed, as a clause ("belongs to user ann, who could change it"), or None."""
+    if stat.S_ISLNK(found.st_mode):  # its mode says nothing, its owner where it leads
+        return None if found.st_uid in (0, os.geteuid()) else f"is a symbolic link made by {_user(found.st_uid)}"
+    why = _objection(found)
+    return why.partition(": ")[0] if why is not None else None
 
 
 def mounts(mountinfo: str) -> Iterator[tuple[str, str]]:
@@ -295,11 +305,17 @@ def _check_file(path: str) -> int | None:
 
 
 def _check_trust(path: str, found: os.stat_result) -> None:
+    if why := _objection(found):
+        raise Unusable(f"{shown(path)}: {why}")
+
+
+def _objection(found: os.stat_result) -> str | None:
     user = os.geteuid()
     if why := objection(found, user):
         private = bool(found.st_mode & stat.S_IWGRP) and is_private_group(found.st_gid, user)
         if not private or objection(found, user, private_group=True):
-            raise Unusable(f"{shown(path)}: {why}")
+            return why
+    return None
 
 
 # What is made.
@@ -314,18 +330,22 @@ def _make_folder(path: str) -> None:
     os.chmod(path, 0o700)
 
 
-def _make_database(place: Place) -> None:
-    """Make the empty database with mode 0600. It is a new queue: what a former database left is not for it."""
+def _make_database(place: Place) -> bool:
+    """Make the empty database with mode 0600, unless somebody else just has; returns whether it was made here.
+
+    It is a new queue: what a former database left is not for it.
+    """
     lock = os.open(place.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if os.path.lexists(place.database):
-            return
+            return False
         for former in (place.folder + "/id", place.high_water):
             if os.path.lexists(former):
                 os.unlink(former)
         os.mknod(place.database, 0o600 | stat.S_IFREG)  # no descriptor that would have to be closed (R6)
         os.chmod(place.database, 0o600)
+        return True
     finally:
         os.close(lock)
 

@@ -38,6 +38,17 @@ def plain(settings: Settings, now: int, here: str, environment: str | None = Non
     )
 
 
+DEFAULTS = ("max_retries", "backoff_base", "backoff_max", "jitter", "timeout", "on_lost", "shell")
+"""The fields of a job that settings fill in where it does not say them itself."""
+
+
+def check_settings(settings: Settings, spec: Spec) -> None:
+    """Raise, as QueueError, what is wrong with a setting that this job needs."""
+    if settings.unusable:
+        said = to_builtins(spec)
+        settings.require("keep_env", *(field for field in DEFAULTS if field not in said))
+
+
 def resolve(spec: Spec, template: Enqueued, now: int, stdin: str | None) -> Enqueued:
     """A job's whole policy: the template (see `plain`) with all that was said of the job. `now` is µs UTC, `stdin` the
     name of the copied input."""

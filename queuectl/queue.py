@@ -10,7 +10,7 @@ import msgspec
 from projections.config import Config
 from projections.jobs import FINAL, Job
 from projections.workers import Worker
-from queuectl import config, decisions, engines, environment, hosts, paths, policy
+from queuectl import config, decisions, dotenv, engines, environment, hosts, paths, policy
 from queuectl.clock import monotonic
 from queuectl.config import Settings
 from queuectl.engines.base import Progress, Transaction, View, Write
@@ -33,29 +33,33 @@ class Queue(Reading):
     """A queue of shell commands in one database, which is made on first use. A context manager.
 
     `url` is a path or `sqlite:///path`; left out, it is found as the command line does (QUEUECTL_DB, DB_PATH, the
-    user's state folder). `actor` stands in the events as who did it. `logs` is the folder for what workers and
-    recoveries write about themselves (left out: QUEUECTL_LOGS, or `logs/` beside the database). `progress(done, total)`
-    is told while a database that needs it is healed by replay.
+    user's state folder). With `create` false no database is made where there is none; `made` says whether one was. The
+    `.env` of the working directory is read when the queue is opened. `actor` stands in the events as who did it.
+    `logs` is the folder for what workers and recoveries write about themselves (left out: QUEUECTL_LOGS, or `logs/`
+    beside the database). `progress(done, total)` is told while a database that needs it is healed by replay.
 
     One Queue belongs to one thread at a time. After a fork the child may go on using its copy, which opens anew.
     Nothing else in the process may open the database file meanwhile (sqlite3, DuckDB): closing it would drop SQLite's
     locks.
 
-    Raises Unusable where the database can't be used, Invalid for a URL that names none.
+    Raises Unusable where the database can't be used (Absent where there is none), Invalid for a URL that names none.
     """
 
     def __init__(
         self,
         url: str | os.PathLike[str] | None = None,
         *,
+        create: bool = True,
         actor: str | None = None,
         logs: str | os.PathLike[str] | None = None,
         progress: Progress | None = None,
     ) -> None:
-        self.place = paths.place(os.fspath(url) if url is not None else config.database())
-        self.logs = os.path.abspath(logs or os.environ.get("QUEUECTL_LOGS") or self.place.logs)
+        self.place = paths.place(os.fspath(url) if url is not None else config.database().path)
+        self._env_file = dotenv.read()
+        self.logs = os.path.abspath(logs or config.logs(self._env_file) or self.place.logs)
         self.actor = actor if actor is not None else f"library:{caller()}"
-        self._engine = engines.connect(self.place.database, progress=progress)
+        self._engine = engines.connect(self.place.database, create=create, progress=progress)
+        self.made = self._engine.made
         try:
             with self._engine.snapshot() as view:
                 settings = self.settings(view)
@@ -109,6 +113,7 @@ class Queue(Reading):
                 numbers = iter(tx.numbers(len(chunk)))
                 writes: list[Write] = []
                 for spec in chunk:
+                    policy.check_settings(settings, spec)
                     id = str(next(numbers)) if spec.id is None else spec.id
                     stdin = inputs[spec.stdin] if spec.stdin else None
                     job = policy.resolve(spec, plain, tx.now, stdin)

@@ -16,6 +16,7 @@ from queuectl import config, disk, history, paths
 from queuectl.clock import text
 from queuectl.config import Resolved, Settings
 from queuectl.disk import Disk
+from queuectl.dotenv import EnvFile
 from queuectl.engines.base import Engine, Filter, JobFilter, Progress, View
 from queuectl.engines.liveness import Life, liveness
 from queuectl.errors import Invalid, NotFound, OutputGone, QueueError
@@ -71,6 +72,8 @@ class Reading:
     logs: str
     """The folder of `worker.jsonl` and the reports of recoveries."""
     _engine: Engine
+    _env_file: EnvFile
+    """The `.env` of the working directory, as it was when the queue was opened."""
 
     @property
     def url(self) -> str:
@@ -275,12 +278,12 @@ class Reading:
 
     def settings(self, view: View) -> Settings:
         """The settings in force, with what `config set` has stored as of this view."""
-        return config.settings(_stored(view))
+        return config.settings(_stored(view), env_file=self._env_file)
 
     def config(self) -> dict[str, Resolved]:
         """Every setting: its value, its text and where it comes from."""
         with self._engine.snapshot() as view:
-            return config.resolve(_stored(view))
+            return config.resolve(_stored(view), env_file=self._env_file)
 
     def disk(self) -> Disk:
         """The free space on the queue's disk, and the floor below which no new job starts."""

@@ -1,59 +1,85 @@
 """Which of the places that may set a value wins, and what each setting accepts."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
-from queuectl import config
-from queuectl.errors import Invalid
+from queuectl import config, dotenv
+from queuectl.dotenv import EnvFile
+from queuectl.errors import Invalid, SettingWarning, Unusable
 
 
 def test_the_defaults_are_the_seeds():
-    found = config.settings({}, {}, {})
+    found = config.settings({}, {}, env_file(""))
     assert (found.max_retries, found.backoff_base, found.timeout) == (3, 2.0, 60.0)
     assert found == config.Settings(), "the table and the Struct say the same"
 
 
+def env_file(text: str) -> EnvFile:
+    return dotenv.parsed("/x/.env", text)
+
+
 def test_every_place_outranks_the_next():
     environ = {"QUEUECTL_MAX_RETRIES": "1", "MAX_RETRIES": "3"}
-    stored, env_file = {"max-retries": "2"}, {"MAX_RETRIES": "4"}
+    stored, lines = {"max-retries": "2"}, ["MAX_RETRIES=4", "QUEUECTL_MAX_RETRIES=5"]
 
     def winner() -> tuple[object, str]:
-        found = config.resolve(stored, environ, env_file)["max-retries"]
+        found = config.resolve(stored, environ, env_file("\n".join(lines)))["max-retries"]
         return found.value, found.source
 
     assert winner() == (1, "environment QUEUECTL_MAX_RETRIES")
     del environ["QUEUECTL_MAX_RETRIES"]
+    assert winner() == (5, ".env QUEUECTL_MAX_RETRIES")
+    lines.pop()
     assert winner() == (2, "config set")
     stored.clear()
     assert winner() == (3, "environment MAX_RETRIES")
     del environ["MAX_RETRIES"]
     assert winner() == (4, ".env MAX_RETRIES")
-    env_file.clear()
+    lines.clear()
     assert winner() == (3, "default")
 
 
 def test_only_the_seeds_own_variables_are_read_without_the_prefix():
     environ = {"TIMEOUT": "5", "JITTER": "1", "BACKOFF_BASE": "3"}
-    found = config.settings({}, environ, {})
+    found = config.settings({}, environ, env_file(""))
     assert (found.timeout, found.jitter, found.backoff_base) == (60.0, 0.0, 3.0)
 
 
 def test_an_empty_variable_is_not_set():
-    assert config.settings({}, {"QUEUECTL_MAX_RETRIES": ""}, {"MAX_RETRIES": ""}).max_retries == 3
+    assert config.settings({}, {"QUEUECTL_MAX_RETRIES": ""}, env_file("MAX_RETRIES=")).max_retries == 3
 
 
 @pytest.mark.parametrize(
-    "environ,env_file,message",
+    "environ,text,message",
     [
-        ({"QUEUECTL_MAX_RETRIES": "x"}, {}, r"max-retries: 'x' .* \(from environment QUEUECTL_MAX_RETRIES\)"),
-        ({}, {"BACKOFF_BASE": "0"}, r"backoff-base: '0' .* \(from .env BACKOFF_BASE\)"),
+        ({"QUEUECTL_MAX_RETRIES": "x"}, "", r"max-retries: 'x' .* \(from environment QUEUECTL_MAX_RETRIES\)"),
+        ({}, "\nQUEUECTL_MAX_RETRIES=0x", r"'0x' .* \(from /x/\.env, line 2: QUEUECTL_MAX_RETRIES\)"),
+        ({}, "QUEUECTL_MAX_RETRIES=$N", r"^/x/\.env, line 1: QUEUECTL_MAX_RETRIES: \$N is not set"),
     ],
 )
-def test_a_wrong_variable_is_named(environ: dict[str, str], env_file: dict[str, str], message: str):
-    with pytest.raises(Invalid, match=message):
-        config.settings({}, environ, env_file)
+def test_a_wrong_variable_is_named(environ: dict[str, str], text: str, message: str):
+    found = config.resolve({"max-retries": "5"}, environ, env_file(text))["max-retries"]
+    assert found.value is None
+    assert found.error is not None
+    assert re.search(message, str(found.error))
+
+
+@pytest.mark.parametrize(
+    "environ,text,message",
+    [
+        ({"MAX_RETRIES": "unlimited"}, "", r"\(from environment MAX_RETRIES\): passed over"),
+        ({}, "MAX_RETRIES=unlimited", r"'unlimited' .* \(from /x/\.env, line 1: MAX_RETRIES\): passed over"),
+        ({}, "A=1\nMAX_RETRIES='3", r"^/x/\.env, line 2: MAX_RETRIES: the ' is not closed: passed over"),
+        ({}, "MAX_RETRIES=\udcfc", r"^/x/\.env, line 1: MAX_RETRIES: is not valid UTF-8: passed over"),
+    ],
+)
+def test_a_name_that_other_programs_have_too_is_passed_over(environ: dict[str, str], text: str, message: str):
+    with pytest.warns(SettingWarning, match=message):
+        found = config.resolve({}, environ, env_file(text))["max-retries"]
+    assert (found.value, found.source) == (3, "default")
 
 
 @pytest.mark.parametrize(
@@ -101,30 +127,36 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_database_is_found_as_the_seed_finds_it(here: Path, monkeypatch: pytest.MonkeyPatch):
-    assert config.database() == str(here / "state" / "queuectl" / "queue.db")
-    (here / ".env").write_text("DB_PATH=./db/queue.db\nBACKOFF_BASE=2\nMAX_RETRIES=3\n")
-    assert config.database() == "./db/queue.db"
+    assert config.database() == config.Named(str(here / "state" / "queuectl" / "queue.db"), None)
+    (here / ".env").write_text("\nDB_PATH=./db/queue.db\nBACKOFF_BASE=2\nMAX_RETRIES=3\n")
+    assert config.database() == config.Named("./db/queue.db", f"{here}/.env, line 2, DB_PATH")
+    (here / ".env").write_text("DB_PATH=./db/queue.db\nQUEUECTL_DB=$HOME/a.db\n")
+    monkeypatch.setenv("HOME", "/h")
+    assert config.database() == config.Named("/h/a.db", f"{here}/.env, line 2, QUEUECTL_DB")
     monkeypatch.setenv("DB_PATH", "b.db")
-    assert config.database() == "b.db"
+    assert config.database() == config.Named("b.db", "DB_PATH"), "the environment beats .env"
     monkeypatch.setenv("QUEUECTL_DB", "c.db")
-    assert config.database() == "c.db"
-    assert config.database("d.db") == "d.db"
+    assert config.database() == config.Named("c.db", "QUEUECTL_DB")
+    assert config.database("d.db") == config.Named("d.db", "--db")
     with pytest.raises(Invalid, match="--db: is empty"):
         config.database("")
 
 
-def test_a_dotenv_is_taken_as_it_stands(here: Path):
-    (here / ".env").write_text('MAX_RETRIES="5" # five\nexport BACKOFF_BASE=3\nDB_PATH=${HOME}/x\nEMPTY\n')
-    assert config.dotenv() == {"MAX_RETRIES": "5", "BACKOFF_BASE": "3", "DB_PATH": "${HOME}/x"}
-    assert config.settings({}, {}).max_retries == 5
+def test_a_database_that_can_not_be_read_from_dotenv_is_no_other_one(here: Path, monkeypatch: pytest.MonkeyPatch):
+    (here / ".env").write_text("DB_PATH=$NOWHERE/q.db\n")
+    with pytest.raises(Invalid, match=r"\.env, line 1: DB_PATH: \$NOWHERE is not set"):
+        config.database()
+    (here / ".env").write_bytes(b"#" * (dotenv.MOST + 1))
+    with pytest.raises(Unusable, match=r"/\.env is above 64 KiB, and is not read: it may name the database; name"):
+        config.database()
+    monkeypatch.setenv("QUEUECTL_DB", "c.db")
+    assert config.database().path == "c.db"
 
 
-def test_a_dotenv_that_is_no_text_is_refused(here: Path):
-    (here / ".env").write_bytes(b"A=\xff\n")
-    with pytest.raises(Invalid, match=r"can't read .*\.env: not valid UTF-8"):
-        config.dotenv()
-
-
-def test_a_folder_named_dotenv_is_none(here: Path):
-    (here / ".env").mkdir()
-    assert config.dotenv() == {}
+def test_settings_need_only_what_is_asked_of_them():
+    environ = {"QUEUECTL_TIMEOUT": "x", "QUEUECTL_JITTER": "0.5"}
+    found = config.settings({}, environ, dotenv.EnvFile(entries={}))
+    assert (found.jitter, found.timeout) == (0.5, 60.0)
+    found.require("jitter", "max_retries")
+    with pytest.raises(Invalid, match="from environment QUEUECTL_TIMEOUT"):
+        found.require("jitter", "timeout")

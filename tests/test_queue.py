@@ -189,7 +189,10 @@ def test_the_policy_of_a_job_is_what_the_strongest_place_says(
 
     assert retries() == 3
     (tmp_path / ".env").write_text("MAX_RETRIES=4\nBACKOFF_BASE=5\n")
-    assert (retries(), last(queue).backoff_base) == (4, 5.0)
+    assert retries() == 3, "it is read when the queue is opened"
+    with Queue(queue.url) as again:
+        again.enqueue("true")
+    assert (last(queue).max_retries, last(queue).backoff_base) == (4, 5.0)
     monkeypatch.setenv("MAX_RETRIES", "6")
     assert retries() == 6
     queue.set_config("max_retries", "7", reason="trial")

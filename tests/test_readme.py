@@ -70,10 +70,10 @@ def test_the_table_of_settings_is_the_program_s(env: dict[str, str], tmp_path: P
     answer = subprocess.run(
         ["queuectl", "config", "get", "--json"],
         cwd=tmp_path,
-        env=env | {"QUEUECTL_DB": str(tmp_path / "q.db")},
+        env=env | {"XDG_STATE_HOME": str(tmp_path)},
         capture_output=True,
         text=True,
         timeout=30,
         check=True,
     ).stdout
-    assert [key for key, _ in rows] == list(json.loads(answer))
+    assert [*(key for key, _ in rows), "database"] == list(json.loads(answer))

@@ -8,10 +8,11 @@ import gc
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 
-from queuectl.errors import Invalid, QueueError
+from queuectl.errors import Invalid, QueueError, SettingWarning
 
 _EVERYWHERE = ("--db", "--logs")
 """Options that may stand before the command too."""
@@ -35,6 +36,8 @@ def _main(words: list[str]) -> int:
     from queuectl.cli import answer, output
 
     output.prepare()
+    warnings.filterwarnings("default", category=SettingWarning)
+    warnings.showwarning = _warn
     try:
         code = _run(words)
         sys.stdout.flush()
@@ -111,3 +114,10 @@ def _end(message: str, code: int) -> int:
     if message:
         answer.tell(message)
     return code
+
+
+def _warn(message: Warning | str, *_: object) -> None:
+    """One line beside the answer for what is passed over."""
+    from queuectl.cli import answer
+
+    answer.tell(str(message))

@@ -64,7 +64,7 @@ $ queuectl status                         how many jobs are in which state
 $ queuectl inspect 1 --events             what happened to job 1, event by event
 
 `queuectl COMMAND --help` tells more of each. The database is --db, or QUEUECTL_DB, or DB_PATH (also in .env), or
-queue.db in the folder for your state files; it is made on first use.""",
+queue.db in the folder for your state files; enqueue, run, worker start, import and config set make it.""",
     version=__version__,
     version_flags=["--version"],
     help_format="plaintext",

@@ -72,7 +72,7 @@ def load(
 
     bar = output.progress("Rebuilding the views")
     try:
-        with _source(source, db) as file, session.opened(db) as q:
+        with _source(source, db) as file, session.opened(db, create=True) as q:
             count = loaded(q, lines(file), bar)
     except OSError as error:
         raise Invalid(f"can't read {source!r}: {error.strerror}") from error
@@ -88,6 +88,6 @@ def _source(source: str, db: str | None) -> "BufferedReader":
     """The file to take in, or stdin. Raises Invalid for the queue's own: closing that would drop SQLite's locks."""
     from queuectl import config, paths
 
-    if source != "-" and os.path.realpath(source) in paths.place(config.database(db)).guarded:
+    if source != "-" and os.path.realpath(source) in paths.place(config.database(db).path).guarded:
         raise Invalid(f"{source} is the queue itself: name what `queuectl export` or `archive` wrote")
     return open(0 if source == "-" else source, "rb")

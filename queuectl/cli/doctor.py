@@ -25,16 +25,30 @@ def doctor(*, json: p.Json = False, db: p.Database = None) -> int:
     """
     from queuectl.config import database
     from queuectl.doctor import Patient, examine
+    from queuectl.errors import Absent
+    from queuectl.paths import place
 
     checks: list[Check] = []
-    with Patient(database(db), progress=output.progress("Rebuilding the views")) as patient:
+    named = database(db)
+    path = place(named.path).database
+    try:
+        patient = Patient(named.path, progress=output.progress("Rebuilding the views"))
+    except Absent as error:
+        if named.source is not None:
+            raise Absent(f"{error}, named by {named.source}") from None
+        if json:
+            output.document({"healthy": True, "database": path, "checks": []})
+        else:
+            output.line(f"There is no queue yet; it would be {output.safe(path)}.")
+        return 0
+    with patient:
         for check in examine(patient, output.progress):
             checks.append(check)
             if not json:
                 _tell(check)
     healthy = all(check.severity != "problem" for check in checks)
     if json:
-        output.document({"healthy": healthy, "checks": [check.json() for check in checks]})
+        output.document({"healthy": healthy, "database": path, "checks": [check.json() for check in checks]})
     else:
         output.line()
         output.line(_verdict(checks))

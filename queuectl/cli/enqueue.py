@@ -217,7 +217,7 @@ def enqueue(
     job = filled(asked(command, words, argv, "enqueue"), fields)
     if job.stdin == "-":
         given.expect()
-    with session.opened(db) as q:
+    with session.opened(db, create=True) as q:
         made = q.enqueue(job)
         tell_limit(q, made)
         if json:
@@ -309,7 +309,7 @@ def tell_limit(q: "Queue", id: str) -> None:
 
 def _many(path: str, fields: dict[str, Any], json: bool, db: str | None) -> None:
     name = "stdin" if path == "-" else path
-    with _file(path) as file, session.opened(db) as q:
+    with _file(path) as file, session.opened(db, create=True) as q:
         size = os.fstat(file.fileno()).st_size if path != "-" else 0
         bar = output.progress(f"Enqueueing {name}")
         try:

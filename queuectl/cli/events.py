@@ -51,7 +51,7 @@ def events(
     $ queuectl events --after 1000 --json > new.ndjson
     """
     p.check_span(since, until)
-    with session.opened(db) as q:
+    with session.opened(db, follow=follow) as q:
         found = q.events(
             after=after or 0, follow=follow, job=q.resolve(job) if job is not None else None, type=type, queue=queue,
             since=since, until=until,

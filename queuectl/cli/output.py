@@ -95,6 +95,12 @@ def note(text: str) -> None:
     sys.stderr.write(f"queuectl: {safe(text)}\n")
 
 
+def where(database: str) -> None:
+    """Say on stderr of which database the answer speaks."""
+    sys.stdout.flush()
+    sys.stderr.write("\n".join(wrapped(f"queuectl: in {safe(database)}", width())) + "\n")
+
+
 def document(value: Any) -> None:
     """The answer as one JSON document: indented for a person, on one line for a program."""
     data = msgspec.json.encode(value)

@@ -54,7 +54,7 @@ def monitor(*, json: p.JsonLines = False, logs: p.Logs = None, db: p.Database = 
 
     from queuectl.workers import watch
 
-    with session.opened(db, logs) as q:
+    with session.opened(db, logs, follow=True) as q:
         if sys.stderr.isatty():
             output.note("watching for dead workers; Ctrl-C stops it")
         for report in watch.monitor(q):

@@ -43,7 +43,7 @@ def run(
         job = msgspec.structs.replace(job, stdin="-")
     if job.stdin == "-":
         given.expect()
-    with signals.heard(), session.opened(db) as q:
+    with signals.heard(), session.opened(db, create=True) as q:
         from queuectl.workers.helper import Helper
 
         made = q.enqueue(job)

@@ -6,14 +6,31 @@ if TYPE_CHECKING:
     from queuectl.queue import Queue
 
 
-def opened(db: str | None, logs: str | None = None) -> "Queue":
+def opened(db: str | None, logs: str | None = None, *, create: bool = False, follow: bool = False) -> "Queue":
     """The queue in the database that the flag, the environment or .env names; with a bar while it heals.
 
-    Raises Unusable, Invalid.
+    Where there is none, `create` makes it, and says so at a path that somebody named. Otherwise a named one that is not
+    there is an error, and the user's own that is not there yet an empty queue; `follow` waits until that is made.
+
+    Raises Unusable (Absent where the named one is not there), Invalid.
     """
     from queuectl.cli import output
     from queuectl.config import database
+    from queuectl.errors import Absent
+    from queuectl.paths import shown
     from queuectl.queue import Queue, caller
 
+    named = database(db)
     bar = output.progress("Rebuilding the views")
-    return Queue(database(db), actor=f"cli:{caller()}", logs=logs, progress=bar)
+    actor = f"cli:{caller()}"
+    try:
+        q = Queue(named.path, create=create, actor=actor, logs=logs, progress=bar)
+    except Absent as error:
+        if named.source is not None:
+            raise Absent(f"{error}, named by {named.source}; `queuectl enqueue` would make a new one") from None
+        from queuectl.cli.absent import appeared, empty
+
+        return appeared(named.path, actor, logs) if follow else empty(named.path, actor)
+    if q.made and named.source is not None:
+        output.note(f"made a new queue at {shown(q.url)}")
+    return q

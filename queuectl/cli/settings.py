@@ -32,17 +32,23 @@ def get(
     $ queuectl config get
     $ queuectl config get backoff-base
 
-    What wins: QUEUECTL_MAX_RETRIES and so on in the environment, then `config set`, then MAX_RETRIES and
+    What wins: QUEUECTL_MAX_RETRIES and so on (environment, then .env), then `config set`, then MAX_RETRIES and
     BACKOFF_BASE (environment, then .env), then the default. An option of `enqueue` outranks all.
     """
-    chosen = [config.setting(key)] if key is not None else list(config.SETTINGS.values())
+    chosen = config.setting(key) if key is not None else None
     with session.opened(db) as q:
-        found = q.config()
-    if json:
-        documents = {setting.key: _document(setting, found[setting.key]) for setting in chosen}
-        output.document(documents if key is None else {"key": chosen[0].key, **documents[chosen[0].key]})
-    elif key is not None:
-        output.line(output.safe(found[chosen[0].key].text))
+        found, database = q.config(), q.url
+    if chosen is not None:
+        value = found[chosen.key]
+        if value.error is not None:
+            raise value.error
+        if json:
+            output.document({"key": chosen.key, **_document(chosen, value), "database": database})
+        else:
+            output.line(output.safe(value.text))
+    elif json:
+        documents = {each.key: _document(each, found[each.key]) for each in config.SETTINGS.values()}
+        output.document({**documents, "database": database})
     else:
         room = max(output.width() // 4, 20)  # of a longer value `config get KEY` has the whole
         rows = [
@@ -52,10 +58,15 @@ def get(
                 output.cut(_origin(each, value), room),
                 each.help,
             )
-            for each in chosen
+            for each in config.SETTINGS.values()
             for value in (found[each.key],)
         ]
         output.table(("KEY", "VALUE", "FROM", "MEANING"), rows)
+        output.where(database)
+    if chosen is None:
+        for value in found.values():
+            if value.error is not None:
+                output.note(str(value.error))
 
 
 def _origin(setting: config.Setting, found: config.Resolved) -> str:
@@ -78,7 +89,7 @@ def set_(
     $ queuectl config set timeout none --reason 'long backups'
     """
     config.parse(key, value)  # nothing is made where it is wrong
-    with session.opened(db) as q:
+    with session.opened(db, create=True) as q:
         q.set_config(key, value, reason)
         _tell(q.config(), key, json)
 
@@ -102,7 +113,7 @@ def _tell(found: dict[str, config.Resolved], key: str, json: bool) -> None:
         output.document({"key": setting.key, **_document(setting, now)})
     else:
         output.line(f"{setting.key} {output.safe(now.text)} ({now.source})")
-    if now.source.startswith("environment QUEUECTL_"):
+    if now.source.startswith(("environment QUEUECTL_", ".env QUEUECTL_")):
         output.note(f"{now.source} outranks `config set`: {now.text!r} is in force here")
 
 

@@ -36,7 +36,7 @@ def status(
     """
     if watch and at is not None:
         raise Invalid("--watch shows what is, --at what was: give one of them")
-    with session.opened(db) as q:
+    with session.opened(db, follow=watch) as q:
         machine = json or not output.terminal()
         if watch:
             _watch(q, queue, machine)
@@ -44,18 +44,19 @@ def status(
         found = q.status(queue, then=at, progress=output.progress("Folding the log"))
         disk = q.disk() if at is None else None
         if machine:
-            output.document(_document(found, disk))
+            output.document(_document(q, found, disk))
         else:
-            for line in _page(found, disk):
+            for line in _page(q, found, disk):
                 output.line(line)
 
 
-def _document(found: "Status", disk: "Disk | None") -> dict[str, Any]:
+def _document(q: "Queue", found: "Status", disk: "Disk | None") -> dict[str, Any]:
     """Of the past it is not known how full the disk was."""
-    return found.json() if disk is None else {**found.json(), "disk_free": disk.free, "disk_floor": disk.floor}
+    space = {"disk_free": disk.free, "disk_floor": disk.floor} if disk is not None else {}
+    return {**found.json(), **space, "database": q.url}
 
 
-def _page(found: "Status", disk: "Disk | None") -> list[str]:
+def _page(q: "Queue", found: "Status", disk: "Disk | None") -> list[str]:
     from queuectl.cli import people
 
     space = max(len(f"{count:,}") for count in (*found.counts.values(), found.total))
@@ -69,6 +70,7 @@ def _page(found: "Status", disk: "Disk | None") -> list[str]:
         output.paint(f"{'total':<11} {found.total:>{space},}", "bold"),
         "",
         f"{up}; {as_of}",
+        output.paint(f"in {output.safe(q.url)}", "dim"),
         *([output.paint(f"no new job starts: {disk}", "failed")] if disk is not None and disk.low else []),
     ]
 
@@ -82,10 +84,10 @@ def _watch(q: "Queue", queue: str | None, machine: bool) -> None:
     while True:
         found = q.status(queue)
         if not machine:  # drawn over itself; every time, because it tells how long ago the last event was
-            body = "".join(f"{line}\x1b[K\n" for line in _page(found, q.disk()))
+            body = "".join(f"{line}\x1b[K\n" for line in _page(q, found, q.disk()))
             sys.stdout.write(("\x1b[H\x1b[2J" if last < 0 else "\x1b[H") + body)
         elif found.seq != last:
-            output.documents([encode(_document(found, q.disk()))])
+            output.documents([encode(_document(q, found, q.disk()))])
         last = found.seq
         sys.stdout.flush()
         time.sleep(_PAUSE)

@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 
 from queuectl.cli import output, session
 from queuectl.cli import parameters as p
+from queuectl.paths import shown
 
 if TYPE_CHECKING:
     from projections.workers import Worker
@@ -52,11 +53,14 @@ def start(
     Ctrl-C, SIGTERM and SIGHUP let what runs finish, claim no more, and exit 0; a second one ends what runs,
     which then runs again. A worker that crashes is started anew.
     """
-    from queuectl.config import database
     from queuectl.workers.pool import start
 
+    with session.opened(
+        db, logs, create=True
+    ) as q:  # the one place where workers make a queue: none comes back by them
+        url = q.url
     return start(
-        database(db), count=count, slots=slots, queues=tuple(dict.fromkeys(queue or ())), drain=drain, seconds=for_,
+        url, count=count, slots=slots, queues=tuple(dict.fromkeys(queue or ())), drain=drain, seconds=for_,
         detach=detach, logs=os.path.abspath(logs) if logs else None,
     )  # fmt: skip
 
@@ -75,10 +79,14 @@ def list_workers(
     """
     with session.opened(db) as q:
         workers = [(worker, q.held(worker.id), worker.live and q.sees(worker)) for worker in q.workers(all=all)]
+        database = q.url
+    if not workers:
+        output.note(f"no worker is up in {shown(database)}; start one with `queuectl worker start`")
+        return
     if json:
         from queuectl.documents import worker_document
 
-        output.documents(worker_document(*each) for each in workers)
+        output.documents(worker_document(*each, database) for each in workers)
         return
     from queuectl.cli import people
 
@@ -96,8 +104,8 @@ def list_workers(
         for worker, held, alive in workers
     ]
     heads = ("ID", "STATE", "PID", "HOST", "SLOTS", "QUEUES", "STARTED", "RUNS")
-    if not output.table(heads, rows, right=("PID", "SLOTS")) and output.terminal():
-        output.note("no worker is up; start one with `queuectl worker start`")
+    output.table(heads, rows, right=("PID", "SLOTS"))
+    output.where(database)
 
 
 def _state(worker: "Worker", alive: bool | None) -> str:

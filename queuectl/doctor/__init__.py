@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import msgspec
 
-from queuectl import engines, paths
+from queuectl import dotenv, engines, paths
 from queuectl.doctor import attempts, files, record
 from queuectl.doctor.finding import Finding, Severity, problem
 from queuectl.engines.base import Progress
@@ -39,13 +39,14 @@ CHECKS: dict[str, Callable[["Patient", Bars], Iterator[Finding]]] = {
 
 
 class Patient(Reading):
-    """A queue that is looked at. Unlike `Queue` it opens where a setting is wrong, too. A context manager."""
+    """A queue that is looked at, and never made. A context manager."""
 
     def __init__(self, url: str, *, progress: Progress | None = None) -> None:
-        """`url` and `progress` are as for `Queue`. Raises Unusable, Invalid."""
+        """`url` and `progress` are as for `Queue`. Raises Unusable (Absent where there is none), Invalid."""
         self.place = paths.place(url)
         self.logs = self.place.logs
-        self._engine = engines.connect(self.place.database, progress=progress)
+        self._env_file = dotenv.read()
+        self._engine = engines.connect(self.place.database, create=False, progress=progress)
 
     def __enter__(self) -> Self:
         return self

@@ -13,7 +13,6 @@ from queuectl.config import SETTINGS
 from queuectl.doctor.finding import Finding, Process, counted, fine, problem, process, some, warning
 from queuectl.engines.holder import locker
 from queuectl.engines.liveness import locked
-from queuectl.errors import Invalid
 from queuectl.units import size_text
 from queuectl.workers import processes
 
@@ -35,11 +34,10 @@ READ_LOCKS = range(123, 128)
 
 def settings(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
     """Whether every setting has a value that can be read."""
-    try:
-        patient.config()
-    except Invalid as error:
-        yield problem(str(error), "set it right there; until then most commands refuse to work")
-    else:
+    wrong = [found.error for found in patient.config().values() if found.error is not None]
+    for error in wrong:
+        yield problem(str(error), "set it right there; until then what needs it refuses to work")
+    if not wrong:
         yield fine(f"all {len(SETTINGS)} can be read")
 
 
@@ -157,11 +155,7 @@ def gate(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
 
 def disk(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
     """Whether there is room for new jobs to start."""
-    try:
-        found = patient.disk()
-    except Invalid:
-        yield warning("can't be told while a setting can't be read", "see settings, above")
-        return
+    found = patient.disk()
     facts = {"free": found.free, "floor": found.floor}
     if found.low:
         yield problem(

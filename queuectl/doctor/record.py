@@ -13,6 +13,7 @@ from queuectl.doctor.finding import Finding, counted, fine, problem, some, warni
 from queuectl.engines.base import Folded
 from queuectl.errors import QueueError
 from queuectl.events import Archived, Newer, Unreadable
+from queuectl.paths import shown
 from queuectl.units import size_text, span
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def file(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
             missing=missing,
         )
     if not damage and not missing:
-        yield fine(f"{size_text(size)}, undamaged", bytes=size)
+        yield fine(f"{size_text(size)}, undamaged, {shown(patient.place.database)}", bytes=size)
 
 
 def _is_fine(check: Callable[["Patient", "Bars"], Iterator[Finding]], patient: "Patient", bars: "Bars") -> bool:

@@ -5,13 +5,19 @@ from queuectl.engines.base import Engine
 
 
 def connect(
-    url: str, *, progress: Progress | None = None, patience: float | None = 30.0, healing: bool = True
+    url: str,
+    *,
+    create: bool = True,
+    progress: Progress | None = None,
+    patience: float | None = 30.0,
+    healing: bool = True,
 ) -> Engine:
-    """The engine for a path or `sqlite:///path`. Raises Invalid for a URL of no known kind, Unusable for a bad file.
+    """The engine for a path or `sqlite:///path`, which is made where there is none, unless `create` is false.
 
-    Without `healing` it opens a log that lacks events, or of which no tables can be made, and leaves it so.
+    Without `healing` it opens a log that lacks events, or of which no tables can be made, and leaves it so. Raises
+    Invalid for a URL of no known kind, Unusable for a bad file, Absent where there is none.
     """
     from queuectl.engines.sqlite import SqliteEngine
     from queuectl.paths import place
 
-    return SqliteEngine(place(url), progress=progress, patience=patience, healing=healing)
+    return SqliteEngine(place(url), create=create, progress=progress, patience=patience, healing=healing)

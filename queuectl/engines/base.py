@@ -309,6 +309,9 @@ class Listener(Protocol):
 class Engine(ABC):
     """Where log and projections live."""
 
+    made: bool
+    """Whether there was no database, and this engine has made one."""
+
     @abstractmethod
     def snapshot(self) -> AbstractContextManager[View]:
         """A view that does not change while it is open. Short: never keep it open between pages of output."""

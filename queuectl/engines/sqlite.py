@@ -43,18 +43,10 @@ class SqliteEngine(Engine):
     """See `queuectl.engines.base.Engine` for what it promises."""
 
     def __init__(
-        self,
-        place: Place,
-        *,
-        progress: Progress | None = None,
-        patience: float | None = 30.0,
-        healing: bool = True,
-    ) -> None:
-        """Open, make where it does not exist, and heal what is missing or late (with `healing`).
-
-        `progress` is told while it heals. Raises Unusable where the file can't be used, or is locked for longer than
-        `patience` seconds.
-        """
+        self, place: Place, *, create: bool = True, progress: Progress | None = None,
+        patience: float | None = 30.0, healing: bool = True,
+    ) -> None:  # fmt: skip
+        """Open, make where it does not exist (`create`), and heal what is missing or late (`healing`)."""
         self.place = place
         self._progress = progress
         self._healing = healing
@@ -62,7 +54,7 @@ class SqliteEngine(Engine):
         self._files: Files | None = None
         self._mark: str | None = None
         self._worker: str | None = None
-        self._open(patience)
+        self.made = self._open(patience, create=create)
         _engines.add(self)
 
     def rest(self) -> None:
@@ -83,14 +75,15 @@ class SqliteEngine(Engine):
         if not self._resting:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._db))
 
-    def _open(self, patience: float | None, *, again: bool = False) -> None:
+    def _open(self, patience: float | None, *, create: bool = False, again: bool = False) -> bool:
+        """Open it, and return whether it was made just now: only the first time, and with `create`, it may be."""
         if self._files is not None:  # after a fork: it must be the one that was open before it
             self._files.check_database()
         with translated(self.place.database):
             made = sqlite_file.is_made(self.place.database)  # first of all: beside a stranger's file nothing is made
         if not again:  # else a worker's own, of which a file is missing that it makes anew
             refuse_orphans(self.place)
-        prepare(self.place)
+        fresh = prepare(self.place, create=create)
         self._gate = Gate(self.place.gate)
         self._gate.worker = self._worker
         self._high_water = HighWater(self.place)
@@ -114,6 +107,7 @@ class SqliteEngine(Engine):
         except BaseException:
             self.rest()
             raise
+        return fresh
 
     def _begin(self, patience: float | None, note: Note) -> None:
         """Look whether the log is whole, and make the tables so."""

@@ -3,11 +3,12 @@
 import os
 import signal
 import sys
+import warnings
 
 import msgspec
 
 from queuectl import paths
-from queuectl.errors import Outdated, QueueError, Unusable
+from queuectl.errors import Outdated, QueueError, SettingWarning, Unusable
 from queuectl.queue import Queue
 from queuectl.workers import lock, processes
 from queuectl.workers.journal import Journal
@@ -24,6 +25,7 @@ def main(argv: list[str]) -> int:
     0: through; 4: the database can't be used; `pool.CANT_WRITE`: not by this worker just now, as its parent is told.
     """
     what = msgspec.json.decode(argv[0], type=Task | Crew)
+    warnings.simplefilter("ignore", SettingWarning)  # the command that started us has said it
     try:
         return Pool(what).run() if isinstance(what, Crew) else _work(what)
     except QueueError as error:
@@ -42,7 +44,7 @@ def _work(task: Task) -> int:
     processes.subreaper()
     if task.database is not None and inode(paths.place(task.url).database) != task.database:
         raise Displaced(f"{task.url}: is not there any more, or another one: worker {task.worker} does not start")
-    with Queue(task.url, actor=f"worker:{task.worker}", logs=task.logs) as queue:
+    with Queue(task.url, create=False, actor=f"worker:{task.worker}", logs=task.logs) as queue:
         queue.engine.identify(task.worker)
         journal = Journal(queue.logs, task.worker)
         try:

@@ -14,7 +14,7 @@ from queuectl import decisions, disk, hosts
 from queuectl.config import Settings
 from queuectl.decisions import Lease, Outcome, Stop
 from queuectl.engines.base import Filter, Transaction, View, Write
-from queuectl.errors import Busy, Conflict, Fenced, Invalid, Unusable
+from queuectl.errors import Busy, Conflict, Fenced, Unusable
 from queuectl.events import Event, Heartbeat, Held, StopRequested, WorkerStarted, WorkerStopped
 from queuectl.queue import Queue
 from queuectl.workers import processes
@@ -246,10 +246,9 @@ class Ledger:
         turn.stop_now = me is None or me.stop_now
         if me is not None and me.state == "stopping":
             turn.stopped_by = asked(tx, self.worker)
-        try:
-            self._settings = self._queue.settings(tx)
-        except Invalid:
-            pass  # somebody edits .env just now: what was in force stays so
+        settings = self._queue.settings(tx)
+        if not settings.unusable:  # otherwise what was in force stays so
+            self._settings = settings
 
     def _mind_claims(self, tx: Transaction, turn: Turn) -> None:
         """Whether this worker may claim at all."""

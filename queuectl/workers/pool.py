@@ -43,6 +43,9 @@ LONG_RESTART = 5.0
 CANT_WRITE = 75
 """The exit code of a worker that could not start because of that (EX_TEMPFAIL of sysexits.h); within the family."""
 
+WORKER_SETTINGS = ("output_limit", "output_policy", "disk_floor", "synchronous", "seal_every")
+"""What a worker goes by: it is not started where one of these can't be used."""
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 READY = b"ready\n"
@@ -86,7 +89,7 @@ def start(
 
     `queues` empty: all of them. `drain`: until nothing is left to do. `seconds`: so long. `detach`: in the background,
     out of reach of this terminal; returns at once. `logs`: another folder for `worker.jsonl`. Raises Unusable where the
-    database can't be used.
+    database can't be used, Absent where there is none.
     """
     leave_job()
     make_room(slots)
@@ -100,7 +103,9 @@ class Pool:
     def __init__(self, crew: Crew) -> None:
         """Opens the database, so that what is wrong with it is told before anything is started. Raises Unusable."""
         self._crew = crew
-        self._queue = Queue(crew.task.url, logs=crew.task.logs)
+        self._queue = Queue(crew.task.url, create=False, logs=crew.task.logs)
+        with self._queue.engine.snapshot() as view:
+            self._queue.settings(view).require(*WORKER_SETTINGS)
         self._home = Home(self._queue.place)
         self._hands: dict[int, Hand] = {}
         self._restarts: list[float] = []
@@ -351,7 +356,7 @@ def _heard(number: int, frame: object) -> None:
 def _detach(crew: Crew) -> int:
     """Start a parent in a session of its own, with its messages in `logs/worker.log`, and wait until it is up."""
     place = paths.place(crew.task.url)
-    with Queue(place.database, logs=crew.task.logs) as queue:
+    with Queue(place.database, create=False, logs=crew.task.logs) as queue:
         logs, log = queue.logs, f"{queue.logs}/worker.log"
     out = opened(logs, "worker.log")
     hear, tell = os.pipe2(os.O_CLOEXEC)

@@ -35,7 +35,8 @@ def test_a_seal_prints_its_anchor_and_verify_holds_the_log_against_it(queuectl: 
     }  # fmt: skip
 
 
-def test_what_was_never_sealed_is_told(inside: Callable[..., Answer]):
+def test_what_was_never_sealed_is_told(queuectl: Shell, inside: Callable[..., Answer]):
+    queuectl.make()
     said = inside("audit", "verify").ok()
     assert said.out == "nothing is sealed yet: run queuectl audit seal\n"
     inside("enqueue", "true").ok()

@@ -84,6 +84,8 @@ def test_the_dead_letter_queue(dead: Shell):
 
 
 def test_settings_say_where_they_come_from(queuectl: Shell):
+    queuectl.make()
+
     def source(**env: str) -> str:
         shell = Shell(queuectl.folder)
         shell.env |= env
@@ -108,10 +110,11 @@ def test_a_setting_that_is_outranked_is_stored_with_a_warning(queuectl: Shell):
 
 
 def test_all_settings_are_shown(queuectl: Shell):
+    queuectl.make()
     answer = queuectl("config", "get", "--json").ok().json
     assert answer["timeout"] == {
         "value": 60.0, "text": "60s", "source": "default", "default": 60.0,
         "help": "how long an attempt may take; none: for ever",
     }  # fmt: skip
     table = queuectl("config", "get").ok().lines
-    assert [row.split()[0] for row in table[1:]] == list(answer)
+    assert [*(row.split()[0] for row in table[1:]), "database"] == list(answer)

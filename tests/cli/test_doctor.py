@@ -71,8 +71,9 @@ def test_a_warning_is_told_and_exits_with_0(queuectl: Shell):
 
 
 def test_a_setting_that_nothing_else_starts_with_is_named(queuectl: Shell):
-    (queuectl.folder / ".env").write_text("MAX_RETRIES=many\n")
-    assert queuectl("status").code == 2
+    queuectl.make()
+    (queuectl.folder / ".env").write_text("QUEUECTL_MAX_RETRIES=many\n")
+    assert queuectl("enqueue", "true").code == 2
     answer = queuectl("doctor")
     assert answer.code == 1
     assert any(line.startswith("✗ settings     max-retries: 'many'") for line in answer.lines)

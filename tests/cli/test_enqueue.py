@@ -12,6 +12,7 @@ def _job(queuectl: Shell, id: str) -> dict[str, object]:
 
 
 def test_it_prints_the_id_and_nothing_else(queuectl: Shell):
+    queuectl.make()
     answer = queuectl("enqueue", "true").ok()
     assert (answer.out, answer.err) == ("1\n", "")
     assert queuectl("enqueue", "--id", "job1", "true").ok().out == "job1\n"

@@ -7,7 +7,7 @@ import pytest
 from tests.cli.conftest import Answer, Shell
 
 STATUS = ["pending", "processing", "completed", "failed", "dead", "total", "workers", "blocked", "cancelled", "as_of",
-          "disk_free", "disk_floor"]  # fmt: skip
+          "disk_free", "disk_floor", "database"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +34,7 @@ def test_status_has_the_seeds_keys_first_also_when_piped(used: Shell):
 
 
 def test_the_status_of_an_empty_queue(queuectl: Shell):
+    queuectl.make()
     answer = queuectl("status").ok().json
     assert answer["total"] == 0
     assert answer["as_of"] == {"seq": 0, "at": None}
@@ -202,6 +203,7 @@ def test_colour_is_for_terminals_that_want_it(queuectl: Shell, terminal: Callabl
 
 
 def test_on_a_terminal_nothing_is_wider_than_it(queuectl: Shell, terminal: Callable[..., str]):
+    queuectl.make()
     queuectl("enqueue", "--id", "日本語", "--max-retries", "0", "echo 日本語 " + "x" * 300 + "; exit 1").ok()
     queuectl.drain()
     for words in (["list"], ["dlq", "list"], ["events"], ["inspect", "日本語", "--events"], ["config", "get"]):
@@ -217,6 +219,7 @@ def test_status_on_a_terminal_is_for_people(queuectl: Shell, terminal: Callable[
 
 
 def test_status_is_watched(queuectl: Shell):
+    queuectl.make()
     watching = queuectl.start("status", "--watch")
     assert watching.stdout is not None
     assert b'"total":0' in watching.stdout.readline()

@@ -19,6 +19,7 @@ def _until(what: Callable[[], object], seconds: float = 20.0) -> None:
 
 
 def test_workers_are_listed_and_stopped(queuectl: Shell):
+    queuectl.make()
     parent = queuectl.start("worker", "start", "--count", "2", "--slots", "3", "--queue", "a", "--queue", "b")
     _until(lambda: len(queuectl("worker", "list", "--json").ok().ndjson) == 2)
     workers = queuectl("worker", "list", "--json").ndjson
@@ -37,6 +38,7 @@ def test_workers_are_listed_and_stopped(queuectl: Shell):
 
 
 def test_there_is_nothing_to_stop(queuectl: Shell):
+    queuectl.make()
     for words in (["worker", "stop"], ["stop-workers"]):
         answer = queuectl(*words).ok()
         assert (answer.out, answer.err) == ("", "queuectl: no worker is up\n")
@@ -57,6 +59,7 @@ def test_a_worker_stops_after_its_time(queuectl: Shell):
 
 
 def test_run_streams_the_output_and_gives_the_exit_code(queuectl: Shell):
+    queuectl.make()
     answer = queuectl("run", "--max-retries", "0", "echo out; echo err >&2; exit 7")
     assert (answer.code, answer.out, answer.err) == (7, "out\nerr\n", "")
     answer = queuectl("run", "--", "printf", "%s", "a b")
@@ -73,6 +76,7 @@ def test_run_says_why_a_command_was_ended(queuectl: Shell):
 
 
 def test_run_goes_through_retries(queuectl: Shell):
+    queuectl.make()
     answer = queuectl("run", "echo $QUEUECTL_ATTEMPT; test $QUEUECTL_ATTEMPT = 2", QUEUECTL_BACKOFF_BASE="1")
     assert (answer.code, answer.out, answer.err) == (0, "1\n2\n", "queuectl: attempt 2\n")
 
@@ -95,6 +99,7 @@ def test_run_goes_on_when_its_worker_is_killed(queuectl: Shell):
 
 
 def test_an_interrupted_run_cancels_its_job(queuectl: Shell):
+    queuectl.make()
     running = queuectl.start("run", "--id", "a", "echo up; sleep 60")
     assert running.stdout is not None
     assert running.stdout.readline() == b"up\n"

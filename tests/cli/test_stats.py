@@ -59,6 +59,7 @@ def test_the_pages_fit_the_terminal(queuectl: Shell, terminal: Callable[..., str
 
 
 def test_an_empty_log_is_told_in_a_line(queuectl: Shell):
+    queuectl.make()
     assert queuectl("stats").ok().out == "nothing has happened yet\n"
     assert queuectl("stats", "--json").ok().json["totals"]["first_at"] is None
     nothing = "no job has failed: any retry policy would have done the same\n"
