@@ -66,5 +66,13 @@ class Deadline(QueueError):
     exit_code = 124
 
 
-class SettingWarning(UserWarning):
+class Notice(UserWarning):
+    """Something that is done another way than was written: a line beside the answer."""
+
+
+class TimeWarning(Notice):
+    """A local time that a clock never shows: the first moment after it is meant."""
+
+
+class SettingWarning(Notice):
     """A value of `.env` or the environment that is passed over: another program's, most likely."""

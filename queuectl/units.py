@@ -7,13 +7,14 @@ seconds (float), moments are microseconds UTC (int), sizes are bytes (int).
 
 import math
 import re
+import warnings
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 
 from queuectl import clock
-from queuectl.errors import Invalid
+from queuectl.errors import Invalid, TimeWarning
 
 LONGEST = 100 * 366 * 86400.0
 """The longest duration that is accepted, in seconds (100 years): sums with it stay within the calendar."""
@@ -28,6 +29,10 @@ _DURATION = r"(?:\d+(?:\.\d+)?(?:us|ms|[smhdw]))+"
 def duration(text: str) -> float:
     """Seconds from `90`, `1.5`, `90s`, `5m`, `2h30m`, `1d`, `250ms`. Raises Invalid; never negative."""
     word = text.strip().lower()
+    if _is_unix_time(word):
+        seconds = float(word) / (1000 if float(word) >= 1e11 else 1)
+        then = (_EPOCH + timedelta(seconds=round(seconds))).isoformat().replace("+00:00", "Z")
+        raise Invalid(f"{text!r} is not a duration but a Unix time: as a moment write {then}")
     if re.fullmatch(r"\d+(?:\.\d+)?", word, re.ASCII):
         seconds = float(word)
     elif re.fullmatch(_DURATION, word, re.ASCII):
@@ -46,37 +51,91 @@ def bounded(seconds: float, text: str) -> float:
 
 
 def moment(text: str, now: int | None = None) -> int:
-    """A moment as microseconds UTC: ISO 8601 (local time where it names no zone), or a duration ahead of now.
+    """A moment as microseconds UTC: ISO 8601 (local time where it names no zone), a time of day, or a duration ahead.
 
-    Raises Invalid. `now` is the clock's unless given.
+    `02:30` is the next one; `today 14:00` and `tomorrow 02:30` say the day. A local time that a clock skips means the
+    first moment after it, with a TimeWarning; of one that it shows twice, the first is meant. Raises Invalid. `now` is
+    the clock's unless given.
     """
-    stamp = _iso(text)
+    now = clock.now() if now is None else now
+    stamp = _written(text, now, ahead=True)
     if stamp is not None:
         return stamp
     try:
         ahead = duration(text)
-    except Invalid:
-        raise Invalid(
-            f"{text!r} is not a moment; write 2026-11-24T09:00 (local), 2026-11-24T09:00:00Z or, from now, 2h30m"
-        ) from None
-    return (clock.now() if now is None else now) + round(ahead * 1_000_000)
+    except Invalid as error:
+        raise _no_moment(text, "moment", "tomorrow 02:30 or, from now, 2h30m", error) from None
+    return now + round(ahead * 1_000_000)
 
 
 def past(text: str, now: int | None = None) -> int:
-    """A past moment as microseconds UTC: ISO 8601 as in `moment`, or a duration ago (`-10m`, also `10m`).
+    """A past moment as microseconds UTC: ISO 8601 as in `moment`, a time of day, or a duration ago (`-10m`, `10m`).
 
-    Raises Invalid.
+    `02:30` is the last one; `today 09:00` and `yesterday 14:00` say the day. Raises Invalid.
     """
-    stamp = _iso(text)
+    now = clock.now() if now is None else now
+    stamp = _written(text, now, ahead=False)
     if stamp is not None:
         return stamp
     try:
         ago = duration(text.strip().removeprefix("-"))
-    except Invalid:
-        raise Invalid(
-            f"{text!r} is not a past moment; write 2026-11-24T09:00 (local), 2026-11-24T09:00:00Z or, before now, -10m"
-        ) from None
-    return (clock.now() if now is None else now) - round(ago * 1_000_000)
+    except Invalid as error:
+        raise _no_moment(text, "past moment", "yesterday 14:00 or, before now, -10m", error) from None
+    return now - round(ago * 1_000_000)
+
+
+def _no_moment(text: str, what: str, others: str, error: Invalid) -> Invalid:
+    if _is_unix_time(text.strip().removeprefix("-")):
+        return error
+    return Invalid(f"{text!r} is not a {what}; write 2026-11-24T09:00 (local), 2026-11-24T09:00:00Z, 02:30, {others}")
+
+
+def _is_unix_time(word: str) -> bool:
+    """Whether this can only be a Unix time, in seconds or milliseconds: as a duration it would be 31 years or more."""
+    return re.fullmatch(r"\d{10,13}(?:\.\d+)?", word, re.ASCII) is not None
+
+
+def _written(text: str, now: int, *, ahead: bool) -> int | None:
+    """A moment that is written as a date or as a time of day; None for anything else."""
+    word = text.strip().lower()
+    found = re.fullmatch(r"(?:(today|tomorrow|yesterday)[ t]+)?(\d{1,2}):(\d\d)(?::(\d\d))?", word, re.ASCII)
+    if found is None:
+        return _iso(text)
+    day, hour, minute, second = found[1], int(found[2]), int(found[3]), int(found[4] or 0)
+    if hour > 23 or minute > 59 or second > 59 or (day == "yesterday" if ahead else day == "tomorrow"):
+        return None
+    local = datetime.fromtimestamp(now / 1_000_000, UTC).astimezone().replace(tzinfo=None)
+    wanted = local.replace(hour=hour, minute=minute, second=second, microsecond=0, fold=0)
+    if day is not None:
+        return _local(wanted + timedelta(days={"today": 0, "tomorrow": 1, "yesterday": -1}[day]), text)
+    days = (0, 1, 2) if ahead else (0, -1, -2)
+    times = [_local(wanted + timedelta(days=each), text, quiet=True) for each in days]
+    best = next(each for each, time in zip(days, times, strict=True) if (time > now if ahead else time <= now))
+    return _local(wanted + timedelta(days=best), text)
+
+
+def _local(when: datetime, text: str, *, quiet: bool = False) -> int:
+    """A local time without a zone. One that the clock skips is the first moment after it, and is warned of."""
+    early, late = sorted((when.replace(fold=fold).astimezone(UTC) - _EPOCH) // _TICK for fold in (0, 1))
+    shown = datetime.fromtimestamp(early // 1_000_000, UTC).astimezone().replace(tzinfo=None)
+    if shown.replace(microsecond=when.microsecond, fold=0) == when.replace(fold=0):
+        return early
+    low, high = early // 1_000_000, late // 1_000_000  # the clock was put forward between the two
+    offset = _offset(low)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _offset(middle) == offset:
+            low = middle
+        else:
+            high = middle
+    if not quiet:
+        then = datetime.fromtimestamp(high, UTC).astimezone().isoformat(timespec="seconds")
+        warnings.warn(f"{text!r} is a time that the clock skips: {then} is meant, the first after it", TimeWarning, 1)
+    return high * 1_000_000
+
+
+def _offset(seconds: int) -> timedelta | None:
+    return datetime.fromtimestamp(seconds, UTC).astimezone().utcoffset()
 
 
 class Then(msgspec.Struct, frozen=True):
@@ -105,6 +164,8 @@ def _iso(text: str) -> int | None:
         return None
     try:
         when = datetime.fromisoformat(word)
+        if when.tzinfo is None:
+            return _local(when, text)
         return (when.astimezone(UTC) - _EPOCH) // _TICK
     except (ValueError, OverflowError):
         return None

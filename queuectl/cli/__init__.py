@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 
-from queuectl.errors import Invalid, QueueError, SettingWarning
+from queuectl.errors import Invalid, Notice, QueueError
 
 _EVERYWHERE = ("--db", "--logs")
 """Options that may stand before the command too."""
@@ -36,7 +36,7 @@ def _main(words: list[str]) -> int:
     from queuectl.cli import answer, output
 
     output.prepare()
-    warnings.filterwarnings("default", category=SettingWarning)
+    warnings.filterwarnings("default", category=Notice)
     warnings.showwarning = _warn
     try:
         code = _run(words)

@@ -53,7 +53,8 @@ At = Annotated[
     p.option(
         "--at",
         "WHEN",
-        "Not before then: 2026-11-24T09:00 (local), 2026-11-24T09:00:00Z, or a duration ahead.",
+        "Not before then: 2026-11-24T09:00 (local), 2026-11-24T09:00:00Z, 02:30 (the next one), tomorrow 02:30, or a "
+        "duration ahead.",
         spec.when,
         accepts_keys=False,
         n_tokens=1,

@@ -106,7 +106,10 @@ State = Annotated[
 def since(what: str) -> Parameter:
     """`--since` of what began or happened."""
     return option(
-        "--since", "WHEN", f"{what} then or later: 2026-11-24T09:00 (local), 2026-11-24T09:00:00Z, or -10m.", units.past
+        "--since",
+        "WHEN",
+        f"{what} then or later: 2026-11-24T09:00 (local), 2026-11-24T09:00:00Z, 09:00 (the last one), or -10m.",
+        units.past,
     )
 
 
