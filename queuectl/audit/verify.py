@@ -307,10 +307,10 @@ class Accused(Reading):
     """A queue whose log is to be verified: it opens whatever was done to the log. A context manager."""
 
     def __init__(self, url: str) -> None:
-        """Raises Unusable where the database can't be read at all, Invalid for a URL that names none."""
+        """Raises Unusable where the database can't be read, Absent where there is none, Invalid for a bad URL."""
         self.place = paths.place(url)
         self.logs = self.place.logs
-        self._engine = engines.connect(self.place.database, healing=False)
+        self._engine = engines.connect(self.place.database, create=False, healing=False)
 
     def __enter__(self) -> Self:
         return self

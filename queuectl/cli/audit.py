@@ -97,10 +97,9 @@ def verify(
     """
     from queuectl.audit.verify import Accused
     from queuectl.audit.verify import verify as verified
-    from queuectl.config import database
 
     anchors: list[Anchor] = list(anchor or ())  # pyright: ignore[reportAssignmentType] - as the converter made them
-    with Accused(database(db)) as q:
+    with session.looked_at(db, Accused) as q:
         bar = output.progress("Verifying")
         verdict = verified(q, anchors, archive or (), bar, allow_missing_archives=allow_missing)
     if json:

@@ -1,8 +1,12 @@
 """Opening the queue that a command works on."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from queuectl.audit.verify import Accused
+    from queuectl.config import Named
+    from queuectl.errors import Absent
     from queuectl.queue import Queue
 
 
@@ -26,11 +30,31 @@ def opened(db: str | None, logs: str | None = None, *, create: bool = False, fol
     try:
         q = Queue(named.path, create=create, actor=actor, logs=logs, progress=bar)
     except Absent as error:
-        if named.source is not None:
-            raise Absent(f"{error}, named by {named.source}; `queuectl enqueue` would make a new one") from None
+        refuse_named(named, error)
         from queuectl.cli.absent import appeared, empty
 
         return appeared(named.path, actor, logs) if follow else empty(named.path, actor)
     if q.made and named.source is not None:
         output.note(f"made a new queue at {shown(q.url)}")
     return q
+
+
+def looked_at(db: str | None, look: "Callable[[str], Accused]") -> "Accused | Queue":
+    """The same for a command that opens the queue in a way of its own, by `look`, and never makes it."""
+    from queuectl.config import database
+    from queuectl.errors import Absent
+
+    named = database(db)
+    try:
+        return look(named.path)
+    except Absent as error:
+        refuse_named(named, error)
+        from queuectl.cli.absent import empty
+
+        return empty(named.path, "cli")
+
+
+def refuse_named(named: "Named", error: "Absent") -> None:
+    """Raise Absent where somebody has named the database that is not there."""
+    if named.source is not None:
+        raise type(error)(f"{error}, named by {named.source}; `queuectl enqueue` would make a new one") from None
