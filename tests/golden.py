@@ -52,7 +52,8 @@ def ask(database: Path, *words: str, stdin: bytes = b"") -> bytes:
            "PYTHONPATH": str(ROOT)}  # fmt: skip
     done = forks.run([*words, "--db", str(database)], env, database.parent, stdin)
     done.check_returncode()
-    return re.sub(rb"\b[0-9smhd.]+( [0-9smhd.]+)? ago\b", b"long ago", done.stdout)
+    answer = done.stdout.replace(str(database).encode(), b"golden.db")
+    return re.sub(rb"\b[0-9smhd.]+( [0-9smhd.]+)? ago\b", b"long ago", answer)
 
 
 def take_in(database: Path) -> None:
