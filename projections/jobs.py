@@ -68,6 +68,8 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     """Who holds it, while it is processing."""
     lease: int | None = None
     """The version of the `claimed` event by which it is held."""
+    claimed_at: int | None = None
+    """When that was."""
     cancel_requested: bool = False
     finished_at: int | None = None
     exit_code: int | None = None
@@ -125,6 +127,7 @@ def _claimed(job: Job, record: Recorded, event: Claimed) -> Job:
         attempt=event.attempt,
         worker=event.worker,
         lease=record.version,
+        claimed_at=record.at,
         finished_at=None,
     )
 
@@ -138,6 +141,7 @@ def _completed(job: Job, record: Recorded, event: Completed) -> Job:
         interruptions=0,
         worker=None,
         lease=None,
+        claimed_at=None,
         cancel_requested=False,
         finished_at=record.at,
         exit_code=event.exit_code,
@@ -156,6 +160,7 @@ def _failed(job: Job, record: Recorded, event: Failed) -> Job:
         interruptions=0,
         worker=None,
         lease=None,
+        claimed_at=None,
         cancel_requested=False,
         exit_code=event.exit_code,
         signal=event.signal,
@@ -220,6 +225,7 @@ def _cancelled(job: Job, record: Recorded, event: Cancelled) -> Job:
         state="cancelled",
         worker=None,
         lease=None,
+        claimed_at=None,
         cancel_requested=False,
         finished_at=record.at,
         exit_code=event.exit_code,
@@ -235,6 +241,7 @@ def _released(job: Job, record: Recorded, event: Released) -> Job:
         attempt=event.attempt - 1,
         worker=None,
         lease=None,
+        claimed_at=None,
         cancel_requested=False,
     )
 
@@ -247,6 +254,7 @@ def _interrupted(job: Job, record: Recorded, event: Interrupted) -> Job:
         interruptions=job.interruptions + 1,
         worker=None,
         lease=None,
+        claimed_at=None,
         cancel_requested=False,
     )
 
@@ -275,18 +283,20 @@ _STEPS: dict[type, Any] = {
 # -- the table -------------------------------------------------------------------------------------------------------
 
 name = "jobs"
-version = 4
+version = 5
 tables = ("jobs",)
 
 WAITING = "state in ('pending', 'failed')"
-"""The condition of the partial indexes below, to be used word for word where they should serve."""
+ENDED = "state in ('completed', 'dead', 'cancelled')"
+"""The conditions of partial indexes below, to be used word for word where these should serve."""
 
 # The spec is not kept twice: its row in the log is found by seq. Only that of a job that was edited stands here, whole
 # and in today's form (so that a new version of `enqueued` needs a new one of this table), and the log's is not read.
 # Two indexes serve the claims of workers that serve all queues and of those that serve some; both hold waiting jobs
 # only, so a million finished ones cost a claim nothing.
 # They begin with the priority, so that what is claimed next lies close together, however many queues and delayed jobs
-# there are; where all else is equal an index is ordered by seq by itself.
+# there are; where all else is equal an index is ordered by seq by itself. The others serve lists, a page of which must
+# not read a million jobs: `jobs_ended` gives the latest ends of each state, of one queue too.
 schema = f"""
 create table jobs (
     seq integer primary key,
@@ -307,6 +317,7 @@ create table jobs (
     interruptions integer not null,
     worker text,
     lease integer,
+    claimed_at integer,
     cancel_requested integer not null,
     finished_at integer,
     exit_code integer,
@@ -317,16 +328,18 @@ create table jobs (
 );
 create index jobs_waiting on jobs (priority, run_at) where {WAITING};
 create index jobs_waiting_by_queue on jobs (priority, queue, run_at) where {WAITING};
+create index jobs_failed on jobs (priority, run_at) where state = 'failed';
+create index jobs_blocked on jobs (queue) where state = 'blocked';
 create index jobs_held on jobs (worker) where worker is not null;
-create index jobs_buried on jobs (state, seq) where state in ('dead', 'cancelled');
+create index jobs_ended on jobs (state, finished_at, queue) where {ENDED};
 """
 
-_INSERT = f"insert into jobs values ({', '.join('?' * 25)})"  # short: it is looked up by its text for every row
+_INSERT = f"insert into jobs values ({', '.join('?' * 26)})"  # short: it is looked up by its text for every row
 
 _UPDATE = """
 update jobs set
     version = ?, state = ?, run_at = ?, secrets = ?, attempt = ?, failures = ?, interruptions = ?, worker = ?,
-    lease = ?, cancel_requested = ?, finished_at = ?, exit_code = ?, signal = ?, cause = ?, error = ?
+    lease = ?, claimed_at = ?, cancel_requested = ?, finished_at = ?, exit_code = ?, signal = ?, cause = ?, error = ?
 where seq = ?
 """
 
@@ -365,8 +378,8 @@ def _row(job: Job) -> tuple[Any, ...]:
     return (
         job.seq, job.id, job.version, job.state, job.queue, job.priority, job.run_at, job.enqueued_at, job.enqueued_by,
         job.command, job.max_retries, job.timeout, ",".join(job.secrets) or None, job.attempt, job.failures,
-        job.interruptions, job.worker, job.lease, int(job.cancel_requested), job.finished_at, job.exit_code, job.signal,
-        job.cause, job.error, _spec(job),
+        job.interruptions, job.worker, job.lease, job.claimed_at, int(job.cancel_requested), job.finished_at,
+        job.exit_code, job.signal, job.cause, job.error, _spec(job),
     )  # fmt: skip
 
 
@@ -374,8 +387,8 @@ def _moving(job: Job) -> tuple[Any, ...]:
     """Those that later events change."""
     return (
         job.version, job.state, job.run_at, ",".join(job.secrets) or None, job.attempt, job.failures,
-        job.interruptions, job.worker, job.lease, int(job.cancel_requested), job.finished_at, job.exit_code, job.signal,
-        job.cause, job.error,
+        job.interruptions, job.worker, job.lease, job.claimed_at, int(job.cancel_requested), job.finished_at,
+        job.exit_code, job.signal, job.cause, job.error,
     )  # fmt: skip
 
 

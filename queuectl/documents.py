@@ -67,6 +67,7 @@ class JobDocument(msgspec.Struct, frozen=True):
     failures: int
     interruptions: int
     worker: str | None
+    claimed_at: str | None
     cancel_requested: bool
     exit_code: int | None
     signal: int | None
@@ -133,6 +134,7 @@ def job_document(job: Job, attempts: Iterable[Attempt] | None = None) -> JobDocu
         failures=job.failures,
         interruptions=job.interruptions,
         worker=job.worker,
+        claimed_at=moment(job.claimed_at),
         cancel_requested=job.cancel_requested,
         exit_code=job.exit_code,
         signal=job.signal,

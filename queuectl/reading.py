@@ -1,8 +1,8 @@
 """The questions people ask of a queue, each answered from one moment of the log."""
 
 import os
-from collections.abc import Callable, Collection, Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Collection, Generator, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ from projections.environments import Environment
 from projections.jobs import STATES, Job
 from projections.workers import Worker
 from queuectl import config, disk, history, paths
-from queuectl.clock import text
+from queuectl.clock import now, text
 from queuectl.config import Resolved, Settings
 from queuectl.disk import Disk
 from queuectl.dotenv import EnvFile
@@ -22,10 +22,8 @@ from queuectl.engines.liveness import Life, liveness
 from queuectl.errors import Invalid, NotFound, OutputGone, QueueError
 from queuectl.events import Recorded
 from queuectl.history import Moment
+from queuectl.listing import PAGE, Listing
 from queuectl.units import Then, size_text
-
-PAGE = 1000
-"""Rows read at a time: nothing is kept open between two pages (R8)."""
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -63,6 +61,16 @@ class Endings(msgspec.Struct, frozen=True):
     completed: int
     dead: list[str]
     cancelled: list[str]
+
+
+class Served(msgspec.Struct, frozen=True):
+    """The queues whose jobs a worker takes: `name in served`."""
+
+    everything: bool
+    queues: frozenset[str]
+
+    def __contains__(self, queue: str) -> bool:
+        return self.everything or queue in self.queues
 
 
 class Reading:
@@ -123,33 +131,38 @@ class Reading:
     def jobs(
         self,
         *,
-        state: str | None = None,
+        state: str | Sequence[str] | None = None,
         queue: str | None = None,
         since: int | None = None,
         until: int | None = None,
         ended_since: int | None = None,
         limit: int | None = None,
+        brief: bool = False,
         then: Then | None = None,
         progress: Progress | None = None,
-    ) -> Iterator[Job]:
-        """Jobs, newest first; as they are, or as they were `then`.
+    ) -> Listing:
+        """Jobs as they are, or as they were `then`: first what is processing, then what waits in the order in which it
+        will run, then what has ended, the latest end first.
 
-        Moments are µs UTC: `since` and `until` (both included) are of the enqueue, `ended_since` is of the end.
-        Raises Invalid for a state that there is not, NotFound for a moment before the log began.
+        Of one state or several, of one queue, enqueued between `since` and `until`, ended at `ended_since` or later
+        (moments µs UTC). At most `limit`; a `brief` list has only some, and knows how many more there are. Raises
+        Invalid for a state that there is not, and where it is iterated NotFound for a moment before the log began.
         """
-        if state is not None and state not in STATES:
-            raise Invalid(f"no state {state!r}; there are {', '.join(STATES)}")
-        where = JobFilter(
-            states=(state,) if state is not None else None, queue=queue, since=since, until=until,
-            ended_since=ended_since,
-        )  # fmt: skip
-        if then is None:
-            return self._jobs(self._engine.snapshot, where, limit)
-        return self._past_jobs(then, progress, where, limit)
+        states = (state,) if isinstance(state, str) else tuple(state) if state is not None else None
+        for each in states or ():
+            if each not in STATES:
+                raise Invalid(f"no state {each!r}; there are {', '.join(STATES)}")
+        where = JobFilter(states=states, queue=queue, since=since, until=until, ended_since=ended_since)
+        listing = Listing(where, limit, brief)
+        listing.rows = self._listed(listing, then, progress)
+        return listing
 
-    def _past_jobs(self, then: Then, progress: Progress | None, where: JobFilter, limit: int | None) -> Iterator[Job]:
-        with self._as_of(then, ("jobs",), progress) as view:
-            yield from self._jobs(lambda: nullcontext(view), where, limit)
+    def _listed(self, listing: Listing, then: Then | None, progress: Progress | None) -> Iterator[Job]:
+        if then is None:
+            yield from listing.read(self._engine.snapshot, now())
+            return
+        with self._as_of(then, ("jobs", "counts"), progress) as view:
+            yield from listing.read(lambda: nullcontext(view), then.at or view.head()[1])
 
     @contextmanager
     def _as_of(self, then: Then | None, names: Collection[str], progress: Progress | None) -> Generator[View]:
@@ -164,20 +177,6 @@ class Reading:
             raise NotFound("the log had not begun at that moment: nothing was there")
         with self._engine.past(seq, names, progress) as view:
             yield view
-
-    def _jobs(
-        self, look: Callable[[], AbstractContextManager[View]], where: JobFilter, limit: int | None
-    ) -> Iterator[Job]:
-        before: int | None = None
-        left = limit if limit is not None else 1 << 62
-        while left > 0:
-            with look() as view:
-                page = view.jobs(where=where, before=before, limit=min(left, PAGE))
-            if not page:
-                return
-            yield from page
-            left -= len(page)
-            before = page[-1].seq
 
     def status(self, queue: str | None = None, *, then: Then | None = None, progress: Progress | None = None) -> Status:
         """Jobs by state (of one queue, if named) and the number of workers, as of now or as they were `then`.
@@ -297,13 +296,18 @@ class Reading:
         with self._engine.snapshot() as view:
             return view.workers(live=not all)
 
-    def serves(self, queue: str) -> bool:
-        """Whether a worker is up that takes the jobs of this queue; one for certain jobs alone serves nobody else."""
-        return any(
-            worker.slots > 0 and not worker.private and (not worker.queues or queue in worker.queues)
+    def served(self) -> Served:
+        """The queues whose jobs a worker that is up takes; one for certain jobs alone serves nobody else."""
+        lists = [
+            worker.queues
             for worker in self.workers()
-            if worker.state == "running" and self.sees(worker) is not False
-        )
+            if worker.state == "running" and worker.slots > 0 and not worker.private and self.sees(worker) is not False
+        ]
+        return Served(() in lists, frozenset(name for queues in lists for name in queues))
+
+    def serves(self, queue: str) -> bool:
+        """Whether a worker that is up takes the jobs of this queue."""
+        return queue in self.served()
 
     def endings(self, after: int) -> Endings:
         """How the jobs that have ended since event `after` of the log did so; of each one its latest end."""

@@ -10,57 +10,73 @@ from queuectl.cli import output, session
 from queuectl.cli import parameters as p
 
 if TYPE_CHECKING:
-    from projections.jobs import Job
+    from queuectl.listing import Listing
     from queuectl.queue import Queue
+    from queuectl.reading import Served
 
 Ids = Annotated[str, Parameter(name="ID", help="More jobs; all of them are changed, or none.")]
 
 
 def list_jobs(
     *,
-    state: p.State = None,
+    state: p.States = None,
     queue: p.Queue = None,
     since: p.Since = None,
     until: p.Until = None,
     ended_since: p.EndedSince = None,
     at: p.At = None,
     limit: Annotated[int | None, p.option("--limit", "N", "At most so many.", p.count(1, 2**31))] = None,
+    all: Annotated[
+        bool, Parameter(name="--all", help="All of them, rather than 1,000 that wait and the last 20 that ended.")
+    ] = False,
     json: p.JsonLines = False,
     db: p.Database = None,
 ) -> None:
-    """List jobs, newest first.
+    """List jobs: what runs, what waits in the order in which it will run, and what has ended, the latest first.
 
-    $ queuectl list --state failed
+    $ queuectl list --state failed,dead
     $ queuectl list --queue mail --since -1h --json | jq -r .id
     $ queuectl list --state dead --ended-since -1d
     $ queuectl list --state processing --at 2026-11-24T09:00
+
+    With --json, and with --limit N, it is all of them, or N.
     """
     p.check_span(since, until)
     with session.opened(db) as q:
-        bar = output.progress("Folding the log")
-        found = q.jobs(
-            state=state, queue=queue, since=since, until=until, ended_since=ended_since, limit=limit, then=at,
-            progress=bar,
+        brief = not (all or json or limit is not None)
+        jobs = q.jobs(
+            state=state, queue=queue, since=since, until=until, ended_since=ended_since, limit=limit, brief=brief,
+            then=at, progress=output.progress("Folding the log"),
         )  # fmt: skip
-        show(found, json)
+        if json:
+            from queuectl.documents import job_document
+
+            output.documents(job_document(job) for job in jobs)
+            return
+        if not _table(jobs, q.served() if at is None else None):
+            some = at is not None or q.status().total
+            output.note("no job matches" if some else "there are no jobs; add one with `queuectl enqueue COMMAND`")
 
 
-def show(jobs: Iterable["Job"], json: bool) -> None:
-    """Print jobs, a line each."""
-    if json:
-        from queuectl.documents import job_document
-
-        output.documents(job_document(job) for job in jobs)
-        return
+def _table(jobs: "Listing", served: "Served | None") -> int:
+    """Print jobs, a line each, and how many more there are; returns how many were printed."""
     from queuectl.cli.people import situation
 
     heads = ("ID", "STATE", "QUEUE", "PRIO", "SITUATION", "COMMAND")
     rows = (
-        (job.id, output.Cell(job.state, job.state), job.queue, str(job.priority), situation(job), job.command)
+        (
+            job.id, output.Cell(job.state, job.state), job.queue, str(job.priority),
+            situation(job, jobs.now, served is None or job.queue in served), job.command,
+        )
         for job in jobs
-    )
-    if not output.table(heads, rows, right=("PRIO",)) and output.terminal():
-        output.note("no such jobs")
+    )  # fmt: skip
+    count = output.table(heads, rows, right=("PRIO",))
+    more = [(f"{jobs.waiting_more:,} more", " that wait")] if jobs.waiting_more else []
+    if jobs.ended_more:
+        more += [(f"{jobs.ended_more:,} more", " that ended" if more else "")]
+    if more:
+        output.line(output.paint(f"… {', '.join(count + which for count, which in more)} (--all)", "dim"))
+    return count
 
 
 def changed(q: "Queue", ids: Iterable[str], json: bool) -> None:

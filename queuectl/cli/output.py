@@ -21,6 +21,10 @@ STYLES = {
 
 _SAMPLE = 500
 """How many rows decide how wide the columns are: an answer of a million rows is streamed."""
+_SPACE = 2
+"""Blanks between two columns."""
+_LEAST = 8
+"""No column is cut to less."""
 
 
 def prepare() -> None:
@@ -126,7 +130,7 @@ class Cell(msgspec.Struct, frozen=True):
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str | Cell]], right: Sequence[str] = ()) -> int:
-    """Aligned columns, the last one cut at the edge of a terminal. `right` names those aligned to the right.
+    """Aligned columns, cut where they are wider than the terminal. `right` names those aligned to the right.
 
     Returns how many rows there were. Rows are streamed: the first few hundred decide how wide the columns are.
     """
@@ -134,12 +138,12 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str | Cell]], right: Seq
     sample = [_cells(row) for row in islice(source, _SAMPLE)]
     if not sample:
         return 0
-    widths = [max(cells_wide(row[column].text) for row in [_cells(heads), *sample]) for column in range(len(heads))]
-    room = width()
-    line(paint(_row([Cell(head) for head in heads], heads, widths, right, room), "bold"))
+    whole = [_cells(heads), *sample]
+    widths = _fitting([max(cells_wide(row[column].text) for row in whole) for column in range(len(heads))])
+    line(paint(_row([Cell(head) for head in heads], heads, widths, right), "bold"))
     count = 0
     for row in chain(sample, map(_cells, source)):
-        line(_row(row, heads, widths, right, room))
+        line(_row(row, heads, widths, right))
         count += 1
     return count
 
@@ -148,20 +152,30 @@ def _cells(row: Sequence[str | Cell]) -> list[Cell]:
     return [Cell(safe(cell)) if isinstance(cell, str) else Cell(safe(cell.text), cell.style) for cell in row]
 
 
-def _row(row: Sequence[Cell], heads: Sequence[str], widths: Sequence[int], right: Sequence[str], room: int) -> str:
+def _fitting(widths: Sequence[int]) -> list[int]:
+    """The widths of columns as they fit on the terminal.
+
+    The last one, where commands stand, gives way first, down to a quarter; then whichever is the widest.
+    """
+    *others, last = widths
+    room = width() - _SPACE * len(others)
+    last = min(last, max(room - sum(others), room // 4, _LEAST))
+    while others and sum(others) > room - last and max(others) > _LEAST:
+        others[others.index(max(others))] -= 1
+    return [*others, last]
+
+
+def _row(row: Sequence[Cell], heads: Sequence[str], widths: Sequence[int], right: Sequence[str]) -> str:
     parts: list[str] = []
-    used = 0
     for column, cell in enumerate(row):
-        last = column == len(row) - 1
-        text = cut(cell.text, max(room - used, 8)) if last else cell.text
+        text = cut(cell.text, widths[column]) if terminal() else cell.text
         blank = " " * max(widths[column] - cells_wide(text), 0)
-        used += cells_wide(text) + len(blank) + 2
         painted = paint(text, cell.style)
         if heads[column] in right:
             parts.append(blank + painted)
         else:
-            parts.append(painted if last else painted + blank)
-    return "  ".join(parts).rstrip()
+            parts.append(painted if column == len(row) - 1 else painted + blank)
+    return (" " * _SPACE).join(parts).rstrip()
 
 
 def cells_wide(text: str) -> int:

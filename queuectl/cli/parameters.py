@@ -33,13 +33,16 @@ def _queue(text: str) -> str:
     return spec.check_queue(text)
 
 
-def _state(text: str) -> str:
+def _states(_type: Any, tokens: Sequence[Token]) -> list[str]:
+    """`--state a,b --state c`."""
     from projections.jobs import STATES
     from queuectl.errors import Invalid
 
-    if (word := text.strip().lower()) in STATES:
-        return word
-    raise Invalid(f"{text!r} is not a state{units.nearest(text, STATES)}; there are {', '.join(STATES)}")
+    words = [word.strip() for token in tokens for word in token.value.split(",")]
+    for word in words:
+        if word.lower() not in STATES:
+            raise Invalid(f"{word!r} is not a state{units.nearest(word, STATES)}; there are {', '.join(STATES)}")
+    return list(dict.fromkeys(word.lower() for word in words))
 
 
 def count(low: int, high: int) -> Callable[[str], int]:
@@ -92,13 +95,15 @@ QueueList = Annotated[
         consume_multiple=True,
     ),
 ]
-State = Annotated[
-    str | None,
-    option(
-        "--state",
-        "STATE",
-        "Only jobs in this state: pending, blocked, processing, failed, completed, dead or cancelled.",
-        _state,
+States = Annotated[
+    list[str] | None,
+    Parameter(
+        name="--state",
+        metavar="STATE[,STATE]",
+        help="Only jobs in these states (may be repeated): pending, blocked, processing, failed, completed, dead or "
+        "cancelled.",
+        converter=_states,
+        allow_leading_hyphen=True,
     ),
 ]
 

@@ -36,15 +36,20 @@ def distance(at: int, now: int | None = None) -> str:
     return f"in {units.span(round(seconds))}" if seconds > 0 else f"{units.span(round(-seconds))} ago"
 
 
-def situation(job: "Job", now: int | None = None) -> str:
-    """What a job is doing or how it ended, in a few words."""
+def situation(job: "Job", now: int | None = None, served: bool = True) -> str:
+    """What a job is doing, what it waits for, or how it ended, in a few words. `served`: a worker serves its queue."""
     now = clock.now() if now is None else now
-    if job.state == "pending":
-        return f"due {distance(job.run_at, now)}" if job.run_at > now else "ready"
-    if job.state == "failed":
-        return f"{ending(job)}, retry {distance(job.run_at, now)}" if job.run_at > now else f"{ending(job)}, retry due"
     if job.state == "processing":
-        return f"attempt {job.attempt}" + (", being cancelled" if job.cancel_requested else "")
+        words = "" if job.attempt == 1 else f"attempt {job.attempt} "
+        words += f"for {units.span(max(now - (job.claimed_at or now), 0) / 1_000_000) or '0s'} on {job.worker}"
+        return words + (", being cancelled" if job.cancel_requested else "")
+    if job.state in ("pending", "failed"):
+        words = f"{ending(job)}, " if job.state == "failed" else ""
+        if job.run_at > now:
+            return f"{words}{'retry' if words else 'due'} {distance(job.run_at, now)}"
+        if not served:
+            return f"{words}no worker serves its queue"
+        return f"{words}retry due" if words else "ready"
     if job.state == "dead":
         return f"{ending(job)}, {_ago(job, now)}"
     return _ago(job, now)

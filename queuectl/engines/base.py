@@ -77,8 +77,10 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     ended_since: int | None = None
     """Ended (completed, dead or cancelled, and not retried since) at this moment or later."""
 
-
-EVERY = JobFilter()
+    @property
+    def timeless(self) -> bool:
+        """Whether no moment is asked about."""
+        return self.since is None and self.until is None and self.ended_since is None
 
 
 PAST = ("jobs", "attempts", "counts", "workers", "config")
@@ -131,8 +133,21 @@ class View(ABC):
         """The job of exactly this id."""
 
     @abstractmethod
-    def jobs(self, *, where: JobFilter = EVERY, before: int | None = None, limit: int = 1000) -> list[Job]:
-        """A page of jobs, newest first: those whose seq is below `before`."""
+    def listed(self, where: JobFilter, now: int, limit: int | None = None) -> Sequence[int]:
+        """The seqs of these jobs, in the order of lists; at most `limit`, for which no more than those are read.
+
+        What is processing comes first, by its claim. Then what waits, in the order in which it will run: what is due at
+        `now` as `ready` has it, then the rest by `run_at`, priority and seq. Then what is blocked, as it came, and what
+        has ended, the latest end first.
+        """
+
+    @abstractmethod
+    def tally(self, where: JobFilter) -> int:
+        """How many jobs there are of these."""
+
+    @abstractmethod
+    def jobs(self, seqs: Sequence[int]) -> list[Job]:
+        """The jobs with these seqs, in this order; those that are gone are left out."""
 
     @abstractmethod
     def ids(self, prefix: str, limit: int = 10) -> list[str]:

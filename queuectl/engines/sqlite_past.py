@@ -4,13 +4,14 @@ What was archived since is not in the log any more, but its tombstones tell when
 counted. What else it was stands in the archive alone: where jobs are listed that it would be among, that is said.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import apsw
 
-from projections.jobs import FINAL, Job
+from projections.jobs import ENDED, FINAL, Job
 from queuectl.clock import micros
-from queuectl.engines.base import EVERY, JobFilter
+from queuectl.engines.base import JobFilter
 from queuectl.engines.sqlite_view import SqliteView
 from queuectl.errors import NotFound, QueueError
 from queuectl.events import Archived, Passed, Recorded, encode
@@ -71,39 +72,59 @@ class PastView(SqliteView):
     def up(self) -> int:
         return super().up() + self._workers
 
-    def jobs(self, *, where: JobFilter = EVERY, before: int | None = None, limit: int = 1000) -> list[Job]:
-        """As ever. Raises NotFound where jobs that were archived would be on this page.
+    def listed(self, where: JobFilter, now: int, limit: int | None = None) -> Sequence[int]:
+        """As ever. Raises NotFound where jobs that were archived would be among them.
 
-        Raises QueueError where some were archived since this view was made: what they were is not at hand.
+        Of one that waited its place is not known: it would.
         """
-        page = super().jobs(where=where, before=before, limit=limit)
-        if any_archived(self, self._end):
-            raise QueueError("jobs were archived while they were listed: ask again")
-        rows = self._db.execute(
-            """
-            select file, count(*) from gone
-            where seq < ?1 and seq > ?2
-                and (?3 is null or state in (select value from json_each(?3))) and (?4 is null or queue = ?4)
-                and (?5 is null or enqueued_at >= ?5) and (?6 is null or enqueued_at <= ?6)
-                and (?7 is null or ended_at >= ?7)
-            group by file order by min(seq)
-            """,
-            (
-                before or 1 << 62,
-                page[-1].seq if len(page) == limit else 0,
-                encode(where.states).decode() if where.states is not None else None,
-                where.queue,
-                where.since,
-                where.until,
-                where.ended_since,
-            ),
+        seqs = super().listed(where, now, limit)
+        terms, values = self._gone(where)
+        if limit is not None and len(seqs) == limit:
+            last = self.jobs(seqs[-1:])[0] if seqs else None
+            if last is None:
+                return seqs
+            if last.state not in FINAL:
+                terms += f" and not {ENDED}"
+            else:
+                terms += f" and (not {ENDED} or ended_at > ?)"
+                values += (last.finished_at,)
+        files = dict(
+            self._db.execute(f"select file, count(*) from gone where {terms} group by 1 order by min(seq)", values)
         )
-        if files := dict(rows):
+        if files:
             count = sum(files.values())
             raise NotFound(
                 f"{count} of these jobs {'was' if count == 1 else 'were'} archived since, in {', '.join(files)}:"
                 " import that into a new database to list them"
             )
+        return seqs
+
+    def tally(self, where: JobFilter) -> int:
+        if where.timeless:  # the table of counts has them
+            return super().tally(where)
+        terms, values = self._gone(where)
+        return super().tally(where) + self._db.execute(f"select count(*) from gone where {terms}", values).get
+
+    def _gone(self, where: JobFilter) -> tuple[str, tuple[Any, ...]]:
+        """The condition for the archived jobs among these, and its values."""
+        terms, values = "true", ()
+        states = encode(where.states).decode() if where.states is not None else None
+        for term, value in (
+            ("state in (select value from json_each(?))", states),
+            ("queue = ?", where.queue),
+            ("enqueued_at >= ?", where.since),
+            ("enqueued_at <= ?", where.until),
+            ("ended_at >= ?", where.ended_since),
+        ):
+            if value is not None:
+                terms, values = f"{terms} and {term}", (*values, value)
+        return terms, values
+
+    def jobs(self, seqs: Sequence[int]) -> list[Job]:
+        """As ever. Raises QueueError where some were archived since this view was made: what they were is gone."""
+        page = super().jobs(seqs)
+        if any_archived(self, self._end):
+            raise QueueError("jobs were archived while they were listed: ask again")
         return page
 
 

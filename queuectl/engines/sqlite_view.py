@@ -10,8 +10,9 @@ from projections.attempts import Attempt
 from projections.config import Config
 from projections.jobs import WAITING, Job
 from projections.workers import Worker
-from queuectl.engines.base import ALL, EVERY, Filter, JobFilter, Leaf
+from queuectl.engines.base import ALL, Filter, Leaf
 from queuectl.engines.sqlite_health import SqliteHealth
+from queuectl.engines.sqlite_list import PRIORITIES, SqliteList
 from queuectl.errors import Invalid
 from queuectl.events import VOCABULARY, Enqueued, Recorded, encode
 
@@ -22,19 +23,9 @@ EVENT = "seq, stream, version, type, v, at, actor, data"
 
 JOB = """
     j.id, j.seq, j.version, j.state, j.queue, j.priority, j.run_at, j.enqueued_at, j.enqueued_by, j.max_retries,
-    j.timeout, j.secrets, j.attempt, j.failures, j.interruptions, j.worker, j.lease, j.cancel_requested, j.finished_at,
-    j.exit_code, j.signal, j.cause, j.error, j.edited, e.v, coalesce(j.edited, e.data)
+    j.timeout, j.secrets, j.attempt, j.failures, j.interruptions, j.worker, j.lease, j.claimed_at, j.cancel_requested,
+    j.finished_at, j.exit_code, j.signal, j.cause, j.error, j.edited, e.v, coalesce(j.edited, e.data)
 from jobs j join events e on e.seq = j.seq
-"""
-
-# All priorities of waiting jobs, highest first: one step in the index for each, however many jobs wait.
-PRIORITIES = f"""
-with recursive waiting (priority) as (
-    select max(priority) from jobs where {WAITING}
-    union all
-    select (select max(priority) from jobs where {WAITING} and priority < waiting.priority)
-    from waiting where priority is not null
-)
 """
 
 ATTEMPT = ", ".join(Attempt.__struct_fields__)
@@ -64,13 +55,13 @@ def read_job(row: tuple[Any, ...]) -> Job:
     """A job from the columns of JOB."""
     (
         id, seq, version, state, queue, priority, run_at, enqueued_at, enqueued_by, max_retries, timeout, secrets,
-        attempt, failures, interruptions, worker, lease, cancel_requested, finished_at, exit_code, signal, cause, error,
-        edited, v, data,
+        attempt, failures, interruptions, worker, lease, claimed_at, cancel_requested, finished_at, exit_code, signal,
+        cause, error, edited, v, data,
     ) = row  # fmt: skip
     spec = VOCABULARY.decode("enqueued", v if edited is None else Enqueued.v, data)
     return Job(
         id, seq, version, state, queue, priority, run_at, spec, enqueued_at, enqueued_by, max_retries, timeout,
-        tuple(secrets.split(",")) if secrets else (), attempt, failures, interruptions, worker, lease,
+        tuple(secrets.split(",")) if secrets else (), attempt, failures, interruptions, worker, lease, claimed_at,
         bool(cancel_requested), finished_at, exit_code, signal, cause, error, edited is not None,
     )  # fmt: skip
 
@@ -85,7 +76,7 @@ def read_worker(row: tuple[Any, ...]) -> Worker:
     return Worker(**values)
 
 
-class SqliteView(SqliteHealth):
+class SqliteView(SqliteList, SqliteHealth):
     """A view of one connection, for as long as its transaction is open."""
 
     def __init__(self, db: apsw.Connection) -> None:
@@ -187,23 +178,12 @@ class SqliteView(SqliteHealth):
         row = self._db.execute(f"select {JOB} where j.id = ?", (id,)).get
         return read_job(row) if row is not None else None
 
-    def jobs(self, *, where: JobFilter = EVERY, before: int | None = None, limit: int = 1000) -> list[Job]:
-        terms: list[str] = ["j.seq < ?"]
-        values: list[Any] = [before if before is not None else 1 << 62]
-        if where.states is not None:
-            terms.append(f"j.state in ({_marks(where.states)})")
-            values += where.states
-        for term, value in (
-            ("j.queue = ?", where.queue),
-            ("j.enqueued_at >= ?", where.since),
-            ("j.enqueued_at <= ?", where.until),
-            ("j.finished_at >= ?", where.ended_since),
-        ):
-            if value is not None:
-                terms.append(term)
-                values.append(value)
-        sql = f"select {JOB} where {' and '.join(terms)} order by j.seq desc limit {int(limit)}"
-        return [read_job(row) for row in self._db.execute(sql, values)]
+    def jobs(self, seqs: Sequence[int]) -> list[Job]:
+        rows = self._db.execute(
+            f"select {JOB} where j.seq in (select value from json_each(?))", (encode(list(seqs)).decode(),)
+        )
+        found = {job.seq: job for job in map(read_job, rows)}
+        return [found[seq] for seq in seqs if seq in found]
 
     def ids(self, prefix: str, limit: int = 10) -> list[str]:
         sql = "select id from jobs where id >= ? and id < ? order by id limit ?"

@@ -145,7 +145,7 @@ def test_a_snapshot_stands_still_while_another_writes(engine: Engine, site: Site
         add(other, "b")
         assert view.head() == head
         assert view.counts() == {"pending": 1}
-        assert [job.id for job in view.jobs()] == ["a"]
+        assert [job.id for job in view.jobs([1, 2])] == ["a"]
         assert len(view.events()) == 1
         assert view.attempts("a") == []
     with engine.snapshot() as view:
@@ -339,8 +339,8 @@ def test_a_replay_gives_the_same_answers(engine: Engine, site: Site) -> None:
     def answers() -> list[object]:
         with engine.snapshot() as view:
             return [
-                view.jobs(), view.page_of_attempts(), view.counts(), view.workers(live=False), view.config(),
-                view.events(), view.head(),
+                view.jobs(range(1, 99)), view.page_of_attempts(), view.counts(), view.workers(live=False),
+                view.config(), view.events(), view.head(),
             ]  # fmt: skip
 
     before = answers()

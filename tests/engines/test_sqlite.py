@@ -69,7 +69,7 @@ os.kill(os.getpid(), 9)
     done = subprocess.run([sys.executable, "-c", script, str(path)], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == -9
     with Queue(path) as queue:
-        assert [job.id for job in queue.jobs()] == done.stdout.split()[::-1]
+        assert [job.id for job in queue.jobs()] == done.stdout.split()
         assert queue.check() == []
 
 
@@ -219,7 +219,7 @@ def test_a_forked_child_loses_nothing_when_its_parent_is_gone_and_a_stranger_loo
     """Who closes the file last removes the log ahead, unless it sees the locks of those who are still there."""
     acknowledged = run(ORPHAN, path)
     with Queue(path) as queue:
-        assert [job.id for job in queue.jobs()] == [*acknowledged[::-1], "1"]
+        assert [job.id for job in queue.jobs()] == ["1", *acknowledged]
 
 
 # -- R8 --------------------------------------------------------------------------------------------------------------
@@ -298,8 +298,8 @@ def test_a_script_of_several_statements_is_run_to_its_end(path: Path) -> None:
     assert (
         set(
             "events events_of_stream events_no_update events_no_delete events_no_overwrite projection_state secrets"
-            " jobs jobs_waiting jobs_waiting_by_queue jobs_held jobs_buried attempts attempts_of_job counts"
-            " workers workers_live config numbers".split()
+            " jobs jobs_waiting jobs_waiting_by_queue jobs_held jobs_failed jobs_blocked jobs_ended"
+            " attempts attempts_of_job counts workers workers_live config numbers".split()
         )
         <= names
     )

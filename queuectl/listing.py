@@ -1,0 +1,60 @@
+"""Lists of jobs: which are shown, in which order, and how many are left out."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+
+import msgspec
+
+from projections.jobs import FINAL, STATES, Job
+from queuectl.engines.base import JobFilter, View
+
+PAGE = 1000
+"""Rows read at a time: nothing is kept open between two pages (R8)."""
+MOST_WAITING = 1000
+MOST_ENDED = 20
+"""How many jobs a brief list has of those that have not ended, and of those that have."""
+
+
+class Listing(Iterator[Job]):
+    """Jobs to be iterated over once: what is processing, what waits in the order in which it will run, what has ended.
+
+    Which they are is settled when the first is asked for. So each comes once, whatever happens to it meanwhile, as it
+    is when its page is read; those that are gone by then are left out.
+    """
+
+    def __init__(self, where: JobFilter, limit: int | None, brief: bool) -> None:
+        self.waiting_more = self.ended_more = 0
+        """How many a brief list has left out; known once the first job was asked for."""
+        self.now = 0
+        """The moment (µs UTC) of which it tells; known then, too."""
+        self.rows: Iterator[Job] = iter(())
+        self._where, self._limit, self._brief = where, limit, brief
+
+    def __next__(self) -> Job:
+        return next(self.rows)
+
+    def read(self, look: Callable[[], AbstractContextManager[View]], now: int) -> Iterator[Job]:
+        """The jobs, a page in each view that `look` gives."""
+        self.now = now
+        with look() as view:
+            seqs = self._chosen(view)
+        for start in range(0, len(seqs), PAGE):
+            with look() as view:
+                page = view.jobs(seqs[start : start + PAGE])
+            yield from page
+
+    def _chosen(self, view: View) -> Sequence[int]:
+        if not self._brief:
+            return view.listed(self._where, self.now, self._limit)
+        states = self._where.states if self._where.states is not None else STATES
+        live, self.waiting_more = self._some(view, [state for state in states if state not in FINAL], MOST_WAITING)
+        over, self.ended_more = self._some(view, [state for state in states if state in FINAL], MOST_ENDED)
+        return [*live, *over]
+
+    def _some(self, view: View, states: Sequence[str], most: int) -> tuple[Sequence[int], int]:
+        """At most so many of these states, and how many more there are."""
+        if not states:
+            return (), 0
+        where = msgspec.structs.replace(self._where, states=tuple(states))
+        seqs = view.listed(where, self.now, most)
+        return seqs, view.tally(where) - len(seqs) if len(seqs) == most else 0
