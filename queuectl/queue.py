@@ -194,7 +194,7 @@ class Queue(Reading):
         self._change(ids, away)
 
     def dead(self, queue: str | None = None) -> list[str]:
-        """The ids of the jobs in the dead letter queue, newest first."""
+        """The ids of the jobs in the dead letter queue, the latest death first."""
         return [job.id for job in self.jobs(state="dead", queue=queue)]
 
     def _change(self, ids: Sequence[str], decide: Callable[[Transaction, Job], list[Event]]) -> None:

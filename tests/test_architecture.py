@@ -23,7 +23,7 @@ LAYERS: list[tuple[str, ...]] = [
     ),
     ("queuectl.decisions", "queuectl.policy", "queuectl.disk"),
     ("queuectl.engines",),
-    ("queuectl.history", "queuectl.documents", "queuectl.hosts", "queuectl.reading"),
+    ("queuectl.history", "queuectl.documents", "queuectl.hosts", "queuectl.listing", "queuectl.reading"),
     ("queuectl.queue",),
     ("queuectl.workers", "queuectl.audit", "queuectl.doctor"),
     ("queuectl.cli",),

@@ -38,7 +38,7 @@ def queue(path: Path) -> Iterator[Queue]:
 
 def last(queue: Queue) -> Enqueued:
     """The policy of the newest job."""
-    return next(queue.jobs()).spec
+    return max(queue.jobs(), key=lambda job: job.seq).spec
 
 
 def end(queue: Queue, id: str, cause: str | None = None) -> None:
@@ -77,7 +77,7 @@ def test_ids_are_given_or_count_up(queue: Queue) -> None:
     assert queue.enqueue("true") == "1"
     assert queue.enqueue_many(["true", Spec(command="true", id="mine"), "false"]) == ["2", "mine", "3"]
     assert queue.enqueue("true") == "4"
-    assert [job.id for job in queue.jobs()] == ["4", "3", "mine", "2", "1"]
+    assert [job.id for job in queue.jobs()] == ["1", "2", "mine", "3", "4"]
 
 
 def test_a_spec_may_be_given_with_changes(queue: Queue) -> None:

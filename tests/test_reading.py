@@ -75,19 +75,20 @@ def test_a_job_that_never_was_is_not_found(queue: Queue) -> None:
 # -- lists -----------------------------------------------------------------------------------------------------------
 
 
-def test_jobs_are_listed_newest_first(queue: Queue) -> None:
+def test_jobs_that_wait_are_listed_as_they_will_run_then_the_latest_that_ended(queue: Queue) -> None:
     with freeze_time("2026-11-24T12:00:00Z"):
         queue.enqueue_many(["true"] * 3)
     with freeze_time("2026-11-25T12:00:00Z"):
         queue.enqueue("true", queue="q")
         queue.enqueue("true")
     queue.cancel("2", "5")
-    assert [job.id for job in queue.jobs()] == ["5", "4", "3", "2", "1"]
-    assert [job.id for job in queue.jobs(limit=2)] == ["5", "4"]
+    assert [job.id for job in queue.jobs()] == ["1", "3", "4", "5", "2"]
+    assert [job.id for job in queue.jobs(limit=2)] == ["1", "3"]
     assert [job.id for job in queue.jobs(limit=0)] == []
     assert [job.id for job in queue.jobs(state="cancelled")] == ["5", "2"]
     assert [job.id for job in queue.jobs(queue="q")] == ["4"]
-    assert [job.id for job in queue.jobs(since=micros("2026-11-25T00:00:00Z"))] == ["5", "4"]
+    assert [job.id for job in queue.jobs(since=micros("2026-11-25T00:00:00Z"))] == ["4", "5"]
+    assert [job.id for job in queue.jobs(state=["pending", "cancelled"], queue="default")] == ["1", "3", "5", "2"]
     with pytest.raises(Invalid, match="no state 'canceled'; there are pending, blocked"):
         queue.jobs(state="canceled")
 
@@ -95,7 +96,7 @@ def test_jobs_are_listed_newest_first(queue: Queue) -> None:
 def test_lists_longer_than_a_page_are_whole(queue: Queue) -> None:
     n = 2 * PAGE + 1
     queue.enqueue_many(["true"] * n)
-    assert [job.id for job in queue.jobs()] == [str(n - i) for i in range(n)]
+    assert [job.id for job in queue.jobs()] == [str(i + 1) for i in range(n)]
     assert sum(1 for _ in queue.jobs(limit=PAGE + 1)) == PAGE + 1
     assert [record.seq for record in queue.events()] == list(range(1, n + 1))
     assert [record.subject for record in queue.events(job="7")] == ["7"]

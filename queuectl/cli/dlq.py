@@ -36,7 +36,7 @@ def list_dead(
     json: p.JsonLines = False,
     db: p.Database = None,
 ) -> None:
-    """List the dead jobs, newest first.
+    """List the dead jobs, the latest death first.
 
     $ queuectl dlq list
     $ queuectl dlq list --ended-since -1d

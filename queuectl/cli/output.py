@@ -25,6 +25,8 @@ _SPACE = 2
 """Blanks between two columns."""
 _LEAST = 8
 """No column is cut to less."""
+_AS_EMOJI = "\ufe0f"
+"""The variation selector that asks for a symbol as an emoji."""
 
 
 def prepare() -> None:
@@ -182,15 +184,30 @@ def cells_wide(text: str) -> int:
     """How many columns of a terminal the text takes."""
     if text.isascii():
         return len(text)
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+    return sum(_wide(character, before) for before, character in zip(" " + text, text, strict=False))
+
+
+def _wide(character: str, before: str) -> int:
+    """How many columns a character adds to those of the one before it."""
+    if character == _AS_EMOJI:  # it makes a narrow symbol a wide one
+        return 0 if unicodedata.east_asian_width(before) in "WF" else 1
+    if unicodedata.category(character) in ("Mn", "Me", "Cf") or "\u1160" <= character <= "\u11ff":
+        return 0  # marks on the one before, what is not seen, vowels and finals of a Korean syllable
+    if "\U0001f3fb" <= character <= "\U0001f3ff" and unicodedata.east_asian_width(before) in "WF":
+        return 0  # the colour of a skin
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def cut(text: str, room: int) -> str:
     """The text, or as much of it as there is room for, and an ellipsis."""
     if cells_wide(text) <= room:
         return text
-    while text and cells_wide(text) > room - 1:
-        text = text[: -max(1, (cells_wide(text) - room) // 2)]
+    used = 0
+    for end, (before, character) in enumerate(zip(" " + text, text, strict=False)):
+        used += _wide(character, before)
+        if used > room - 1:
+            text = text[:end]
+            break
     return text + "…"
 
 

@@ -77,11 +77,6 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     ended_since: int | None = None
     """Ended (completed, dead or cancelled, and not retried since) at this moment or later."""
 
-    @property
-    def timeless(self) -> bool:
-        """Whether no moment is asked about."""
-        return self.since is None and self.until is None and self.ended_since is None
-
 
 PAST = ("jobs", "attempts", "counts", "workers", "config")
 """The projections of which the past can be asked."""

@@ -35,7 +35,7 @@ class SqliteList(View):
         return array("q", islice(order, limit))
 
     def tally(self, where: JobFilter) -> int:
-        if where.timeless:
+        if where.since is where.until is where.ended_since is None:
             counts = self.counts((where.queue,) if where.queue is not None else ())
             return sum(jobs for state, jobs in counts.items() if where.states is None or state in where.states)
         questions = [question for questions in self._questions(where, None) for question in questions]

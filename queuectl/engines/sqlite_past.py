@@ -100,7 +100,7 @@ class PastView(SqliteView):
         return seqs
 
     def tally(self, where: JobFilter) -> int:
-        if where.timeless:  # the table of counts has them
+        if where.since is where.until is where.ended_since is None:  # the table of counts has them
             return super().tally(where)
         terms, values = self._gone(where)
         return super().tally(where) + self._db.execute(f"select count(*) from gone where {terms}", values).get

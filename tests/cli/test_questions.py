@@ -40,7 +40,7 @@ def test_the_status_of_an_empty_queue(queuectl: Shell):
     assert answer["as_of"] == {"seq": 0, "at": None}
 
 
-def test_list_shows_the_newest_first(used: Shell):
+def test_list_shows_what_waits_and_then_the_latest_end_first(used: Shell):
     assert [job["id"] for job in used("list", "--json").ndjson] == ["later", "bad", "good"]
     assert [job["id"] for job in used("list", "--json", "--state", "dead").ndjson] == ["bad"]
     assert [job["id"] for job in used("list", "--json", "--queue", "slow").ndjson] == ["later"]
@@ -238,8 +238,8 @@ def test_status_and_list_as_they_were(queuectl: Shell):
     assert (answer["pending"], answer["total"], answer["as_of"]["seq"]) == (1, 1, 1)
     assert "disk_free" not in answer
     assert [job["id"] for job in queuectl("list", "--at", "seq:2", "--state", "pending", "--json").ndjson] == [
-        "two",
         "one",
+        "two",
     ]
     early = queuectl("status", "--at", "2020-01-01")
     assert (early.code, early.err) == (1, "queuectl: the log had not begun at that moment: nothing was there\n")

@@ -97,6 +97,7 @@ def simulated() -> Iterator[None]:
             "queuectl.engines.standing.installed": dict,
             "queuectl.engines.standing.PAGE": 5,
             "queuectl.reading.PAGE": 3,
+            "queuectl.listing.PAGE": 3,
             "queuectl.queue.CHUNK": 2,
             "projections.replay.Subjects": lambda history: Subjects(history, 3),
         }.items():

@@ -153,7 +153,7 @@ def test_without_its_log_ahead_the_database_is_opened_anew_and_has_all(scene: Sc
     assert not scene.files.is_doubtful
     scene.queue.enqueue("true", id="after")
     with Queue(scene.place.database) as other:
-        assert [job.id for job in other.jobs()] == ["after", "before"]
+        assert [job.id for job in other.jobs()] == ["before", "after"]
         assert other.check() == []
 
 

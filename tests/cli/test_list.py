@@ -1,0 +1,111 @@
+"""`list` as people see it: how much of it, in which columns."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from projections.jobs import Job
+from queuectl import Queue, listing
+from queuectl.cli import output, people
+from queuectl.clock import SECOND
+from tests.cli.conftest import Answer, Shell
+from tests.engines.deeds import claim, policy
+
+Inside = Callable[..., Answer]
+
+
+@pytest.fixture
+def queue(queuectl: Shell) -> Iterator[Queue]:
+    with Queue(queuectl.folder / "q.db") as queue:
+        yield queue
+
+
+def test_a_list_has_the_last_twenty_that_ended_unless_more_are_asked_for(queue: Queue, inside: Inside):
+    queue.cancel(*queue.enqueue_many(["true"] * 207))
+    queue.enqueue("true", id="waits")
+    lines = inside("list").ok().lines
+    assert len(lines) == 1 + 1 + 20 + 1
+    assert lines[1].startswith("waits ")
+    assert lines[2].startswith("207 ")
+    assert lines[-1] == "… 187 more (--all)"
+    for words, count in ((["--all"], 208), (["--limit", "30"], 30), (["--state", "pending"], 1)):
+        lines = inside("list", *words).ok().lines
+        assert len(lines) == 1 + count
+        assert "more" not in lines[-1]
+    assert len(inside("list", "--json").ok().lines) == 208
+    assert inside("list", "--at", "-0s").ok().lines[-1] == "… 187 more (--all)"
+
+
+def test_of_very_many_that_wait_a_list_has_the_first(queue: Queue, inside: Inside, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(listing, "MOST_WAITING", 5)
+    queue.cancel(*queue.enqueue_many(["true"] * 21))
+    queue.enqueue_many(["true"] * 9)
+    lines = inside("list").ok().lines
+    assert [line.split()[0] for line in lines[1:7]] == ["22", "23", "24", "25", "26", "21"]
+    assert lines[-1] == "… 4 more that wait, 1 more that ended (--all)"
+
+
+def test_several_states_are_listed(queue: Queue, inside: Inside):
+    queue.enqueue_many(["true"] * 3)
+    queue.cancel("2")
+    claim(queue.engine, "w", 1)
+    for words in (["--state", "cancelled,pending"], ["--state", "pending", "--state", "CANCELLED"]):
+        assert [job["id"] for job in inside("list", *words, "--json").ok().ndjson] == ["3", "2"]
+    told = inside("list", "--state", "pending,canceled").refused(2)
+    assert told.startswith("--state: 'canceled' is not a state (did you mean 'cancelled'?); there are pending,")
+
+
+def test_where_nothing_is_listed_it_is_said_why(queue: Queue, inside: Inside):
+    answer = inside("list").ok()
+    assert (answer.out, answer.err) == (
+        "", "queuectl: there are no jobs; add one with `queuectl enqueue COMMAND`\n",
+    )  # fmt: skip
+    queue.enqueue("true")
+    answer = inside("list", "--state", "dead").ok()
+    assert (answer.out, answer.err) == ("", "queuectl: no job matches\n")
+    assert inside("list", "--state", "dead", "--json").ok().err == ""
+
+
+def test_who_waits_for_a_worker_that_is_not_there_is_told(queue: Queue, inside: Inside):
+    queue.enqueue("true")
+    queue.enqueue("true", delay=60)
+    rows = inside("list").ok().lines
+    assert "no worker serves its queue" in rows[1]
+    assert "due in" in rows[2]
+    assert "no worker" not in inside("list", "--at", "-0s").ok().out
+
+
+def test_a_situation_tells_how_long_and_on_which_worker(queue: Queue):
+    with queue.engine.transaction() as tx:
+        job = Job("j", 1, 2, "processing", "q", 0, 0, policy(tx.now), 0, "me", 3, None, attempt=1, worker="w1",
+                  claimed_at=tx.now)  # fmt: skip
+        now = tx.now + 90 * SECOND
+    assert people.situation(job, now) == "for 1m30s on w1"
+
+
+@pytest.mark.parametrize(
+    "text, cells",
+    [
+        ("naive", 5), ("nai\u0308ve", 5), ("日本語", 6), ("👍", 2), ("👍🏽", 2), ("🏽", 2), ("\u2764", 1),
+        ("\u2764\ufe0f", 2), ("👍\ufe0f", 2), ("👩\u200d🚀", 4), ("\u200b", 0), ("हे", 1), ("a\u20dd", 1),
+        ("\u1112\u1161\u11ab", 2), ("", 0),
+    ],
+)  # fmt: skip
+def test_text_is_as_wide_as_a_terminal_shows_it(text: str, cells: int):
+    assert output.cells_wide(text) == cells
+    assert output.cells_wide(output.cut(text * 30, 10)) <= 10
+
+
+def test_columns_are_aligned_and_fit_the_terminal(queue: Queue, queuectl: Shell, terminal: Callable[..., str]):
+    for id in ("日本語", "nai\u0308ve", "a" * 60, "👍🏽"):
+        queue.enqueue("echo " + "日本語" * 40, id=id, queue="a-queue-of-a-long-name-" + "x" * 30)
+    for columns in (80, 120):
+        lines = terminal("list", columns=columns, NO_COLOR="1").splitlines()
+        assert len(lines) == 5
+        assert max(map(output.cells_wide, lines)) <= columns
+        heads = lines[0]
+        for line in lines[1:]:
+            before, _, _ = line.partition("pending")
+            assert output.cells_wide(before) == heads.index("STATE")
+            before, _, _ = line.partition("echo")
+            assert output.cells_wide(before) == heads.index("COMMAND")
