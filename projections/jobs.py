@@ -293,10 +293,9 @@ ENDED = "state in ('completed', 'dead', 'cancelled')"
 # The spec is not kept twice: its row in the log is found by seq. Only that of a job that was edited stands here, whole
 # and in today's form (so that a new version of `enqueued` needs a new one of this table), and the log's is not read.
 # Two indexes serve the claims of workers that serve all queues and of those that serve some; both hold waiting jobs
-# only, so a million finished ones cost a claim nothing.
-# They begin with the priority, so that what is claimed next lies close together, however many queues and delayed jobs
-# there are; where all else is equal an index is ordered by seq by itself. The others serve lists, a page of which must
-# not read a million jobs: `jobs_ended` gives the latest ends of each state, of one queue too.
+# only, so a million finished ones cost a claim nothing. They begin with the priority, so that what is claimed next lies
+# close together, however many queues and delayed jobs there are; where all else is equal an index is ordered by seq.
+# The others serve lists: `jobs_ended` gives the latest ends of each state, of one queue too, without reading the rest.
 schema = f"""
 create table jobs (
     seq integer primary key,

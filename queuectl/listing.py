@@ -6,7 +6,8 @@ from contextlib import AbstractContextManager
 import msgspec
 
 from projections.jobs import FINAL, STATES, Job
-from queuectl.engines.base import JobFilter, View
+from queuectl.engines.base import View
+from queuectl.engines.filters import JobFilter
 
 PAGE = 1000
 """Rows read at a time: nothing is kept open between two pages (R8)."""

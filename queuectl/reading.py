@@ -17,7 +17,8 @@ from queuectl.clock import now, text
 from queuectl.config import Resolved, Settings
 from queuectl.disk import Disk
 from queuectl.dotenv import EnvFile
-from queuectl.engines.base import Engine, Filter, JobFilter, Progress, View
+from queuectl.engines.base import Engine, Filter, Progress, View
+from queuectl.engines.filters import JobFilter
 from queuectl.engines.liveness import Life, liveness
 from queuectl.errors import Invalid, NotFound, OutputGone, QueueError
 from queuectl.events import Recorded

@@ -27,6 +27,7 @@ from projections.environments import Environment
 from projections.jobs import Job
 from projections.replay import Progress
 from projections.workers import Worker
+from queuectl.engines.filters import JobFilter
 from queuectl.events import Event, Recorded
 
 
@@ -63,19 +64,6 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ALL = Filter()
-
-
-class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which jobs are asked for; every None lets all pass. Moments are microseconds UTC."""
-
-    states: tuple[str, ...] | None = None
-    queue: str | None = None
-    since: int | None = None
-    """Enqueued at this moment or later."""
-    until: int | None = None
-    """Enqueued at this moment or earlier."""
-    ended_since: int | None = None
-    """Ended (completed, dead or cancelled, and not retried since) at this moment or later."""
 
 
 PAST = ("jobs", "attempts", "counts", "workers", "config")

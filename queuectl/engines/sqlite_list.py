@@ -9,7 +9,8 @@ from typing import Any
 import apsw
 
 from projections.jobs import ENDED, WAITING
-from queuectl.engines.base import JobFilter, View
+from queuectl.engines.base import View
+from queuectl.engines.filters import JobFilter
 
 # All priorities of waiting jobs, highest first: one step in the index for each, however many jobs wait.
 PRIORITIES = f"""

@@ -11,7 +11,7 @@ import apsw
 
 from projections.jobs import ENDED, FINAL, Job
 from queuectl.clock import micros
-from queuectl.engines.base import JobFilter
+from queuectl.engines.filters import JobFilter
 from queuectl.engines.sqlite_view import SqliteView
 from queuectl.errors import NotFound, QueueError
 from queuectl.events import Archived, Passed, Recorded, encode

@@ -5,7 +5,8 @@ import random
 from projections.jobs import FINAL
 from queuectl import decisions
 from queuectl.clock import SECOND, now
-from queuectl.engines.base import Engine, JobFilter, Write
+from queuectl.engines.base import Engine, Write
+from queuectl.engines.filters import JobFilter
 from tests.engines.deeds import ACTOR, add, claim, policy, report
 
 
