@@ -204,6 +204,9 @@ class Pool:
             if each.tick(now):
                 self._passes.remove(each)
                 self._tell(each.report)
+            elif each.failing and not self._hands and (self._signals or self._code):
+                self._passes.remove(each)  # we are to end: whoever can write again recovers it
+                each.abandon()
         if self._passes:
             self._is_at_home(now)  # else they would be tried for ever
         due = [moment for moment in self._restarts if moment <= now]

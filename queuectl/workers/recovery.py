@@ -84,6 +84,8 @@ class Pass:
         """
         self.next_tick = 0.0
         """When to go on, in monotonic seconds."""
+        self.failing = False
+        """Whether the last tick could not use the database or the folder of outputs."""
         self.report = Report(workers=[], jobs=[], left=[])
         self._queue = queue
         self._lock = held
@@ -108,6 +110,7 @@ class Pass:
         Where the database or the folder of outputs can't be used just now, it tries again a second later. Raises
         Outdated where a newer queuectl has been at the database.
         """
+        self.failing = False
         try:
             return self._go_on(now)
         except Outdated:
@@ -115,6 +118,7 @@ class Pass:
         except (QueueError, OSError) as error:
             self.report.left = [f"worker {self._id}: {error}"]
             self.next_tick = now + PAUSE
+            self.failing = True
             return False
 
     def _go_on(self, now: float) -> bool:

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from projections.workers import Worker
+from queuectl import Queue
 from queuectl.errors import NotFound
 from queuectl.events import Interrupted, WorkerStopped
 from queuectl.workers import recovery, roster
-from queuectl.workers.pool import CANT_WRITE
+from queuectl.workers.loop import Task
+from queuectl.workers.pool import CANT_WRITE, Crew, Pool
 from tests.workers.conftest import START, Fifo, Lab, gone, kill_all
 
 
@@ -351,3 +353,23 @@ def test_a_detached_start_that_fails_says_so(lab: Lab) -> None:
 
     assert code != 0
     assert said
+
+
+def test_a_parent_that_is_to_end_waits_for_no_recovery_that_cannot_be_written(tmp_path: Path) -> None:
+    """Without workers, and with a full disk, it would try for ever: whoever can write again recovers them."""
+
+    class Failing:
+        next_tick, failing, left = 0.0, True, False
+
+        def tick(self, now: float) -> bool:
+            return False
+
+        def abandon(self) -> None:
+            self.left = True
+
+    Queue(tmp_path / "q.db").close()
+    pool, failing = Pool(Crew(Task(str(tmp_path / "q.db"), "", 1), 0)), Failing()
+    pool._passes.append(failing)  # type: ignore[arg-type]
+    pool._code = 4
+    assert pool.run() == 4
+    assert failing.left
