@@ -199,6 +199,7 @@ def _attempt(attempt: "Attempt", past: bool) -> list[str | output.Cell]:
 
 
 def _output(q: "Queue", job: "Job") -> None:
+    from queuectl.cli import terminal
     from queuectl.cli.stream import last_lines
 
     try:
@@ -214,6 +215,6 @@ def _output(q: "Queue", job: "Job") -> None:
         output.line(output.paint("the end of its output" if more else "its output", "dim"))
         room = output.width()
         for text in lines:
-            output.line(f"  {output.cut(output.safe(text), room - 2)}")
+            output.line(f"  {terminal.cut(text, room - 2) if output.terminal() else terminal.bare(text)}")
         if more:
             output.line(output.paint(f"  all of it: queuectl logs {output.safe(job.id)}", "dim"))

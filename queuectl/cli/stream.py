@@ -1,53 +1,61 @@
-"""What a command wrote, shown while it runs and after: raw bytes into a pipe, escaped on a terminal."""
+"""What a command wrote, shown while it runs and after: raw bytes into a pipe, made fit for it on a terminal."""
 
-import codecs
-import errno
-import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from projections.jobs import FINAL
 from queuectl import units
 from queuectl.cli import output
+from queuectl.cli.terminal import Safe, Screen, bare
+from queuectl.cli.written import Written
 from queuectl.errors import NotFound
 
 if TYPE_CHECKING:
     from projections.jobs import Job
     from queuectl.queue import Queue
 
-_BLOCK = 1 << 18
-_KEPT = "\n\t"
-"""The control characters that a terminal may get; all others are shown as escapes."""
+_STATES = 1 << 20
+"""Bytes of a line that decide how it looks on a terminal: of a progress bar, the states that it had last."""
 
 
 class Printer:
-    """Writes bytes of a command to stdout. For a terminal it decodes them and escapes what could move the cursor."""
+    """Writes bytes of a command to stdout: as they are into a pipe, and what a terminal may get of them to a terminal.
 
-    def __init__(self) -> None:
+    `folded` shows each line of them on a terminal as it stands when it ends, which is for what is written already.
+    """
+
+    def __init__(self, folded: bool = False) -> None:
         self.terminal = output.terminal()
-        self._decode = codecs.getincrementaldecoder("utf-8")("backslashreplace").decode
-        self.column = 0
-        """Not 0 in the middle of a line."""
+        self._safe = Safe()
+        self._screen = Screen() if folded else None
+        self._begun = False  # in the middle of a line
 
     def write(self, data: bytes) -> None:
         """Print some more."""
         if self.terminal:
-            text = self._decode(data).replace("\r\n", "\n")
-            sys.stdout.write("".join(c if c.isprintable() or c in _KEPT else output.safe(c) for c in text))
+            self._text(self._safe.feed(data))
             sys.stdout.flush()
         else:
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
-        if data:
-            self.column = 0 if data.endswith(b"\n") else 1
+
+    def _text(self, text: str) -> None:
+        if self._screen is not None:
+            sys.stdout.write(self._screen.feed(text))
+        elif text:
+            sys.stdout.write(text)
+            if ink := bare(text):
+                self._begun = not ink.endswith("\n")
 
     def finish(self) -> None:
-        """End a line that was begun, for what comes after it on a terminal."""
-        if self.column and self.terminal:
-            sys.stdout.write("\n")
-            self.column = 0
+        """End a line that was begun, and its colours, for what comes after it on a terminal."""
+        if self.terminal:
+            self._text(self._safe.end())
+            sys.stdout.write(self._screen.end() if self._screen is not None else "\n" if self._begun else "")
+            self._begun = False
         sys.stdout.flush()
 
     def note(self, text: str) -> None:
@@ -55,77 +63,34 @@ class Printer:
         self.finish()
         output.note(text)
 
-
-class Reader:
-    """Reads an output file piece by piece. Where the middle was punched out of it, it skips the hole and says so."""
-
-    def __init__(self, path: str, printer: Printer) -> None:
-        self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self.printer = printer
-        self.position = 0
-
-    def close(self) -> None:
-        """Let go of the file."""
-        os.close(self.fd)
-
-    def more(self) -> bool:
-        """Print what is there and has not been printed; whether there was anything."""
-        before = self.position
-        size = os.fstat(self.fd).st_size  # not what is added while it is printed: within the job that would be itself
-        if size < self.position:  # the command emptied its own output: begin anew
-            self.position = before = 0
-        while self.position < size:
-            self._skip_hole()
-            data = os.pread(self.fd, _BLOCK, self.position)
-            if not data:
-                break
-            self.position += len(data)
-            self.printer.write(data)
-        return self.position > before
-
-    def _skip_hole(self) -> None:
-        try:
-            data = os.lseek(self.fd, self.position, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno in (errno.ENXIO, errno.EINVAL, errno.EOPNOTSUPP):  # no data from here on; or can't tell
-                return
-            raise
-        if data > self.position:
-            self.printer.note(f"{units.size_text(data - self.position)} of the output are not kept (output-limit)")
-            self.position = data
-
-    def tail(self, lines: int) -> None:
-        """Go to where the last so many lines begin."""
-        end = start = os.fstat(self.fd).st_size
-        if lines <= 0:
-            self.position = end
-            return
-        missing = lines + 1 if end and os.pread(self.fd, 1, end - 1) == b"\n" else lines
-        while start > 0:
-            length = min(_BLOCK, start)
-            data = os.pread(self.fd, length, start - length)
-            found = data.count(b"\n")
-            if found >= missing:
-                cut = len(data)
-                for _ in range(missing):
-                    cut = data.rindex(b"\n", 0, cut)
-                self.position = start - length + cut + 1
-                return
-            missing -= found
-            start -= length
-        self.position = 0
+    def more(self, written: Written) -> bool:
+        """Print what was written and has not been printed; whether there was anything."""
+        news = False
+        for piece in written.more():
+            news = True
+            if isinstance(piece, bytes):
+                self.write(piece)
+            else:
+                self.note(f"{units.size_text(piece)} of the output are not kept (output-limit)")
+        return news
 
 
-def show(path: str, tail: int | None) -> None:
-    """Print a finished output, or its last lines."""
-    reader = Reader(path, Printer())
-    try:
+def show(path: str, tail: int | None, raw: bool = False) -> None:
+    """Print a finished output, or its last lines: a progress bar as its last state, unless `raw`."""
+    printer = Printer(folded=not raw)
+    with closing(Written(path)) as written:
         if tail is not None:
-            reader.tail(tail)
-        reader.more()
-        reader.printer.finish()
-    finally:
-        reader.close()
+            _tail(written, printer, tail, raw)
+        try:
+            printer.more(written)
+        finally:
+            printer.finish()
+
+
+def _tail(written: Written, printer: Printer, lines: int, raw: bool) -> None:
+    written.tail(lines)
+    if not raw:
+        written.skip_states(keep=_STATES if printer.terminal else 0)
 
 
 def follow(
@@ -134,6 +99,7 @@ def follow(
     attempt: int | None = None,
     tail: int | None = None,
     meanwhile: Callable[[], None] | None = None,
+    raw: bool = False,
 ) -> "Job":
     """Print a job's output as it comes: of one attempt, or of this and all further ones until the job has ended.
 
@@ -145,9 +111,11 @@ def follow(
     job = q.job(id)
     number = attempt if attempt is not None else max(job.attempt, 1)
     while True:
-        job = _one(q, id, number, printer, tail, meanwhile)
+        try:
+            job = _one(q, id, number, printer, (tail, raw), meanwhile)
+        finally:  # also where it is left by Ctrl-C: its colours must not stay
+            printer.finish()
         tail = None
-        printer.finish()
         if attempt is not None or job.state in FINAL:
             return job
         if job.attempt <= number:
@@ -170,10 +138,16 @@ def _next(q: "Queue", id: str, number: int, meanwhile: Callable[[], None] | None
 
 
 def _one(
-    q: "Queue", id: str, number: int, printer: Printer, tail: int | None, meanwhile: Callable[[], None] | None
+    q: "Queue",
+    id: str,
+    number: int,
+    printer: Printer,
+    begin: tuple[int | None, bool],
+    meanwhile: Callable[[], None] | None,
 ) -> "Job":
-    """Print one attempt's output until the attempt has ended."""
-    reader: Reader | None = None
+    """Print one attempt's output, from its last lines on where `begin` says so, until the attempt has ended."""
+    written: Written | None = None
+    tail, raw = begin
     pause = 0.01
     try:
         while True:
@@ -181,37 +155,35 @@ def _one(
                 meanwhile()
             job = q.job(id)  # before the read: what it wrote until its end is in the file when its end is in the log
             over = job.attempt > number or (job.attempt == number and job.state != "processing") or job.state in FINAL
-            if reader is None:
-                reader = _open(q, id, number, printer)
-                if reader is not None and tail is not None:
-                    reader.tail(tail)
-            news = reader.more() if reader is not None else False
+            if written is None:
+                written = _open(q, id, number)
+                if written is not None and tail is not None:
+                    _tail(written, printer, tail, raw)
+            news = printer.more(written) if written is not None else False
             if over:
                 return job
             pause = 0.01 if news else min(pause * 1.3, 0.2)
             time.sleep(pause)
     finally:
-        if reader is not None:
-            reader.close()
+        if written is not None:
+            written.close()
 
 
-def _open(q: "Queue", id: str, number: int, printer: Printer) -> Reader | None:
+def _open(q: "Queue", id: str, number: int) -> Written | None:
     try:
-        return Reader(q.output(id, number), printer)
+        return Written(q.output(id, number))
     except (NotFound, FileNotFoundError):  # it has not started yet, or ended before it wrote
         return None
 
 
 def last_lines(path: str, count: int) -> tuple[list[str], bool]:
-    """The last lines of an output as text (each at most 4 KiB of it), and whether there is more before them."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        size = os.fstat(fd).st_size
-        start = max(size - count * 4096, 0)
-        data = os.pread(fd, size - start, start)
-    finally:
-        os.close(fd)
-    lines = data.decode("utf-8", "backslashreplace").rstrip("\n").split("\n")
+    """The last lines of an output as a terminal would show them (each of at most 4 KiB), and whether there is more."""
+    with closing(Written(path)) as written:
+        more = written.last(count * 4096) > 0
+        safe, screen = Safe(), Screen()
+        parts = [safe.feed(piece) for piece in written.more() if isinstance(piece, bytes)]
+        text = screen.feed("".join(parts)) + screen.feed(safe.end()) + screen.end()
+    lines = text.rstrip("\n").split("\n")
     if lines == [""]:
         return [], False
-    return [line.rstrip("\r") for line in lines[-count:]], start > 0 or len(lines) > count
+    return lines[-count:], more or len(lines) > count
