@@ -111,6 +111,7 @@ def test_an_interrupted_run_cancels_its_job(queuectl: Shell):
 
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_run_that_is_told_to_end_cancels_its_job_and_serves_no_other(queuectl: Shell, number: int, code: int):
+    queuectl.make()
     running = queuectl.start("run", "--id", "a", "echo up; sleep 60")
     assert running.stdout is not None
     assert running.stdout.readline() == b"up\n"
@@ -122,6 +123,7 @@ def test_a_run_that_is_told_to_end_cancels_its_job_and_serves_no_other(queuectl:
 
 
 def test_a_second_signal_ends_the_waiting_for_a_cancelled_job(queuectl: Shell):
+    queuectl.make()
     running = queuectl.start("run", "--id", "a", "trap '' TERM; echo up; while :; do sleep 1; done")
     assert running.stdout is not None
     assert running.stdout.readline() == b"up\n"
