@@ -58,6 +58,9 @@ class Queue(Reading):
         self._env_file = dotenv.read()
         self.logs = os.path.abspath(logs or config.logs(self._env_file) or self.place.logs)
         self.actor = actor if actor is not None else f"library:{caller()}"
+        self._keeper = environment.Keeper()
+        self._kept: str | None = None
+        """The environment that the log is known to have: none is ever taken out of it."""
         self._engine = engines.connect(self.place.database, create=create, progress=progress)
         self.made = self._engine.made
         try:
@@ -125,6 +128,7 @@ class Queue(Reading):
                         tx.keep_secrets(id, spec.secrets)
                 if progress is not None:
                     progress(len(ids))
+        self._kept = plain.environment  # only now is it sure to be in the log
         return ids
 
     def _keep_environment(self, tx: Transaction, settings: Settings) -> str | None:
@@ -132,11 +136,11 @@ class Queue(Reading):
 
         None where that is nothing.
         """
-        kept = environment.keep(settings.keep_env)
-        if kept is None:
+        found = self._keeper.keep(settings.keep_env)
+        if found is None:
             return None
-        name = environment.digest(kept)
-        if tx.last(f"env:{name}") is None:
+        name, kept = found
+        if name != self._kept and tx.last(f"env:{name}") is None:
             tx.append([Write(f"env:{name}", None, [kept])], self.actor)
         return name
 

@@ -1,7 +1,7 @@
 """The questions people ask of a queue, each answered from one moment of the log."""
 
 import os
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -12,7 +12,7 @@ from projections.config import Config
 from projections.environments import Environment
 from projections.jobs import STATES, Job
 from projections.workers import Worker
-from queuectl import config, disk, history, paths
+from queuectl import config, disk, environment, history, paths
 from queuectl.clock import now, text
 from queuectl.config import Resolved, Settings
 from queuectl.disk import Disk
@@ -83,6 +83,8 @@ class Reading:
     _engine: Engine
     _env_file: EnvFile
     """The `.env` of the working directory, as it was when the queue was opened."""
+    _in_force: tuple[Mapping[bytes, bytes], Mapping[str, str], Settings] | None = None
+    """The settings as they were found last: in which environment, with what stored."""
 
     @property
     def url(self) -> str:
@@ -278,7 +280,11 @@ class Reading:
 
     def settings(self, view: View) -> Settings:
         """The settings in force, with what `config set` has stored as of this view."""
-        return config.settings(_stored(view), env_file=self._env_file)
+        stored, environ = _stored(view), environment.snapshot()
+        last = self._in_force
+        if last is None or last[:2] != (environ, stored):
+            last = self._in_force = (environ, stored, config.settings(stored, env_file=self._env_file))
+        return last[2]
 
     def config(self) -> dict[str, Resolved]:
         """Every setting: its value, its text and where it comes from."""

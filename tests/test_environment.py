@@ -144,3 +144,44 @@ def test_the_folder_is_named_as_its_user_names_it(tmp_path: Path, monkeypatch: p
     for stale in ("/", "", "current", str(tmp_path / "current" / ".." / "rel")):
         monkeypatch.setenv("PWD", stale)
         assert spec.here() == str(tmp_path / "rel")
+
+
+def test_an_open_queue_sees_each_change_of_what_it_remembers(queue: Queue, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TZ", "UTC")
+    first = job(queue)
+    assert job(queue) == first
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    second = job(queue)
+    mask = os.umask(0o007)
+    try:
+        third = job(queue)
+    finally:
+        os.umask(mask)
+    queue.set_config("keep-env", "none")
+    monkeypatch.setenv("QUEUECTL_TIMEOUT", "7s")
+    last = job(queue)
+    monkeypatch.delenv("QUEUECTL_TIMEOUT")
+    queue.set_config("keep-env", None)
+    monkeypatch.setenv("TZ", "UTC")
+    assert job(queue) == first
+    assert len({first, second, third, last}) == 4
+    assert last == (7.0, None)
+    assert len(list(queue.events(type="environment_kept"))) == 3
+
+
+def test_an_environment_is_in_the_log_though_the_job_that_first_had_it_is_not(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+):
+    def full(_: object) -> None:
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"):
+        queue.enqueue_many(["true"], progress=full)
+    _, name = job(queue)
+    assert name is not None
+    assert queue.environment(name) is not None
+
+
+def job(queue: Queue) -> tuple[float | None, str | None]:
+    spec = queue.job(queue.enqueue("true")).spec
+    return spec.timeout, spec.environment

@@ -9,7 +9,7 @@ from queuectl.queue import Queue
 def backup(queue: Queue, path: str, *, secrets: bool = False, force: bool = False) -> int:
     """Write the copy whole or not at all and return its size in bytes.
 
-    The values of `--env` variables are left out unless `secrets`. Outputs and copied inputs are not part of it, nor is
+    The values given with `--secret` are left out unless `secrets`. Outputs and copied inputs are not part of it, nor is
     the queue's identity: a copy is another queue. Raises QueueError where it can't be written, Unusable.
     """
     with draft(path, queue.place, force=force) as name:

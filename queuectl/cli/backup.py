@@ -19,7 +19,8 @@ def backup(
     /,
     *,
     secrets: Annotated[
-        bool, Parameter(name="--with-secrets", help="Also the values of --env variables, which are left out otherwise.")
+        bool,
+        Parameter(name="--with-secrets", help="Also the values given with --secret, which are left out otherwise."),
     ] = False,
     force: Annotated[bool, Parameter(name="--force", help="Replace the file if it exists.")] = False,
     json: p.Json = False,
@@ -64,8 +65,8 @@ def load(
     $ queuectl export -o audit.ndjson
     $ queuectl import --db copy.db audit.ndjson
 
-    All or nothing, and only into a queue that has no event yet. What is packed with gzip is unpacked. The values of
-    --env variables are not in an export: a job that needs some is not run.
+    All or nothing, and only into a queue that has no event yet. What is packed with gzip is unpacked. The values
+    given with --secret are not in an export: a job that needs some is not run before `retry ID --secret NAME=VALUE`.
     """
     from queuectl.audit.lines import lines
     from queuectl.audit.loading import load as loaded

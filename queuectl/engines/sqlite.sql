@@ -76,7 +76,7 @@ create table if not exists projection_state (
     broken text
 );
 
--- The values of --env variables: read by workers alone, left alone by replay, never exported.
+-- The values given with --secret: read by workers alone, left alone by replay, never exported.
 
 create table if not exists secrets (
     job text not null,
