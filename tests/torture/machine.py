@@ -283,7 +283,11 @@ class Machine(Users):
     def decide(self, worker: str, found: dict[Held, Ended | None], *, through: bool = True) -> None:
         """What recovery appends of it, in one transaction."""
         for lease, ended in found.items():
-            state = self.model.release(lease) if ended is None else self.model.report(lease, ended)
+            me = self.model.workers.get(worker)
+            if ended is not None and ended.cause == "lost" and me is not None and me.state == "stopping":
+                state = self.model.interrupt(lease)
+            else:
+                state = self.model.release(lease) if ended is None else self.model.report(lease, ended)
             self.tally["verdicts of recovery" if state else "verdicts of recovery that came too late"] += 1
         if through:
             self.model.end_worker(worker, "lost")

@@ -49,6 +49,7 @@ class Job:
     version: int = 1
     attempt: int = 0
     failures: int = 0
+    interruptions: int = 0
     worker: str | None = None
     lease: int | None = None
     cancel: bool = False
@@ -62,7 +63,7 @@ class Job:
         """As the jobs table should have it."""
         return (
             self.id, self.seq, self.version, self.state, self.policy.queue, self.policy.priority, self.run_at,
-            ",".join(self.secrets) or None, self.attempt, self.failures, 0, self.worker, self.lease, int(self.cancel),
+            ",".join(self.secrets) or None, self.attempt, self.failures, self.worker, self.lease, int(self.cancel),
             self.exit_code, self.signal, self.cause,
         )  # fmt: skip
 
@@ -187,7 +188,7 @@ class Model:
             kept = () if job.state == "completed" else job.secrets
             job.secrets = tuple(sorted({*kept, *env}))
             job.values.update(env)
-        job.state, job.failures = "pending", 0
+        job.state, job.failures, job.interruptions = "pending", 0, 0
         job.exit_code = job.signal = job.cause = None
         job.run_at = job.latest = self.now
         self._event(job, "requeued")
@@ -291,6 +292,18 @@ class Model:
                 self._back_off(job)
         return job.state
 
+    def interrupt(self, lease: Held) -> str | None:
+        """As `report`, of an attempt that was lost with a worker that had been told to stop."""
+        job = self.holds(lease)
+        if job is None or job.cancel or job.interruptions == 9:
+            return self.report(lease, Ended("lost" if job is None or job.cancel else "interrupted"))
+        job.attempts[-1].outcome = "interrupted"
+        job.interruptions += 1
+        job.worker = job.lease = None
+        job.state = "failed" if job.failures else "pending"
+        self._event(job, "interrupted")
+        return job.state
+
     def release(self, lease: Held) -> str | None:
         """As `report`, of an attempt that never started."""
         job = self.holds(lease)
@@ -312,6 +325,7 @@ class Model:
         job.exit_code, job.signal, job.cause = ended.exit_code, ended.signal, ended.cause
         job.worker = job.lease = None
         job.cancel = False
+        job.interruptions = 0
 
     def _back_off(self, job: Job) -> None:
         policy = job.policy

@@ -50,7 +50,7 @@ class Prey:
 
     rounds = 0
 
-    def __init__(self, path: str, tag: str, *, strays: object, database: str | None = None) -> None:
+    def __init__(self, path: str, tag: str, *, strays: object, grace: float, database: str | None = None) -> None:
         self.database = database
         self.next_tick = 0.0
         self.left = Left((1,))

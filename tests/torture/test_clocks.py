@@ -13,7 +13,7 @@ import pytest
 
 from queuectl import Queue, clock, paths, units
 from queuectl.clock import SECOND, micros, text
-from queuectl.decisions import Outcome
+from queuectl.decisions import Lease, Outcome
 from queuectl.events import encode
 from queuectl.workers import lock, recovery
 from queuectl.workers.ledger import Claim, Ledger, Report, Turn
@@ -76,9 +76,13 @@ class Hand:
         self.lock = lock.take(queue.place.workers, id)
         self.ledger = Ledger(queue, id, (), paths.identity(queue.place))
         self.ledger.start(1)
+        self.held: set[Lease] = set()
 
     def turn(self, *reports: Report, want: int = 10, look: bool = True) -> Turn:
-        return self.ledger.turn(reports, (), want, look=look)
+        self.held -= {report.lease for report in reports}
+        turn = self.ledger.turn(reports, (), want, holding=[*self.held], look=look)
+        self.held |= {claim.lease for claim in turn.claims}
+        return turn
 
 
 def failed(claim: Claim) -> Report:
@@ -216,8 +220,14 @@ def test_no_worker_is_declared_dead_because_the_clock_jumped(queue: Queue, wall:
 
 
 @pytest.mark.parametrize("hours", [-5, 5])
-def test_a_dead_worker_is_found_at_once_whatever_the_clock_says(queue: Queue, wall: Clock, hours: int) -> None:
-    worker = Hand(queue)
+def test_a_dead_worker_is_found_at_once_whatever_the_clock_says(
+    queue: Queue, wall: Clock, hours: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "getpid", lambda: ended.pid)
+        worker = Hand(queue)
     queue.enqueue("true", id="a")
     assert worker.turn().claims
     wall.jump(hours)

@@ -6,7 +6,18 @@ from typing import Any
 
 import pytest
 
-from queuectl.events import Claimed, Completed, Enqueued, Event, Failed, Recorded, Released, Retried, encode
+from queuectl.events import (
+    Claimed,
+    Completed,
+    Enqueued,
+    Event,
+    Failed,
+    Interrupted,
+    Recorded,
+    Released,
+    Retried,
+    encode,
+)
 from tests.torture import kills, verdict
 from tests.torture.verdict import Attempt, Mark
 
@@ -90,12 +101,12 @@ def test_a_life_that_cannot_be_is_told(events: tuple[Event, ...]) -> None:
 
 
 def test_a_life_that_can_be_is_none_to_complain_of() -> None:
-    events = (POLICY, claim(1), Released(attempt=1), claim(2), Failed(attempt=2, cause="exit"), RETRIED, claim(3),
-              Completed(attempt=3))  # fmt: skip
+    events = (POLICY, claim(1), Released(attempt=1), claim(1), Failed(attempt=1, cause="exit"), RETRIED, claim(2),
+              Interrupted(attempt=2), claim(3), Completed(attempt=3))  # fmt: skip
     attempts, faults = verdict.life("1", stream(*events))
 
     assert faults == []
-    assert [attempt.number for attempt in attempts] == [1, 2, 3]
+    assert [attempt.number for attempt in attempts] == [1, 1, 2, 3]
 
 
 @pytest.mark.parametrize(

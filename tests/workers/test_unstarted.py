@@ -1,4 +1,4 @@
-"""Nothing is called unstarted, and nothing starts, before it was looked for what may run already (R11, R18)."""
+"""Output files that others remove: nothing is called unstarted before it was looked for (R11), and it is told (R18)."""
 
 import shlex
 import signal
@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import decisions, paths
+from queuectl import decisions, doctor, paths
+from queuectl.doctor import Patient
+from queuectl.errors import OutputGone
 from queuectl.workers import recovery, roster
 from queuectl.workers.ledger import tag
 from tests.workers.conftest import Fifo, Lab, gone, kill_all
@@ -58,3 +60,21 @@ def test_after_a_reboot_a_worker_that_was_told_to_stop_gives_its_jobs_back(lab: 
     report = recovery.recover(lab.queue)
 
     assert [(found.outcome, found.then) for found in report.jobs] == [("interrupted", "pending")]
+
+
+def test_an_output_that_was_removed_is_told_by_doctor_too(lab: Lab) -> None:
+    id = lab.queue.enqueue("echo hello")
+    lab.queue.enqueue("true")  # which has written nothing
+    lab.drain()
+    with Patient(lab.database) as patient:
+        [fine] = doctor.CHECKS["outputs"](patient, lambda what: lambda done, total: None)
+        assert (fine.severity, fine.what) == ("ok", "1, all there")
+
+        for path in Path(lab.queue.place.output).iterdir():
+            path.unlink()
+
+        [told] = doctor.CHECKS["outputs"](patient, lambda what: lambda done, total: None)
+        assert told.severity == "warning"
+        assert told.what.endswith(f"of {id} (attempt 1)")
+    with pytest.raises(OutputGone, match="wrote 6 B"):
+        lab.queue.output(id)
