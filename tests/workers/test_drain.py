@@ -114,6 +114,7 @@ def test_draining_workers_may_be_nested_twice(lab: Lab) -> None:
 def test_a_worker_started_by_a_job_has_neither_its_tag_nor_its_lock(lab: Lab, fifo: Fifo) -> None:
     go = Fifo(lab.folder / "go")
     other = str(lab.folder / "other.db")
+    Queue(other).close()
     start = shlex.join([sys.executable, "-c", START, other, '{"detach": true}'])
     outer = lab.queue.enqueue(f"{start} && echo > {fifo}; read line < {go}", timeout=None)
     lab.start()

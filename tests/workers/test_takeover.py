@@ -81,5 +81,5 @@ sys.exit(pool.start(sys.argv[1], logs=sys.argv[2]))
     parent.send_signal(signal.SIGTERM)
     status, said = lab.ended(parent)
     assert status == 0
-    assert "name another folder with --logs" in said
-    assert said.count("starting another") == said.count("name another folder") + 1 > 1
+    assert f"{logs}: is not a folder: name one" in said
+    assert said.count("starting another") == said.count("is not a folder") + 1 > 1
