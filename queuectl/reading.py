@@ -1,6 +1,7 @@
 """The questions people ask of a queue, each answered from one moment of the log."""
 
 import os
+import shlex
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -72,6 +73,16 @@ class Served(msgspec.Struct, frozen=True):
 
     def __contains__(self, queue: str) -> bool:
         return self.everything or queue in self.queues
+
+
+def unserved(queue: str) -> str:
+    """What is said of a queue whose jobs no worker takes, with the command that helps."""
+    return f"no worker serves the queue {queue}; {to_serve(queue)}"
+
+
+def to_serve(queue: str) -> str:
+    """The command that has the jobs of a queue run."""
+    return f"start one with `queuectl worker start --queue {shlex.quote(queue)}`"
 
 
 class Reading:
@@ -315,6 +326,17 @@ class Reading:
     def serves(self, queue: str) -> bool:
         """Whether a worker that is up takes the jobs of this queue."""
         return queue in self.served()
+
+    def unserved(self) -> dict[str, int]:
+        """The queues that hold due jobs which no worker takes, and how many jobs wait in each."""
+        served, moment = self.served(), now()
+        with self._engine.snapshot() as view:
+
+            def due(queue: str) -> bool:
+                first = view.listed(JobFilter(states=("pending", "failed"), queue=queue), moment, 1)
+                return any(job.run_at <= moment for job in view.jobs(first))
+
+            return {queue: jobs for queue, jobs in view.waiting().items() if queue not in served and due(queue)}
 
     def endings(self, after: int) -> Endings:
         """How the jobs that have ended since event `after` of the log did so; of each one its latest end."""

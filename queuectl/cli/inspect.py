@@ -140,7 +140,8 @@ def _history(moments: list["Moment"], json: bool, past: bool) -> None:
 
 def _page(q: "Queue", job: "Job", attempts: list["Attempt"], past: bool) -> None:
     spec = job.spec
-    state = job.state if past else f"{job.state}, {people.situation(job)}".removesuffix(", ")
+    doing = people.situation(job, served=q.serves(job.queue)) if not past else ""
+    state = f"{job.state}, {doing}".removesuffix(", ")
     output.line(f"{output.paint(output.safe(job.id), 'bold')}  {output.paint(output.safe(state), job.state)}")
     output.line()
     timeout = units.span(job.timeout) if job.timeout is not None else "none"

@@ -6,6 +6,7 @@ from cyclopts import Parameter
 
 from queuectl.cli import parameters as p
 from queuectl.cli import session, stream
+from queuectl.cli.hint import Hint
 from queuectl.errors import NotFound
 
 
@@ -46,4 +47,4 @@ def logs(
             return
         if attempt is not None and attempt > q.job(id).attempt:
             raise NotFound(f"job {id} has no attempt {attempt}")
-        stream.follow(q, id, attempt, tail, raw=raw)
+        stream.follow(q, id, attempt, tail, Hint(q, [id]), raw=raw)

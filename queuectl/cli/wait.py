@@ -1,21 +1,19 @@
 """`queuectl wait`: until jobs have ended."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from queuectl import clock, hosts
+from queuectl import hosts
 from queuectl.cli import output, session
 from queuectl.cli import parameters as p
+from queuectl.cli.hint import Hint
 
 if TYPE_CHECKING:
     from projections.jobs import Job
     from queuectl.queue import Queue
-
-_PATIENCE = 1.0
-"""Seconds after which it is said that no worker serves a queue: one may just be starting."""
 
 
 def wait(
@@ -39,7 +37,7 @@ def wait(
     with session.opened(db) as q:
         wanted = list(dict.fromkeys(q.resolve(id) for id in ids))
         before = q.status().seq
-        told = _Told(q, each=len(wanted) > 1 and output.attended() and not brief)
+        told = _Told(q, wanted, each=len(wanted) > 1 and output.attended() and not brief)
         bar = output.progress("Waiting" if len(wanted) != 1 else f"Waiting for {output.safe(wanted[0])}", 0.3)
         with _helper(q, wanted) as helper:
 
@@ -76,12 +74,11 @@ def _helper(q: "Queue", ids: list[str]):
 class _Told:
     """What is said while jobs are waited for."""
 
-    def __init__(self, q: "Queue", *, each: bool) -> None:
+    def __init__(self, q: "Queue", ids: Sequence[str], *, each: bool) -> None:
         """`each`: how every job ended, as it does."""
         self.each = each
-        self._q = q
         self._known: set[str] = set()
-        self._hint_at = clock.monotonic() + _PATIENCE
+        self._hint = Hint(q, ids)
 
     def look(self, ended: Iterable["Job"]) -> None:
         """Say what is new."""
@@ -89,11 +86,7 @@ class _Told:
             if job.id not in self._known:
                 self._known.add(job.id)
                 output.note(_fate(job))
-        if clock.monotonic() >= self._hint_at:
-            self._hint_at = float("inf")
-            for job in self._q.jobs(state="pending", limit=1):
-                if not self._q.serves(job.queue):
-                    output.note(f"no worker serves the queue {job.queue}; start one with `queuectl worker start`")
+        self._hint()
 
 
 def _fate(job: "Job") -> str:

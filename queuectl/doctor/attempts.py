@@ -15,8 +15,9 @@ from projections.jobs import Job
 from projections.workers import Worker
 from queuectl import paths
 from queuectl.clock import monotonic
-from queuectl.doctor.finding import Finding, Process, fine, problem, process, some, warning
+from queuectl.doctor.finding import Finding, Process, counted, fine, problem, process, some, warning
 from queuectl.engines.liveness import Life
+from queuectl.reading import to_serve
 from queuectl.units import span
 from queuectl.workers import lock, processes, roster
 from queuectl.workers.ledger import earlier, tag
@@ -73,6 +74,10 @@ def workers(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
         seen.passing = [(key, finding) for key, finding in seen.passing if key in before]
     findings = [*seen.lasting, *(finding for _, finding in seen.passing)]
     yield from findings or [fine(f"{seen.up} up, none dead or stuck", up=seen.up)]
+    for queue, jobs in sorted(patient.unserved().items()):
+        what = f"{counted(jobs, 'job waits', 'jobs wait')} in the queue {queue}, which no worker serves"
+        # Where none is up at all, nobody expects it; where others are, somebody may have forgotten this queue.
+        yield Finding("warning" if seen.up else "ok", what, to_serve(queue), {"queue": queue, "jobs": jobs})
 
 
 def _look(patient: "Patient") -> Seen:

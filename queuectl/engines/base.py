@@ -157,6 +157,10 @@ class View(ABC):
         """Jobs by state, of all queues or of some; states without jobs are left out."""
 
     @abstractmethod
+    def waiting(self) -> dict[str, int]:
+        """How many jobs wait (pending or failed) in each queue that has any."""
+
+    @abstractmethod
     def worker(self, id: str) -> Worker | None:
         """The worker of exactly this id."""
 

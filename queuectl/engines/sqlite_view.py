@@ -209,6 +209,10 @@ class SqliteView(SqliteList, SqliteHealth):
         where = f"where queue in ({_marks(queues)})" if queues else ""
         return dict(self._db.execute(f"select state, sum(jobs) from counts {where} group by state", tuple(queues)))
 
+    def waiting(self) -> dict[str, int]:
+        sql = f"select queue, sum(jobs) from counts where {WAITING} group by queue having sum(jobs) > 0"
+        return dict(self._db.execute(sql))
+
     def worker(self, id: str) -> Worker | None:
         row = self._db.execute(f"select {WORKER} from workers where id = ?", (id,)).get
         return read_worker(row) if row is not None else None

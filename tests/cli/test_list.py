@@ -6,7 +6,7 @@ import pytest
 
 from projections.jobs import Job
 from queuectl import Queue, listing
-from queuectl.cli import output, people
+from queuectl.cli import hint, output, people
 from queuectl.clock import SECOND
 from tests.cli.conftest import Answer, Shell
 from tests.engines.deeds import claim, policy
@@ -109,3 +109,39 @@ def test_columns_are_aligned_and_fit_the_terminal(queue: Queue, queuectl: Shell,
             assert output.cells_wide(before) == heads.index("STATE")
             before, _, _ = line.partition("echo")
             assert output.cells_wide(before) == heads.index("COMMAND")
+
+
+def test_who_waits_is_told_once_of_each_queue_that_no_worker_serves(queue: Queue, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(hint, "PATIENCE", 0.0)
+    queue.enqueue("true", id="a", queue="gpu")
+    queue.enqueue("true", id="b", queue="mail")
+    queue.enqueue("true", id="c", queue="later", delay=60)
+    told: list[str] = []
+    gpu, mail = (
+        f"no worker serves the queue {name}; start one with `queuectl worker start --queue {name}`"
+        for name in ("gpu", "mail")
+    )
+    for ids, expected in ((["a"], [gpu]), (["c"], []), ([], [gpu, mail])):
+        told.clear()
+        say = hint.Hint(queue, ids, told.append)
+        say()
+        say()
+        assert told == expected
+    queue.cancel("a")
+    assert queue.unserved() == {"mail": 1}
+
+
+def test_a_job_that_no_worker_serves_is_inspected(queue: Queue, inside: Inside):
+    queue.enqueue("true", id="a")
+    assert "pending, no worker serves its queue" in inside("inspect", "a").ok().out
+
+
+def test_who_follows_a_job_that_no_worker_serves_is_told(queuectl: Shell):
+    queuectl("enqueue", "--id", "a", "--queue", "gpu", "true").ok()
+    following = queuectl.start("logs", "-f", "a")
+    assert following.stderr is not None
+    line = following.stderr.readline().decode()
+    queuectl("cancel", "a").ok()
+    assert following.wait(20) == 0
+    following.communicate()
+    assert line == "queuectl: no worker serves the queue gpu; start one with `queuectl worker start --queue gpu`\n"

@@ -116,3 +116,15 @@ def test_jobs_are_read_in_the_order_asked_for_and_those_that_are_gone_left_out(e
         assert view.jobs([3, 99, 1]) == [c, a]
         assert view.jobs([]) == []
         assert b.id == "b"
+
+
+def test_how_many_wait_is_known_of_each_queue(engine: Engine) -> None:
+    add(engine, "a", "b", queue="q")
+    add(engine, "c", queue="r", max_retries=0)
+    [(_, lease)] = claim(engine, "w", 1, ["r"])
+    with engine.snapshot() as view:
+        assert view.waiting() == {"q": 2}
+    report(engine, lease, "exit")
+    with engine.snapshot() as view, engine.past(3, ("jobs", "counts")) as past:
+        assert view.waiting() == {"q": 2}
+        assert past.waiting() == {"q": 2, "r": 1}
