@@ -121,9 +121,7 @@ def test_a_damaged_index_is_found_and_a_replay_mends_it(database: str) -> None:
     assert look(database, "file").severity == "ok"
 
 
-@pytest.mark.parametrize(
-    "table, also", [("jobs", {"replay", "leftovers", "workers"}), ("config", {"replay", "settings", "disk"})]
-)
+@pytest.mark.parametrize("table, also", [("jobs", {"replay", "leftovers"}), ("config", {"replay", "settings", "disk"})])
 def test_of_a_page_of_noise_all_is_told_that_can_be_and_what_to_do(database: str, table: str, also: set[str]) -> None:
     Path(database + ".d/output/a.2.cafe").touch(0o600)
     make_noise(database, table)
@@ -135,7 +133,7 @@ def test_of_a_page_of_noise_all_is_told_that_can_be_and_what_to_do(database: str
     assert finding.what.endswith("; but the log is whole")
     assert ("`queuectl export`" in str(finding.do)) == ("settings" not in also), "without these it does not start"
     ills = {name: check.findings[0].what for name, check in checks.items() if check.severity != "ok"}
-    assert set(ills) - {"file"} == also
+    assert set(ills) - {"file", "workers"} == also
     assert all("could not be looked at" in ills[name] for name in also)
 
 
@@ -398,9 +396,3 @@ def test_a_check_that_cannot_be_made_is_a_problem_and_the_others_are_made_all_th
     assert finding.severity == "problem"
     assert finding.what == f"could not be looked at: {database}.d/bells: No such file or directory"
     assert checks["log"].severity == "ok"
-
-
-def test_a_queue_whose_due_jobs_no_worker_takes_is_named(database: str) -> None:
-    [_, finding] = look(database, "workers").findings
-    assert finding.what == "2 jobs wait in the queue default, which no worker serves"
-    assert finding.do == "start one with `queuectl worker start --queue default`"

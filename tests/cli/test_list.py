@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from projections.jobs import Job
-from queuectl import Queue, listing
+from queuectl import Queue, Spec, listing
 from queuectl.cli import hint, output, people
 from queuectl.clock import SECOND
+from queuectl.doctor import Patient, examine
 from tests.cli.conftest import Answer, Shell
 from tests.engines.deeds import claim, policy
 
@@ -145,3 +146,12 @@ def test_who_follows_a_job_that_no_worker_serves_is_told(queuectl: Shell):
     assert following.wait(20) == 0
     following.communicate()
     assert line == "queuectl: no worker serves the queue gpu; start one with `queuectl worker start --queue gpu`\n"
+
+
+def test_the_doctor_names_a_queue_whose_due_jobs_no_worker_takes(queue: Queue):
+    queue.enqueue_many([Spec(command="true", queue="gpu")] * 2)
+    with Patient(queue.place.database) as patient:
+        [workers] = [check for check in examine(patient) if check.name == "workers"]
+    finding = workers.findings[-1]
+    assert finding.what == "2 jobs wait in the queue gpu, which no worker serves"
+    assert finding.do == "start one with `queuectl worker start --queue gpu`"
