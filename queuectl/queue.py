@@ -104,7 +104,8 @@ class Queue(Reading):
         `progress` is told how many are in. Raises as `enqueue` does.
         """
         wanted = [as_spec(spec, {}) for spec in specs]
-        inputs = {spec.stdin: policy.copy_stdin(spec.stdin, self.place) for spec in wanted if spec.stdin}
+        asked = {spec.stdin for spec in wanted if spec.stdin}
+        inputs = {path: policy.copy_stdin(path, self.place) for path in asked}  # once: there is but one standard input
         folder = _here()
         ids: list[str] = []
         with self._engine.transaction() as tx:

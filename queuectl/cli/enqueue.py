@@ -211,8 +211,6 @@ def enqueue(
             raise Invalid("--file and a command: give one of them")
         if "id" in fields:
             raise Invalid("--id: an id names one job; in a file write it into the JSON spec of its line")
-        if file == "-" and fields.get("stdin") == "-":
-            raise Invalid("--file - and --stdin -: stdin can't be both the jobs and what they read")
         _many(file, fields, json, db)
         return
     job = filled(asked(command, words, argv, "enqueue"), fields)
@@ -310,13 +308,19 @@ def tell_limit(q: "Queue", id: str) -> None:
 
 def _many(path: str, fields: dict[str, Any], json: bool, db: str | None) -> None:
     name = "stdin" if path == "-" else path
+
+    def jobs(file: IO[bytes]) -> Iterator[Spec]:
+        for each in spec.read(_lines(file)):
+            job = filled(each, fields)
+            if path == "-" and job.stdin == "-":
+                raise Invalid("--file - and --stdin -: stdin can't be both the jobs and what they read")
+            yield job
+
     with _file(path) as file, session.opened(db, create=True) as q:
         size = os.fstat(file.fileno()).st_size if path != "-" else 0
         bar = output.progress(f"Enqueueing {name}")
         try:
-            made = q.enqueue_many(
-                (filled(job, fields) for job in spec.read(_lines(file))), progress=lambda done: bar(done, 0)
-            )
+            made = q.enqueue_many(jobs(file), progress=lambda done: bar(done, 0))
         except Invalid as error:
             raise Invalid(f"{name}: {error}; nothing was enqueued") from None
         bar(size or 1, size or 1)

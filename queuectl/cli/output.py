@@ -3,6 +3,7 @@
 stdout carries the answer, stderr everything else. Nothing here imports rich, except for the progress bar.
 """
 
+import io
 import os
 import sys
 import unicodedata
@@ -32,13 +33,16 @@ _AS_EMOJI = "\ufe0f"
 def prepare() -> None:
     """Make stdout and stderr take any text: what their encoding lacks is shown as an escape.
 
-    Where whoever started us has closed one (`>&-`), nothing can be written to stdout, and stderr leads nowhere.
+    Where whoever started us has closed one (`>&-`), nothing can be written to stdout, and stderr leads nowhere. With
+    PYTHONUNBUFFERED, too, stdout has a buffer: without one, a write to a pipe may be in part.
     """
     for number, name, access in ((1, "stdout", os.O_RDONLY), (2, "stderr", os.O_WRONLY)):
         if getattr(sys, name) is None:
             while (fd := os.open(os.devnull, access)) < number:
                 pass  # a file that is opened later must not take the number of a standard stream
             setattr(sys, name, open(fd, "w", encoding="utf-8"))  # noqa: SIM115 - for the life of the process
+    if isinstance(raw := getattr(sys.stdout, "buffer", None), io.FileIO):
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), encoding=sys.stdout.encoding, errors=sys.stdout.errors)
     for stream in (sys.stdout, sys.stderr):
         if stream.errors != "backslashreplace":
             stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]

@@ -279,6 +279,14 @@ def test_an_answer_that_can_not_be_written_is_a_failure(queuectl: Shell):
         assert told == "standard output can't be written (No space left on device)"
     assert _sh(queuectl, "queuectl status >&-").refused(1) == "standard output is closed"
     assert _sh(queuectl, "queuectl nope 2> /dev/full").code == 2
+    assert _sh(queuectl, "queuectl cancel 9 > /dev/full").refused(1) == "no job '9'; see `queuectl list`"
+
+
+def test_an_answer_that_can_not_be_written_is_told_whether_or_not_python_has_buffers(queuectl: Shell):
+    run = "PYTHONUNBUFFERED=1 queuectl run --max-retries 0"
+    told = _sh(queuectl, f"{run} 'echo x; exit 4' > /dev/full").refused(4)
+    assert told.startswith("standard output can't be written (No space left on device): what job 1 writes is kept")
+    assert _sh(queuectl, f"{run} 'head -c 300000 /dev/zero' | {{ sleep 0.1; wc -c; }}").ok().out.strip() == "300000"
 
 
 def test_what_is_done_and_can_not_be_answered_is_told_on_stderr(queuectl: Shell):

@@ -49,6 +49,15 @@ def test_run_passes_what_is_piped_in(queuectl: Shell):
     queuectl.drain()
     assert queuectl("logs", "2").out == "later"
     assert "stdin can't be both" in queuectl("enqueue", "--file", "-", "--stdin", "-", stdin=b"cat\n").refused(2)
+    line = b'{"command": "cat", "stdin": "-"}\n'
+    assert "stdin can't be both" in queuectl("enqueue", "--file", "-", stdin=line).refused(2)
+
+
+def test_all_jobs_of_a_file_are_given_what_is_piped_in(queuectl: Shell):
+    (queuectl.folder / "jobs").write_text("cat\ncat\n")
+    assert queuectl("enqueue", "--stdin", "-", "--file", "jobs", stdin=b"for both").ok().out == "1\n2\n"
+    queuectl.drain()
+    assert queuectl("logs", "1").out == queuectl("logs", "2").out == "for both"
 
 
 @contextmanager
