@@ -204,11 +204,29 @@ def size(text: str) -> int:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """` (did you mean 'x'?)` for the known word most like this one, or nothing: to be put behind a message."""
-    import difflib  # only a message about a mistake needs it
+    near = sorted((_mistakes(_letters(word), _letters(name)), name) for name in known)
+    if near and near[0][0] <= max(len(_letters(near[0][1])) // 4, 1):
+        return f" (did you mean {near[0][1]!r}?)"
+    begun = [name for _, name in near if len(_letters(word)) > 2 and _letters(name).startswith(_letters(word))]
+    return f" (did you mean {begun[0]!r}?)" if len(begun) == 1 else ""
 
-    found = difflib.get_close_matches(word.lower().replace("-", "_"), spelled := list(known), 1, 0.5)
-    found = found or difflib.get_close_matches(word.lower(), spelled, 1, 0.5)
-    return f" (did you mean {found[0]!r}?)" if found else ""
+
+def _letters(word: str) -> str:
+    return word.lower().replace("_", "-").lstrip("-")
+
+
+def _mistakes(word: str, meant: str) -> int:
+    """How many letters are wrong, missing, too many, or have changed places with the next one."""
+    before, last = [0] * (len(meant) + 1), list(range(len(meant) + 1))
+    for i, typed in enumerate(word):
+        row = [i + 1]
+        for j, letter in enumerate(meant):
+            least = min(last[j] + (typed != letter), last[j + 1] + 1, row[j] + 1)
+            if i and j and typed == meant[j - 1] and word[i - 1] == letter:
+                least = min(least, before[j - 1] + 1)
+            row.append(least)
+        before, last = last, row
+    return last[-1]
 
 
 def span(seconds: float) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import Queue, decisions
+from queuectl import Queue, clock, decisions
+from queuectl.audit.archive import archive
 from queuectl.audit.loading import load
 from queuectl.audit.stats import QUERIES, Stats, stats
 from queuectl.clock import SECOND, micros
@@ -157,6 +158,16 @@ def test_an_empty_log_has_figures_too(queue: Queue) -> None:
     queue.enqueue("true")
     assert empty(stats(queue, queue_name="nobody's"))
     assert not empty(stats(queue))
+
+
+def test_jobs_that_were_archived_are_told_and_not_counted(queue: Queue, tmp_path: Path) -> None:
+    assert stats(queue).archived == {"jobs": 0, "events": 0}
+    queue.cancel(queue.enqueue("true", queue="slow"))
+    archive(queue, str(tmp_path / "a.ndjson"), clock.now() + 1)
+    assert empty(found := stats(queue))
+    assert found.json()["archived"] == {"jobs": 1, "events": 2}
+    assert stats(queue, queue_name="slow").archived["jobs"] == 1
+    assert stats(queue, queue_name="quick").archived["jobs"] == 0
 
 
 def rank(times: list[float], percent: int) -> float | None:

@@ -118,7 +118,17 @@ def test_a_size_for_people(count: int, text: str):
 def test_the_nearest_word_is_offered_only_where_it_is_near():
     assert units.nearest("max-retres", ["max-retries", "timeout"]) == " (did you mean 'max-retries'?)"
     assert units.nearest("max-retries", ["max_retries"]) == " (did you mean 'max_retries'?)"
-    assert units.nearest("zzz", ["max-retries", "timeout"]) == ""
+    assert units.nearest("retires", ["retries"]) == " (did you mean 'retries'?)"
+    assert units.nearest("--max-ret", ["--max-retries", "--memory"]) == " (did you mean '--max-retries'?)"
+    for word, known in (
+        ("zzz", "timeout"),
+        ("pause", "status"),
+        ("edit", "audit"),
+        ("--daemon", "--drain"),
+        ("", "run"),
+    ):
+        assert units.nearest(word, [known]) == ""
+    assert units.nearest("x", []) == ""
 
 
 def test_the_end_of_the_calendar_is_a_moment():

@@ -52,6 +52,8 @@ class Stats(msgspec.Struct, frozen=True):
     """The commands that were run most, most first; then the slowest and the flakiest."""
     slowest: list[Row]
     flakiest: list[Row]
+    archived: Row
+    """Jobs that no figure counts, because their events are in archives."""
 
     def json(self) -> dict[str, Any]:
         """The document of `stats --json`."""
@@ -69,6 +71,7 @@ class Stats(msgspec.Struct, frozen=True):
             "commands": self.commands,
             "slowest": self.slowest,
             "flakiest": self.flakiest,
+            "archived": self.archived,
         }
 
 
@@ -97,10 +100,11 @@ def stats(
         if progress is not None:
             progress(done, len(QUERIES))
     [totals] = rows.pop("totals")
+    [archived] = rows.pop("archived")
     commands = rows.pop("commands")
     flaky = [row for row in commands if row["completed"] and row["failed"]]
     return Stats(
-        seq=seq, at=at, since=since, until=until, queue=queue_name, totals=totals, **rows,
+        seq=seq, at=at, since=since, until=until, queue=queue_name, totals=totals, archived=archived, **rows,
         commands=_best(commands, "most_run", limit),
         slowest=_best([row for row in commands if row["p50"] is not None], "slowest", limit),
         flakiest=_best(flaky, "flakiest", limit),

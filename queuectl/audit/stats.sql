@@ -185,3 +185,11 @@ placed as (
 select * from placed
 where most_run <= $limit or slowest <= $limit or flakiest <= $limit
 order by most_run;
+
+-- archived
+select
+    count(*) as jobs,
+    coalesce(sum(cast(data ->> '$.events' as bigint)), 0) as events
+from events
+where type = 'archived' and stream like 'job:%' and seq <= $upto
+  and ($queue is null or coalesce(data ->> '$.queue', 'default') = $queue);

@@ -65,7 +65,7 @@ def _main(words: list[str]) -> int:
 
 def _run(words: list[str]) -> int:
     from queuectl.cli import answer
-    from queuectl.cli.app import RUNS_ARGV, app, changes, load_all
+    from queuectl.cli.app import RUNS_ARGV, app, changes, load_all, page
 
     for word in words:
         if not word.isascii():
@@ -74,6 +74,8 @@ def _run(words: list[str]) -> int:
             except UnicodeEncodeError:
                 raise Invalid(f"{os.fsencode(word)!r} is not valid UTF-8") from None
     words = _behind(words)
+    if words[:1] == ["help"]:
+        words = page(words[1:])
     argv: tuple[str, ...] | None = None
     if words and words[0] in RUNS_ARGV and "--" in words:
         # cyclopts swallows the first `--` wherever it stands, also one that is an argument of the program

@@ -63,10 +63,11 @@ $ queuectl worker start --count 2         run jobs until Ctrl-C
 $ queuectl status                         how many jobs are in which state
 $ queuectl inspect 1 --events             what happened to job 1, event by event
 
-`queuectl COMMAND --help` tells more of each. The database is --db, or QUEUECTL_DB, or DB_PATH (also in .env), or
-queue.db in the folder for your state files; enqueue, run, worker start, import and config set make it.""",
+`queuectl help COMMAND` (or COMMAND --help) tells more of each. The database is --db, or QUEUECTL_DB, or
+DB_PATH (also in .env), or queue.db in the folder for your state files; enqueue, run, worker start, import and
+config set make it.""",
     version=__version__,
-    version_flags=["--version"],
+    version_flags=["--version", "-V"],
     help_format="plaintext",
     help_formatter=Formatter(),
     default_parameter=Parameter(negative=(), show_env_var=False),
@@ -76,7 +77,7 @@ queue.db in the folder for your state files; enqueue, run, worker start, import 
 """What cyclopts parses with."""
 
 app["--help"].show = False
-app["--version"].show = False
+app["--version"].show = app["-V"].show = False
 for _place, (_name, _path, _group) in enumerate(_COMMANDS):
     _usage = {"usage": f"queuectl {_name} [OPTIONS] COMMAND | -- PROGRAM [ARG]..."} if _name in RUNS_ARGV else {}
     app.command(
@@ -88,6 +89,13 @@ def load_all() -> None:
     """Import every command: the page that lists them shows the first line of each one's docstring."""
     for name, _, _ in _COMMANDS:
         app[name]
+
+
+def page(words: list[str]) -> list[str]:
+    """The words that ask for the help of a command, which `help` was given; those that name none as they are."""
+    names, apps, rest = app.parse_commands(words)
+    group = any(not name.startswith("-") for name in apps[-1])
+    return list(words) if group and rest and not rest[0].startswith("-") else [*names, "--help"]
 
 
 def changes(command: Callable[..., object]) -> bool:

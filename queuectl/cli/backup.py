@@ -82,7 +82,7 @@ def load(
     if json:
         output.document({"events": count})
     else:
-        output.line(f"took in {count:,} events")
+        output.line(f"took in {count:,} event{'' if count == 1 else 's'}")
 
 
 def _source(source: str, db: str | None) -> "BufferedReader":

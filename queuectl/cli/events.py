@@ -33,7 +33,10 @@ Type = Annotated[
 def events(
     *,
     follow: Annotated[
-        bool, Parameter(name=["--follow", "-f"], help="Go on with what is appended, until Ctrl-C.")
+        bool, Parameter(name=["--follow", "-f"], help="What is appended from now on, until Ctrl-C.")
+    ] = False,
+    from_start: Annotated[
+        bool, Parameter(name="--from-start", help="With --follow: the whole log first; or give --after or --since.")
     ] = False,
     job: p.JobFilter = None,
     type: Type = None,
@@ -44,14 +47,19 @@ def events(
     json: p.JsonLines = False,
     db: p.Database = None,
 ) -> None:
-    """Show the log of events, whole unless limited.
+    """Show the log of events, whole unless limited; with --follow what is new.
 
     $ queuectl events --job job1
     $ queuectl events --follow --type dead
+    $ queuectl events --follow --from-start --json
     $ queuectl events --after 1000 --json > new.ndjson
     """
     p.check_span(since, until)
+    if from_start and after is not None:
+        raise Invalid("give --from-start or --after, not both")
     with session.opened(db, follow=follow) as q:
+        if follow and not from_start and after is None and since is None:
+            after = q.status().seq
         found = q.events(
             after=after or 0, follow=follow, job=q.resolve(job) if job is not None else None, type=type, queue=queue,
             since=since, until=until,

@@ -94,7 +94,7 @@ def _show(made: "Export") -> None:
     if output.terminal() and not made.text:
         raise Invalid(f"{made.name} is nothing to read: write it into a file with --output FILE")
     sys.stdout.flush()
-    shown = output.plain if output.terminal() else bytes
+    shown = bytes if not output.terminal() else output.plain if made.name == "csv" else output.plain_json
     for chunk in made.chunks():
         sys.stdout.buffer.write(shown(chunk))
     sys.stdout.buffer.flush()

@@ -98,7 +98,7 @@ def _until(moments: list["Moment"], at: units.Then | None, version: int | None) 
         raise NotFound("the job did not exist yet at that moment")
     last = max(moment.record.version for moment in moments if moment.record.stream.startswith("job:"))
     if version is not None and version > last:
-        raise NotFound(f"the job has only {last} events")
+        raise NotFound(f"the job has only {last} event{'' if last == 1 else 's'}")
     return kept
 
 
@@ -155,7 +155,7 @@ def _page(q: "Queue", job: "Job", attempts: list["Attempt"], past: bool) -> None
         ("reason", output.safe(spec.reason or "")),
         ("due", people.full(job.run_at) if job.state in ("pending", "failed") and job.run_at > job.enqueued_at else ""),
         ("finished", people.full(job.finished_at)),
-        ("attempts", people.tries(job)),
+        ("attempts", people.tries(job, attempts)),
         ("retries", people.policy(job) if job.max_retries else ""),
         ("timeout", f"{timeout}; if its worker dies: {spec.on_lost}"),
         *_environment(q, spec),

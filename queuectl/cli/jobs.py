@@ -87,8 +87,9 @@ def changed(q: "Queue", ids: Iterable[str], json: bool) -> None:
         output.documents(job_document(q.job(id)) for id in ids)
         return
     for id in ids:
-        state = q.job(id).state
-        output.line(f"{output.safe(id)}  {output.paint(state, state)}")
+        job = q.job(id)
+        now = "being cancelled" if job.state == "processing" and job.cancel_requested else job.state
+        output.line(f"{output.safe(id)}  {output.paint(now, job.state)}")
 
 
 def cancel(

@@ -14,6 +14,77 @@ from queuectl import units
 
 _HINT = "put -- before a command of several words (queuectl {command} -- ls -l), or quote it ('ls -l')"
 
+_COMMANDS = {
+    "": {
+        **dict.fromkeys(("ls", "ps", "jobs", "find", "search"), "list"),
+        **dict.fromkeys(("show", "info", "describe", "details", "get", "job"), "inspect"),
+        **dict.fromkeys(("kill", "rm", "remove", "delete", "del", "stop", "abort", "terminate"), "cancel"),
+        **dict.fromkeys(("add", "submit", "push", "put", "create", "new", "queue", "dispatch"), "enqueue"),
+        **dict.fromkeys(("log", "tail", "output", "out", "cat"), "logs"),
+        **dict.fromkeys(("start", "daemon", "serve", "work", "workers", "up", "start-worker", "start-workers"),
+                        "worker start"),
+        **dict.fromkeys(("down", "shutdown", "stop-worker"), "stop-workers"),
+        **dict.fromkeys(("restart", "rerun", "requeue", "redo"), "retry"),
+        **dict.fromkeys(("exec", "execute"), "run"),
+        **dict.fromkeys(("history", "timeline"), "events"),
+        **dict.fromkeys(("dead", "failed", "deadletter", "dead-letter"), "dlq list"),
+        **dict.fromkeys(("settings", "configure", "get-config"), "config get"),
+        **dict.fromkeys(("set", "set-config"), "config set"),
+        **dict.fromkeys(("purge",), "dlq purge"),
+        **dict.fromkeys(("restore", "load"), "import"),
+        **dict.fromkeys(("dump",), "export"),
+        **dict.fromkeys(("check", "health", "fsck"), "doctor"),
+        **dict.fromkeys(("seal",), "audit seal"),
+        **dict.fromkeys(("verify",), "audit verify"),
+        **dict.fromkeys(("clean", "cleanup", "prune", "gc"), "archive"),
+        **dict.fromkeys(("counts", "summary"), "status"),
+        **dict.fromkeys(("metrics", "statistics"), "stats"),
+        "version": "--version",
+    },
+    "worker": {
+        **dict.fromkeys(("ls", "ps", "status"), "worker list"),
+        **dict.fromkeys(("run", "add", "up", "work"), "worker start"),
+        **dict.fromkeys(("kill", "rm", "remove", "down", "shutdown"), "worker stop"),
+    },
+    "dlq": {
+        **dict.fromkeys(("ls", "show"), "dlq list"),
+        **dict.fromkeys(("rm", "remove", "delete", "clear", "clean"), "dlq purge"),
+        **dict.fromkeys(("requeue", "rerun", "restart"), "dlq retry"),
+    },
+    "config": {
+        **dict.fromkeys(("ls", "list", "show"), "config get"),
+        **dict.fromkeys(("rm", "remove", "delete", "reset"), "config unset"),
+    },
+    "audit": {"check": "audit verify"},
+}  # fmt: skip
+"""What people type who know other queues, by the command before it, and what it is called here."""
+
+_OPTIONS = {
+    **dict.fromkeys(("--daemon", "--daemonize", "--background", "--bg", "-d"), "--detach"),
+    **dict.fromkeys(("--workers", "--processes", "-w"), "--count"),
+    **dict.fromkeys(("--jobs", "--concurrency", "--parallel", "--threads", "-j", "-c"), "--slots"),
+    **dict.fromkeys(("--retries", "--tries", "--attempts"), "--max-retries"),
+    **dict.fromkeys(("--force", "--kill"), "--now"),
+    **dict.fromkeys(("--burst", "--once", "--exit"), "--drain"),
+    **dict.fromkeys(("--lines",), "--tail"),
+    **dict.fromkeys(("--status",), "--state"),
+    **dict.fromkeys(("--in", "--wait"), "--delay"),
+    **dict.fromkeys(("--dir", "--workdir", "--chdir", "--directory"), "--cwd"),
+    **dict.fromkeys(("--environment", "-e"), "--env"),
+    **dict.fromkeys(("--name",), "--id"),
+    **dict.fromkeys(("--out", "-o"), "--output"),
+    **dict.fromkeys(("--watch",), "--follow"),
+    **dict.fromkeys(("--last", "--max", "--head"), "--limit"),
+    "-q": "--queue",
+    "-p": "--priority",
+}
+"""The same of options, where the command has that one."""
+
+
+def _meant(word: str, known: dict[str, str]) -> str:
+    meant = known.get(word.lower())
+    return f" (did you mean {meant!r}?)" if meant else ""
+
 
 def explain(error: CycloptsError) -> str:
     """One line for the person who typed it."""
@@ -23,7 +94,8 @@ def explain(error: CycloptsError) -> str:
         word = (error.unused_tokens or [""])[0]
         known = [name for name in (error.app or ()) if not name.startswith("-")]
         prefix = f"{chain} " if chain else ""
-        return f"there is no command {prefix + word!r}{units.nearest(word, known)}; {more}"
+        close = _meant(word, _COMMANDS.get(chain, {})) or units.nearest(word, known)
+        return f"there is no command {prefix + word!r}{close}; {more}"
     if isinstance(error, UnknownOptionError):
         word = error.token.keyword or error.token.value
         if not chain:
@@ -31,7 +103,8 @@ def explain(error: CycloptsError) -> str:
         if chain in ("enqueue", "run") and not word.startswith("--"):
             return f"{chain} has no option {word}; {_HINT.format(command=chain)}"
         known = [name for argument in error.argument_collection if argument.parse for name in argument.names]
-        close = units.nearest(word, [name for name in known if name.startswith("--")])
+        there = {typed: meant for typed, meant in _OPTIONS.items() if meant in known}
+        close = _meant(word, there) or units.nearest(word, [name for name in known if name.startswith("--")])
         hint = f"; {_HINT.format(command=chain)}" if chain in ("enqueue", "run") and not close else ""
         return f"{chain} has no option {word}{close}{hint or '; ' + more}"
     if isinstance(error, UnusedCliTokensError):

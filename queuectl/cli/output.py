@@ -93,6 +93,19 @@ def plain(chunk: bytes) -> bytes:
     return "\n".join(map(safe, chunk.decode().replace("\r\n", "\n").split("\n"))).encode()
 
 
+def plain_json(data: bytes) -> bytes:
+    """The same JSON for a terminal: what could move its cursor or hide something is escaped as JSON does it."""
+    text = data.decode()
+    return data if text.isprintable() else "".join(map(_escaped_json, text)).encode()
+
+
+def _escaped_json(character: str) -> str:
+    if character.isprintable() or character == "\n":  # between two lines: within a string it is escaped already
+        return character
+    units = character.encode("utf-16-be")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
+
+
 def line(text: str = "") -> None:
     """One line of the answer."""
     sys.stdout.write(text + "\n")
@@ -114,15 +127,16 @@ def where(database: str) -> None:
 def document(value: Any) -> None:
     """The answer as one JSON document: indented for a person, on one line for a program."""
     data = msgspec.json.encode(value)
-    line((msgspec.json.format(data, indent=2) if terminal() else data).decode())
+    line((plain_json(msgspec.json.format(data, indent=2)) if terminal() else data).decode())
 
 
 def documents(values: Iterable[Any], flush: bool = False) -> None:
     """The answer as NDJSON, one object a line; `bytes` are taken as JSON already. `flush`: each as soon as it comes."""
     sys.stdout.flush()
     out = sys.stdout.buffer
+    shown = plain_json if terminal() else bytes
     for value in values:
-        out.write((value if isinstance(value, bytes) else msgspec.json.encode(value)) + b"\n")
+        out.write(shown(value if isinstance(value, bytes) else msgspec.json.encode(value)) + b"\n")
         if flush:
             out.flush()
     out.flush()

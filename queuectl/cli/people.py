@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 from queuectl import clock, events, units
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from projections.attempts import Attempt
     from projections.environments import Environment
     from projections.jobs import Job
@@ -97,11 +99,13 @@ def outcome(attempt: "Attempt") -> str:
     return attempt.outcome
 
 
-def tries(job: "Job") -> str:
-    """How many attempts a job has had, and how many may fail."""
-    had = f"{job.attempt}, of which {job.failures} failed" if job.failures else str(job.attempt or "none yet")
+def tries(job: "Job", attempts: "Sequence[Attempt]") -> str:
+    """How many attempts a job has had, how many of them failed, and how many may fail in one retry budget."""
+    failed = sum(attempt.outcome == "failed" for attempt in attempts)
+    had = f"{job.attempt}, of which {failed} failed" if failed else str(job.attempt or "none yet")
+    anew = f", {job.failures or 'none'} since it was sent back" if failed > job.failures else ""
     allowed = job.max_retries + 1
-    return f"{had} (dead after {allowed} failure{_s(allowed)})"
+    return f"{had}{anew} (dead after {allowed} failure{_s(allowed)})"
 
 
 def policy(job: "Job") -> str:

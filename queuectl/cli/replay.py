@@ -56,5 +56,5 @@ def replay(
         if json:
             output.document({"events": count})
         else:
-            output.line(f"replayed {count:,} events")
+            output.line(f"replayed {count:,} event{'' if count == 1 else 's'}")
         return 0

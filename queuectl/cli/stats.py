@@ -54,6 +54,11 @@ def _page(found: "Stats") -> None:
     from queuectl.cli import people
 
     totals = found.totals
+    jobs_gone, events_gone = found.archived["jobs"], found.archived["events"]
+    gone = f"{jobs_gone:,} job{'' if jobs_gone == 1 else 's'} with {events_gone:,} events, not counted here"
+    if not totals["first_at"] and jobs_gone:
+        output.line(f"nothing of it is left in the log; archived: {gone}")
+        return
     if not totals["first_at"]:
         of = f" to jobs of queue {found.queue!r}" if found.queue is not None else ""
         when = " in that time" if found.since is not None or found.until is not None else ""
@@ -69,6 +74,7 @@ def _page(found: "Stats") -> None:
         ("queue", output.safe(found.queue or "")),
         ("jobs", ", ".join(jobs)),
         ("attempts", ", ".join(attempts)),
+        ("archived", gone if jobs_gone else ""),
     ])  # fmt: skip
     _throughput(found)
     _hours(found.busiest_hours)

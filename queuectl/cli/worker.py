@@ -10,7 +10,11 @@ from queuectl.cli import parameters as p
 from queuectl.paths import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from projections.jobs import Job
     from projections.workers import Worker
+    from queuectl.queue import Queue
 
 Now = Annotated[bool, Parameter(name="--now", help="End what they run; it then runs again.")]
 Patience = Annotated[
@@ -99,13 +103,22 @@ def list_workers(
             str(worker.slots),
             "one job" if worker.private else ",".join(worker.queues) or "all",
             people.distance(worker.started_at),
-            ", ".join(job.id for job in held),
+            ", ".join(_runs(q, worker, held)),
         )
         for worker, held, alive in workers
     ]
     heads = ("ID", "STATE", "PID", "HOST", "SLOTS", "QUEUES", "STARTED", "RUNS")
     output.table(heads, rows, right=("PID", "SLOTS"))
     output.where(database)
+
+
+def _runs(q: "Queue", worker: "Worker", held: "Sequence[Job]") -> list[str]:
+    """The jobs that it runs; what it has claimed ahead, more than it has slots, has not started."""
+
+    def waits(job: "Job") -> bool:
+        return job.lease is None or not os.path.isfile(q.place.output_of(worker.identity, job.id, job.lease))
+
+    return [job.id for job in sorted(held, key=waits)[: worker.slots]]
 
 
 def _state(worker: "Worker", alive: bool | None) -> str:

@@ -44,7 +44,7 @@ def test_a_running_job_is_processing_until_its_worker_has_ended_it(queuectl: She
     following = queuectl.start("logs", "a", "--follow")
     assert following.stdout is not None
     assert following.stdout.readline() == b"up\n"
-    assert queuectl("cancel", "a").ok().out == "a  processing\n"
+    assert queuectl("cancel", "a").ok().out == "a  being cancelled\n"
     assert queuectl("wait", "a", "--timeout", "20s").code == 128 + 15
     assert _states(queuectl) == {"a": "cancelled"}
     following.communicate(timeout=20)

@@ -78,3 +78,17 @@ def test_enqueue_loads_nothing_heavy(queuectl: Shell):
         [sys.executable, "-c", code], cwd=queuectl.folder, env=queuectl.env, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines() == ["1", "[] 0"]
+
+
+@pytest.mark.parametrize("words", [(), ("enqueue",), ("worker",), ("worker", "start")], ids=" ".join)
+def test_help_is_a_command_too(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]):
+    from queuectl.cli import main
+
+    assert main(["help", *words]) == 0
+    page = capsys.readouterr().out
+    assert main([*words, "--help"]) == 0
+    assert page == capsys.readouterr().out
+
+
+def test_the_version_has_a_letter(queuectl: Shell):
+    assert queuectl("-V").ok().out == queuectl("--version").ok().out == f"{__version__}\n"

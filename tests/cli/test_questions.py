@@ -1,7 +1,9 @@
 """`status`, `list`, `inspect`, `logs`, `events`: what the queue answers, to programs and to people."""
 
 from collections.abc import Callable
+from select import select
 
+import msgspec
 import pytest
 
 from tests.cli.conftest import Answer, Shell
@@ -159,7 +161,7 @@ def test_events_can_be_limited(used: Shell):
 
 def test_events_follows_what_is_appended(queuectl: Shell):
     queuectl("enqueue", "--id", "a", "true").ok()
-    following = queuectl.start("events", "--follow", "--json")
+    following = queuectl.start("events", "--follow", "--from-start", "--json")
     assert following.stdout is not None
     assert b'"job:a"' in following.stdout.readline()
     queuectl("enqueue", "--id", "b", "true").ok()
@@ -167,6 +169,18 @@ def test_events_follows_what_is_appended(queuectl: Shell):
     following.send_signal(2)
     _, err = following.communicate(timeout=20)
     assert (following.returncode, err) == (130, b"")
+
+
+def test_without_from_start_it_begins_with_what_is_new(queuectl: Shell):
+    queuectl("enqueue", "--id", "a", "true").ok()
+    following = queuectl.start("events", "--follow", "--json")
+    assert following.stdout is not None
+    while not select([following.stdout], [], [], 0.05)[0]:  # it can't be seen when it has begun
+        queuectl("enqueue", "true").ok()
+    assert b'"job:a"' not in following.stdout.readline()
+    following.send_signal(2)
+    following.communicate(timeout=20)
+    assert "not both" in queuectl("events", "--from-start", "--after", "1").refused(2)
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(queuectl: Shell):
@@ -180,6 +194,25 @@ def test_a_reader_that_has_seen_enough_is_no_error(queuectl: Shell):
         assert reading.stderr.read() == b""
         reading.stderr.close()
         assert reading.wait(20) == 0
+
+
+def test_json_on_a_terminal_says_the_same_with_escapes(queuectl: Shell, terminal: Callable[..., str]):
+    command = "true # \x9b31m \u202e\u2028 gpj.exe \x7f \U000e0041 \u6f22"
+    queuectl("enqueue", "--id", "a", command).ok()
+    for words in (("list",), ("inspect", "a"), ("events",), ("inspect", "a", "--events")):
+        shown = terminal(*words, "--json")
+        assert "\\u009b31m \\u202e\\u2028 gpj.exe \\u007f \\udb40\\udc41 \u6f22" in shown, words
+        assert command in queuectl(*words, "--json").out, words
+    assert "\\u009b31m" in terminal("export")
+    assert msgspec.json.decode(terminal("inspect", "a", "--json"))["command"] == command
+
+
+def test_of_a_job_that_was_sent_back_the_failures_before_are_told_too(queuectl: Shell):
+    queuectl("enqueue", "--id", "a", "--max-retries", "0", "false").ok()
+    for _ in range(2):
+        queuectl("worker", "start", "--drain").ok()
+        queuectl("retry", "a").ok()
+    assert "2, of which 2 failed, none since it was sent back (dead after 1 failure)" in queuectl("inspect", "a").out
 
 
 def test_what_could_move_a_cursor_is_escaped_on_a_terminal(queuectl: Shell, terminal: Callable[..., str]):
