@@ -75,7 +75,7 @@ def _run(words: list[str]) -> int:
                 raise Invalid(f"{os.fsencode(word)!r} is not valid UTF-8") from None
     words = _behind(words)
     if words[:1] == ["help"]:
-        words = page(words[1:])
+        words = page([word for word in words[1:] if word != "help"])
     argv: tuple[str, ...] | None = None
     if words and words[0] in RUNS_ARGV and "--" in words:
         # cyclopts swallows the first `--` wherever it stands, also one that is an argument of the program

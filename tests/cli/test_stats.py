@@ -21,7 +21,7 @@ def test_stats_is_one_document(used: Shell):
     answer = used("stats", "--json").ok().json
     assert list(answer) == [
         "as_of", "since", "until", "queue", "totals", "per_day", "per_hour", "busiest_hours", "waiting", "queues",
-        "commands", "slowest", "flakiest",
+        "commands", "slowest", "flakiest", "archived",
     ]  # fmt: skip
     assert answer["as_of"] == used("status", "--json").json["as_of"]
     totals = {name: answer["totals"][name] for name in ("enqueued", "attempts", "completed", "failed", "dead")}
