@@ -1,7 +1,7 @@
 """The queue: each command of a user as one transaction: load, decide, append."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack
 
@@ -159,16 +159,21 @@ class Queue(Reading):
 
     # -- changing ----------------------------------------------------------------------------------------------------
 
-    def cancel(self, *ids: str, reason: str | None = None) -> None:
-        """Cancel jobs, all or none: a waiting one at once, a running one as soon as its worker has ended it."""
-        self._change(ids, lambda tx, job: decisions.cancel(job, reason))
+    def cancel(self, *ids: str, among: Collection[str] | None = None, reason: str | None = None) -> list[str]:
+        """Cancel jobs, all or none: a waiting one at once, a running one as soon as its worker has ended it.
 
-    def retry(self, *ids: str, **changes: Unpack[Changes]) -> None:
+        Returns the ids of those that were changed: where states are named (`among`), who is in another by now is passed
+        over, as who is gone is.
+        """
+        return self._change(ids, among, lambda tx, job: decisions.cancel(job, reason))
+
+    def retry(self, *ids: str, among: Collection[str] | None = None, **changes: Unpack[Changes]) -> list[str]:
         """Run finished jobs again, all or none, each with its retry budget anew.
 
         `changes` are fields of Spec (see `enqueue`; also command or argv) that are others from now on; `env` adds to
         what the jobs have, `secrets` gives values anew, `reason` is that of the retry. Raises Invalid for a bad value,
-        Refused for a job that is not finished, or that needs secret values which are forgotten.
+        Refused for a job that is not finished, or that needs secret values which are forgotten. `among` and what is
+        returned are as of `cancel`.
         """
         fields: dict[str, Any] = {**changes}
         for name in fields:
@@ -187,28 +192,35 @@ class Queue(Reading):
             requeued = decisions.requeue(job, tx.now, secrets, spec.reason)
             return [*decisions.edit(job, policy.edit(job.spec, said, stdin)), *requeued]
 
-        self._change(ids, again)
+        return self._change(ids, among, again)
 
-    def purge(self, *ids: str, reason: str | None = None) -> None:
-        """Take finished jobs out of the tables for good, all or none; their history stays in the log."""
+    def purge(self, *ids: str, among: Collection[str] | None = None, reason: str | None = None) -> list[str]:
+        """Take finished jobs out of the tables for good, all or none; their history stays in the log.
+
+        `among` and what is returned are as of `cancel`.
+        """
 
         def away(tx: Transaction, job: Job) -> list[Event]:
             tx.forget_secrets([job.id])
             return decisions.purge(job, reason)
 
-        self._change(ids, away)
+        return self._change(ids, among, away)
 
     def dead(self, queue: str | None = None) -> list[str]:
         """The ids of the jobs in the dead letter queue, the latest death first."""
         return [job.id for job in self.jobs(state="dead", queue=queue)]
 
-    def _change(self, ids: Sequence[str], decide: Callable[[Transaction, Job], list[Event]]) -> None:
+    def _change(
+        self,
+        ids: Sequence[str],
+        among: Collection[str] | None,
+        decide: Callable[[Transaction, Job], list[Event]],
+    ) -> list[str]:
         with self._engine.transaction() as tx:
-            writes: list[Write] = []
-            for id in dict.fromkeys(ids):
-                job = found(tx, id)
-                writes.append(Write(f"job:{id}", job, decide(tx, job)))
-            tx.append(writes, self.actor)
+            jobs = [found(tx, id) if among is None else tx.job(id) for id in dict.fromkeys(ids)]
+            meant = [job for job in jobs if job is not None and (among is None or job.state in among)]
+            tx.append([Write(f"job:{job.id}", job, decide(tx, job)) for job in meant], self.actor)
+        return [job.id for job in meant]
 
     def wait(
         self,

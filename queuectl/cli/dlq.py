@@ -1,20 +1,20 @@
 """`queuectl dlq`: the dead letter queue, where jobs go that have failed too often."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from queuectl.cli import enqueue as asking
 from queuectl.cli import output, session
 from queuectl.cli import parameters as p
+from queuectl.cli.chosen import All, Chosen, Ids, Wanted, Yes, choose
 from queuectl.cli.jobs import changed
-from queuectl.errors import Invalid, Refused
+from queuectl.errors import Refused
 
 if TYPE_CHECKING:
     from queuectl.queue import Queue
 
-Ids = Annotated[str, Parameter(name="ID", help="The jobs; all of them are changed, or none.")]
-All = Annotated[bool, Parameter(name="--all", help="All jobs in it (of --queue, if given).")]
+_DEAD = ("dead",)
 
 app = App(
     name="dlq",
@@ -67,6 +67,7 @@ def retry(
     *ids: Ids,
     all: All = False,
     queue: p.Queue = None,
+    yes: Yes = False,
     changes: asking.Changed = None,
     json: p.JsonLines = False,
     db: p.Database = None,
@@ -77,11 +78,11 @@ def retry(
     $ queuectl dlq retry --all --reason 'the disk is back'
     $ queuectl dlq retry job1 --timeout none          what is given is changed first, and stays so
     """
-    _refuse(ids, all, queue, "retry")
+    wanted = Wanted(ids, all, queue, yes)
+    wanted.check("dlq retry", _DEAD)
     with session.opened(db) as q:
-        chosen = _chosen(q, ids, queue)
-        q.retry(*chosen, **asking.said(changes))
-        changed(q, chosen, json)
+        if (chosen := _chosen(q, wanted, "retry")) is not None:
+            changed(q, q.retry(*chosen.ids, among=chosen.among, **asking.said(changes)), json)
 
 
 @app.command
@@ -89,6 +90,7 @@ def purge(
     *ids: Ids,
     all: All = False,
     queue: p.Queue = None,
+    yes: Yes = False,
     reason: p.Reason = None,
     json: p.JsonLines = False,
     db: p.Database = None,
@@ -98,33 +100,22 @@ def purge(
     $ queuectl dlq purge job1
     $ queuectl dlq purge --all --reason 'looked at, nothing to save'
     """
-    _refuse(ids, all, queue, "purge")
+    wanted = Wanted(ids, all, queue, yes)
+    wanted.check("dlq purge", _DEAD)
     with session.opened(db) as q:
-        chosen = _chosen(q, ids, queue)
-        q.purge(*chosen, reason=reason)
+        chosen = _chosen(q, wanted, "purge")
+        purged = q.purge(*chosen.ids, among=chosen.among, reason=reason) if chosen is not None else []
         if json:
-            output.documents({"id": id, "state": "purged"} for id in chosen)
+            output.documents({"id": id, "state": "purged"} for id in purged)
             return
-        for id in chosen:
+        for id in purged:
             output.line(f"{output.safe(id)}  purged")
 
 
-def _refuse(ids: tuple[str, ...], all: bool, queue: str | None, verb: str) -> None:
-    if all == bool(ids):
-        raise Invalid(f"dlq {verb} needs an ID, or --all" if not ids else "give IDs or --all, not both")
-    if queue is not None and not all:
-        raise Invalid("--queue goes with --all")
-
-
-def _chosen(q: "Queue", ids: tuple[str, ...], queue: str | None) -> list[str]:
-    """The dead jobs that are meant; all, where none is named. Raises Refused for one that is not dead, NotFound."""
-    if not ids:
-        found = q.dead(queue)
-        if not found:
-            output.note("the dead letter queue is empty")
-        return found
-    for id in ids:
+def _chosen(q: "Queue", wanted: Wanted, verb: str) -> Chosen | None:
+    """The dead jobs that are meant. Raises Refused for a named one that is not dead, NotFound."""
+    for id in wanted.ids:
         job = q.job(id)
         if job.state != "dead":
             raise Refused(f"job {id!r} is not in the dead letter queue, it is {job.state}")
-    return list(dict.fromkeys(ids))
+    return choose(q, wanted, verb, _DEAD)

@@ -8,13 +8,15 @@ from cyclopts import Parameter
 from queuectl.cli import enqueue as asking
 from queuectl.cli import output, session
 from queuectl.cli import parameters as p
+from queuectl.cli.chosen import All, Ids, Wanted, Yes, choose
 
 if TYPE_CHECKING:
     from queuectl.listing import Listing
     from queuectl.queue import Queue
     from queuectl.reading import Served
 
-Ids = Annotated[str, Parameter(name="ID", help="More jobs; all of them are changed, or none.")]
+_UNENDED = ("pending", "blocked", "processing", "failed")
+_FAILED = ("dead", "cancelled")
 
 
 def list_jobs(
@@ -93,9 +95,11 @@ def changed(q: "Queue", ids: Iterable[str], json: bool) -> None:
 
 
 def cancel(
-    id: Annotated[str, Parameter(name="ID", help="The job to cancel.")],
-    /,
-    *more: Ids,
+    *ids: Ids,
+    all: All = False,
+    state: p.States = None,
+    queue: p.Queue = None,
+    yes: Yes = False,
     reason: p.Reason = None,
     json: p.JsonLines = False,
     db: p.Database = None,
@@ -104,16 +108,23 @@ def cancel(
 
     $ queuectl cancel job1
     $ queuectl cancel 17 18 --reason 'wrong folder'
+    $ queuectl cancel --queue mail --state pending,failed
+
+    Of --all are those that wait or run. On a terminal it asks first, unless jobs are named.
     """
+    wanted = Wanted(ids, all, queue, yes, state)
+    wanted.check("cancel", (*_UNENDED, "dead"))
     with session.opened(db) as q:
-        q.cancel(id, *more, reason=reason)
-        changed(q, dict.fromkeys((id, *more)), json)
+        if (chosen := choose(q, wanted, "cancel", _UNENDED)) is not None:
+            changed(q, q.cancel(*chosen.ids, among=chosen.among, reason=reason), json)
 
 
 def retry(
-    id: Annotated[str, Parameter(name="ID", help="The job to run again.")],
-    /,
-    *more: Ids,
+    *ids: Ids,
+    all: All = False,
+    state: p.States = None,
+    queue: p.Queue = None,
+    yes: Yes = False,
     changes: asking.Changed = None,
     json: p.JsonLines = False,
     db: p.Database = None,
@@ -121,11 +132,14 @@ def retry(
     """Run finished jobs again: the same job, with its retry budget anew; its history is kept.
 
     $ queuectl retry job1
+    $ queuectl retry --all --queue mail      all that are dead or cancelled; --state completed for those
     $ queuectl retry 17 --timeout none       what is given is changed first, and stays so
     $ queuectl retry 17 --secret TOKEN       its secret values are forgotten once it completed: give them anew
 
-    An option that is not given stays as the job has it, whatever the default of a new one is.
+    On a terminal it asks first, unless jobs are named.
     """
+    wanted = Wanted(ids, all, queue, yes, state)
+    wanted.check("retry", (*_FAILED, "completed"))
     with session.opened(db) as q:
-        q.retry(id, *more, **asking.said(changes))
-        changed(q, dict.fromkeys((id, *more)), json)
+        if (chosen := choose(q, wanted, "retry", _FAILED)) is not None:
+            changed(q, q.retry(*chosen.ids, among=chosen.among, **asking.said(changes)), json)

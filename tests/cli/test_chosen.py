@@ -1,0 +1,79 @@
+"""`cancel`, `retry` and `dlq` of all jobs of a kind: which they are, and the question before it."""
+
+import io
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from queuectl import Queue
+from tests.cli.conftest import Answer, Shell
+
+Inside = Callable[..., Answer]
+
+
+@pytest.fixture
+def queue(queuectl: Shell) -> Iterator[Queue]:
+    with Queue(queuectl.folder / "q.db") as queue:
+        for id in ("a", "b"):
+            queue.enqueue("true", id=id, queue="mail")
+        queue.enqueue("true", id="c")
+        yield queue
+
+
+def states(queue: Queue) -> dict[str, str]:
+    return {job.id: job.state for job in queue.jobs()}
+
+
+def test_jobs_are_changed_by_state_and_queue_or_all_of_them(queue: Queue, inside: Inside):
+    assert inside("cancel", "--queue", "mail").ok().out == "a  cancelled\nb  cancelled\n"
+    assert inside("retry", "--state", "cancelled,dead", "--queue", "mail", "--timeout", "none").ok().out
+    assert states(queue) == {"a": "pending", "b": "pending", "c": "pending"}
+    assert queue.job("a").timeout is None
+    assert len(inside("cancel", "--all", "--json").ok().ndjson) == 3
+    answer = inside("cancel", "--all").ok()
+    assert (answer.out, answer.err) == ("", "queuectl: no job matches\n"), "what has ended is not meant by all"
+    assert len(inside("retry", "--all").ok().lines) == 3
+
+
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        (["cancel"], "cancel needs an ID, or --all, --state or --queue"),
+        (["dlq", "retry"], "dlq retry needs an ID, or --all"),
+        (["retry", "a", "--all"], "give IDs, or say which with --all, --state, --queue; not both"),
+        (
+            ["retry", "--state", "pending"],
+            "--state: retry is for jobs that are dead, cancelled, completed, not pending",
+        ),
+        (["cancel", "--state", "done"], "--state: 'done' is not a state"),
+    ],
+)
+def test_what_is_meant_must_be_said(inside: Inside, queue: Queue, words: list[str], told: str):
+    assert inside(*words).refused(2).startswith(told)
+    assert set(states(queue).values()) == {"pending"}
+
+
+def test_on_a_terminal_it_is_asked_first(
+    queue: Queue, inside: Inside, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("queuectl.cli.output.attended", lambda: True)
+
+    def answering(text: str, *words: str) -> Answer:
+        typed = io.StringIO(text)
+        typed.isatty = lambda: True  # pyright: ignore[reportAttributeAccessIssue]
+        monkeypatch.setattr("sys.stdin", typed)
+        return inside(*words)
+
+    answer = answering("\n", "cancel", "--all")
+    assert (answer.out, answer.err) == ("", "queuectl: cancel 3 jobs? [y/N] queuectl: nothing was changed\n")
+    assert set(states(queue).values()) == {"pending"}
+    assert answering("y\n", "cancel", "--queue", "default").ok().out == "c  cancelled\n"
+    assert answering("", "cancel", "--all", "-y").ok().err == ""
+    assert answering("", "retry", "a").ok().err == "", "whoever names jobs is not asked"
+
+
+def test_who_was_changed_by_another_meanwhile_is_passed_over(queue: Queue):
+    queue.cancel("a", "b")
+    assert queue.retry("a") == ["a"]
+    assert queue.retry("a", "b", "gone", among=("cancelled", "dead")) == ["b"]
+    assert [record.subject for record in queue.events(type="requeued")] == ["a", "b"]
