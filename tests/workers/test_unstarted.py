@@ -39,7 +39,7 @@ def test_what_lives_of_a_claim_that_was_given_back_is_ended_before_the_next_star
     abandoned(lab, worker)
     recovery.recover(lab.queue)
     mark = tag(paths.identity(lab.queue.place), id, 2)
-    left = lab.python("import signal; signal.pause()", env={"QUEUECTL_TAG": mark})
+    left = lab.python("import signal; signal.pause()", env={"QUEUECTL_TAG": mark, "QUEUECTL_DB": lab.database})
 
     lab.start()
 
