@@ -40,7 +40,7 @@ def test_jobs_are_changed_by_state_and_queue_or_all_of_them(queue: Queue, inside
     [
         (["cancel"], "cancel needs an ID, or --all, --state or --queue"),
         (["dlq", "retry"], "dlq retry needs an ID, or --all"),
-        (["retry", "a", "--all"], "give IDs, or say which with --all, --state, --queue; not both"),
+        (["retry", "a", "--all"], "give IDs or --all, --state or --queue, not both"),
         (
             ["retry", "--state", "pending"],
             "--state: retry is for jobs that are dead, cancelled, completed, not pending",
