@@ -125,5 +125,6 @@ def test_a_bar_that_ran_is_shown_as_it_was_last_on_a_terminal_and_byte_for_byte_
 
 
 def test_a_bar_that_runs_is_seen_to_run(queuectl: Shell, terminal: Callable[..., str]):
+    queuectl.make()
     (queuectl.folder / "data").write_bytes(BAR + b"\x1b[1A\x1b[31m\x1b[")
     assert terminal("run", "cat data", "--timeout", "none") == f"{BAR.decode()}\\x1b[1A\x1b[31m\\x1b[\x1b[0m\n"
