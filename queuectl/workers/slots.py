@@ -33,8 +33,8 @@ REPORT = 0.025
 """Seconds that a report may wait for company while there are claimed jobs to start."""
 OUTPUT = 0.5
 """Seconds between two looks at the sizes of the output files."""
-DOUBT = 0.2
-"""Seconds that a report waits which an order to stop, still under way, would explain."""
+DOUBT = 1.0
+"""Seconds that a report waits which an order to stop would explain: a machine that shuts down is slow to give it."""
 COUNT = 1.0
 """Seconds after which the kernel's count of those killed for memory is read anew when a command starts."""
 NEVER = float("inf")
@@ -350,8 +350,8 @@ class Slots:
 
     def _ended(self, run: Run, outcome: attempts.Outcome, now: float) -> None:
         reported = decisions.explained(_reported(run.claim, outcome, self.stop), self.stop)
-        if self.stop is None and decisions.is_from_outside(reported):
-            self._doubtful_until = now + DOUBT
+        if self.stop is None and decisions.is_from_outside(reported) and now >= self._doubtful_until:
+            self._doubtful_until = now + DOUBT  # not later for each further one: reports must not wait for ever
         if reported.cause is None or run.attempt.start.keep_children:
             self._strays.spare(self._mains(), run.claim.job.id)
         if reported.stop is None and (error := self._suspicion(run, outcome)) is not None:

@@ -7,7 +7,7 @@ def test_a_log_goes_from_one_queue_to_another_and_a_copy_of_it_is_the_same(queue
     queuectl("enqueue", "--id", "one", "true").ok()
     queuectl("export", "-o", "log.ndjson").ok()
     answer = queuectl("import", "--db", "other.db", "log.ndjson").ok()
-    assert answer.out == "took in 1 events\n"
+    assert answer.out == "took in 1 event\n"
     assert queuectl("inspect", "one", "--db", "other.db", "--json").ok().json["state"] == "pending"
     assert queuectl("backup", "copy.db", "--json").ok().json["file"] == "copy.db"
     assert queuectl("status", "--db", "copy.db").ok().json["total"] == 1

@@ -182,7 +182,7 @@ def test_text_that_a_spreadsheet_would_run_as_a_formula_is_made_plain(queuectl: 
     for id, command in commands.items():
         queuectl("enqueue", f'{{"id": "{id}", "priority": -5, "command": "{command}"}}').ok()
     rows = _table(queuectl("export", "--what", "jobs", "--format", "csv").ok().out)
-    assert [row["id"] for row in reversed(rows)] == ["'=1+1", "'+1", "'@sum", "a=1"]
-    assert [row["command"] for row in reversed(rows)] == ["'=cmd", "'+cmd", "'-cmd", "a-1"]
+    assert [row["id"] for row in rows] == ["'=1+1", "'+1", "'@sum", "a=1"]
+    assert [row["command"] for row in rows] == ["'=cmd", "'+cmd", "'-cmd", "a-1"]
     assert {row["priority"] for row in rows} == {"-5"}, "a number is no text"
-    assert [job["id"] for job in queuectl("export", "--what", "jobs").ndjson] == ["a=1", "@sum", "+1", "=1+1"]
+    assert [job["id"] for job in queuectl("export", "--what", "jobs").ndjson] == ["=1+1", "+1", "@sum", "a=1"]
