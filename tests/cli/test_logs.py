@@ -7,7 +7,7 @@ import pytest
 from queuectl.cli import stream
 from tests.cli.conftest import Answer, Shell
 
-GATED = "echo first; printf second; until test -e go; do sleep 0.02; done; echo , whole; printf 'not ended'"
+GATED = "printf 'first\\nsecond'; until test -e go; do sleep 0.02; done; echo , whole; printf 'not ended'"
 FIRST = ["a      | first", "longer | first"]
 PARTLY = "a      | first\na      | second\nlonger | first\nlonger | second\n"
 REST = ["a      | not ended", "a      | second, whole", "longer | not ended", "longer | second, whole"]
