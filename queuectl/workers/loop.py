@@ -233,6 +233,8 @@ class Loop:
 
     def _start(self, now: float) -> None:
         """Start what is claimed, as far as slots are free."""
+        if now < self._slots.doubtful_until:
+            return
         while self._claims and self._slots.free > 0 and not self._files.is_adrift:
             self._slots.start(self._claims.popleft()[0], now)
 
@@ -252,12 +254,12 @@ class Loop:
         if self._slots.due < NEVER:
             # While there is enough to start, reports wait a little for company: one commit for many.
             company = self._claims and len(self._slots.reports) < MOST_AHEAD
-            at = min(at, self._slots.due if company else max(now, self._slots.doubtful_until))
+            at = min(at, max(self._slots.due if company else now, self._slots.doubtful_until))
         return max(at, self._paused_until)
 
     def _wanted(self) -> int:
         """How many jobs to claim: for every free slot, and ahead what will start within about 20 ms."""
-        if self._stopping is not None or self._files.is_doubtful:
+        if self._stopping is not None or self._files.is_doubtful or monotonic() < self._slots.doubtful_until:
             return 0
         free = self._slots.free - len(self._claims)
         if self._may_claim_ahead and self._slots.run_time < AHEAD and not self._task.only:
@@ -266,7 +268,7 @@ class Loop:
 
     def _turn(self, now: float) -> None:
         want = self._wanted() if (self._rung or now >= self._next_claim) and now >= self._next_try else 0
-        reports, releases = self._slots.reports[:], self._slots.releases[:]
+        reports, releases = self._slots.settled(now), self._slots.releases[:]
         heartbeat = now >= self._next_beat and self._held()
         rung, self._rung = self._rung, False  # it may ring again while we wait for others to write
         try:

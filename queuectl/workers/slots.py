@@ -9,6 +9,7 @@ import select
 import shlex
 import signal
 from collections.abc import Callable
+from itertools import takewhile
 
 import msgspec
 
@@ -33,8 +34,8 @@ REPORT = 0.025
 """Seconds that a report may wait for company while there are claimed jobs to start."""
 OUTPUT = 0.5
 """Seconds between two looks at the sizes of the output files."""
-DOUBT = 1.0
-"""Seconds that a report waits which an order to stop would explain: a machine that shuts down is slow to give it."""
+DOUBT = 0.5
+"""Seconds that a report waits which an order to stop would explain, and with it whatever is to start."""
 COUNT = 1.0
 """Seconds after which the kernel's count of those killed for memory is read anew when a command starts."""
 NEVER = float("inf")
@@ -124,9 +125,13 @@ class Slots:
 
     @property
     def doubtful_until(self) -> float:
-        """Until when the reports wait for what may explain them."""
-        doubtful = self.stop is None and all(decisions.is_from_outside(each.outcome) for each in self.reports)
-        return self._doubtful_until if doubtful and not self.releases else 0.0
+        """Until when an order to stop may come that explains an end: what started before that would be ended too."""
+        return self._doubtful_until if self.stop is None else 0.0
+
+    def settled(self, now: float) -> list[Report]:
+        """The reports, oldest first, up to one that an order to stop may still explain."""
+        doubtful = now < self.doubtful_until
+        return [*takewhile(lambda each: not (doubtful and decisions.is_from_outside(each.outcome)), self.reports)]
 
     @property
     def stuck(self) -> int:
@@ -205,10 +210,8 @@ class Slots:
         `stop` is who asked for it; None where nobody did.
         """
         self.stop = stop or self.stop
-        self.reports = [
-            msgspec.structs.replace(report, outcome=decisions.explained(report.outcome, self.stop))
-            for report in self.reports
-        ]
+        for at, each in enumerate(self.reports):
+            self.reports[at] = msgspec.structs.replace(each, outcome=decisions.explained(each.outcome, self.stop))
         self._stop_hunting(now)
         if kill:
             self.end(now)

@@ -100,6 +100,17 @@ def test_a_signal_and_then_the_kill_of_all_give_the_job_back(lab: Lab, fifo: Fif
     assert given_back(lab, id) == ("SIGTERM", None)
 
 
+def test_what_an_order_may_still_explain_waits_and_nothing_starts_meanwhile(lab: Lab, fifo: Fifo) -> None:
+    parent, id, pid, behind = busy(lab, fifo)
+    os.kill(pid, signal.SIGTERM)
+    lab.until(lambda: not Path(f"/proc/{pid}").exists())
+    parent.send_signal(signal.SIGTERM)
+
+    assert lab.ended(parent) == (0, "")
+    assert given_back(lab, id) == ("SIGTERM", None)
+    assert lab.log(behind) == ["enqueued"]
+
+
 def test_a_third_signal_does_not_wait_for_the_grace_period_and_gives_back_too(lab: Lab, fifo: Fifo) -> None:
     id = lab.queue.enqueue(f"trap '' TERM; echo $$ > {fifo}; while :; do sleep 9; done", timeout=None, max_retries=0)
     parent = lab.start()
