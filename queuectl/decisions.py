@@ -6,7 +6,7 @@ stream.
 """
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -176,21 +176,29 @@ def cancel(job: Job, reason: str | None = None) -> list[Event]:
     return [Cancelled(reason=reason)]
 
 
-def requeue(job: Job, now: int, secrets: Sequence[str] | None = None, reason: str | None = None) -> list[Event]:
+def requeue(
+    job: Job,
+    now: int,
+    secrets: Sequence[str] | None = None,
+    reason: str | None = None,
+    *,
+    stored: Collection[str] | None = None,
+) -> list[Event]:
     """A finished job runs again: the same job, its retry budget anew, attempt numbers going on.
 
-    `secrets` are the names of the variables given anew. A completed job's values are forgotten, so it must be given all
-    of those that it had.
+    `secrets` are the names of the variables given anew, `stored` those whose values the database has (None: all that a
+    job keeps). A completed job's values are forgotten, and an import or a backup has none: those must be given anew.
     """
     if job.state not in FINAL:
         hint = "cancel it first" if job.state == "processing" else "it will run by itself"
         raise Refused(f"job {job.id} is {job.state}: only a finished job can be retried; {hint}")
-    kept = () if job.state == "completed" else job.secrets
+    kept = () if job.state == "completed" else job.secrets if stored is None else stored
     missing = [name for name in job.secrets if name not in kept and name not in (secrets or ())]
     if missing:
         flags = " ".join(f"--secret {name}=…" for name in missing)
-        raise Refused(f"job {job.id} needs its secret variables again (they are forgotten once it completes): {flags}")
-    names = None if secrets is None else sorted({*kept, *secrets})
+        why = "they are forgotten once it completes" if job.state == "completed" else "they are not in this database"
+        raise Refused(f"job {job.id} needs its secret variables again ({why}): {flags}")
+    names = None if secrets is None else sorted({*job.secrets, *secrets})
     return [Requeued(run_at=text(now), secrets=names, reason=reason)]
 
 

@@ -172,8 +172,8 @@ class Queue(Reading):
 
         `changes` are fields of Spec (see `enqueue`; also command or argv) that are others from now on; `env` adds to
         what the jobs have, `secrets` gives values anew, `reason` is that of the retry. Raises Invalid for a bad value,
-        Refused for a job that is not finished, or that needs secret values which are forgotten. `among` and what is
-        returned are as of `cancel`.
+        Refused for a job that is not finished, or that needs secret values that are not in the database. `among` and
+        what is returned are as of `cancel`.
         """
         fields: dict[str, Any] = {**changes}
         for name in fields:
@@ -187,9 +187,10 @@ class Queue(Reading):
         secrets = sorted(spec.secrets) if "secrets" in changes else None
 
         def again(tx: Transaction, job: Job) -> list[Event]:
+            stored = tx.secrets(job.id) if job.secrets else {}
             if spec.secrets:
                 tx.keep_secrets(job.id, spec.secrets)
-            requeued = decisions.requeue(job, tx.now, secrets, spec.reason)
+            requeued = decisions.requeue(job, tx.now, secrets, spec.reason, stored=stored)
             return [*decisions.edit(job, policy.edit(job.spec, said, stdin)), *requeued]
 
         return self._change(ids, among, again)

@@ -121,6 +121,30 @@ def test_a_completed_job_is_not_retried_without_its_values(queue: Queue) -> None
     assert values(queue, id) == {"TOKEN": "new", "KEY": "new"}
 
 
+@pytest.mark.parametrize("state", ["dead", "cancelled"])
+def test_a_job_whose_values_are_not_in_the_database_is_not_retried_without_them(
+    queue: Queue, path: Path, state: str
+) -> None:
+    """As after an import or from a backup."""
+    id = queue.enqueue("true", secrets={"TOKEN": VALUE, "KEY": "k"}, max_retries=0)
+    if state == "dead":
+        end(queue, "exit")
+    else:
+        queue.cancel(id)
+    db = apsw.Connection(str(path))
+    db.execute("delete from secrets where name = 'TOKEN'")
+    db.close()
+    head = queue.status().seq
+    for given in ({}, {"KEY": "new"}):
+        with pytest.raises(Refused, match=r"not in this database\): --secret TOKEN=…$"):
+            queue.retry(id, secrets=given)
+        assert values(queue, id) == {"KEY": "k"}, "what was refused leaves nothing behind"
+    assert queue.status().seq == head
+    queue.retry(id, secrets={"TOKEN": "new"})
+    assert values(queue, id) == {"TOKEN": "new", "KEY": "k"}
+    assert queue.job(id).secrets == ("KEY", "TOKEN")
+
+
 def test_names_and_values_are_looked_at(queue: Queue) -> None:
     id = queue.enqueue("true")
     queue.cancel(id)

@@ -10,7 +10,7 @@ from projections.jobs import FINAL
 from queuectl.cli import output, session, stream
 from queuectl.cli import parameters as p
 from queuectl.cli.hint import Hint
-from queuectl.errors import Invalid, NotFound, Refused
+from queuectl.errors import Invalid, NotFound, OutputGone, Refused
 
 if TYPE_CHECKING:
     from queuectl.queue import Queue
@@ -66,8 +66,11 @@ def logs(
             if not follow:
                 stream.show(q.output(id, attempt), tail, raw)
                 continue
-            if attempt is not None and attempt > q.job(id).attempt:
+            job = q.job(id)
+            if attempt is not None and attempt > job.attempt:
                 raise NotFound(f"job {id} has no attempt {attempt}")
+            if job.state in FINAL:
+                _refuse_gone(q, id, attempt or job.attempt)
             stream.follow(q, id, attempt, tail, Hint(q, [id]), raw=raw)
     return 0
 
@@ -102,3 +105,13 @@ def _own(q: "Queue", id: str) -> bool:
     except Refused:
         return True
     return False
+
+
+def _refuse_gone(q: "Queue", id: str, attempt: int) -> None:
+    """Raise OutputGone where the file that is to be followed is gone for good."""
+    try:
+        q.output(id, attempt)
+    except OutputGone:
+        raise
+    except NotFound:
+        pass  # it ended before it began, or before it wrote

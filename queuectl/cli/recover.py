@@ -31,15 +31,23 @@ def recover(
     Exit code 1: something could not be ended, and its jobs stay as they are.
     """
     from queuectl.workers import recovery, watch
+    from queuectl.workers.hung import unseen
 
     with session.opened(db, logs) as q:
         report = watch.recover_hung(q) if hung else recovery.recover(q, courtesy=watch.COURTESY)
+        silent = [] if hung else unseen(q)
     if json:
         output.document(msgspec.structs.asdict(report))
     else:
         _tell(report)
         if not (report.jobs or report.workers or report.left):
             output.line("nothing to recover")
+    for worker, jobs in silent:
+        held = "1 job" if len(jobs) == 1 else f"{len(jobs):,} jobs"
+        output.note(
+            f"worker {output.safe(worker.id)} (on {output.safe(worker.host)}) can't be seen from here, and holds"
+            f" {held}; if it lives no more, bring back what it holds: queuectl recover --hung"
+        )
     return 1 if report.left else 0
 
 

@@ -11,7 +11,7 @@ from queuectl import units
 from queuectl.cli import output
 from queuectl.cli.terminal import Safe, Screen, bare
 from queuectl.cli.written import Written
-from queuectl.errors import NotFound
+from queuectl.errors import NotFound, OutputGone
 
 if TYPE_CHECKING:
     from projections.jobs import Job
@@ -160,8 +160,8 @@ def follow(
 ) -> "Job":
     """Print a job's output as it comes: of one attempt, or of this and all further ones until the job has ended.
 
-    Waits for the first attempt. `meanwhile` is called again and again. Returns the job as it is then. Raises
-    NotFound for an attempt that ended without output.
+    Waits for the first attempt. `meanwhile` is called again and again. Returns the job as it is then. Of an
+    attempt whose output file is gone, stderr says so.
     """
     q.refuse_own(id)  # it would wait for itself, and show what it shows for ever
     return _together([_through(q, id, attempt, Printer(), (tail, raw))], meanwhile)[0]
@@ -248,6 +248,8 @@ def _one(q: "Queue", id: str, number: int, printer: Printer, begin: tuple[int | 
                     _tail(written, printer, tail, raw)
             news = printer.more(written) if written is not None else False
             if over:
+                if written is None:
+                    _tell_gone(q, id, number, printer)
                 return job
             pause = 0.01 if news else min(pause * 1.3, 0.2)
             yield pause
@@ -261,6 +263,15 @@ def _open(q: "Queue", id: str, number: int) -> Written | None:
         return Written(q.output(id, number))
     except (NotFound, FileNotFoundError):  # it has not started yet, or ended before it wrote
         return None
+
+
+def _tell_gone(q: "Queue", id: str, number: int, printer: Printer) -> None:
+    try:
+        q.output(id, number)
+    except OutputGone as gone:
+        printer.note(str(gone))
+    except NotFound:
+        pass  # it ended before it wrote
 
 
 def last_lines(path: str, count: int) -> tuple[list[str], bool]:

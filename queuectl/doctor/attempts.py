@@ -14,7 +14,7 @@ import msgspec
 from projections.jobs import Job
 from projections.workers import Worker
 from queuectl import paths
-from queuectl.clock import monotonic
+from queuectl.clock import monotonic, now
 from queuectl.doctor.finding import Finding, Process, counted, fine, problem, process, some, warning
 from queuectl.engines.liveness import Life
 from queuectl.reading import to_serve
@@ -86,12 +86,15 @@ def _look(patient: "Patient") -> Seen:
         ended = [(id, view.worker(id), view.held(id)) for id in set(view.holders()) - {each.id for each, _ in held}]
     seen = Seen()
     for id, worker, jobs in ended:
-        if worker is None or patient.liveness(worker) is Life.GONE:
+        if worker is not None and patient.liveness(worker) is Life.UNKNOWN:
+            seen.lasting.append(_unseen(worker, jobs))
+        elif worker is None or patient.liveness(worker) is Life.GONE:
             seen.passing += [(f"{job.id} {job.lease}", _abandoned(patient, id, worker, job)) for job in jobs]
     for worker, jobs in held:
         if (life := patient.liveness(worker)) is Life.UNKNOWN:
-            continue  # who shares its container or machine can judge it; everybody else, by its silence
-        if life is Life.GONE:
+            # Who shares its container or machine can judge it; everybody else, by its silence, which is not awaited.
+            seen.lasting += [_unseen(worker, jobs)] if jobs else []
+        elif life is Life.GONE:
             seen.passing.append((worker.id, _dead(patient, worker, jobs)))
         elif (owner := _other_owner(patient, worker)) is not None:
             seen.minded = True
@@ -131,6 +134,20 @@ def _stopped(worker: Worker, jobs: list[Job]) -> Finding:
         f"let it go on: kill -CONT {worker.pid}; or have it killed and its jobs tried again: queuectl recover --hung",
         worker=worker.id,
         pid=worker.pid,
+        jobs=[job.id for job in jobs],
+    )
+
+
+def _unseen(worker: Worker, jobs: list[Job]) -> Finding:
+    heard = span(max(0, now() - worker.heartbeat_at) // 1_000_000)
+    names = some([f"{job.id} (attempt {job.attempt})" for job in jobs])
+    return warning(
+        f"worker {worker.id} (on {worker.host}) can't be seen from here, was last heard of {heard} ago, and holds"
+        f" {counted(len(jobs), 'job that stays', 'jobs that stay')} processing: {names}",
+        "if it lives no more, bring back what it holds: queuectl recover --hung (which listens for 20 seconds"
+        " first, and leaves the worker alone if it says anything)",
+        worker=worker.id,
+        host=worker.host,
         jobs=[job.id for job in jobs],
     )
 

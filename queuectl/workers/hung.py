@@ -3,14 +3,17 @@
 A worker that holds jobs writes a heartbeat every few seconds. One that does not for 15 s of the observer's own
 monotonic time is hung, if the observer's own heartbeats, appended meanwhile, were committed on time: when nobody can
 write (a full disk, a suspended machine, a huge enqueue), nobody is hung. A hung worker on this machine is killed; then
-it is dead, and recovered as any dead worker.
+it is dead, and recovered as any dead worker. What a worker that can't be seen from here (another machine's) holds is
+brought back by its silence alone.
 """
 
 import os
 import signal
 
+from projections.jobs import Job
 from projections.workers import Worker
 from queuectl.clock import monotonic
+from queuectl.engines.base import View
 from queuectl.engines.liveness import Life
 from queuectl.errors import QueueError
 from queuectl.queue import Queue
@@ -50,12 +53,10 @@ class Silence:
         self._last = now
         self.next_tick = now + INTERVAL
         with self._queue.engine.snapshot() as view:
-            others = [(each, view.held(each.id)) for each in view.workers() if each.id != self._me.worker]
+            others = [(each, jobs) for each, jobs in _holders(view) if each.id != self._me.worker]
         before, self._heard = self._heard, {}
         silent: list[Worker] = []
         for worker, jobs in others:
-            if not jobs:
-                continue
             word = worker.version, frozenset((job.id, job.lease) for job in jobs)
             said, since = before.get(worker.id, (None, now))
             self._heard[worker.id] = (word, since if said == word else now)
@@ -103,6 +104,19 @@ def is_lost(queue: Queue, worker: Worker) -> bool:
     """Whether a silent worker is to be recovered without its end having been seen: nothing of it can be seen from here,
     not even its lock."""
     return queue.liveness(worker) is Life.UNKNOWN
+
+
+def unseen(queue: Queue) -> list[tuple[Worker, list[Job]]]:
+    """The workers that hold jobs and can't be seen from here, each with its jobs: only silence tells their end."""
+    with queue.engine.snapshot() as view:
+        holders = _holders(view)
+    return [(worker, jobs) for worker, jobs in holders if is_lost(queue, worker)]
+
+
+def _holders(view: View) -> list[tuple[Worker, list[Job]]]:
+    """The workers that hold jobs, each with its jobs; also those that have ended, as far as the log knows."""
+    known = [view.worker(id) for id in view.holders()]
+    return [(worker, view.held(worker.id)) for worker in known if worker is not None]
 
 
 def _is_it(queue: Queue, worker: Worker) -> bool:

@@ -1,5 +1,6 @@
 """`worker`, `run`, `wait`, `recover`, `monitor`, `selftest`: jobs that really run."""
 
+import gzip
 import os
 import signal
 import time
@@ -241,6 +242,16 @@ def test_recover_brings_back_the_jobs_of_dead_workers(queuectl: Shell, command: 
     assert [path.name[:15] for path in (queuectl.folder / "reports").iterdir()] == ["recovered_jobs_"]
     assert queuectl("status").json["workers"] == 0
     assert queuectl(command).ok().out == "nothing to recover\n"
+
+
+def test_recover_names_the_workers_that_only_their_silence_tells_of(queuectl: Shell):
+    """As in a queue that came from another machine: its worker can't be seen from here, and nothing is recovered."""
+    data = Path(__file__).parent.parent / "data" / "queue_v1.sqlite3.gz"
+    (queuectl.folder / "q.db").write_bytes(gzip.decompress(data.read_bytes()))
+    answer = queuectl("recover").ok()
+    assert answer.out == "nothing to recover\n"
+    assert "worker w2 (on old) can't be seen from here, and holds 6 jobs; if it lives no more" in answer.err
+    assert "queuectl recover --hung" in answer.err
 
 
 def test_a_lost_job_dies_where_that_was_asked_for(queuectl: Shell):

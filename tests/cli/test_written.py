@@ -103,6 +103,16 @@ def wrote(queuectl: Shell) -> Callable[[bytes], str]:
     return run
 
 
+def test_who_follows_an_output_that_is_gone_is_told_what_logs_tells(queuectl: Shell, wrote: Callable[[bytes], str]):
+    job = wrote(b"hello\n")
+    for file in (queuectl.folder / "q.db.d" / "output").iterdir():
+        file.unlink()
+    told = queuectl("logs", job).refused(1)
+    assert f"attempt 1 of job {job} wrote 6 B, and its output file is gone" in told
+    for words in ((), ("--attempt", "1"), ("--tail", "3")):
+        assert queuectl("logs", job, "--follow", *words).refused(1) == told
+
+
 def test_a_bar_that_ran_is_shown_as_it_was_last_on_a_terminal_and_byte_for_byte_in_a_pipe(
     queuectl: Shell, terminal: Callable[..., str], wrote: Callable[[bytes], str]
 ):

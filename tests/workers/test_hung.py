@@ -9,8 +9,9 @@ import msgspec
 import pytest
 
 from queuectl import clock
+from queuectl.engines.base import Write
 from queuectl.errors import Unusable
-from queuectl.events import Heartbeat, Held, encode
+from queuectl.events import Heartbeat, Held, WorkerStopped, encode
 from queuectl.workers import hung, processes, watch
 from queuectl.workers.hung import INTERVAL, LATE, SILENCE, Silence
 from queuectl.workers.ledger import Ledger, Release
@@ -107,6 +108,15 @@ def test_a_worker_that_holds_nothing_is_never_hung(lab: Lab, observer: Ledger) -
     Ledger(lab.queue, "idle", (), "cafe").start(1)
     silence, now = Silence(lab.queue, observer), clock.monotonic()
     assert [judged(silence, now + step * INTERVAL) for step in range(6)] == [[]] * 6
+
+
+def test_a_job_of_a_worker_that_has_stopped_is_judged_by_silence_too(lab: Lab, observer: Ledger) -> None:
+    lab.queue.enqueue("true")
+    silent(lab)
+    with lab.queue.engine.transaction() as tx:
+        tx.append([Write("worker:mute", tx.worker("mute"), [WorkerStopped()])], "test")
+    silence, now = Silence(lab.queue, observer), clock.monotonic()
+    assert [judged(silence, now + step * INTERVAL) for step in range(4)] == [[], [], [], ["mute"]]
 
 
 def test_when_nobody_can_write_nobody_is_hung(lab: Lab, observer: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
