@@ -16,7 +16,7 @@ from queuectl import Queue, decisions, doctor, paths
 from queuectl.doctor import Finding, Patient, attempts
 from queuectl.engines.base import Write
 from queuectl.events import Event, WorkerLost, WorkerStarted, WorkerStopped, encode
-from queuectl.workers import hung, lock, processes, recovery
+from queuectl.workers import lock, processes, recovery
 from queuectl.workers.ledger import tag
 from queuectl.workers.loop import Task
 from queuectl.workers.roster import Roster
@@ -134,23 +134,6 @@ def test_a_job_whose_worker_has_ended_is_named(lab: Lab, last: Event | None, fat
 
     assert finding.what == f"job {id} (attempt 1) is processing, but its worker w1 {fate}"
     assert "queuectl recover" in str(finding.do)
-
-
-@pytest.mark.parametrize("last", [None, WorkerStopped()], ids=["running", "stopped"])
-def test_an_unseen_worker_that_holds_jobs_is_named_with_what_brings_them_back(lab: Lab, last: Event | None) -> None:
-    id = lab.queue.enqueue("true")
-    claimed(lab, id, pid_namespace="pid:[1]")
-    if last is not None:
-        with lab.queue.engine.transaction() as tx:
-            tx.append([Write("worker:w1", tx.worker("w1"), [last])], "test")
-
-    [finding] = look(lab)
-
-    assert finding.severity == "warning"
-    assert finding.what.startswith("worker w1 (on here) can't be seen from here, was last heard of ")
-    assert finding.what.endswith(f" ago, and holds 1 job that stays processing: {id} (attempt 1)")
-    assert "queuectl recover --hung" in str(finding.do)
-    assert [worker.id for worker, _ in hung.unseen(lab.queue)] == ["w1"]
 
 
 def test_a_dead_worker_that_somebody_recovers_in_time_is_no_finding(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
