@@ -74,6 +74,11 @@ def objects(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+def started(job: dict[str, Any]) -> list[dict[str, Any]]:
+    """The attempts of a job's document whose command was started; others were claimed ahead, and given back."""
+    return [attempt for attempt in job["attempts"] if attempt["outcome"] != "released"]
+
+
 def test_compressing_a_tree(tmp_path: Path, run: Run) -> None:
     contents = {name: f"{name}\n".encode() * 1000 for name in NAMES}
     for name, content in contents.items():
@@ -102,6 +107,9 @@ def test_compressing_a_tree(tmp_path: Path, run: Run) -> None:
 
     history = objects(run(f"queuectl inspect {missing} --events --json").stdout)
     told = [(event["type"], event["state"]) for event in history if event["type"] != "heartbeat"]
+    while ("released", "pending") in told:  # claimed ahead, and given back on a slow machine
+        at = told.index(("released", "pending"))
+        del told[at - 1 : at + 1]
     assert told == [
         ("enqueued", "pending"),
         ("claimed", "processing"),
@@ -118,10 +126,10 @@ def test_compressing_a_tree(tmp_path: Path, run: Run) -> None:
     ]
     assert "No such file or directory" in run(f"queuectl logs {missing}").stdout
 
-    codes = {id: json.loads(run(f"queuectl inspect {id} --json").stdout) for id in (unknown, "killed", "flaky")}
-    assert [attempt["exit_code"] for attempt in codes[unknown]["attempts"]] == [127, 127]
-    assert [attempt["signal"] for attempt in codes["killed"]["attempts"]] == [9]
-    assert [attempt["exit_code"] for attempt in codes["flaky"]["attempts"]] == [75, 0]
+    jobs = {id: json.loads(run(f"queuectl inspect {id} --json").stdout) for id in (unknown, "killed", "flaky")}
+    assert [attempt["exit_code"] for attempt in started(jobs[unknown])] == [127, 127]
+    assert [attempt["signal"] for attempt in started(jobs["killed"])] == [9]
+    assert [attempt["exit_code"] for attempt in started(jobs["flaky"])] == [75, 0]
 
     # The report has come; its job is sent back, with a reason.
     (tmp_path / "tree" / "report.csv").write_text("a,b\n1,2\n")
@@ -131,7 +139,7 @@ def test_compressing_a_tree(tmp_path: Path, run: Run) -> None:
     assert gzip.decompress((tmp_path / "tree" / "report.csv.gz").read_bytes()) == b"a,b\n1,2\n"
     job = json.loads(run(f"queuectl inspect {missing} --json").stdout)
     assert job["state"] == "completed"
-    assert [attempt["number"] for attempt in job["attempts"]] == [1, 2, 3]
+    assert [attempt["number"] for attempt in started(job)] == [1, 2, 3]
     again = next(e for e in objects(run(f"queuectl events --job {missing} --json").stdout) if e["type"] == "requeued")
     assert again["data"]["reason"] == "the report has come"
     assert again["actor"].startswith("cli:")
