@@ -26,7 +26,7 @@ IGNORED_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Torture wants the machine for itself; most other tests wait more than they compute."""
-    return 0 if config.option.markexpr == "torture" else len(os.sched_getaffinity(0)) + 1
+    return 0 if config.option.markexpr == "torture" else 2 * len(os.sched_getaffinity(0))
 
 
 def pytest_sessionstart() -> None:
