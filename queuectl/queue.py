@@ -218,10 +218,13 @@ class Queue(Reading):
         decide: Callable[[Transaction, Job], list[Event]],
     ) -> list[str]:
         with self._engine.transaction() as tx:
-            jobs = [found(tx, id) if among is None else tx.job(id) for id in dict.fromkeys(ids)]
-            meant = [job for job in jobs if job is not None and (among is None or job.state in among)]
-            tx.append([Write(f"job:{job.id}", job, decide(tx, job)) for job in meant], self.actor)
-        return [job.id for job in meant]
+            writes: list[Write] = []
+            for id in dict.fromkeys(ids):
+                job = found(tx, id) if among is None else tx.job(id)
+                if job is not None and (among is None or job.state in among):
+                    writes.append(Write(f"job:{id}", job, decide(tx, job)))
+            tx.append(writes, self.actor)
+        return [write.before.id for write in writes]
 
     def wait(
         self,
