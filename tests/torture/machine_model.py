@@ -170,8 +170,9 @@ class Model:
         return None
 
     def lacks(self, job: Job, env: Collection[str] | None) -> bool:
-        """Whether secret values would have to be given anew: a completed job has none."""
-        return job.state == "completed" and not {*job.secrets} <= {*(env or ())}
+        """Whether secret values would have to be given anew: a completed job has none, others may have been lost."""
+        kept = () if job.state == "completed" else job.values
+        return not {*job.secrets} <= {*kept, *(env or ())}
 
     def cancel(self, id: str) -> None:
         job = self.jobs[id]
