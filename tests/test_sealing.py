@@ -136,6 +136,19 @@ def test_sealers_and_writers_go_on_at_once(tmp_path: Path) -> None:
         assert found.seals >= len({each.upto for each in mine}) > 1
 
 
+def test_verify_is_right_while_others_write(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Queue(path) as queue:
+        asked = queue.engine.acknowledged
+
+        def acknowledged() -> int:
+            queue.enqueue("true")
+            return asked()
+
+        monkeypatch.setattr(queue.engine, "acknowledged", acknowledged)
+
+        assert verify(queue).findings == []
+
+
 # -- logs from elsewhere ---------------------------------------------------------------------------------------------
 
 

@@ -348,9 +348,10 @@ def verify(
 
 def _look_whole(queue: Reading, verdict: Verdict) -> None:
     """Whether the log still has all that was acknowledged, and the tables can be made of it."""
+    least = queue.engine.acknowledged()  # before the log is looked at: others go on writing
     with queue.engine.snapshot() as view:
         head, late = view.head()[0], any(each.source is None and each.seq != view.head()[0] for each in view.folded())
-    if head < (least := queue.engine.acknowledged()):
+    if head < least:
         what = f"the log ends with event {head:,}, but {least:,} were acknowledged: the rest was removed"
         verdict.add(Finding("log", what, head))
     if late:  # or whoever opens the queue finds out

@@ -10,10 +10,11 @@ import msgspec
 import pytest
 
 from queuectl import Queue
-from queuectl.audit.seal import seal
+from queuectl.audit.seal import read_seal, seal
 from queuectl.audit.verify import verify
 from queuectl.clock import monotonic
 from queuectl.engines.base import Leaf
+from queuectl.events import Recorded
 from queuectl.workers.journal import Journal
 from queuectl.workers.sealer import PAGE, REST, Sealer
 from queuectl.workers.slots import NEVER
@@ -59,7 +60,12 @@ def test_real_workers_seal_what_has_happened_and_no_seal_for_itself(lab: Lab) ->
     lab.start(count=2)
     lab.up(2)
     lab.queue.wait(timeout=30)
-    sealed = lab.until(lambda: (found := lab.records("sealed")) and found[-1].seq == lab.queue.status().seq and found)
+
+    def all_sealed() -> list[Recorded]:
+        found, head = lab.records("sealed"), lab.queue.status().seq
+        return found if found and read_seal(found[-1]).upto == found[-1].seq - 1 == head - 1 else []
+
+    sealed = lab.until(all_sealed)
 
     time.sleep(1)
 
