@@ -7,7 +7,7 @@ import msgspec
 
 from projections.jobs import FINAL, STATES, Job
 from queuectl.engines.base import View
-from queuectl.engines.filters import JobFilter
+from queuectl.engines.job_filter import JobFilter
 
 PAGE = 1000
 """Rows read at a time: nothing is kept open between two pages (R8)."""

@@ -14,9 +14,9 @@ from queuectl import config, decisions, dotenv, engines, environment, hosts, pat
 from queuectl.clock import monotonic
 from queuectl.config import Settings
 from queuectl.engines.base import Progress, Transaction, View, Write
-from queuectl.engines.liveness import Life, any_lives, parents
 from queuectl.errors import Deadline, Invalid, NotFound, Refused
 from queuectl.events import ConfigSet, Event, StopRequested
+from queuectl.liveness import Life, any_lives, parents
 from queuectl.reading import Reading, found
 from queuectl.spec import Changes, Fields, Spec, build, check, here
 from queuectl.units import span

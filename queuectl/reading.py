@@ -13,18 +13,19 @@ from projections.config import Config
 from projections.environments import Environment
 from projections.jobs import STATES, Job
 from projections.workers import Worker
-from queuectl import config, disk, environment, history, paths
+from queuectl import config, environment, history, paths
 from queuectl.clock import now, text
 from queuectl.config import Resolved, Settings
-from queuectl.disk import Disk
 from queuectl.dotenv import EnvFile
 from queuectl.engines.base import Engine, Filter, Progress, View
-from queuectl.engines.filters import JobFilter
-from queuectl.engines.liveness import Life, liveness
+from queuectl.engines.job_filter import JobFilter
 from queuectl.errors import Invalid, NotFound, OutputGone, QueueError
 from queuectl.events import Recorded
 from queuectl.history import Moment
+from queuectl.host import disk
+from queuectl.host.disk import Disk
 from queuectl.listing import PAGE, Listing
+from queuectl.liveness import Life, liveness
 from queuectl.units import Then, size_text
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS: list[tuple[str, ...]] = [
-    ("queuectl.errors", "queuectl.clock", "queuectl.vocabulary"),
+    ("queuectl.errors", "queuectl.clock"),
     ("queuectl.units",),
     ("queuectl.events",),
     ("projections",),
@@ -21,7 +21,9 @@ LAYERS: list[tuple[str, ...]] = [
         "queuectl.environment",
         "queuectl.bounds",
     ),
-    ("queuectl.decisions", "queuectl.policy", "queuectl.disk"),
+    ("queuectl.liveness",),
+    ("queuectl.host",),
+    ("queuectl.decisions", "queuectl.policy"),
     ("queuectl.engines",),
     ("queuectl.history", "queuectl.documents", "queuectl.hosts", "queuectl.listing", "queuectl.reading"),
     ("queuectl.queue",),

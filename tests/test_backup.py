@@ -23,8 +23,8 @@ from queuectl.errors import Invalid, QueueError, Refused
 DATA = Path(__file__).parent / "data"
 KILLED = """
 import os, signal
-from queuectl.engines import sqlite_mark
-sqlite_mark.renew = lambda db: os.kill(os.getpid(), signal.SIGKILL)  # when all rows are written
+from queuectl.engines.sqlite import file_mark
+file_mark.renew = lambda db: os.kill(os.getpid(), signal.SIGKILL)  # when all rows are written
 with Queue(sys.argv[1]) as queue:
     backup(queue, sys.argv[2])
 """

@@ -33,7 +33,8 @@ def words(cell: str) -> list[str]:
 @pytest.fixture
 def database() -> apsw.Connection:
     made = apsw.Connection("")
-    schemas = [(ROOT / "queuectl" / "engines" / "sqlite.sql").read_text(), *(p.schema for p in projections.builtin())]
+    log = ROOT / "queuectl/engines/sqlite/schema.sql"
+    schemas = [log.read_text(), *(projection.schema for projection in projections.builtin())]
     for schema in schemas:
         for _ in made.execute(schema):
             pass

@@ -14,8 +14,8 @@ from freezegun import freeze_time
 from projections.config import Config
 from queuectl import Queue, doctor
 from queuectl.doctor import Check, Finding, Patient, files
-from queuectl.engines import doorbell
 from queuectl.engines.base import Write
+from queuectl.engines.sqlite import doorbell
 from queuectl.events import ConfigSet
 from queuectl.workers import lock
 

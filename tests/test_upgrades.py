@@ -17,7 +17,7 @@ from projections import builtin
 from queuectl import Queue, Spec
 from queuectl.clock import monotonic
 from queuectl.decisions import Outcome
-from queuectl.engines import sqlite_file
+from queuectl.engines.sqlite import database
 from queuectl.errors import Outdated, QueueError, Unusable
 from queuectl.workers.ledger import Ledger, Report
 
@@ -173,17 +173,15 @@ def newer(old: Path) -> Path:
 
 
 def test_a_newer_schema_is_refused_untouched(newer: Path) -> None:
-    sql(newer, f"pragma user_version = {sqlite_file.SCHEMA + 1}")
-    assert f"schema version {sqlite_file.SCHEMA + 1}, this queuectl knows {sqlite_file.SCHEMA}" in refused(
-        newer, Unusable
-    )
+    sql(newer, f"pragma user_version = {database.SCHEMA + 1}")
+    assert f"schema version {database.SCHEMA + 1}, this queuectl knows {database.SCHEMA}" in refused(newer, Unusable)
 
 
 def test_a_newer_schema_is_refused_untouched_in_a_backup_too(newer: Path) -> None:
     """`vacuum into` makes a file without a log ahead, which we would otherwise switch to one."""
     backup = newer.parent / "backup" / "q.db"
     backup.parent.mkdir()
-    sql(newer, f"pragma user_version = {sqlite_file.SCHEMA + 1}", f"vacuum into '{backup}'")
+    sql(newer, f"pragma user_version = {database.SCHEMA + 1}", f"vacuum into '{backup}'")
     backup.chmod(0o600)
     assert sql(backup, "pragma journal_mode") == [("delete",)]
     assert "schema version" in refused(backup, Unusable)

@@ -21,10 +21,10 @@ from queuectl import clock, paths
 from queuectl.audit.archived import read
 from queuectl.audit.leaves import leaf
 from queuectl.audit.seal import seal
-from queuectl.audit.whole import draft, sync
 from queuectl.engines.base import Filter, Leaf, Progress, Transaction, View, Write
 from queuectl.errors import Invalid, QueueError, Refused
 from queuectl.events import VOCABULARY, Archived, Passed, Recorded
+from queuectl.host.atomic_file import draft, sync
 from queuectl.queue import Queue
 
 PAGE = 1000

@@ -2,7 +2,7 @@
 
 import os
 
-from queuectl.audit.whole import draft
+from queuectl.host.atomic_file import draft
 from queuectl.queue import Queue
 
 

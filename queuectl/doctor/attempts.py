@@ -16,10 +16,11 @@ from projections.workers import Worker
 from queuectl import paths
 from queuectl.clock import monotonic, now
 from queuectl.doctor.finding import Finding, Process, counted, fine, problem, process, some, warning
-from queuectl.engines.liveness import Life
+from queuectl.host import processes
+from queuectl.liveness import Life
 from queuectl.reading import to_serve
 from queuectl.units import span
-from queuectl.workers import lock, processes, roster
+from queuectl.workers import lock, roster
 from queuectl.workers.ledger import earlier, tag
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from queuectl import clock, paths
 from queuectl.config import SETTINGS
 from queuectl.doctor.finding import Finding, Process, counted, fine, problem, process, some, warning
-from queuectl.engines.holder import locker
-from queuectl.engines.liveness import locked
+from queuectl.engines.sqlite.gate_holder import locker
+from queuectl.host import processes
+from queuectl.liveness import locked
 from queuectl.units import size_text
-from queuectl.workers import processes
 
 if TYPE_CHECKING:
     from queuectl.doctor import Bars, Patient

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from queuectl.workers import processes
+from queuectl.host import processes
 
 Severity = Literal["ok", "warning", "problem"]
 

@@ -17,7 +17,7 @@ def connect(
     Without `healing` it opens a log that lacks events, or of which no tables can be made, and leaves it so. Raises
     Invalid for a URL of no known kind, Unusable for a bad file, Absent where there is none.
     """
-    from queuectl.engines.sqlite import SqliteEngine
+    from queuectl.engines.sqlite.engine import SqliteEngine
     from queuectl.paths import place
 
     return SqliteEngine(place(url), create=create, progress=progress, patience=patience, healing=healing)

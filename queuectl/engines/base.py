@@ -27,7 +27,7 @@ from projections.environments import Environment
 from projections.jobs import Job
 from projections.replay import Progress
 from projections.workers import Worker
-from queuectl.engines.filters import JobFilter
+from queuectl.engines.job_filter import JobFilter
 from queuectl.events import Event, Recorded
 
 

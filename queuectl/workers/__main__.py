@@ -9,8 +9,9 @@ import msgspec
 
 from queuectl import paths
 from queuectl.errors import Outdated, QueueError, SettingWarning, Unusable
+from queuectl.host import processes
 from queuectl.queue import Queue
-from queuectl.workers import lock, processes
+from queuectl.workers import lock
 from queuectl.workers.journal import Journal
 from queuectl.workers.loop import Loop, Task
 from queuectl.workers.own_files import Displaced, inode

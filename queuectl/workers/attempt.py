@@ -21,8 +21,9 @@ import msgspec
 
 from queuectl import clock
 from queuectl.events import SHELL
+from queuectl.host import processes
 from queuectl.units import size_text
-from queuectl.workers import output, processes
+from queuectl.workers import output
 from queuectl.workers.hunt import Strays
 from queuectl.workers.output import AlreadyStarted as AlreadyStarted
 from queuectl.workers.spawn import NotStarted, printable, spawn

@@ -14,8 +14,9 @@ from typing import Self
 
 from projections.jobs import FINAL
 from queuectl import clock, hosts
+from queuectl.host import processes
 from queuectl.queue import Queue
-from queuectl.workers import child, processes
+from queuectl.workers import child
 from queuectl.workers.pool import Crew, unignored
 from queuectl.workers.task import Task
 

@@ -14,10 +14,11 @@ from projections.jobs import Job
 from projections.workers import Worker
 from queuectl.clock import monotonic
 from queuectl.engines.base import View
-from queuectl.engines.liveness import Life
 from queuectl.errors import QueueError
+from queuectl.host import processes
+from queuectl.liveness import Life
 from queuectl.queue import Queue
-from queuectl.workers import lock, processes, roster
+from queuectl.workers import lock, roster
 from queuectl.workers.ledger import Ledger
 
 INTERVAL = 5.0

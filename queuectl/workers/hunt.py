@@ -5,7 +5,7 @@ import signal
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from queuectl.workers.processes import Ending, is_tagged, is_writer, lock_free, pids, session
+from queuectl.host.processes import Ending, is_tagged, is_writer, lock_free, pids, session
 
 GRACE = 5.0
 """Seconds between TERM and KILL."""

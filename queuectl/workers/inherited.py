@@ -4,7 +4,7 @@ import os
 import resource
 
 from queuectl.errors import Invalid
-from queuectl.workers import processes
+from queuectl.host import processes
 
 FILES = 128
 """Descriptors that a worker needs for itself; commands have their lock on number 77."""

@@ -10,14 +10,14 @@ from projections.attempts import Attempt
 from projections.environments import Environment
 from projections.jobs import FINAL, Job
 from projections.workers import Worker
-from queuectl import decisions, disk, hosts
+from queuectl import decisions, hosts
 from queuectl.config import Settings
 from queuectl.decisions import Lease, Outcome, Stop
 from queuectl.engines.base import Filter, Transaction, View, Write
 from queuectl.errors import Busy, Conflict, Fenced, Unusable
 from queuectl.events import Event, Heartbeat, Held, StopRequested, WorkerStarted, WorkerStopped
+from queuectl.host import disk, processes
 from queuectl.queue import Queue
-from queuectl.workers import processes
 
 ENVIRONMENTS = 64
 """Environments that are remembered, so that a claim need not ask for its."""

@@ -9,9 +9,9 @@ import os
 from collections.abc import Callable
 from typing import Self
 
-from queuectl.engines.holder import locker
-from queuectl.engines.liveness import locked
+from queuectl.engines.sqlite.gate_holder import locker
 from queuectl.errors import Invalid, NotFound
+from queuectl.liveness import locked
 
 
 class Gone(NotFound):

@@ -18,15 +18,16 @@ from queuectl import paths
 from queuectl.clock import monotonic
 from queuectl.decisions import Stop
 from queuectl.errors import QueueError
+from queuectl.host import processes
+from queuectl.host.oom import PERHAPS, Killings
 from queuectl.queue import Queue
-from queuectl.workers import child, lock, processes, roster
+from queuectl.workers import child, lock, roster
 from queuectl.workers.child import Hand, hire, order
 from queuectl.workers.hunt import GRACE
 from queuectl.workers.inherited import leave_job, make_room
 from queuectl.workers.journal import opened
 from queuectl.workers.lock import Gone
 from queuectl.workers.loop import ORDER_KILL, ORDER_STOP, Task
-from queuectl.workers.memory import PERHAPS, Killings
 from queuectl.workers.own_files import Home, Kept
 from queuectl.workers.recovery import Pass, Report, outcomes, taken, write_report
 from queuectl.workers.say import is_watched, say

@@ -19,16 +19,17 @@ from queuectl import clock, decisions, paths
 from queuectl.clock import monotonic
 from queuectl.decisions import Lease, Outcome
 from queuectl.engines.base import Write
-from queuectl.engines.liveness import Life
 from queuectl.errors import Fenced, Outdated, QueueError
 from queuectl.events import Event, WorkerLost, encode
+from queuectl.host import processes
+from queuectl.host.oom import PERHAPS
+from queuectl.liveness import Life
 from queuectl.queue import Queue
-from queuectl.workers import lock, processes, roster
+from queuectl.workers import lock, roster
 from queuectl.workers.hunt import GRACE, Hunt, Left, Strays
 from queuectl.workers.journal import opened
 from queuectl.workers.ledger import asked, tag
 from queuectl.workers.lock import Gone, WorkerLock
-from queuectl.workers.memory import PERHAPS
 
 PAUSE = 1.0
 """Seconds to wait when the database or the folder of outputs can't be used, before the next try."""

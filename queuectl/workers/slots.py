@@ -18,14 +18,14 @@ from queuectl import decisions
 from queuectl.clock import monotonic
 from queuectl.config import Settings
 from queuectl.decisions import Lease
+from queuectl.host import processes
+from queuectl.host.oom import PERHAPS, Killings
 from queuectl.queue import Queue
 from queuectl.units import span
 from queuectl.workers import attempt as attempts
-from queuectl.workers import processes
 from queuectl.workers.attempt import Attempt
 from queuectl.workers.hunt import Hunt
 from queuectl.workers.ledger import Claim, Release, Report, tag
-from queuectl.workers.memory import PERHAPS, Killings
 from queuectl.workers.roster import Roster
 from queuectl.workers.spawn import environment
 from queuectl.workers.strays import Strays

@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from projections.environments import Environment
 from queuectl.events import SHELL
-from queuectl.workers.processes import TAG
+from queuectl.host.processes import TAG
 
 LOCK_FD = 77
 """A command holds its attempt's lock on fds 1, 2 and this one: many redirect the first two."""

@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 import msgspec
 
-from queuectl.workers import processes
+from queuectl.host import processes
 
 
 class Spared(msgspec.Struct, frozen=True):

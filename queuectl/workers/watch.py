@@ -10,8 +10,9 @@ import msgspec
 from queuectl import paths
 from queuectl.clock import monotonic
 from queuectl.errors import Outdated, QueueError
+from queuectl.host import processes
 from queuectl.queue import Queue
-from queuectl.workers import hung, lock, processes
+from queuectl.workers import hung, lock
 from queuectl.workers.hung import Silence
 from queuectl.workers.journal import Journal
 from queuectl.workers.ledger import Ledger

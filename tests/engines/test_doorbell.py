@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.engines.doorbell import listen, ring
+from queuectl.engines.sqlite.doorbell import listen, ring
 
 ROOT = Path(__file__).parents[2]
 
 
 def start(script: str, folder: Path) -> "subprocess.Popen[str]":
-    script = "import os, sys\nfrom queuectl.engines.doorbell import listen, ring\n" + script
+    script = "import os, sys\nfrom queuectl.engines.sqlite.doorbell import listen, ring\n" + script
     return subprocess.Popen(
         [sys.executable, "-c", script, str(folder)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

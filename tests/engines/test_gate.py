@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.engines import gate as gates
-from queuectl.engines.gate import Gate
+from queuectl.engines.sqlite import gate as gates
+from queuectl.engines.sqlite.gate import Gate
 from queuectl.errors import Unusable
 
 ROOT = Path(__file__).parents[2]
 
 PRELUDE = """
 import os, signal, sys, time
-from queuectl.engines.gate import Gate
+from queuectl.engines.sqlite.gate import Gate
 gate = Gate(sys.argv[1] + "/gate", stuck=1.0)
 def say(word):
     print(word, flush=True)

@@ -11,7 +11,7 @@ import pytest
 
 from queuectl import Queue
 from queuectl.audit.backup import backup
-from queuectl.engines.high_water import HighWater
+from queuectl.engines.sqlite.high_water import HighWater
 from queuectl.errors import Unusable
 
 LEAVE = """

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.engines.gate import Gate
-from queuectl.engines.holder import Holder, Watch, locker, look, pid_namespace, read_holder
+from queuectl.engines.sqlite.gate import Gate
+from queuectl.engines.sqlite.gate_holder import Holder, Watch, locker, look, pid_namespace, read_holder
 from queuectl.errors import Unusable
 
 ROOT = Path(__file__).parents[2]
 
 PRELUDE = """
 import os, signal, sys, time
-from queuectl.engines.gate import Gate
+from queuectl.engines.sqlite.gate import Gate
 gate = Gate(sys.argv[1] + "/gate", stuck=1.0)
 def say(word):
     print(word, flush=True)

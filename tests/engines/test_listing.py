@@ -6,7 +6,7 @@ from projections.jobs import FINAL
 from queuectl import decisions
 from queuectl.clock import SECOND, now
 from queuectl.engines.base import Engine, Write
-from queuectl.engines.filters import JobFilter
+from queuectl.engines.job_filter import JobFilter
 from tests.engines.deeds import ACTOR, add, claim, policy, report
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from projections.workers import Worker
 from queuectl import Queue, paths
-from queuectl.engines.liveness import Life, liveness, look
+from queuectl.liveness import Life, liveness, look
 from queuectl.paths import Place
 from queuectl.workers import lock
 from queuectl.workers.ledger import Ledger

@@ -10,7 +10,7 @@ import apsw
 import pytest
 
 from queuectl import Queue, Spec
-from queuectl.engines.sqlite import SqliteEngine
+from queuectl.engines.sqlite.engine import SqliteEngine
 from queuectl.errors import Unusable
 from tests.engines.deeds import add, claim, report
 

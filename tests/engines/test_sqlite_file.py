@@ -13,7 +13,7 @@ import apsw
 import pytest
 
 from queuectl import Queue
-from queuectl.engines import sqlite_file
+from queuectl.engines.sqlite import database
 from queuectl.errors import Outdated, Unusable
 
 ROOT = Path(__file__).parents[2]
@@ -77,8 +77,8 @@ def test_no_program_can_change_what_the_log_says(path: Path, statement: str, rec
 def test_the_file_carries_our_mark_from_its_first_page(path: Path) -> None:
     Queue(path).close()
     # Read after everything is closed (R6). The mark is in the file itself, not in the log ahead alone.
-    assert path.read_bytes()[68:72] == sqlite_file.APPLICATION_ID.to_bytes(4, "big")
-    assert raw(path, "pragma user_version") == [[(sqlite_file.SCHEMA,)]]
+    assert path.read_bytes()[68:72] == database.APPLICATION_ID.to_bytes(4, "big")
+    assert raw(path, "pragma user_version") == [[(database.SCHEMA,)]]
 
 
 def foreign(path: Path, *more: str) -> None:
@@ -125,10 +125,10 @@ os._exit(0)
 
 def test_a_newer_schema_is_refused_and_says_what_to_do(path: Path) -> None:
     Queue(path).close()
-    raw(path, f"pragma user_version = {sqlite_file.SCHEMA + 1}")
-    with pytest.raises(Unusable, match=f"schema version {sqlite_file.SCHEMA + 1}.*upgrade"):
+    raw(path, f"pragma user_version = {database.SCHEMA + 1}")
+    with pytest.raises(Unusable, match=f"schema version {database.SCHEMA + 1}.*upgrade"):
         Queue(path)
-    assert raw(path, "pragma user_version") == [[(sqlite_file.SCHEMA + 1,)]]
+    assert raw(path, "pragma user_version") == [[(database.SCHEMA + 1,)]]
 
 
 @pytest.mark.parametrize("content", [b"hello, I am text\n" * 100, b"x", b"SQLite format 3\0" + b"\xff" * 4080])
@@ -170,7 +170,7 @@ def test_a_directory_is_refused(path: Path) -> None:
 
 
 def test_an_old_sqlite_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_file, "OLDEST_SQLITE", apsw.SQLITE_VERSION_NUMBER + 1)
+    monkeypatch.setattr(database, "OLDEST_SQLITE", apsw.SQLITE_VERSION_NUMBER + 1)
     with pytest.raises(Unusable, match="too old: install apsw"):
         Queue(path)
 
@@ -218,13 +218,13 @@ def test_an_open_that_died_half_way_is_made_anew(path: Path) -> None:
     script = """
 import os, sys
 from queuectl import Queue
-from queuectl.engines import sqlite_file
-make = sqlite_file._make
+from queuectl.engines.sqlite import database
+make = database._make
 def half(db):
     def die(*_): os._exit(9)
     db.set_commit_hook(die)
     make(db)
-sqlite_file._make = half
+database._make = half
 Queue(sys.argv[1])
 """
     assert subprocess.run([sys.executable, "-c", script, str(path)], cwd=ROOT, timeout=30).returncode == 9

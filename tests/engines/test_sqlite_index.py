@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 
 from queuectl import Queue
-from queuectl.engines import sqlite_index
+from queuectl.engines.sqlite import shm
 from queuectl.errors import Unusable
 
 
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A place on a file system that gives less than a page of memory at a time, as it seems."""
-    monkeypatch.setattr(sqlite_index, "PAGE", 1 << 30)
+    monkeypatch.setattr(shm, "PAGE", 1 << 30)
     return tmp_path / "q.db"
 
 
-def shm(path: Path) -> os.stat_result:
+def shm_stat(path: Path) -> os.stat_result:
     return os.stat(f"{path}-shm")
 
 
@@ -36,8 +36,8 @@ def fill_disk(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
 def test_the_index_is_a_region_ahead_of_what_is_written(small: Path) -> None:
     with Queue(small) as queue:
         queue.enqueue("true")
-        found = shm(small)
-        assert found.st_size == found.st_blocks * 512 == 2 * sqlite_index.REGION
+        found = shm_stat(small)
+        assert found.st_size == found.st_blocks * 512 == 2 * shm.REGION
         queue.enqueue_many(["true"] * 5000)
         assert queue.check() == []
     with Queue(small) as queue:
@@ -51,7 +51,7 @@ def test_without_room_for_the_index_nothing_is_opened(small: Path, monkeypatch: 
     fill_disk(monkeypatch, 4096)
     with pytest.raises(Unusable, match=r"q\.db: the disk is full: nothing was written; make room and try again"):
         Queue(small)
-    assert shm(small).st_size == 0
+    assert shm_stat(small).st_size == 0
     monkeypatch.undo()
     with Queue(small) as queue:
         assert queue.status().total == 1
@@ -61,15 +61,15 @@ def test_an_index_that_can_not_grow_keeps_from_writing_not_from_reading(
     small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Queue(small) as queue:
-        monkeypatch.setattr(sqlite_index.Index, "_wanted", lambda self: 9 * sqlite_index.REGION)
-        monkeypatch.setattr(sqlite_index, "_allocate", lambda fd, size: errno.ENOSPC)
+        monkeypatch.setattr(shm.Index, "_wanted", lambda self: 9 * shm.REGION)
+        monkeypatch.setattr(shm, "_allocate", lambda fd, size: errno.ENOSPC)
         with pytest.raises(Unusable, match="the disk is full"):
             queue.enqueue("true")
         assert queue.status().total == 0
 
 
 def test_where_a_block_is_a_page_nothing_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_index, "PAGE", 512)
-    monkeypatch.setattr(sqlite_index, "_allocate", lambda fd, size: pytest.fail("asked for blocks"))
+    monkeypatch.setattr(shm, "PAGE", 512)
+    monkeypatch.setattr(shm, "_allocate", lambda fd, size: pytest.fail("asked for blocks"))
     with Queue(tmp_path / "q.db") as queue:
         queue.enqueue("true")

@@ -13,7 +13,7 @@ from projections import Change, Projection, Store, builtin, counts, evolve, jobs
 from projections.jobs import Job
 from projections.replay import Subjects
 from queuectl.decisions import Outcome
-from queuectl.engines.sqlite_view import SqliteStore
+from queuectl.engines.sqlite.view import SqliteStore
 from queuectl.events import Claimed, Heartbeat, Recorded, Unreadable, encode
 from tests.histories import BEGIN, Command, logs, written
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import apsw
 
 from queuectl import Queue, Spec
-from queuectl.engines.sqlite import SqliteEngine
+from queuectl.engines.sqlite.engine import SqliteEngine
 from tests.engines.deeds import claim
 
 QUEUES = 40

@@ -13,7 +13,7 @@ import pytest
 
 from projections import Change, Store
 from queuectl import Queue
-from queuectl.engines import standing
+from queuectl.engines import projection_registry
 from queuectl.errors import Invalid, NotFound, QueueError
 from queuectl.events import Enqueued
 from tests.engines.deeds import claim, report
@@ -48,7 +48,7 @@ class Offer:
         self.module = ModuleType("somebodys")
         self.names: dict[str, str] = {}
         monkeypatch.setitem(sys.modules, "somebodys", self.module)
-        monkeypatch.setattr(standing, "installed", lambda: self.names)
+        monkeypatch.setattr(projection_registry, "installed", lambda: self.names)
 
     def put(self, kind: type, name: str = "per_command") -> None:
         """Install a projection under a name."""

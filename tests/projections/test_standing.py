@@ -9,7 +9,7 @@ import pytest
 import projections
 from projections import Change, Store, attempts, builtin, counts, replay
 from queuectl import Queue
-from queuectl.engines import standing
+from queuectl.engines import projection_registry
 from queuectl.errors import Outdated, Unusable
 from tests.engines.deeds import add, claim, report
 
@@ -178,7 +178,7 @@ def test_newer_code_rebuilds_what_older_code_made(path: Path, monkeypatch: pytes
     with monkeypatch.context() as newer:
         others = tuple(projection for projection in builtin() if projection.name != "counts")
         newer.setattr(projections, "builtin", lambda: (*others, Counts2()))
-        newer.setattr("queuectl.engines.standing.builtin", projections.builtin)
+        newer.setattr("queuectl.engines.projection_registry.builtin", projections.builtin)
         with Queue(path) as queue:
             assert queue.check() == []
             assert sql(path, "select count(*) from pragma_table_info('counts') where name = 'extra'") == [(1,)]
@@ -240,7 +240,7 @@ def test_whatever_is_forgotten_between_two_pages_is_asked_of_the_log(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = dump(path)
-    monkeypatch.setattr(standing, "PAGE", 1)
+    monkeypatch.setattr(projection_registry, "PAGE", 1)
     monkeypatch.setattr(replay.Subjects.__init__, "__defaults__", (0,))
     with Queue(path) as queue:
         assert queue.check() == []

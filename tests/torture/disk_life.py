@@ -9,7 +9,7 @@ import apsw
 
 from queuectl import Queue
 from queuectl.decisions import Lease, Outcome
-from queuectl.engines import sqlite_file
+from queuectl.engines.sqlite import database
 from queuectl.errors import Unusable
 from queuectl.workers.ledger import Claim, Ledger, Release, Report
 
@@ -71,12 +71,12 @@ class Life:
 
     def leave(self) -> None:
         """Close as one who finds the log ahead grown does: it is written back and removed."""
-        limit = sqlite_file.LOG_AHEAD
-        sqlite_file.LOG_AHEAD = 0
+        limit = database.LOG_AHEAD
+        database.LOG_AHEAD = 0
         try:
             self.close()
         finally:
-            sqlite_file.LOG_AHEAD = limit
+            database.LOG_AHEAD = limit
 
 
 def add(life: Life) -> None:

@@ -178,7 +178,7 @@ def _die(path: str, point: int) -> None:
 
 def main() -> None:
     """Fork a victim for every line on standard input: the point where it ends, and the path of its database."""
-    importlib.import_module("queuectl.engines.sqlite")  # else every victim would
+    importlib.import_module("queuectl.engines.sqlite.engine")  # else every victim would
     while line := sys.stdin.readline():
         point, _, path = line.rstrip("\n").partition(" ")
         pid = os.fork()

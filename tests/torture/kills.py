@@ -61,9 +61,9 @@ KINDS = {
 
 LAUNCH = """
 import json, sys
-from queuectl.engines import liveness
+from queuectl import liveness
 from queuectl.events import encode
-from queuectl.workers import child, pool, processes
+from queuectl.workers import child, pool; from queuectl.host import processes
 worker, boot, restart, url, options = sys.argv[1:]
 if boot:
     liveness.boot_id = processes.boot_id = lambda: boot
@@ -75,8 +75,8 @@ sys.exit(pool.start(url, **json.loads(options)))
 
 WORKER = """
 import sys
-from queuectl.engines import liveness
-from queuectl.workers import processes
+from queuectl import liveness
+from queuectl.host import processes
 if sys.argv[1]:
     boot = sys.argv[1]
     liveness.boot_id = processes.boot_id = lambda: boot

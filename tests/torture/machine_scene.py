@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 from projections.replay import Subjects
 from queuectl import Queue
 from queuectl.decisions import Lease
-from queuectl.engines.sqlite import SqliteEngine
+from queuectl.engines.sqlite.engine import SqliteEngine
 from queuectl.errors import QueueError
 from queuectl.events import Recorded
 from queuectl.workers import recovery
@@ -87,15 +87,15 @@ def simulated() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for target, new in {
             "queuectl.clock.now": lambda: World.now,
-            "queuectl.workers.processes.boot_id": lambda: World.boot,
-            "queuectl.workers.processes.machine_id": lambda: "here",
-            "queuectl.engines.liveness.boot_id": lambda: World.boot,
-            "queuectl.engines.liveness.machine_id": lambda: "here",
-            "queuectl.engines.liveness.look": lambda pid: None,
+            "queuectl.host.processes.boot_id": lambda: World.boot,
+            "queuectl.host.processes.machine_id": lambda: "here",
+            "queuectl.liveness.boot_id": lambda: World.boot,
+            "queuectl.liveness.machine_id": lambda: "here",
+            "queuectl.liveness.look": lambda pid: None,
             "queuectl.workers.recovery.Hunt": Prey,
             "queuectl.paths._check_mounts": lambda place: None,
-            "queuectl.engines.standing.installed": dict,
-            "queuectl.engines.standing.PAGE": 5,
+            "queuectl.engines.projection_registry.installed": dict,
+            "queuectl.engines.projection_registry.PAGE": 5,
             "queuectl.reading.PAGE": 3,
             "queuectl.listing.PAGE": 3,
             "queuectl.queue.CHUNK": 2,

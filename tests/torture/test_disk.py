@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from queuectl import Queue
-from queuectl.engines import sqlite_file
+from queuectl.engines.sqlite import database
 from queuectl.errors import Unusable
 from queuectl.paths import identity
 from tests.torture import disk_damage, disk_full, disk_trials, disk_witness
@@ -126,7 +126,7 @@ def test_looking_at_a_database_that_is_open_drops_none_of_its_locks(tmp_path: Pa
     with Queue(path):
         before = _locks(path)
         assert before
-        assert sqlite_file.is_made(str(path))
+        assert database.is_made(str(path))
         assert _locks(path) == before
 
 

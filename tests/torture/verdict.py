@@ -27,7 +27,7 @@ from queuectl.events import (
     Released,
     Retried,
 )
-from queuectl.workers import processes
+from queuectl.host import processes
 
 Figure = int | float | str
 Figures = dict[str, Figure]

@@ -15,7 +15,7 @@ from projections.workers import Worker
 from queuectl import Queue
 from queuectl.clock import monotonic
 from queuectl.events import Recorded, encode
-from queuectl.workers import processes
+from queuectl.host import processes
 from queuectl.workers.loop import Task
 
 START = (

@@ -4,8 +4,8 @@ import signal
 from collections.abc import Iterable
 
 from queuectl import clock
+from queuectl.host.processes import Ending, Still, wait
 from queuectl.workers.hunt import Hunt, Left
-from queuectl.workers.processes import Ending, Still, wait
 
 
 def hunt(path: str, tag: str, deadline: float, *, grace: float = 5.0) -> Left:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from queuectl import clock
-from queuectl.workers import processes
+from queuectl.host import processes
 from queuectl.workers.attempt import Attempt, Outcome, Start, launch
 
 Begin = Callable[..., Attempt]

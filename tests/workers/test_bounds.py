@@ -9,8 +9,8 @@ import pytest
 from projections.jobs import Job
 from queuectl.clock import micros
 from queuectl.events import Failed, Retried, WorkerLost, encode
+from queuectl.host.oom import Killings
 from queuectl.workers.loop import Task
-from queuectl.workers.memory import Killings
 from tests.workers.conftest import Fifo, Lab, gone
 
 
@@ -79,8 +79,8 @@ def test_a_kill_that_nobody_here_sent_is_told_as_such_and_uses_an_attempt(lab: L
 
 COUNTED = """
 import sys
-from queuectl.workers import memory
-memory.Killings.__init__.__defaults__ = ("/none", "/none", sys.argv[2])
+from queuectl.host import oom
+oom.Killings.__init__.__defaults__ = ("/none", "/none", sys.argv[2])
 from queuectl.workers.__main__ import main
 sys.exit(main(sys.argv[1:2]))
 """

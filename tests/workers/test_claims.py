@@ -10,7 +10,7 @@ from queuectl import decisions, paths
 from queuectl.clock import micros
 from queuectl.engines.base import Write
 from queuectl.events import Released
-from queuectl.workers import processes
+from queuectl.host import processes
 from queuectl.workers.ledger import Ledger
 from tests.workers.conftest import Fifo, Lab, gone
 

@@ -16,7 +16,8 @@ from queuectl import Queue, decisions, doctor, paths
 from queuectl.doctor import Finding, Patient, attempts
 from queuectl.engines.base import Write
 from queuectl.events import Event, WorkerLost, WorkerStarted, WorkerStopped, encode
-from queuectl.workers import lock, processes, recovery
+from queuectl.host import processes
+from queuectl.workers import lock, recovery
 from queuectl.workers.ledger import tag
 from queuectl.workers.loop import Task
 from queuectl.workers.roster import Roster

@@ -4,7 +4,7 @@ import os
 import threading
 from pathlib import Path
 
-from queuectl.engines import doorbell
+from queuectl.engines.sqlite import doorbell
 from queuectl.workers import lock
 
 

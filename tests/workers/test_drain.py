@@ -9,7 +9,7 @@ from pathlib import Path
 from queuectl import Queue
 from queuectl.clock import monotonic
 from queuectl.events import WorkerStopped
-from queuectl.workers import processes
+from queuectl.host import processes
 from tests.workers.conftest import START, Fifo, Lab
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from queuectl import Queue, hosts
 from queuectl.errors import Refused
+from queuectl.host import processes
 from queuectl.spec import Spec
-from queuectl.workers import processes
 from queuectl.workers.helper import Helper
 from queuectl.workers.ledger import Ledger
 from tests.workers.conftest import Fifo, Lab

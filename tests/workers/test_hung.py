@@ -12,7 +12,8 @@ from queuectl import clock
 from queuectl.engines.base import Write
 from queuectl.errors import Unusable
 from queuectl.events import Heartbeat, Held, WorkerStopped, encode
-from queuectl.workers import hung, processes, watch
+from queuectl.host import processes
+from queuectl.workers import hung, watch
 from queuectl.workers.hung import INTERVAL, LATE, SILENCE, Silence
 from queuectl.workers.ledger import Ledger, Release
 from queuectl.workers.loop import Task

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from queuectl.events import Completed, Failed, Heartbeat
-from queuectl.workers import output, processes
+from queuectl.host import processes
+from queuectl.workers import output
 from queuectl.workers.ledger import Ledger
 from tests.workers.conftest import Fifo, Lab, gone
 
@@ -275,7 +276,8 @@ def test_a_timeout_is_kept_while_others_keep_the_database(lab: Lab, fifo: Fifo, 
     lab.worker(slots=2)
     fifo.line()
     lock = {
-        "gate": "from queuectl.engines.gate import Gate; h = Gate(sys.argv[1] + '.d/gate').hold(9); h.__enter__()",
+        "gate": "from queuectl.engines.sqlite.gate import Gate;"
+        " held = Gate(sys.argv[1] + '.d/gate').hold(9); held.__enter__()",
         "database": "import apsw; db = apsw.Connection(sys.argv[1]); db.execute('begin immediate')",
     }[where]
     code = f"import sys, time; {lock}; open(sys.argv[2], 'w').write('locked\\n'); time.sleep(4)"

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from queuectl import clock
-from queuectl.workers import output, processes
+from queuectl.host import processes
+from queuectl.workers import output
 from queuectl.workers.attempt import AlreadyStarted, Attempt, Start, launch
 
 ENV = {"PATH": os.environ.get("PATH", os.defpath)}

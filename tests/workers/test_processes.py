@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from queuectl import clock
-from queuectl.workers import processes
+from queuectl.host import processes
 from queuectl.workers.attempt import Attempt, Start, launch
 from queuectl.workers.hunt import Hunt, Left
 from tests.workers.hunts import end, hunt
@@ -132,7 +132,7 @@ def test_what_is_left_is_found_by_lock_or_tag_and_ended(
 def test_what_hides_from_lock_and_tag_falls_to_the_subreaper() -> None:
     program = """
 import os, select, sys
-from queuectl.workers import processes
+from queuectl.host import processes
 assert processes.subreaper()
 ready, say = os.pipe()
 command = "env -i setsid sh -c 'echo $$; exec >/dev/null sleep 1000' & exit 3"

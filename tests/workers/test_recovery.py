@@ -16,7 +16,8 @@ from queuectl import Queue, decisions, paths
 from queuectl.clock import monotonic
 from queuectl.engines.base import Write
 from queuectl.events import Event, Failed, Released, WorkerLost, WorkerStarted, WorkerStopped
-from queuectl.workers import lock, processes, recovery, roster, watch
+from queuectl.host import processes
+from queuectl.workers import lock, recovery, roster, watch
 from queuectl.workers.hunt import Hunt
 from queuectl.workers.ledger import Ledger
 from tests.workers.conftest import Fifo, Lab, gone, kill_all

@@ -12,7 +12,8 @@ import pytest
 
 from projections.environments import Environment
 from queuectl import clock
-from queuectl.workers import processes, spawn
+from queuectl.host import processes
+from queuectl.workers import spawn
 from queuectl.workers.attempt import Attempt, Outcome, Start, launch
 from queuectl.workers.spawn import environment
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.workers import processes
+from queuectl.host import processes
 from queuectl.workers.strays import Strays
 from tests.workers.conftest import Fifo, Lab, gone
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from queuectl.audit.export import ocel_json, ocel_sqlite, parquet, text
 from queuectl.audit.export.rows import WHAT, Selection, Source
-from queuectl.audit.whole import draft
 from queuectl.errors import Invalid
+from queuectl.host.atomic_file import draft
 from queuectl.queue import Queue
 
 

@@ -17,7 +17,7 @@ from projections.workers import Worker
 from queuectl.audit.export.rows import Source, kinds
 from queuectl.clock import text
 from queuectl.engines.base import Filter, View
-from queuectl.engines.sqlite_new import New
+from queuectl.engines.sqlite.new_database import New
 from queuectl.errors import Unusable
 from queuectl.events import VOCABULARY, Claimed, ConfigSet, Enqueued, Heartbeat, Recorded, Unreadable, encode
 from queuectl.queue import Queue

@@ -7,7 +7,7 @@ from queuectl.audit.export import ocel
 from queuectl.audit.export.ocel import OcelEvent, OcelObject
 from queuectl.audit.export.rows import Source
 from queuectl.clock import text
-from queuectl.engines.sqlite_new import new
+from queuectl.engines.sqlite.new_database import new
 from queuectl.events import encode
 
 

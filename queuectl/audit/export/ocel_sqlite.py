@@ -8,7 +8,7 @@ from queuectl.audit.export import ocel
 from queuectl.audit.export.ocel import EVENT_TYPES, OBJECT_TYPES, OcelEvent, OcelObject
 from queuectl.audit.export.rows import Source
 from queuectl.clock import text
-from queuectl.engines.sqlite_new import New, new
+from queuectl.engines.sqlite.new_database import New, new
 
 SCHEMA = (
     "create table event_map_type (ocel_type TEXT primary key, ocel_type_map TEXT not null)",

@@ -3,7 +3,7 @@
 An event is a frozen Struct; together they are one tagged union, `Event`, whose tag is the `type` column of the log (so
 it is not stored a second time within the payload). Moments in payloads are RFC 3339 text, durations are seconds, sizes
 are bytes: what is stored is what people read, and it is never re-encoded. How they are read stands in
-`queuectl.vocabulary`.
+`queuectl.events.vocabulary`.
 """
 
 from typing import Any, ClassVar
@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 import msgspec
 
 from queuectl.clock import text
-from queuectl.vocabulary import Newer as Newer
-from queuectl.vocabulary import Unreadable as Unreadable
-from queuectl.vocabulary import Vocabulary
+from queuectl.events.vocabulary import Newer as Newer
+from queuectl.events.vocabulary import Unreadable as Unreadable
+from queuectl.events.vocabulary import Vocabulary
 
 SHELL = "/bin/sh"
 """What runs a command line unless another shell was asked for."""

@@ -2,8 +2,8 @@
 
 import apsw
 
-from queuectl.engines.gate import Gate
-from queuectl.engines.sqlite_file import BUSY
+from queuectl.engines.sqlite.database import BUSY
+from queuectl.engines.sqlite.gate import Gate
 from queuectl.errors import Busy
 
 PILE = 1000

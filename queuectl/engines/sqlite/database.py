@@ -7,8 +7,8 @@ from contextlib import contextmanager, suppress
 
 import apsw
 
-from queuectl.engines import sqlite_mark
-from queuectl.engines.gate import Gate
+from queuectl.engines.sqlite import file_mark
+from queuectl.engines.sqlite.gate import Gate
 from queuectl.errors import Busy, Outdated, Unusable
 from queuectl.events import Newer, Unreadable
 from queuectl.paths import Place, shown
@@ -187,10 +187,10 @@ def _has_tables(path: str) -> bool:
 def mark(db: apsw.Connection) -> str | None:
     """The file's mark; where another file's log ahead makes nonsense of it, as it stands in the file alone."""
     try:
-        return sqlite_mark.read(db)
+        return file_mark.read(db)
     except apsw.CorruptError:
         with _immutable(db.filename) as peek, suppress(apsw.CorruptError):
-            return sqlite_mark.read(peek)
+            return file_mark.read(peek)
     return None
 
 
@@ -213,7 +213,7 @@ def _make(db: apsw.Connection) -> None:
     if db.pragma("application_id") != APPLICATION_ID:
         os.chmod(db.filename, 0o600)  # an empty file may have been there before, readable by all
     if _schema(db) < SCHEMA:
-        here = os.path.join(os.path.dirname(__file__), "sqlite.sql")
+        here = os.path.join(os.path.dirname(__file__), "schema.sql")
         with open(here, encoding="utf-8") as file:
             schema = file.read()
         db.execute("begin immediate")
@@ -222,8 +222,8 @@ def _make(db: apsw.Connection) -> None:
                 db.execute(f"drop trigger {name}")
             for _ in db.execute(schema):
                 pass
-            if sqlite_mark.read(db) is None:
-                sqlite_mark.renew(db)
+            if file_mark.read(db) is None:
+                file_mark.renew(db)
             db.pragma("application_id", APPLICATION_ID)
             db.pragma("user_version", SCHEMA)
             db.execute("commit")

@@ -16,9 +16,9 @@ from collections.abc import Callable
 from weakref import WeakSet, ref
 
 from queuectl.clock import monotonic
-from queuectl.engines.holder import NOBODY, Holder, Watch, pid_namespace
-from queuectl.engines.liveness import look
+from queuectl.engines.sqlite.gate_holder import NOBODY, Holder, Watch, pid_namespace
 from queuectl.errors import Busy, Unusable
+from queuectl.liveness import look
 from queuectl.paths import shown
 
 STUCK = 15.0

@@ -7,7 +7,7 @@ import apsw
 from projections.replay import Progress
 from queuectl.engines.base import Folded, View
 
-SCHEMA = os.path.join(os.path.dirname(__file__), "sqlite.sql")
+SCHEMA = os.path.join(os.path.dirname(__file__), "schema.sql")
 
 
 class SqliteHealth(View):

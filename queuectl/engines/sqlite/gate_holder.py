@@ -9,7 +9,7 @@ import os
 import msgspec
 
 from queuectl.clock import monotonic
-from queuectl.engines.liveness import look, proc
+from queuectl.liveness import look, proc
 from queuectl.paths import shown
 
 NOBODY = "-"

@@ -9,9 +9,9 @@ from projections import Change, evolve
 from projections.jobs import Job
 from queuectl import clock
 from queuectl.engines.base import Leaf, Transaction, Write
-from queuectl.engines.sqlite_copy import INSERT
-from queuectl.engines.sqlite_view import SqliteView
-from queuectl.engines.standing import Registry
+from queuectl.engines.projection_registry import Registry
+from queuectl.engines.sqlite.copy import INSERT
+from queuectl.engines.sqlite.view import SqliteView
 from queuectl.errors import Conflict, Refused
 from queuectl.events import Recorded, encode
 

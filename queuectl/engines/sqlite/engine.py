@@ -17,18 +17,18 @@ import apsw
 from projections import replay
 from projections.replay import Progress
 from queuectl import clock
-from queuectl.engines import doorbell, sqlite_copy, sqlite_file, sqlite_mark
 from queuectl.engines.base import PAST, Engine, Listener, Transaction, View
-from queuectl.engines.gate import MEANWHILE, Gate
-from queuectl.engines.high_water import HighWater, Note
-from queuectl.engines.sqlite_ahead import LogAhead
-from queuectl.engines.sqlite_file import translated
-from queuectl.engines.sqlite_files import Files, refuse_orphans
-from queuectl.engines.sqlite_index import Index
-from queuectl.engines.sqlite_past import PastView, any_archived
-from queuectl.engines.sqlite_transaction import SqliteTransaction
-from queuectl.engines.sqlite_view import SqliteStore, SqliteView
-from queuectl.engines.standing import Registry
+from queuectl.engines.projection_registry import Registry
+from queuectl.engines.sqlite import copy, database, doorbell, file_mark
+from queuectl.engines.sqlite.database import translated
+from queuectl.engines.sqlite.file_identity import Files, refuse_orphans
+from queuectl.engines.sqlite.gate import MEANWHILE, Gate
+from queuectl.engines.sqlite.high_water import HighWater, Note
+from queuectl.engines.sqlite.past import PastView, any_archived
+from queuectl.engines.sqlite.shm import Index
+from queuectl.engines.sqlite.transaction import SqliteTransaction
+from queuectl.engines.sqlite.view import SqliteStore, SqliteView
+from queuectl.engines.sqlite.wal import LogAhead
 from queuectl.errors import Busy, Invalid, QueueError, Replaced, Unusable
 from queuectl.events import Recorded, Unreadable
 from queuectl.paths import Place, prepare, shown
@@ -80,7 +80,7 @@ class SqliteEngine(Engine):
         if self._files is not None:  # after a fork: it must be the one that was open before it
             self._files.check_database()
         with translated(self.place.database):
-            made = sqlite_file.is_made(self.place.database)  # first of all: beside a stranger's file nothing is made
+            made = database.is_made(self.place.database)  # first of all: beside a stranger's file nothing is made
         if not again:  # else a worker's own, of which a file is missing that it makes anew
             refuse_orphans(self.place)
         fresh = prepare(self.place, create=create)
@@ -93,14 +93,14 @@ class SqliteEngine(Engine):
         self._index.check_room()
 
         def admit(db: apsw.Connection) -> None:
-            mark = sqlite_file.mark(db)
-            if mark is None and db.pragma("application_id") != sqlite_file.APPLICATION_ID:
+            mark = database.mark(db)
+            if mark is None and db.pragma("application_id") != database.APPLICATION_ID:
                 return  # it is empty: new, or emptied
             if self._mark is not None and mark != self._mark:  # while it was closed, its inode may have been given away
                 raise files.replaced
             self._high_water.check_mark(mark, note)
 
-        self._db = sqlite_file.connect(self.place, self._gate, patience, made=made, admit=admit)
+        self._db = database.connect(self.place, self._gate, patience, made=made, admit=admit)
         self._files, self._pid, self._resting = files, os.getpid(), False
         try:
             self._begin(patience, note)
@@ -116,7 +116,7 @@ class SqliteEngine(Engine):
         self._ahead = LogAhead(self._db)
         with translated(self.place.database):
             with self._reading() as view:
-                self._mark = sqlite_mark.read(self._db)
+                self._mark = file_mark.read(self._db)
                 if self._healing:
                     self._high_water.check_head(view.head()[0], note)
                 self._opened.settle()
@@ -164,7 +164,7 @@ class SqliteEngine(Engine):
             yield
             return
 
-        until = clock.monotonic() + sqlite_file.BUSY / 1000
+        until = clock.monotonic() + database.BUSY / 1000
 
         def busy(_: int) -> bool:
             meanwhile()
@@ -175,7 +175,7 @@ class SqliteEngine(Engine):
         try:
             yield
         finally:
-            self._db.set_busy_timeout(sqlite_file.BUSY)
+            self._db.set_busy_timeout(database.BUSY)
 
     @contextmanager
     def snapshot(self) -> Generator[View]:
@@ -214,14 +214,14 @@ class SqliteEngine(Engine):
             try:
                 with self._locked():
                     tx = SqliteTransaction(self._db, self._registry)
-                    mark = self._mark or sqlite_mark.read(self._db)
+                    mark = self._mark or file_mark.read(self._db)
                     note = self._high_water.current()
                     self._high_water.check_mark(mark, note)
                     self._high_water.check_head(tx.seq, note)
                     yield tx
                     tx.finish()
                     if tx.types and mark is None:
-                        mark = sqlite_mark.renew(self._db)
+                        mark = file_mark.renew(self._db)
                 self._mark = mark
                 if tx.types and self._synchronous == "full":  # else a power cut may take what was acknowledged
                     self._high_water.note(tx.seq, mark)
@@ -306,7 +306,7 @@ class SqliteEngine(Engine):
         self._mine()
         with translated(self.place.database), self._gate.hold(None):
             with self._locked():
-                head = sqlite_copy.take_in(self._db, records)
+                head = copy.take_in(self._db, records)
                 try:
                     broken = self._registry.replay((), head, progress)
                 except (Unreadable, apsw.ConstraintError) as error:
@@ -320,7 +320,7 @@ class SqliteEngine(Engine):
         self._mine()
         self._present()
         with translated(path):
-            sqlite_copy.copy(self._db, path, secrets=secrets)
+            copy.copy(self._db, path, secrets=secrets)
 
     def acknowledged(self) -> int:
         return self._high_water.read().seq
@@ -329,7 +329,7 @@ class SqliteEngine(Engine):
         self._mine()
         self._synchronous = level
         with translated(self.place.database):
-            self._db.pragma("synchronous", sqlite_file.SYNCHRONOUS[level])
+            self._db.pragma("synchronous", database.SYNCHRONOUS[level])
 
     def relieve(self) -> None:
         if self._ahead.piled:
@@ -364,7 +364,7 @@ class SqliteEngine(Engine):
             self._closed = True
             _engines.discard(self)
             if not self._resting:
-                sqlite_file.disconnect(self._db, self.place, present=self._opened.present)
+                database.disconnect(self._db, self.place, present=self._opened.present)
             self._gate.close()
             self._high_water.close()
 

@@ -10,7 +10,7 @@ import apsw
 
 from projections.jobs import ENDED, WAITING
 from queuectl.engines.base import View
-from queuectl.engines.filters import JobFilter
+from queuectl.engines.job_filter import JobFilter
 
 # All priorities of waiting jobs, highest first: one step in the index for each, however many jobs wait.
 PRIORITIES = f"""

@@ -6,7 +6,7 @@ from typing import Any
 
 import apsw
 
-from queuectl.engines.sqlite_file import translated
+from queuectl.engines.sqlite.database import translated
 
 
 class New:

@@ -14,9 +14,9 @@ import signal
 import sys
 from collections.abc import Callable, Container, Iterable, Iterator
 
-from queuectl.engines.liveness import boot_id as boot_id
-from queuectl.engines.liveness import machine_id as machine_id
-from queuectl.engines.liveness import pid_namespace as pid_namespace
+from queuectl.liveness import boot_id as boot_id
+from queuectl.liveness import machine_id as machine_id
+from queuectl.liveness import pid_namespace as pid_namespace
 
 TAG = "QUEUECTL_TAG"
 """The environment variable that says which attempt a process belongs to: identity, job and lease."""

@@ -11,8 +11,8 @@ from contextlib import suppress
 
 import apsw
 
-from queuectl.engines.liveness import locked
 from queuectl.errors import Replaced, Unusable
+from queuectl.liveness import locked
 from queuectl.paths import Place, shown
 
 Identity = tuple[int, int] | None

@@ -6,7 +6,7 @@ from typing import Any
 import apsw
 from msgspec.structs import astuple
 
-from queuectl.engines import sqlite_mark
+from queuectl.engines.sqlite import file_mark
 from queuectl.errors import Invalid, Refused
 from queuectl.events import Recorded
 
@@ -78,7 +78,7 @@ def _finish(path: str, schema: list[tuple[Any, ...]]) -> None:
             for kind, *_, sql in schema:
                 if kind == "index" and sql is not None:
                     new.execute(sql)
-            sqlite_mark.renew(new)
+            file_mark.renew(new)
             new.pragma("writable_schema", True)
             new.executemany(
                 "insert into sqlite_schema (type, name, tbl_name, rootpage, sql) values (?, ?, ?, 0, ?)",

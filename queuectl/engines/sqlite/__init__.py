@@ -1,0 +1,1 @@
+"""The default engine: log and projections in one SQLite file."""

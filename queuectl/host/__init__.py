@@ -1,0 +1,1 @@
+"""Linux, and nothing of queues: processes, locks, files, mounts, disks."""
