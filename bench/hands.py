@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from bench.measure import environment, queuectl
 from queuectl import Queue, clock
 from queuectl.decisions import Outcome
-from queuectl.workers.ledger import Ledger, Report
+from queuectl.workers.turn import Ledger, Report
 
 PATIENCE = 30.0
 """Seconds within which workers must be up."""

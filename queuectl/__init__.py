@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from queuectl.errors import Absent, Conflict, Deadline, Fenced, Invalid, NotFound, QueueError, Refused, Unusable
     from queuectl.events import Recorded
     from queuectl.history import Moment
+    from queuectl.queries import Status
     from queuectl.queue import Queue
-    from queuectl.reading import Status
     from queuectl.spec import Spec
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "queuectl.queue": ("Queue",),
-    "queuectl.reading": ("Status",),
+    "queuectl.queries": ("Status",),
     "queuectl.spec": ("Spec",),
     "queuectl.history": ("Moment",),
     "queuectl.events": ("Recorded",),

@@ -9,10 +9,10 @@ from msgspec import to_builtins
 from msgspec.structs import replace
 
 from queuectl.clock import SECOND, text
-from queuectl.config import Settings
 from queuectl.errors import Invalid, Unusable
 from queuectl.events import SHELL, Enqueued
 from queuectl.paths import Place, shown
+from queuectl.settings import Settings
 from queuectl.spec import Spec
 
 STDIN_LIMIT = 64 << 20

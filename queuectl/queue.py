@@ -10,14 +10,14 @@ import msgspec
 from projections.config import Config
 from projections.jobs import FINAL, Job
 from projections.workers import Worker
-from queuectl import config, decisions, dotenv, engines, environment, hosts, paths, policy
+from queuectl import decisions, dotenv, enclosing_jobs, engines, environment, paths, policy, settings
 from queuectl.clock import monotonic
-from queuectl.config import Settings
 from queuectl.engines.base import Progress, Transaction, View, Write
 from queuectl.errors import Deadline, Invalid, NotFound, Refused
 from queuectl.events import ConfigSet, Event, StopRequested
 from queuectl.liveness import Life, any_lives, parents
-from queuectl.reading import Reading, found
+from queuectl.queries import Reading, found
+from queuectl.settings import Settings
 from queuectl.spec import Changes, Fields, Spec, build, check, here
 from queuectl.units import span
 
@@ -54,9 +54,9 @@ class Queue(Reading):
         logs: str | os.PathLike[str] | None = None,
         progress: Progress | None = None,
     ) -> None:
-        self.place = paths.place(os.fspath(url) if url is not None else config.database().path)
+        self.place = paths.place(os.fspath(url) if url is not None else settings.database().path)
         self._env_file = dotenv.read()
-        self.logs = os.path.abspath(logs or config.logs(self._env_file) or self.place.logs)
+        self.logs = os.path.abspath(logs or settings.logs(self._env_file) or self.place.logs)
         self.actor = actor if actor is not None else f"library:{caller()}"
         self._keeper = environment.Keeper()
         self._kept: str | None = None
@@ -65,9 +65,9 @@ class Queue(Reading):
         self.made = self._engine.made
         try:
             with self._engine.snapshot() as view:
-                settings = self.settings(view)
-            if settings.synchronous != "full":
-                self._engine.synchronize(settings.synchronous)
+                synchronous = self.settings(view).synchronous
+            if synchronous != "full":
+                self._engine.synchronize(synchronous)
         except BaseException:
             self._engine.close()
             raise
@@ -240,10 +240,10 @@ class Queue(Reading):
         Raises Deadline, NotFound, and Refused for a job that would wait for itself so.
         """
         deadline = monotonic() + timeout if timeout is not None else None
-        inside = hosts.inside(self.place)
+        inside = enclosing_jobs.inside(self.place)
         with self._engine.snapshot() as view:
             for id in ids:
-                hosts.refuse_own(view, inside, id)
+                enclosing_jobs.refuse_own(view, inside, id)
         bell = self._engine.listen("log")
         ended: dict[str, Job] = {}
         most = 0
@@ -253,7 +253,7 @@ class Queue(Reading):
                     for id in ids:
                         if id not in ended and (job := found(view, id)).state in FINAL:
                             ended[id] = job
-                    left = len(set(ids)) - len(ended) if ids else _unfinished(view) - hosts.aside(view, inside)
+                    left = len(set(ids)) - len(ended) if ids else _unfinished(view) - enclosing_jobs.aside(view, inside)
                 most = max(most, left)
                 if progress is not None:
                     progress(len(ended) if ids else most - left, len(set(ids)) if ids else most)
@@ -284,9 +284,9 @@ class Queue(Reading):
 
     def set_config(self, key: str, value: str | None, reason: str | None = None) -> None:
         """Store a setting for jobs to come, or take it back (None). Raises Invalid for a bad key or value."""
-        setting = config.setting(key)
+        setting = settings.setting(key)
         if value is not None:
-            config.parse(key, value)
+            settings.parse(key, value)
         with self._engine.transaction() as tx:
             before: Config | None = tx.config()
             tx.append([Write("config", before, [ConfigSet(key=setting.key, value=value, reason=reason)])], self.actor)
@@ -307,7 +307,7 @@ class Queue(Reading):
                 if id not in live:
                     raise NotFound(f"no worker {id!r} is up; see `queuectl worker list`")
             chosen = list(dict.fromkeys(ids)) or list(live)
-            ask = [StopRequested(now=now, reason=reason, inside=hosts.inside(self.place))]
+            ask = [StopRequested(now=now, reason=reason, inside=enclosing_jobs.inside(self.place))]
             asked = [live[id] for id in chosen if live[id].state == "running" or now > live[id].stop_now]
             tx.append([Write(f"worker:{worker.id}", worker, ask) for worker in asked], self.actor)
             own = self._hosting(tx)
@@ -333,7 +333,7 @@ class Queue(Reading):
     def refuse_own(self, id: str) -> None:
         """Raises Refused where this process runs inside of this job, or of one that it waits for."""
         with self._engine.snapshot() as view:
-            hosts.refuse_own(view, hosts.inside(self.place), id)
+            enclosing_jobs.refuse_own(view, enclosing_jobs.inside(self.place), id)
 
     def hosting(self) -> list[str]:
         """The workers that can't end before the job inside which this process runs; [] outside of a job."""
@@ -341,7 +341,8 @@ class Queue(Reading):
             return self._hosting(view)
 
     def _hosting(self, view: View) -> list[str]:
-        return [host.worker for host in hosts.hosts(view, hosts.inside(self.place)) if host.worker is not None]
+        hosts = enclosing_jobs.hosts(view, enclosing_jobs.inside(self.place))
+        return [host.worker for host in hosts if host.worker is not None]
 
     def _still_up(self, workers: Iterable[Worker]) -> set[str]:
         """Those whose processes live, whatever their files and the log say; of what can't be seen the log must do."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from queuectl import Queue, paths
 from queuectl.decisions import Outcome
 from queuectl.events import Archived, Recorded
-from queuectl.workers.ledger import Ledger, Report
+from queuectl.workers.turn import Ledger, Report
 
 
 def work(queue: Queue, worker: str, *, cause: str | None = None, limit: int = 1000, stop: bool = True) -> list[str]:

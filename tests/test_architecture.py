@@ -15,7 +15,7 @@ LAYERS: list[tuple[str, ...]] = [
     (
         "queuectl.retry",
         "queuectl.spec",
-        "queuectl.config",
+        "queuectl.settings",
         "queuectl.dotenv",
         "queuectl.paths",
         "queuectl.environment",
@@ -25,9 +25,11 @@ LAYERS: list[tuple[str, ...]] = [
     ("queuectl.host",),
     ("queuectl.decisions", "queuectl.policy"),
     ("queuectl.engines",),
-    ("queuectl.history", "queuectl.documents", "queuectl.hosts", "queuectl.listing", "queuectl.reading"),
+    ("queuectl.history", "queuectl.documents", "queuectl.enclosing_jobs", "queuectl.listing", "queuectl.queries"),
     ("queuectl.queue",),
-    ("queuectl.workers", "queuectl.audit", "queuectl.doctor"),
+    ("queuectl.audit", "queuectl.export", "queuectl.analysis"),
+    ("queuectl.workers",),
+    ("queuectl.doctor",),
     ("queuectl.cli",),
 ]
 """Lowest first: a module imports what stands in its own row or in a row above it in this list."""

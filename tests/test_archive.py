@@ -10,7 +10,7 @@ import pytest
 
 from queuectl import Queue, paths
 from queuectl.audit.archive import Done, archive, due
-from queuectl.audit.archived import read
+from queuectl.audit.archive_file import read
 from queuectl.audit.seal import seal
 from queuectl.clock import now
 from queuectl.errors import Invalid, QueueError, Refused

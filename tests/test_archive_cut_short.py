@@ -15,11 +15,11 @@ import pytest
 
 from queuectl import Queue, paths
 from queuectl.audit.archive import archive
-from queuectl.audit.archived import read
+from queuectl.audit.archive_file import read
 from queuectl.clock import monotonic, now
 from queuectl.decisions import Outcome
 from queuectl.events import Archived, Claimed, Recorded
-from queuectl.workers.ledger import Ledger, Report
+from queuectl.workers.turn import Ledger, Report
 
 ROOT = Path(__file__).parents[1]
 JOBS = 240

@@ -7,16 +7,16 @@ import pytest
 from msgspec.json import decode
 
 from queuectl import Queue, paths
+from queuectl.analysis.stats import stats
 from queuectl.audit.archive import archive
-from queuectl.audit.archived import opened
-from queuectl.audit.export import FORMATS, Export
-from queuectl.audit.export.rows import Selection
-from queuectl.audit.lines import lines
-from queuectl.audit.loading import load, rebuild
-from queuectl.audit.stats import stats
+from queuectl.audit.archive_file import opened
+from queuectl.audit.event_lines import lines
+from queuectl.audit.import_log import load, rebuild
 from queuectl.clock import now
 from queuectl.doctor import Check, Patient, examine
 from queuectl.errors import NotFound, QueueError
+from queuectl.export import FORMATS, Export
+from queuectl.export.rows import Selection
 from tests.archives import log, work
 
 

@@ -6,13 +6,13 @@ import apsw
 import pytest
 
 from queuectl import Queue
-from queuectl.audit.export import export
+from queuectl.audit.import_log import load
 from queuectl.audit.leaves import chain, leaf
-from queuectl.audit.loading import load
 from queuectl.audit.seal import seal
 from queuectl.audit.verdict import Finding
 from queuectl.audit.verify import Anchor, verify
 from queuectl.events import Recorded
+from queuectl.export import export
 from tests.tampering import findings, tamper, twice_sealed, verdict
 
 ZERO = "00" * 32

@@ -9,12 +9,12 @@ import pytest
 
 from queuectl import Queue
 from queuectl.audit.archive import archive
-from queuectl.audit.export import export
-from queuectl.audit.loading import load, rebuild
+from queuectl.audit.import_log import load, rebuild
 from queuectl.audit.seal import seal
 from queuectl.audit.verdict import Unchecked
 from queuectl.audit.verify import verify
 from queuectl.clock import SECOND, now
+from queuectl.export import export
 from tests.tampering import findings, tamper, verdict
 
 

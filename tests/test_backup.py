@@ -15,10 +15,10 @@ import pytest
 
 from queuectl import Queue
 from queuectl.audit.backup import backup
-from queuectl.audit.export import export
-from queuectl.audit.lines import LONGEST, lines
-from queuectl.audit.loading import load, rebuild
+from queuectl.audit.event_lines import LONGEST, lines
+from queuectl.audit.import_log import load, rebuild
 from queuectl.errors import Invalid, QueueError, Refused
+from queuectl.export import export
 
 DATA = Path(__file__).parent / "data"
 KILLED = """

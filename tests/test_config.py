@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import config, dotenv
+from queuectl import dotenv, settings
 from queuectl.dotenv import EnvFile
 from queuectl.errors import Invalid, SettingWarning, Unusable
 
 
 def test_the_defaults_are_the_seeds():
-    found = config.settings({}, {}, env_file(""))
+    found = settings.settings({}, {}, env_file(""))
     assert (found.max_retries, found.backoff_base, found.timeout) == (3, 2.0, 60.0)
-    assert found == config.Settings(), "the table and the Struct say the same"
+    assert found == settings.Settings(), "the table and the Struct say the same"
 
 
 def env_file(text: str) -> EnvFile:
@@ -26,7 +26,7 @@ def test_every_place_outranks_the_next():
     stored, lines = {"max-retries": "2"}, ["MAX_RETRIES=4", "QUEUECTL_MAX_RETRIES=5"]
 
     def winner() -> tuple[object, str]:
-        found = config.resolve(stored, environ, env_file("\n".join(lines)))["max-retries"]
+        found = settings.resolve(stored, environ, env_file("\n".join(lines)))["max-retries"]
         return found.value, found.source
 
     assert winner() == (1, "environment QUEUECTL_MAX_RETRIES")
@@ -44,12 +44,12 @@ def test_every_place_outranks_the_next():
 
 def test_only_the_seeds_own_variables_are_read_without_the_prefix():
     environ = {"TIMEOUT": "5", "JITTER": "1", "BACKOFF_BASE": "3"}
-    found = config.settings({}, environ, env_file(""))
+    found = settings.settings({}, environ, env_file(""))
     assert (found.timeout, found.jitter, found.backoff_base) == (60.0, 0.0, 3.0)
 
 
 def test_an_empty_variable_is_not_set():
-    assert config.settings({}, {"QUEUECTL_MAX_RETRIES": ""}, env_file("MAX_RETRIES=")).max_retries == 3
+    assert settings.settings({}, {"QUEUECTL_MAX_RETRIES": ""}, env_file("MAX_RETRIES=")).max_retries == 3
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_an_empty_variable_is_not_set():
     ],
 )
 def test_a_wrong_variable_is_named(environ: dict[str, str], text: str, message: str):
-    found = config.resolve({"max-retries": "5"}, environ, env_file(text))["max-retries"]
+    found = settings.resolve({"max-retries": "5"}, environ, env_file(text))["max-retries"]
     assert found.value is None
     assert found.error is not None
     assert re.search(message, str(found.error))
@@ -78,7 +78,7 @@ def test_a_wrong_variable_is_named(environ: dict[str, str], text: str, message: 
 )
 def test_a_name_that_other_programs_have_too_is_passed_over(environ: dict[str, str], text: str, message: str):
     with pytest.warns(SettingWarning, match=message):
-        found = config.resolve({}, environ, env_file(text))["max-retries"]
+        found = settings.resolve({}, environ, env_file(text))["max-retries"]
     assert (found.value, found.source) == (3, "default")
 
 
@@ -92,7 +92,7 @@ def test_a_name_that_other_programs_have_too_is_passed_over(environ: dict[str, s
     ],
 )  # fmt: skip
 def test_a_value_is_read(key: str, text: str, value: object):
-    assert config.parse(key, text) == value
+    assert settings.parse(key, text) == value
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_value_is_read(key: str, text: str, value: object):
 )
 def test_a_wrong_value_is_refused_with_what_is_accepted(key: str, text: str, message: str):
     with pytest.raises(Invalid, match=message):
-        config.parse(key, text)
+        settings.parse(key, text)
 
 
 @pytest.fixture
@@ -127,35 +127,35 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_database_is_found_as_the_seed_finds_it(here: Path, monkeypatch: pytest.MonkeyPatch):
-    assert config.database() == config.Named(str(here / "state" / "queuectl" / "queue.db"), None)
+    assert settings.database() == settings.Named(str(here / "state" / "queuectl" / "queue.db"), None)
     (here / ".env").write_text("\nDB_PATH=./db/queue.db\nBACKOFF_BASE=2\nMAX_RETRIES=3\n")
-    assert config.database() == config.Named("./db/queue.db", f"{here}/.env, line 2, DB_PATH")
+    assert settings.database() == settings.Named("./db/queue.db", f"{here}/.env, line 2, DB_PATH")
     (here / ".env").write_text("DB_PATH=./db/queue.db\nQUEUECTL_DB=$HOME/a.db\n")
     monkeypatch.setenv("HOME", "/h")
-    assert config.database() == config.Named("/h/a.db", f"{here}/.env, line 2, QUEUECTL_DB")
+    assert settings.database() == settings.Named("/h/a.db", f"{here}/.env, line 2, QUEUECTL_DB")
     monkeypatch.setenv("DB_PATH", "b.db")
-    assert config.database() == config.Named("b.db", "DB_PATH"), "the environment beats .env"
+    assert settings.database() == settings.Named("b.db", "DB_PATH"), "the environment beats .env"
     monkeypatch.setenv("QUEUECTL_DB", "c.db")
-    assert config.database() == config.Named("c.db", "QUEUECTL_DB")
-    assert config.database("d.db") == config.Named("d.db", "--db")
+    assert settings.database() == settings.Named("c.db", "QUEUECTL_DB")
+    assert settings.database("d.db") == settings.Named("d.db", "--db")
     with pytest.raises(Invalid, match="--db: is empty"):
-        config.database("")
+        settings.database("")
 
 
 def test_a_database_that_can_not_be_read_from_dotenv_is_no_other_one(here: Path, monkeypatch: pytest.MonkeyPatch):
     (here / ".env").write_text("DB_PATH=$NOWHERE/q.db\n")
     with pytest.raises(Invalid, match=r"\.env, line 1: DB_PATH: \$NOWHERE is not set"):
-        config.database()
+        settings.database()
     (here / ".env").write_bytes(b"#" * (dotenv.MOST + 1))
     with pytest.raises(Unusable, match=r"/\.env is above 64 KiB, and is not read: it may name the database; name"):
-        config.database()
+        settings.database()
     monkeypatch.setenv("QUEUECTL_DB", "c.db")
-    assert config.database().path == "c.db"
+    assert settings.database().path == "c.db"
 
 
 def test_settings_need_only_what_is_asked_of_them():
     environ = {"QUEUECTL_TIMEOUT": "x", "QUEUECTL_JITTER": "0.5"}
-    found = config.settings({}, environ, dotenv.EnvFile(entries={}))
+    found = settings.settings({}, environ, dotenv.EnvFile(entries={}))
     assert (found.jitter, found.timeout) == (0.5, 60.0)
     found.require("jitter", "max_retries")
     with pytest.raises(Invalid, match="from environment QUEUECTL_TIMEOUT"):

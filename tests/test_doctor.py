@@ -13,11 +13,12 @@ from freezegun import freeze_time
 
 from projections.config import Config
 from queuectl import Queue, doctor
-from queuectl.doctor import Check, Finding, Patient, files
+from queuectl.doctor import Check, Finding, Patient
+from queuectl.doctor.checks import environment
 from queuectl.engines.base import Write
 from queuectl.engines.sqlite import doorbell
 from queuectl.events import ConfigSet
-from queuectl.workers import lock
+from queuectl.workers.recovery import worker_lock
 
 ROOT = Path(__file__).parents[1]
 BEHIND = "import apsw, sys\ndb = apsw.Connection(sys.argv[1])\nfor sql in sys.argv[2:]: list(db.execute(sql))"
@@ -289,7 +290,7 @@ def stopped_reader(database: str) -> Iterator[subprocess.Popen[bytes]]:
 def test_whoever_keeps_the_log_ahead_from_being_written_back_is_named(
     database: str, stopped_reader: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "LOG_AHEAD", 1 << 20)
+    monkeypatch.setattr(environment, "LOG_AHEAD", 1 << 20)
     with Queue(database) as queue:
         queue.enqueue_many(["true"] * 5000)
         finding = ill(database, "wal")
@@ -328,7 +329,7 @@ def test_a_disk_that_is_too_full_for_new_jobs_is_told(database: str) -> None:
 
 
 def _lock_file(folder: str) -> None:
-    lock.take(f"{folder}/workers", "gone").close(keep=True)
+    worker_lock.take(f"{folder}/workers", "gone").close(keep=True)
 
 
 def _lock_draft(folder: str) -> None:
@@ -383,7 +384,7 @@ def test_what_is_in_use_is_no_leftover(database: str) -> None:
     folder = database + ".d"
     Path(f"{folder}/stdin/.0123-cafe").touch()
     Path(f"{folder}/output/a.2.cafe").touch()
-    with lock.take(f"{folder}/workers", "w1"), doorbell.listen(f"{folder}/bells", "log"):
+    with worker_lock.take(f"{folder}/workers", "w1"), doorbell.listen(f"{folder}/bells", "log"):
         assert look(database, "leftovers").findings[0].what == "none"
 
 

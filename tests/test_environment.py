@@ -9,13 +9,13 @@ import pytest
 
 from queuectl import Queue, environment, spec
 from queuectl.audit.archive import archive
-from queuectl.audit.lines import lines
-from queuectl.audit.loading import load
+from queuectl.audit.event_lines import lines
+from queuectl.audit.import_log import load
 from queuectl.clock import now
 from queuectl.errors import Invalid
 from queuectl.events import EnvironmentKept, Failed
 from queuectl.spec import Spec
-from queuectl.workers.ledger import Ledger
+from queuectl.workers.turn import Ledger
 from tests.archives import work
 
 

@@ -12,12 +12,12 @@ import pytest
 
 import projections
 from queuectl import Queue
-from queuectl.audit.export import Export, export
-from queuectl.audit.export.ocel import OBJECT_TYPES
-from queuectl.audit.export.rows import Selection
-from queuectl.audit.loading import load
+from queuectl.audit.import_log import load
 from queuectl.clock import micros, text
 from queuectl.errors import Invalid, Unusable
+from queuectl.export import Export, export
+from queuectl.export.ocel import OBJECT_TYPES
+from queuectl.export.rows import Selection
 
 LOG = Path(__file__).parent / "data" / "queue_v1.ndjson"
 PYTHON = {"string": str, "time": str, "integer": int, "float": (int, float), "boolean": bool}

@@ -12,9 +12,9 @@ import pyarrow.parquet
 import pytest
 
 from queuectl import Queue
-from queuectl.audit.export import export, parquet
-from queuectl.audit.export.rows import COLUMNS, WHAT
-from queuectl.audit.loading import load
+from queuectl.audit.import_log import load
+from queuectl.export import export, parquet
+from queuectl.export.rows import COLUMNS, WHAT
 from tests.cli.conftest import ROOT
 
 LOG = ROOT / "tests" / "data" / "queue_v1.ndjson"

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from queuectl import Queue
-from queuectl.audit.export import Export
-from queuectl.audit.export.rows import Selection
-from queuectl.audit.loading import load
+from queuectl.audit.import_log import load
+from queuectl.export import Export
+from queuectl.export.rows import Selection
 
 LOG = Path(__file__).parent / "data" / "queue_v1.ndjson"
 READ = """

@@ -17,7 +17,7 @@ from queuectl.documents import job_document
 from queuectl.errors import NotFound, QueueError
 from queuectl.events import encode
 from queuectl.units import Then
-from queuectl.workers.ledger import Claim, Ledger, Report
+from queuectl.workers.turn import Claim, Ledger, Report
 
 MOMENTS = 100
 

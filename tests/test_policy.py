@@ -2,8 +2,8 @@
 
 from queuectl import policy
 from queuectl.clock import SECOND, text
-from queuectl.config import Settings
 from queuectl.events import Enqueued
+from queuectl.settings import Settings
 from queuectl.spec import Spec
 
 NOW = 1_795_510_800_123_456

@@ -15,7 +15,7 @@ from queuectl.decisions import Outcome
 from queuectl.engines.base import Write
 from queuectl.errors import Invalid, NotFound, OutputGone
 from queuectl.events import Heartbeat, Held
-from queuectl.reading import PAGE
+from queuectl.queries import PAGE
 from tests.engines.deeds import ACTOR, claim, report, start_worker
 from tests.stories import Story
 

@@ -9,11 +9,11 @@ import pytest
 
 from queuectl import Queue
 from queuectl.audit import leaves
-from queuectl.audit.export import export
-from queuectl.audit.loading import load, rebuild
+from queuectl.audit.import_log import load, rebuild
 from queuectl.audit.seal import Seal, Sealing, seal
 from queuectl.audit.verify import Anchor, verify
 from queuectl.errors import Invalid, QueueError
+from queuectl.export import export
 from tests.tampering import findings, tamper, twice_sealed
 
 KILLED = """

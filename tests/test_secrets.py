@@ -158,7 +158,7 @@ def test_names_and_values_are_looked_at(queue: Queue) -> None:
 
 def test_a_job_whose_values_are_missing_is_buried_naming_them(queue: Queue, path: Path) -> None:
     """As after an import or from a backup: it is not run, and not tried again."""
-    from queuectl.workers.ledger import Ledger
+    from queuectl.workers.turn import Ledger
 
     queue.enqueue("true", id="a", secrets={"TOKEN": VALUE, "KEY": "k"})
     queue.enqueue("true", id="b", secrets={"KEY": "k"})

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from queuectl import Queue, decisions
-from queuectl.audit.simulate import Bounds, Policy, Simulation, simulate
+from queuectl.analysis.simulate import Bounds, Policy, Simulation, simulate
 from tests.stories import Story
 
 
@@ -147,7 +147,7 @@ def test_many_jobs_are_read_in_pages(queue: Queue, monkeypatch: pytest.MonkeyPat
     story = Story()
     for number in range(7):
         job(story, f"j{number}", "exit", None)
-    monkeypatch.setattr("queuectl.audit.simulate._PAGE", 3)
+    monkeypatch.setattr("queuectl.analysis.simulate._PAGE", 3)
     seen: list[tuple[int, int]] = []
     found = simulate(story.told(queue), Policy(max_retries=0), progress=lambda done, total: seen.append((done, total)))
     assert found.given_up_completed == 7

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from queuectl import Queue, clock, decisions
+from queuectl.analysis.stats import QUERIES, Stats, stats
 from queuectl.audit.archive import archive
-from queuectl.audit.loading import load
-from queuectl.audit.stats import QUERIES, Stats, stats
+from queuectl.audit.import_log import load
 from queuectl.clock import SECOND, micros
 from queuectl.errors import Invalid
 from queuectl.events import Claimed, Completed, Enqueued, Failed, Released, Requeued, Retried

@@ -19,7 +19,7 @@ from queuectl.clock import monotonic
 from queuectl.decisions import Outcome
 from queuectl.engines.sqlite import database
 from queuectl.errors import Outdated, QueueError, Unusable
-from queuectl.workers.ledger import Ledger, Report
+from queuectl.workers.turn import Ledger, Report
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "tests" / "data"

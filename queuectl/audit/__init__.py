@@ -1,1 +1,1 @@
-"""The log for others: exports for analysis."""
+"""The log as evidence: seals, verification, archives, backups, imports."""

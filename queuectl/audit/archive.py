@@ -18,7 +18,7 @@ import msgspec
 from projections import evolve
 from projections.jobs import FINAL
 from queuectl import clock, paths
-from queuectl.audit.archived import read
+from queuectl.audit.archive_file import read
 from queuectl.audit.leaves import leaf
 from queuectl.audit.seal import seal
 from queuectl.engines.base import Filter, Leaf, Progress, Transaction, View, Write

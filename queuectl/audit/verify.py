@@ -14,14 +14,14 @@ from typing import Self
 import msgspec
 
 from queuectl import engines, paths
-from queuectl.audit.buried import Tombstones, exhume
 from queuectl.audit.leaves import START, chain, leaf, page
 from queuectl.audit.seal import STREAM, Seal, read_seal
 from queuectl.audit.verdict import MOST, Finding, Ranges, Verdict, events
+from queuectl.audit.verify_archives import Tombstones, exhume
 from queuectl.engines.base import Filter, Leaf, Progress
 from queuectl.errors import Invalid
 from queuectl.events import Newer, Recorded, Unreadable
-from queuectl.reading import Reading
+from queuectl.queries import Reading
 
 
 class Anchor(msgspec.Struct, frozen=True, order=True):

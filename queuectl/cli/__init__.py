@@ -33,7 +33,7 @@ def _main(words: list[str]) -> int:
     gc.disable()  # what is imported lives until the exit: looking for garbage in it costs more than the command itself
     from cyclopts.exceptions import CycloptsError
 
-    from queuectl.cli import answer, output
+    from queuectl.cli.ui import output, stdout
 
     output.prepare()
     warnings.filterwarnings("default", category=Notice)
@@ -46,17 +46,17 @@ def _main(words: list[str]) -> int:
     except QueueError as error:
         return _end(str(error), error.exit_code)
     except CycloptsError as error:
-        from queuectl.cli.mistakes import explain
+        from queuectl.cli.usage_errors import explain
 
         return _end(explain(error), Invalid.exit_code)
     except KeyboardInterrupt as stop:
         return _end("", 128 + getattr(stop, "number", signal.SIGINT))
     except BrokenPipeError:  # `queuectl events | head -1`: whoever read has seen enough
-        answer.let_go()
+        stdout.let_go()
         return 0
     except OSError as error:
         what = f"{error.filename}: " if error.filename is not None else ""
-        return _end(answer.problem() or f"{what}{error.strerror or error}", QueueError.exit_code)
+        return _end(stdout.problem() or f"{what}{error.strerror or error}", QueueError.exit_code)
     except Exception as error:
         if os.environ.get("QUEUECTL_DEBUG"):
             raise
@@ -64,8 +64,8 @@ def _main(words: list[str]) -> int:
 
 
 def _run(words: list[str]) -> int:
-    from queuectl.cli import answer
     from queuectl.cli.app import RUNS_ARGV, app, changes, load_all, page
+    from queuectl.cli.ui import stdout
 
     for word in words:
         if not word.isascii():
@@ -88,7 +88,7 @@ def _run(words: list[str]) -> int:
         bound.arguments["argv"] = argv
     gc.freeze()
     gc.enable()
-    with answer.held() if changes(command) else nullcontext():
+    with stdout.held() if changes(command) else nullcontext():
         code = command(*bound.args, **bound.kwargs)
     return code if isinstance(code, int) else 0
 
@@ -110,16 +110,16 @@ def _behind(words: list[str]) -> list[str]:
 
 def _end(message: str, code: int) -> int:
     """Say why, in one line, behind whatever the command has already answered."""
-    from queuectl.cli import answer
+    from queuectl.cli.ui import stdout
 
-    answer.problem()  # a full disk, or nobody there to read: the message and the exit code still tell
+    stdout.problem()  # a full disk, or nobody there to read: the message and the exit code still tell
     if message:
-        answer.tell(message)
+        stdout.tell(message)
     return code
 
 
 def _warn(message: Warning | str, *_: object) -> None:
     """One line beside the answer for what is passed over."""
-    from queuectl.cli import answer
+    from queuectl.cli.ui import stdout
 
-    answer.tell(str(message))
+    stdout.tell(str(message))

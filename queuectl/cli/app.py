@@ -5,7 +5,7 @@ from collections.abc import Callable
 from cyclopts import App, Group, Parameter
 
 from queuectl import __version__
-from queuectl.cli.help import Formatter
+from queuectl.cli.ui.help import Formatter
 
 JOBS = Group("Jobs", sort_key=1)
 WORKERS = Group("Workers", sort_key=2)
@@ -38,7 +38,7 @@ _COMMANDS = (
     ("export", "export:export", HISTORY),
     ("replay", "replay:replay", HISTORY),
     ("audit", "audit:app", HISTORY),
-    ("config", "settings:app", UPKEEP),
+    ("config", "config:app", UPKEEP),
     ("archive", "archive:archive", UPKEEP),
     ("backup", "backup:backup", UPKEEP),
     ("import", "backup:load", UPKEEP),
@@ -48,7 +48,7 @@ _COMMANDS = (
 
 CHANGES = frozenset({
     "enqueue:enqueue", "jobs:cancel", "jobs:retry", "worker:stop", "worker:stop_workers", "recover:recover",
-    "dlq:retry", "dlq:purge", "replay:replay", "audit:seal", "settings:set_", "settings:unset", "archive:archive",
+    "dlq:retry", "dlq:purge", "replay:replay", "audit:seal", "config:set_", "config:unset", "archive:archive",
     "backup:backup", "backup:load",
 })  # fmt: skip
 """The commands that are done once they answer: an answer that can't be written is told on stderr (`answer.held`)."""
@@ -80,9 +80,8 @@ app["--help"].show = False
 app["--version"].show = app["-V"].show = False
 for _place, (_name, _path, _group) in enumerate(_COMMANDS):
     _usage = {"usage": f"queuectl {_name} [OPTIONS] COMMAND | -- PROGRAM [ARG]..."} if _name in RUNS_ARGV else {}
-    app.command(
-        f"queuectl.cli.{_path}", name=_name, group=_group, sort_key=_place, show=_name != "recover-fail", **_usage
-    )
+    _module = f"queuectl.cli.commands.{_path}"
+    app.command(_module, name=_name, group=_group, sort_key=_place, show=_name != "recover-fail", **_usage)
 
 
 def load_all() -> None:

@@ -11,29 +11,29 @@ from typing import Any, Self
 import msgspec
 
 from queuectl import dotenv, engines, paths
-from queuectl.doctor import attempts, files, record
+from queuectl.doctor.checks import environment, log, workers
 from queuectl.doctor.finding import Finding, Severity, problem
 from queuectl.engines.base import Progress
 from queuectl.errors import QueueError
-from queuectl.reading import Reading
+from queuectl.queries import Reading
 
 Bars = Callable[[str], Progress]
 """Gives the bar for a piece of work, by what it is."""
 
 CHECKS: dict[str, Callable[["Patient", Bars], Iterator[Finding]]] = {
-    "file": record.file,
-    "log": record.log,
-    "replay": record.replayed,
-    "projections": record.projections,
-    "clock": record.clock,
-    "settings": files.settings,
-    "permissions": files.permissions,
-    "wal": files.wal,
-    "gate": files.gate,
-    "disk": files.disk,
-    "workers": attempts.workers,
-    "outputs": files.outputs,
-    "leftovers": files.leftovers,
+    "file": log.file,
+    "log": log.log,
+    "replay": log.replayed,
+    "projections": log.projections,
+    "clock": log.clock,
+    "settings": environment.settings,
+    "permissions": environment.permissions,
+    "wal": environment.wal,
+    "gate": environment.gate,
+    "disk": environment.disk,
+    "workers": workers.workers,
+    "outputs": environment.outputs,
+    "leftovers": environment.leftovers,
 }
 """All checks by name, in the order in which they are made."""
 

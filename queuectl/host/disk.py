@@ -8,8 +8,8 @@ import os
 
 import msgspec
 
-from queuectl.config import Settings
 from queuectl.paths import Place
+from queuectl.settings import Settings
 from queuectl.units import size_text
 
 

@@ -11,13 +11,13 @@ from queuectl import paths
 from queuectl.errors import Outdated, QueueError, SettingWarning, Unusable
 from queuectl.host import processes
 from queuectl.queue import Queue
-from queuectl.workers import lock
+from queuectl.workers.chores.own_files import Displaced, inode
 from queuectl.workers.journal import Journal
-from queuectl.workers.loop import Loop, Task
-from queuectl.workers.own_files import Displaced, inode
-from queuectl.workers.pool import CANT_WRITE, SIGNALS, Crew, Pool
-from queuectl.workers.roster import Roster
-from queuectl.workers.say import say
+from queuectl.workers.recovery import worker_lock
+from queuectl.workers.recovery.attempt_table import Roster
+from queuectl.workers.stderr import say
+from queuectl.workers.supervisor import CANT_WRITE, SIGNALS, Crew, Pool
+from queuectl.workers.worker import Loop, Task
 
 
 def main(argv: list[str]) -> int:
@@ -49,7 +49,7 @@ def _work(task: Task) -> int:
         queue.engine.identify(task.worker)
         journal = Journal(queue.logs, task.worker)
         try:
-            held = lock.take(queue.place.workers, task.worker)
+            held = worker_lock.take(queue.place.workers, task.worker)
             roster = Roster(held.path, task.slots)
         except OSError as error:
             raise Unusable(f"{queue.place.workers}: {error.strerror}: make room, or check your rights") from error

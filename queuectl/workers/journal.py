@@ -13,7 +13,7 @@ from typing import Any
 from queuectl import clock, paths
 from queuectl.errors import Unusable
 from queuectl.events import encode
-from queuectl.workers.ledger import Report, Turn
+from queuectl.workers.turn import Report, Turn
 
 NAME = "worker.jsonl"
 

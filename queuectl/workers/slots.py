@@ -16,19 +16,19 @@ import msgspec
 from projections.jobs import Job
 from queuectl import decisions
 from queuectl.clock import monotonic
-from queuectl.config import Settings
 from queuectl.decisions import Lease
 from queuectl.host import processes
 from queuectl.host.oom import PERHAPS, Killings
 from queuectl.queue import Queue
+from queuectl.settings import Settings
 from queuectl.units import span
-from queuectl.workers import attempt as attempts
-from queuectl.workers.attempt import Attempt
-from queuectl.workers.hunt import Hunt
-from queuectl.workers.ledger import Claim, Release, Report, tag
-from queuectl.workers.roster import Roster
-from queuectl.workers.spawn import environment
-from queuectl.workers.strays import Strays
+from queuectl.workers.execution import attempt as attempts
+from queuectl.workers.execution.attempt import Attempt
+from queuectl.workers.execution.spawn import environment
+from queuectl.workers.recovery.attempt_table import Roster
+from queuectl.workers.recovery.orphans import Strays
+from queuectl.workers.recovery.termination import Hunt
+from queuectl.workers.turn import Claim, Release, Report, tag
 
 REPORT = 0.025
 """Seconds that a report may wait for company while there are claimed jobs to start."""

@@ -334,7 +334,7 @@ def test_the_commands_that_change_something_are_commands():
 
     for path in CHANGES:
         module, _, function = path.partition(":")
-        assert callable(getattr(import_module(f"queuectl.cli.{module}"), function))
+        assert callable(getattr(import_module(f"queuectl.cli.commands.{module}"), function))
 
 
 def test_a_working_directory_that_is_gone(queuectl: Shell):

@@ -99,7 +99,7 @@ def test_on_a_terminal_it_is_coloured_and_keeps_to_the_width(queuectl: Shell, te
 
 
 def test_it_advises_nothing_that_there_is_not(capsys: pytest.CaptureFixture[str]):
-    source = "".join(path.read_text() for path in Path(doctor.__file__).parent.glob("*.py"))
+    source = "".join(path.read_text() for path in Path(doctor.__file__).parent.rglob("*.py"))
     advised = set(re.findall(r"(?:`|: )queuectl ([a-z]+)(?: (--[a-z]+))?", source))
     assert advised > {("replay", ""), ("recover", "--hung"), ("config", ""), ("export", "")}
     for word, option in advised:

@@ -73,8 +73,8 @@ def test_a_file_is_written_whole_or_not_at_all(used: Shell):
 def test_the_formats_on_offer_are_those_there_are():
     from typing import get_args
 
-    from queuectl.audit.export import FORMATS, WHAT
-    from queuectl.cli import export
+    from queuectl.cli.commands import export
+    from queuectl.export import FORMATS, WHAT
 
     assert get_args(get_args(export.Format)[0]) == tuple(FORMATS)
     assert get_args(get_args(export.What)[0]) == WHAT

@@ -6,7 +6,7 @@ import pytest
 
 from projections.jobs import Job
 from queuectl import Queue, Spec, listing
-from queuectl.cli import hint, output, people
+from queuectl.cli.ui import hint, output, wording
 from queuectl.clock import SECOND
 from queuectl.doctor import Patient, examine
 from tests.cli.conftest import Answer, Shell
@@ -81,7 +81,7 @@ def test_a_situation_tells_how_long_and_on_which_worker(queue: Queue):
         job = Job("j", 1, 2, "processing", "q", 0, 0, policy(tx.now), 0, "me", 3, None, attempt=1, worker="w1",
                   claimed_at=tx.now)  # fmt: skip
         now = tx.now + 90 * SECOND
-    assert people.situation(job, now) == "for 1m30s on w1"
+    assert wording.situation(job, now) == "for 1m30s on w1"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from queuectl.cli import stream
+from queuectl.cli.ui import stream
 from tests.cli.conftest import Answer, Shell
 
 GATED = "printf 'first\\nsecond'; until test -e go; do sleep 0.02; done; echo , whole; printf 'not ended'"

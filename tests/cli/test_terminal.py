@@ -2,8 +2,8 @@
 
 import pytest
 
-from queuectl.cli import terminal
-from queuectl.cli.terminal import WIDTH, Safe, Screen
+from queuectl.cli.ui import terminal
+from queuectl.cli.ui.terminal import WIDTH, Safe, Screen
 
 GREEN, BOLD, RESET = "\x1b[32m", "\x1b[1m", "\x1b[0m"
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 
 from projections.jobs import Job, evolve
-from queuectl.cli import output
-from queuectl.cli.timeline import Entry, lines, timeline
+from queuectl.cli.ui import output
+from queuectl.cli.ui.timeline import Entry, lines, timeline
 from queuectl.clock import SECOND, text
 from queuectl.events import (
     Cancelled,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.cli.written import Written
-from queuectl.workers.output import Trim
+from queuectl.cli.ui.output_file import Written
+from queuectl.workers.execution.output import Trim
 from tests.cli.conftest import Shell
 
 BAR = b"".join(b"\r%3d%%" % n for n in range(101))

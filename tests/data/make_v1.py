@@ -24,7 +24,7 @@ from queuectl.decisions import Outcome
 from queuectl.engines.base import Write
 from queuectl.events import Heartbeat, Held, StopRequested, WorkerLost, WorkerStarted, WorkerStopped
 from queuectl.spec import Spec
-from queuectl.workers.ledger import Claim, Ledger, Report
+from queuectl.workers.turn import Claim, Ledger, Report
 
 BEGIN = clock.micros("2026-11-24T09:00:00Z")
 IDENTITY = "0123456789abcdef"

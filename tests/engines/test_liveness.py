@@ -13,8 +13,8 @@ from projections.workers import Worker
 from queuectl import Queue, paths
 from queuectl.liveness import Life, liveness, look
 from queuectl.paths import Place
-from queuectl.workers import lock
-from queuectl.workers.ledger import Ledger
+from queuectl.workers.recovery import worker_lock
+from queuectl.workers.turn import Ledger
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def place(queue: Queue) -> Place:
 
 def left_free(place: Place) -> None:
     """A lock file that nobody holds."""
-    lock.take(place.workers, "w1").close(keep=True)
+    worker_lock.take(place.workers, "w1").close(keep=True)
 
 
 def replace_folder(place: Place) -> None:
@@ -58,7 +58,7 @@ def replace_folder(place: Place) -> None:
 
 
 def test_who_holds_the_lock_lives(dead: Worker, place: Place) -> None:
-    with lock.take(place.workers, "w1"):
+    with worker_lock.take(place.workers, "w1"):
         assert liveness(dead, place) is Life.LIVES
     assert liveness(dead, place) is Life.GONE
 

@@ -18,8 +18,8 @@ from queuectl import Queue, paths
 from queuectl.clock import monotonic
 from queuectl.decisions import Outcome
 from queuectl.events import encode
-from queuectl.workers import lock
-from queuectl.workers.ledger import Ledger, Report
+from queuectl.workers.recovery import worker_lock
+from queuectl.workers.turn import Ledger, Report
 from tests.torture.verdict import Breach, Figures, Run
 
 ROOT = Path(__file__).parents[2]
@@ -70,7 +70,7 @@ def _claim(queue: Queue, told: Told, seconds: float) -> None:
     queue.engine.identify(me)
     ledger = Ledger(queue, me, (), paths.identity(queue.place))
     bell = queue.engine.listen("work")
-    with lock.take(queue.place.workers, me):
+    with worker_lock.take(queue.place.workers, me):
         ledger.start(8)
         _go()
         end = monotonic() + seconds

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from queuectl import Queue
 from queuectl.events import encode
-from queuectl.workers.loop import Task
+from queuectl.workers.worker import Task
 from tests.torture.disk_trials import scratch
 from tests.torture.verdict import Breach, Figures, Run
 

@@ -11,7 +11,7 @@ from queuectl import Queue
 from queuectl.decisions import Lease, Outcome
 from queuectl.engines.sqlite import database
 from queuectl.errors import Unusable
-from queuectl.workers.ledger import Claim, Ledger, Release, Report
+from queuectl.workers.turn import Claim, Ledger, Release, Report
 
 Dump = dict[str, list[tuple[Any, ...]]]
 """Every row of every table."""

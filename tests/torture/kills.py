@@ -63,13 +63,13 @@ LAUNCH = """
 import json, sys
 from queuectl import liveness
 from queuectl.events import encode
-from queuectl.workers import child, pool; from queuectl.host import processes
+from queuectl.workers import worker_process, supervisor; from queuectl.host import processes
 worker, boot, restart, url, options = sys.argv[1:]
 if boot:
     liveness.boot_id = processes.boot_id = lambda: boot
-pool.RESTART = float(restart)
-child.command = lambda what: [sys.executable, "-c", worker, boot, encode(what).decode()]
-sys.exit(pool.start(url, **json.loads(options)))
+supervisor.RESTART = float(restart)
+worker_process.command = lambda what: [sys.executable, "-c", worker, boot, encode(what).decode()]
+sys.exit(supervisor.start(url, **json.loads(options)))
 """
 """A parent as `queuectl worker start` makes it, in the boot that it is told, with workers in the same one."""
 

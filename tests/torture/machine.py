@@ -16,8 +16,8 @@ from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 from queuectl import paths
 from queuectl.decisions import Lease, Outcome
 from queuectl.errors import QueueError
-from queuectl.workers import lock, recovery
-from queuectl.workers.ledger import Claim, Ledger, Release, Report, tag
+from queuectl.workers.recovery import rescuer, worker_lock
+from queuectl.workers.turn import Claim, Ledger, Release, Report, tag
 from tests.torture.machine_model import Ended, Held
 from tests.torture.machine_scene import Prey, Sim, Template, World, dice, held, simulated
 from tests.torture.machine_users import Users
@@ -109,7 +109,7 @@ class Machine(Users):
     def start_worker(self, pick: Random) -> None:
         self.born += 1
         id = f"w{self.born}"
-        sim = Sim(id, pick.choice(QUEUES), lock.take(self.queue.place.workers, id))
+        sim = Sim(id, pick.choice(QUEUES), worker_lock.take(self.queue.place.workers, id))
         if pick.random() < 0.05:
             self.end(sim)  # before it said a word
             return
@@ -302,7 +302,7 @@ class Machine(Users):
     def dead(self) -> list[str]:
         """The workers that a look around finds dead."""
         folder = self.queue.place.workers
-        files = set(lock.ids(folder))
+        files = set(worker_lock.ids(folder))
         live = {worker.id for worker in self.model.workers.values() if worker.live}
         return sorted((files | live) - set(self.sims) - {worker for _, worker, _ in self.passes})
 
@@ -311,7 +311,7 @@ class Machine(Users):
         Prey.rounds = 0
         dead = self.dead()
         verdicts = {worker: self.judge(worker, {}) for worker in dead}
-        report = recovery.recover(self.queue)
+        report = rescuer.recover(self.queue)
         self.settle()
         assert report.left == []
         for worker in sorted(dead, key=self.order):
@@ -332,9 +332,9 @@ class Machine(Users):
             id = pick.choice(dead)
             known = self.known(pick, id)
             verdicts = self.judge(id, known)
-            taken = lock.try_lock(self.queue.place.workers, id)
+            taken = worker_lock.try_lock(self.queue.place.workers, id)
             assert taken is not None
-            each = recovery.Pass(self.queue, taken, "recovery:test", known=known)
+            each = rescuer.Pass(self.queue, taken, "recovery:test", known=known)
             Prey.rounds = 1
             if each.tick(0.0):
                 self.decide(id, verdicts)

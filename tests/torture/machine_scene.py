@@ -20,10 +20,10 @@ from queuectl.decisions import Lease
 from queuectl.engines.sqlite.engine import SqliteEngine
 from queuectl.errors import QueueError
 from queuectl.events import Recorded
-from queuectl.workers import recovery
-from queuectl.workers.hunt import Left
-from queuectl.workers.ledger import Claim
-from queuectl.workers.lock import WorkerLock
+from queuectl.workers.recovery import rescuer
+from queuectl.workers.recovery.termination import Left
+from queuectl.workers.recovery.worker_lock import WorkerLock
+from queuectl.workers.turn import Claim
 from tests.torture.machine_model import SECOND, Ended, Held, Model
 
 BEGIN = 1_800_000_000 * SECOND
@@ -92,11 +92,11 @@ def simulated() -> Iterator[None]:
             "queuectl.liveness.boot_id": lambda: World.boot,
             "queuectl.liveness.machine_id": lambda: "here",
             "queuectl.liveness.look": lambda pid: None,
-            "queuectl.workers.recovery.Hunt": Prey,
+            "queuectl.workers.recovery.rescuer.Hunt": Prey,
             "queuectl.paths._check_mounts": lambda place: None,
             "queuectl.engines.projection_registry.installed": dict,
             "queuectl.engines.projection_registry.PAGE": 5,
-            "queuectl.reading.PAGE": 3,
+            "queuectl.queries.PAGE": 3,
             "queuectl.listing.PAGE": 3,
             "queuectl.queue.CHUNK": 2,
             "projections.replay.Subjects": lambda history: Subjects(history, 3),
@@ -155,7 +155,7 @@ class Scene(RuleBasedStateMachine):
         """The living."""
         self.ghosts: list[Sim] = []
         """The dead, who still remember."""
-        self.passes: list[tuple[recovery.Pass, str, dict[Held, Ended | None]]] = []
+        self.passes: list[tuple[rescuer.Pass, str, dict[Held, Ended | None]]] = []
         """Recoveries under way: of which worker, and what they will say of each lease (None: it never started)."""
         self.log: list[Recorded] = []
         self.told: list[Recorded] = []

@@ -16,9 +16,9 @@ from queuectl.clock import SECOND, micros, text
 from queuectl.decisions import Lease, Outcome
 from queuectl.errors import TimeWarning
 from queuectl.events import encode
-from queuectl.workers import lock, recovery
-from queuectl.workers.ledger import Claim, Ledger, Report, Turn
-from queuectl.workers.loop import Task
+from queuectl.workers.recovery import rescuer, worker_lock
+from queuectl.workers.turn import Claim, Ledger, Report, Turn
+from queuectl.workers.worker import Task
 
 ROOT = Path(__file__).parents[2]
 HOUR = 3600 * SECOND
@@ -29,8 +29,8 @@ import random, sys
 from queuectl import clock
 real, pick = clock.now, random.Random(sys.argv[2])
 clock.now = lambda: real() + pick.choice((-5, -1, 0, 1, 5)) * 3600 * clock.SECOND
-from queuectl.workers import loop
-loop.LOOK = 0.1
+from queuectl.workers import worker
+worker.LOOK = 0.1
 from queuectl.workers.__main__ import main
 sys.exit(main(sys.argv[1:2]))
 """
@@ -74,7 +74,7 @@ class Hand:
     """A worker that lives as far as the kernel is concerned, and takes a turn when it is told to."""
 
     def __init__(self, queue: Queue, id: str = "w") -> None:
-        self.lock = lock.take(queue.place.workers, id)
+        self.lock = worker_lock.take(queue.place.workers, id)
         self.ledger = Ledger(queue, id, (), paths.identity(queue.place))
         self.ledger.start(1)
         self.held: set[Lease] = set()
@@ -214,7 +214,7 @@ def test_no_worker_is_declared_dead_because_the_clock_jumped(queue: Queue, wall:
     [claim] = worker.turn().claims
     worker.ledger.turn((), (), 0, holding=[claim.lease], heartbeat=True)
     wall.jump(hours)
-    report = recovery.recover(queue)
+    report = rescuer.recover(queue)
     assert (report.workers, report.jobs, report.left) == ([], [], [])
     assert queue.job("a").worker == "w"
     assert not worker.turn(Report(claim.job, claim.lease, Outcome(exit_code=0))).fenced
@@ -234,7 +234,7 @@ def test_a_dead_worker_is_found_at_once_whatever_the_clock_says(
     assert worker.turn().claims
     wall.jump(hours)
     worker.lock.close(keep=True)
-    assert [(each.job, each.outcome) for each in recovery.recover(queue).jobs] == [("a", "released")]
+    assert [(each.job, each.outcome) for each in rescuer.recover(queue).jobs] == [("a", "released")]
     in_order(queue)
 
 

@@ -16,16 +16,19 @@ from queuectl import Queue
 from queuectl.clock import monotonic
 from queuectl.events import Recorded, encode
 from queuectl.host import processes
-from queuectl.workers.loop import Task
+from queuectl.workers.worker import Task
 
-START = (
-    "import sys, json; from queuectl.workers.pool import start; sys.exit(start(sys.argv[1], **json.loads(sys.argv[2])))"
-)
+START = """
+import sys, json
+from queuectl.workers.supervisor import start
+sys.exit(start(sys.argv[1], **json.loads(sys.argv[2])))
+"""
 ALONE = """
 import sys, json
-from queuectl.workers import loop, own_files, slots
+from queuectl.workers import worker, slots
+from queuectl.workers.chores import own_files
 for name, value in json.loads(sys.argv[2]).items():
-    for module in (loop, own_files, slots):
+    for module in (worker, own_files, slots):
         if hasattr(module, name):
             setattr(module, name, value)
 from queuectl.workers.__main__ import main

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from queuectl import clock
 from queuectl.host.processes import Ending, Still, wait
-from queuectl.workers.hunt import Hunt, Left
+from queuectl.workers.recovery.termination import Hunt, Left
 
 
 def hunt(path: str, tag: str, deadline: float, *, grace: float = 5.0) -> Left:

@@ -11,7 +11,7 @@ import pytest
 
 from queuectl import clock
 from queuectl.host import processes
-from queuectl.workers.attempt import Attempt, Outcome, Start, launch
+from queuectl.workers.execution.attempt import Attempt, Outcome, Start, launch
 
 Begin = Callable[..., Attempt]
 BASE = {"PATH": os.environ.get("PATH", os.defpath)}

@@ -10,7 +10,7 @@ from projections.jobs import Job
 from queuectl.clock import micros
 from queuectl.events import Failed, Retried, WorkerLost, encode
 from queuectl.host.oom import Killings
-from queuectl.workers.loop import Task
+from queuectl.workers.worker import Task
 from tests.workers.conftest import Fifo, Lab, gone
 
 

@@ -11,7 +11,7 @@ from queuectl.clock import micros
 from queuectl.engines.base import Write
 from queuectl.events import Released
 from queuectl.host import processes
-from queuectl.workers.ledger import Ledger
+from queuectl.workers.turn import Ledger
 from tests.workers.conftest import Fifo, Lab, gone
 
 
@@ -182,7 +182,7 @@ def test_what_a_job_meant_to_leave_running_outlives_its_retry(lab: Lab, fifo: Fi
 def test_more_slots_than_files_can_be_opened_are_refused(lab: Lab) -> None:
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200));"
-        "from queuectl.workers.pool import start; start(sys.argv[1], slots=100)"
+        "from queuectl.workers.supervisor import start; start(sys.argv[1], slots=100)"
     )
     _, said = lab.ended(lab.python(code, lab.database))
     assert "--slots 100 needs 528 open files, the limit is 200" in said

@@ -13,14 +13,15 @@ import pytest
 
 from projections.jobs import Job
 from queuectl import Queue, decisions, doctor, paths
-from queuectl.doctor import Finding, Patient, attempts
+from queuectl.doctor import Finding, Patient
+from queuectl.doctor.checks import workers
 from queuectl.engines.base import Write
 from queuectl.events import Event, WorkerLost, WorkerStarted, WorkerStopped, encode
 from queuectl.host import processes
-from queuectl.workers import lock, recovery
-from queuectl.workers.ledger import tag
-from queuectl.workers.loop import Task
-from queuectl.workers.roster import Roster
+from queuectl.workers.recovery import rescuer, worker_lock
+from queuectl.workers.recovery.attempt_table import Roster
+from queuectl.workers.turn import tag
+from queuectl.workers.worker import Task
 from tests.workers.conftest import Fifo, Lab, kill_all
 
 POWERLESS = """
@@ -39,7 +40,7 @@ STUBBORN = "trap '' TERM; echo $$ > {fifo}; while :; do sleep 0.1; done"
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempts, "COURTESY", 0.3)
+    monkeypatch.setattr(workers, "COURTESY", 0.3)
 
 
 def look(lab: Lab) -> list[Finding]:
@@ -50,7 +51,7 @@ def look(lab: Lab) -> list[Finding]:
 
 def recover(lab: Lab) -> None:
     with Queue(lab.database) as queue:
-        recovery.recover(queue)
+        rescuer.recover(queue)
 
 
 def powerless(lab: Lab) -> None:
@@ -105,7 +106,7 @@ def test_a_dead_worker_is_named_with_its_job_and_what_lives_of_it(lab: Lab, fifo
     )
     assert "queuectl recover" in str(finding.do)
     assert pid in [process.pid for process in finding.facts["processes"]]
-    recovery.recover(lab.queue)
+    rescuer.recover(lab.queue)
     assert look(lab)[0].severity == "ok"
 
 
@@ -138,7 +139,7 @@ def test_a_job_whose_worker_has_ended_is_named(lab: Lab, last: Event | None, fat
 
 
 def test_a_dead_worker_that_somebody_recovers_in_time_is_no_finding(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempts, "COURTESY", 10.0)
+    monkeypatch.setattr(workers, "COURTESY", 10.0)
     id = lab.queue.enqueue("true")
     claimed(lab, id)
     recoverer = threading.Timer(0.2, recover, [lab])
@@ -164,7 +165,7 @@ def test_a_worker_that_is_stopped_is_named(lab: Lab, fifo: Fifo) -> None:
 
 
 def test_what_recovery_cannot_end_is_named(lab: Lab, fifo: Fifo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempts, "PATIENCE", 0.3)
+    monkeypatch.setattr(workers, "PATIENCE", 0.3)
     id = lab.queue.enqueue(STUBBORN.format(fifo=fifo), timeout=None)
     lab.start()
     pid = int(fifo.line())
@@ -172,7 +173,7 @@ def test_what_recovery_cannot_end_is_named(lab: Lab, fifo: Fifo, monkeypatch: py
 
     recoverer = threading.Thread(target=recover, args=[lab])
     recoverer.start()
-    lab.until(lambda: lock.held(lab.queue.place.workers, worker))
+    lab.until(lambda: worker_lock.held(lab.queue.place.workers, worker))
 
     [finding] = look(lab)
 
@@ -187,7 +188,7 @@ def test_what_recovery_cannot_end_is_named(lab: Lab, fifo: Fifo, monkeypatch: py
 
 
 def test_an_output_that_somebody_unseen_keeps_locked_is_told(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempts, "PATIENCE", 0.0)
+    monkeypatch.setattr(workers, "PATIENCE", 0.0)
     id = lab.queue.enqueue("true")
     claimed(lab, id)
     place = lab.queue.place
@@ -195,14 +196,14 @@ def test_an_output_that_somebody_unseen_keeps_locked_is_told(lab: Lab, monkeypat
     process = lab.python(f"{hold}; signal.pause()", place.output_of(paths.identity(place), id, 2))
     assert process.stdout is not None
     process.stdout.readline()
-    with lock.take(place.workers, "w1"):
+    with worker_lock.take(place.workers, "w1"):
         [finding] = look(lab)
     assert finding.what.endswith(": its output file is locked by a process that can't be seen from here")
     process.kill()
 
 
 def test_a_cancelled_job_that_does_not_end_is_named(lab: Lab, fifo: Fifo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempts, "PATIENCE", 0.3)
+    monkeypatch.setattr(workers, "PATIENCE", 0.3)
     id = lab.queue.enqueue(STUBBORN.format(fifo=fifo), timeout=None)
     lab.start()
     pid = int(fifo.line())
@@ -229,7 +230,7 @@ def test_a_cancelled_job_that_ends_in_time_is_no_finding(lab: Lab, fifo: Fifo) -
 
 
 def test_a_job_that_outlives_its_timeout_is_named(lab: Lab, fifo: Fifo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempts, "PATIENCE", 0.3)
+    monkeypatch.setattr(workers, "PATIENCE", 0.3)
     id = lab.queue.enqueue(f"echo $$ > {fifo}; exec env -i sleep 60", timeout=0.2)
     powerless(lab)
     pid = int(fifo.line())
@@ -259,7 +260,7 @@ def test_a_job_that_its_timeout_ends_is_no_finding(lab: Lab, fifo: Fifo) -> None
 def test_what_a_command_left_and_its_worker_cannot_end_is_named(
     lab: Lab, fifo: Fifo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempts, "PATIENCE", 0.3)
+    monkeypatch.setattr(workers, "PATIENCE", 0.3)
     id = lab.queue.enqueue(f"sleep 60 & echo $$ $! > {fifo}", timeout=None)
     powerless(lab)
     main, left = map(int, fifo.line().split())
@@ -272,7 +273,7 @@ def test_what_a_command_left_and_its_worker_cannot_end_is_named(
 def test_an_attempt_that_waits_for_what_is_left_of_the_one_before_is_named(
     lab: Lab, fifo: Fifo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempts, "PATIENCE", 0.3)
+    monkeypatch.setattr(workers, "PATIENCE", 0.3)
     command = f"setsid sleep 60 & echo $! > {fifo}; sleep 0.1; exit 1"
     id = lab.queue.enqueue(command, timeout=None, backoff_max=0.1)
     powerless(lab)
@@ -289,7 +290,7 @@ def test_an_attempt_that_waits_for_what_is_left_of_the_one_before_is_named(
 
 @pytest.mark.parametrize("keep", [False, True])
 def test_what_was_meant_to_stay_is_in_nobodys_way(lab: Lab, keep: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempts, "PATIENCE", 0.0)
+    monkeypatch.setattr(workers, "PATIENCE", 0.0)
     place = lab.queue.place
     id = lab.queue.enqueue("true", keep_children=keep, backoff_max=0)
     job = claimed(lab, id, os.getpid())
@@ -303,7 +304,7 @@ def test_what_was_meant_to_stay_is_in_nobodys_way(lab: Lab, keep: bool, monkeypa
         tx.append([Write(f"job:{id}", job, released)], "test")
     claim(lab, id)
     env = {processes.TAG: tag(paths.identity(place), id, lease.version)}
-    with lock.take(place.workers, "w1"), subprocess.Popen(["/bin/sleep", "60"], env=env) as left:
+    with worker_lock.take(place.workers, "w1"), subprocess.Popen(["/bin/sleep", "60"], env=env) as left:
         lab.until(lambda: processes.by_tag(env[processes.TAG]))
         [finding] = look(lab)
         assert finding.severity == ("ok" if keep else "problem")
@@ -318,12 +319,15 @@ def test_what_was_meant_to_stay_is_in_nobodys_way(lab: Lab, keep: bool, monkeypa
 def test_what_the_roster_tells_is_judged_with_what_else_is_known(
     lab: Lab, case: str, severity: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempts, "PATIENCE", 0.0)
+    monkeypatch.setattr(workers, "PATIENCE", 0.0)
     id = lab.queue.enqueue("true", timeout=0.001, keep_children="kept" in case)
     job = claimed(lab, id, os.getpid(), "pid:[1]" if case == "elsewhere" else None)
     assert job.lease is not None
     env = {processes.TAG: tag(paths.identity(lab.queue.place), id, job.lease)} if "," in case else {}
-    with lock.take(lab.queue.place.workers, "w1") as held, subprocess.Popen(["/bin/sleep", "60"], env=env) as left:
+    with (
+        worker_lock.take(lab.queue.place.workers, "w1") as held,
+        subprocess.Popen(["/bin/sleep", "60"], env=env) as left,
+    ):
         lab.until(lambda: not env or processes.by_tag(env[processes.TAG]))
         table = Roster(held.path, 1)
         place = table.enter(os.getpid(), job.seq, job.lease, 0)
@@ -335,15 +339,15 @@ def test_what_the_roster_tells_is_judged_with_what_else_is_known(
 
 
 def test_only_what_was_so_all_the_while_is_told(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempts, "PATIENCE", 0.5)
-    looks: list[attempts.Seen] = []
+    monkeypatch.setattr(workers, "PATIENCE", 0.5)
+    looks: list[workers.Seen] = []
 
-    def one_stays_and_others_come_and_go(_: Patient) -> attempts.Seen:
+    def one_stays_and_others_come_and_go(_: Patient) -> workers.Seen:
         passing = [(key, Finding("problem", key)) for key in ("stays", f"passes {len(looks)}")]
-        looks.append(attempts.Seen(passing=passing, minded=True))
+        looks.append(workers.Seen(passing=passing, minded=True))
         return looks[-1]
 
-    monkeypatch.setattr(attempts, "_look", one_stays_and_others_come_and_go)
+    monkeypatch.setattr(workers, "_look", one_stays_and_others_come_and_go)
     assert [finding.what for finding in look(lab)] == ["stays"]
     assert len(looks) > 1
 
@@ -371,7 +375,7 @@ def freeze() -> Iterator[Callable[[int], None]]:
 def test_a_killed_process_that_does_not_end_is_named(
     lab: Lab, fifo: Fifo, freeze: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempts, "PATIENCE", 0.3)
+    monkeypatch.setattr(workers, "PATIENCE", 0.3)
     id = lab.queue.enqueue(f"echo $$ > {fifo}; exec sleep 60", timeout=None)
     lab.start()
     pid = int(fifo.line())
@@ -386,8 +390,8 @@ def test_a_killed_process_that_does_not_end_is_named(
 
 def test_a_kill_that_a_process_has_not_come_to_yet_is_seen() -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
-        assert not attempts._is_killed(process.pid)
+        assert not workers._is_killed(process.pid)
         process.kill()
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        assert attempts._is_killed(process.pid), "the kernel notes it until it is reaped"
-    assert not attempts._is_killed(process.pid)
+        assert workers._is_killed(process.pid), "the kernel notes it until it is reaped"
+    assert not workers._is_killed(process.pid)

@@ -5,13 +5,13 @@ import threading
 from pathlib import Path
 
 from queuectl.engines.sqlite import doorbell
-from queuectl.workers import lock
+from queuectl.workers.recovery import worker_lock
 
 
 def test_the_draft_of_a_lock_goes_when_its_maker_is_dead(tmp_path: Path) -> None:
     (tmp_path / ".w1-0a0b").touch()
-    with lock.take(str(tmp_path), "w2"):
-        lock.sweep(str(tmp_path))
+    with worker_lock.take(str(tmp_path), "w2"):
+        worker_lock.sweep(str(tmp_path))
         assert os.listdir(tmp_path) == ["w2"]
 
 
@@ -28,7 +28,7 @@ def test_nobody_who_begins_is_disturbed(tmp_path: Path) -> None:
 
     def clean() -> None:
         while not over.is_set():
-            lock.sweep(folder)
+            worker_lock.sweep(folder)
             doorbell.ring(folder, ("work",))
 
     os.mkdir(tmp_path / "bells")
@@ -36,8 +36,8 @@ def test_nobody_who_begins_is_disturbed(tmp_path: Path) -> None:
     cleaner.start()
     try:
         for number in range(500):
-            with lock.take(folder, f"w{number}"):
-                assert lock.held(folder, f"w{number}")
+            with worker_lock.take(folder, f"w{number}"):
+                assert worker_lock.held(folder, f"w{number}")
             bell = doorbell.listen(folder, "work")
             assert doorbell.ring(folder, ("work",)) == 1
             bell.close()

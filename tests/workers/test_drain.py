@@ -75,7 +75,7 @@ def test_a_job_that_comes_meanwhile_is_taken_by_the_idle_one(lab: Lab, fifo: Fif
 
 
 def test_a_worker_started_by_a_job_runs_the_others_and_does_not_wait_for_that_job(lab: Lab) -> None:
-    nested = "import sys; from queuectl.workers.pool import start; sys.exit(start(sys.argv[1], drain=True))"
+    nested = "import sys; from queuectl.workers.supervisor import start; sys.exit(start(sys.argv[1], drain=True))"
     outer = lab.queue.enqueue([sys.executable, "-c", nested, lab.database], timeout=20, max_retries=0)
     inner = lab.queue.enqueue("tr '\\0' '\\n' < /proc/$PPID/environ; ls -l /proc/$PPID/fd")
 
@@ -91,7 +91,7 @@ def test_a_worker_started_by_a_job_runs_the_others_and_does_not_wait_for_that_jo
         assert its.job not in "".join(line for line in said.splitlines() if "77 ->" in line)
 
 
-NESTED = "import sys; from queuectl.workers.pool import start; sys.exit(start(sys.argv[1], drain=True))"
+NESTED = "import sys; from queuectl.workers.supervisor import start; sys.exit(start(sys.argv[1], drain=True))"
 
 
 def test_two_jobs_that_each_run_a_draining_worker_do_not_wait_for_each_other(lab: Lab) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import Queue, hosts
+from queuectl import Queue, enclosing_jobs
 from queuectl.errors import Refused
 from queuectl.host import processes
 from queuectl.spec import Spec
-from queuectl.workers.helper import Helper
-from queuectl.workers.ledger import Ledger
+from queuectl.workers.private_worker import Helper
+from queuectl.workers.turn import Ledger
 from tests.workers.conftest import Fifo, Lab
 
 Q = f"{sys.executable} -m queuectl"
@@ -104,7 +104,7 @@ def test_what_is_inside_of_a_job_is_known_by_its_attempt(lab: Lab, monkeypatch: 
         lab.queue.wait("a", timeout=1)
     assert lab.queue.wait(timeout=1) == []
     with Queue(lab.folder / "other.db") as other:
-        assert hosts.inside(other.place) is None
+        assert enclosing_jobs.inside(other.place) is None
 
 
 def test_a_worker_for_one_job_serves_nobody_else(lab: Lab) -> None:

@@ -13,28 +13,32 @@ from queuectl.engines.base import Write
 from queuectl.errors import Unusable
 from queuectl.events import Heartbeat, Held, WorkerStopped, encode
 from queuectl.host import processes
-from queuectl.workers import hung, watch
-from queuectl.workers.hung import INTERVAL, LATE, SILENCE, Silence
-from queuectl.workers.ledger import Ledger, Release
-from queuectl.workers.loop import Task
+from queuectl.workers.chores import recovery_watch
+from queuectl.workers.recovery import hang_detector
+from queuectl.workers.recovery.hang_detector import INTERVAL, LATE, SILENCE, Silence
+from queuectl.workers.turn import Ledger, Release
+from queuectl.workers.worker import Task
 from tests.workers.conftest import Lab
 
 HUNG = """
 import json, sys
-from queuectl.workers import hung, watch
-from queuectl.workers.hung import Silence
-hung.INTERVAL, hung.SILENCE, hung.LATE = 0.3, 1.0, 5.0
+from queuectl.workers.recovery import hang_detector
+from queuectl.workers.chores import recovery_watch
+from queuectl.workers.recovery.hang_detector import Silence
+hang_detector.INTERVAL, hang_detector.SILENCE, hang_detector.LATE = 0.3, 1.0, 5.0
 from queuectl import Queue
-print([job.job for job in watch.recover_hung(Queue(sys.argv[1])).jobs])
+print([job.job for job in recovery_watch.recover_hung(Queue(sys.argv[1])).jobs])
 """
 NERVOUS = """
 import sys
 from queuectl import Queue
-from queuectl.workers import __main__, hung, loop, watch
-hung.INTERVAL, hung.SILENCE, hung.LATE, loop.HEARTBEAT = 0.3, 1.5, 0.3, 0.3
+from queuectl.workers import __main__, worker
+from queuectl.workers.recovery import hang_detector
+from queuectl.workers.chores import recovery_watch
+hang_detector.INTERVAL, hang_detector.SILENCE, hang_detector.LATE, worker.HEARTBEAT = 0.3, 1.5, 0.3, 0.3
 if sys.argv[1].startswith("{"):
     sys.exit(__main__.main(sys.argv[1:]))
-for _ in watch.monitor(Queue(sys.argv[1])):
+for _ in recovery_watch.monitor(Queue(sys.argv[1])):
     pass
 """
 STRANGER = """
@@ -139,7 +143,7 @@ def test_when_nobody_can_write_nobody_is_hung(lab: Lab, observer: Ledger, monkey
 def test_an_observer_whose_own_word_came_late_has_heard_nothing(
     lab: Lab, observer: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hung, "LATE", 0.2)
+    monkeypatch.setattr(hang_detector, "LATE", 0.2)
     lab.queue.enqueue("true")
     silent(lab)
     silence, now = Silence(lab.queue, observer), clock.monotonic()
@@ -196,7 +200,7 @@ def test_who_can_not_be_seen_is_recovered_after_its_silence(
     with monkeypatch.context() as patch:
         patch.setattr(processes, "pid_namespace", lambda: "pid:[1]")
         silent(lab)
-    looking, now = watch.Watch(lab.queue, observer), clock.monotonic()
+    looking, now = recovery_watch.Watch(lab.queue, observer), clock.monotonic()
     for second in range(15):
         looking.tick(now + second)
     assert lab.queue.job(id).state == "processing"
@@ -213,8 +217,8 @@ def test_only_the_process_that_is_the_worker_is_killed(lab: Lab, theirs: dict[st
     worker = silent(lab)
     holding, stranger = (
         lab.python(
-            "import sys, time; from queuectl.workers import lock;"
-            "held = lock.take(sys.argv[1], sys.argv[2]); print('up', flush=True); time.sleep(60)",
+            "import sys, time; from queuectl.workers.recovery.rescuer import worker_lock;"
+            "held = worker_lock.take(sys.argv[1], sys.argv[2]); print('up', flush=True); time.sleep(60)",
             lab.queue.place.workers,
             name,
         )
@@ -227,7 +231,7 @@ def test_only_the_process_that_is_the_worker_is_killed(lab: Lab, theirs: dict[st
     live = next(each for each in lab.queue.workers() if each.id == worker.worker)
     started = (processes.start_time(pid) or 0) - ("pid" in theirs)
     live = msgspec.structs.replace(live, **{**theirs, "pid": pid, "start_ticks": started})
-    assert hung.kill(lab.queue, live) == (not theirs)
+    assert hang_detector.kill(lab.queue, live) == (not theirs)
     if not theirs:
         assert holding.wait(10) == -signal.SIGKILL
     assert (holding.poll() is None) == bool(theirs)
@@ -250,7 +254,7 @@ def test_a_stopped_worker_is_killed_and_its_job_comes_back(lab: Lab, tmp_path: P
 
 
 def test_a_monitor_is_a_worker_without_slots_and_not_counted(lab: Lab) -> None:
-    with watch.observer(lab.queue) as me:
+    with recovery_watch.observer(lab.queue) as me:
         assert [(worker.id, worker.slots) for worker in lab.queue.workers()] == [(me.worker, 0)]
         assert lab.queue.status().workers == 0
         assert lab.queue.stop_workers() == []

@@ -8,7 +8,7 @@ import pytest
 
 from queuectl.errors import Unusable
 from queuectl.workers.journal import Journal, opened
-from queuectl.workers.recovery import Report, write_report
+from queuectl.workers.recovery.rescuer import Report, write_report
 
 
 def linked(logs: Path, name: str) -> None:

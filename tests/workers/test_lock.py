@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from queuectl.errors import Invalid
-from queuectl.workers.lock import Gone, held, ids, take, try_lock
+from queuectl.workers.recovery.worker_lock import Gone, held, ids, take, try_lock
 
 ROOT = Path(__file__).parents[2]
-PRELUDE = "import os, sys, time\nfrom queuectl.workers.lock import *\nfolder = sys.argv[1]\n"
+PRELUDE = "import os, sys, time\nfrom queuectl.workers.recovery.worker_lock import *\nfolder = sys.argv[1]\n"
 
 Start = Callable[..., "subprocess.Popen[str]"]
 

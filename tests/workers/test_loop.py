@@ -10,8 +10,8 @@ import pytest
 
 from queuectl.events import Completed, Failed, Heartbeat
 from queuectl.host import processes
-from queuectl.workers import output
-from queuectl.workers.ledger import Ledger
+from queuectl.workers.execution import output
+from queuectl.workers.turn import Ledger
 from tests.workers.conftest import Fifo, Lab, gone
 
 
@@ -144,7 +144,8 @@ def test_commands_end_well_where_the_starter_ignores_the_end_of_children(lab: La
     id = lab.queue.enqueue("exit 4", max_retries=0)
     ignoring = "import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
     process = lab.python(
-        f"{ignoring}import sys; from queuectl.workers.pool import start; sys.exit(start({lab.database!r}, drain=True))"
+        f"{ignoring}import sys; from queuectl.workers.supervisor import start\n"
+        f"sys.exit(start({lab.database!r}, drain=True))"
     )
 
     assert lab.ended(process) == (0, "")

@@ -9,8 +9,8 @@ import pytest
 
 from queuectl import clock
 from queuectl.host import processes
-from queuectl.workers import output
-from queuectl.workers.attempt import AlreadyStarted, Attempt, Start, launch
+from queuectl.workers.execution import output
+from queuectl.workers.execution.attempt import AlreadyStarted, Attempt, Start, launch
 
 ENV = {"PATH": os.environ.get("PATH", os.defpath)}
 

@@ -15,9 +15,10 @@ from queuectl import Queue
 from queuectl.clock import monotonic
 from queuectl.engines.base import Listener
 from queuectl.events import encode
-from queuectl.workers import lock, own_files, roster
-from queuectl.workers.own_files import PATIENCE, SURE, OwnFiles
-from queuectl.workers.roster import Roster
+from queuectl.workers.chores import own_files
+from queuectl.workers.chores.own_files import PATIENCE, SURE, OwnFiles
+from queuectl.workers.recovery import attempt_table, worker_lock
+from queuectl.workers.recovery.attempt_table import Roster
 from tests.workers.conftest import ALONE, Fifo, Lab, gone
 
 QUICK = {"LOOK": 0.05, "SURE": 0.3, "PATIENCE": 0.6}
@@ -25,13 +26,13 @@ QUICK = {"LOOK": 0.05, "SURE": 0.3, "PATIENCE": 0.6}
 
 PARENT = """
 import sys, json
-from queuectl.workers import child, own_files, pool
+from queuectl.workers import worker_process, supervisor; from queuectl.workers.chores import own_files
 alone, constants = sys.argv[2:]
 for name, value in json.loads(constants).items():
     setattr(own_files, name, value)
-child.command = lambda what: [sys.executable, "-c", alone, child.encode(what).decode(), constants]
-pool.RESTART = 0.05
-sys.exit(pool.start(sys.argv[1]))
+worker_process.command = lambda what: [sys.executable, "-c", alone, worker_process.encode(what).decode(), constants]
+supervisor.RESTART = 0.05
+sys.exit(supervisor.start(sys.argv[1]))
 """
 
 
@@ -52,7 +53,7 @@ class Scene:
     def __init__(self, folder: Path) -> None:
         self.queue = Queue(folder / "q.db")
         self.place = self.queue.place
-        self.held = lock.take(self.place.workers, "w1")
+        self.held = worker_lock.take(self.place.workers, "w1")
         self.roster = Roster(self.held.path, 1)
         self.bell = self.queue.engine.listen("work")
         self.files = OwnFiles(self.queue, self.held, self.roster, self.bell, self.hang_up)
@@ -109,9 +110,9 @@ def test_a_lock_file_that_was_removed_is_made_again_with_what_it_held(scene: Sce
     [told] = scene.tick(1 + SURE)
     assert "has made another" in told
     assert not scene.files.is_doubtful
-    assert lock.held(scene.place.workers, "w1")
+    assert worker_lock.held(scene.place.workers, "w1")
     scene.roster.enter(8, 2, 2, 3)
-    assert {entry.pid for entry in roster.read(scene.held.path)} == {7, 8}
+    assert {entry.pid for entry in attempt_table.read(scene.held.path)} == {7, 8}
     assert os.listdir(scene.place.workers) == ["w1"]
 
 
@@ -119,13 +120,13 @@ def test_a_copy_of_its_lock_file_becomes_its_own(scene: Scene) -> None:
     shutil.copy(scene.held.path, scene.held.path + ".copy")
     os.replace(scene.held.path + ".copy", scene.held.path)
     scene.tick(1, 1 + SURE)
-    assert lock.held(scene.place.workers, "w1")
+    assert worker_lock.held(scene.place.workers, "w1")
     assert not scene.files.is_doubtful
 
 
 def test_where_somebody_recovers_the_worker_it_is_lost(scene: Scene) -> None:
     os.unlink(scene.held.path)
-    with lock.take(scene.place.workers, "w1") as recoverer:
+    with worker_lock.take(scene.place.workers, "w1") as recoverer:
         scene.tick(1, 1 + SURE)
         assert scene.files.declared_lost
         assert scene.files.is_doubtful

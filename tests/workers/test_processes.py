@@ -14,8 +14,8 @@ import pytest
 
 from queuectl import clock
 from queuectl.host import processes
-from queuectl.workers.attempt import Attempt, Start, launch
-from queuectl.workers.hunt import Hunt, Left
+from queuectl.workers.execution.attempt import Attempt, Start, launch
+from queuectl.workers.recovery.termination import Hunt, Left
 from tests.workers.hunts import end, hunt
 
 TAG = f"{os.getpid():x}cafe:job1:7"  # our own: this test may run twice at a time

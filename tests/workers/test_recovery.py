@@ -17,9 +17,10 @@ from queuectl.clock import monotonic
 from queuectl.engines.base import Write
 from queuectl.events import Event, Failed, Released, WorkerLost, WorkerStarted, WorkerStopped
 from queuectl.host import processes
-from queuectl.workers import lock, recovery, roster, watch
-from queuectl.workers.hunt import Hunt
-from queuectl.workers.ledger import Ledger
+from queuectl.workers.chores import recovery_watch
+from queuectl.workers.recovery import attempt_table, rescuer, worker_lock
+from queuectl.workers.recovery.termination import Hunt
+from queuectl.workers.turn import Ledger
 from tests.workers.conftest import Fifo, Lab, gone, kill_all
 
 
@@ -52,7 +53,7 @@ def sql(lab: Lab, statement: str) -> None:
 
 def abandoned(lab: Lab, worker: str) -> None:
     """Leave a lock file that nobody holds."""
-    lock.take(lab.queue.place.workers, worker).close(keep=True)
+    worker_lock.take(lab.queue.place.workers, worker).close(keep=True)
 
 
 @pytest.mark.parametrize("hidden", ["", "exec >/dev/null 2>&1; ", "exec setsid nohup sh left.sh >/dev/null 2>&1"])
@@ -66,7 +67,7 @@ def test_what_a_dead_worker_ran_is_found_and_ended_and_the_job_tried_again(lab: 
     worker = kill_all(lab)
     assert not gone(pid)
 
-    report = recovery.recover(lab.queue)
+    report = rescuer.recover(lab.queue)
 
     assert gone(pid)
     [found] = report.jobs
@@ -87,8 +88,8 @@ def test_each_recovery_that_found_something_writes_a_report_for_the_owner_only(l
     fifo.line()
     worker = kill_all(lab)
 
-    recovery.recover(lab.queue)
-    assert recovery.recover(lab.queue) == recovery.Report(workers=[], jobs=[], left=[])
+    rescuer.recover(lab.queue)
+    assert rescuer.recover(lab.queue) == rescuer.Report(workers=[], jobs=[], left=[])
 
     [path] = (lab.folder / "q.db.d" / "logs").glob("recovered_jobs_*.json")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -102,7 +103,7 @@ def test_a_claim_that_never_started_is_given_back_and_uses_up_nothing(lab: Lab) 
     worker = pretend(lab, id)
     abandoned(lab, worker)
 
-    report = recovery.recover(lab.queue)
+    report = rescuer.recover(lab.queue)
 
     assert [(found.outcome, found.then) for found in report.jobs] == [("released", "pending")]
     [record] = lab.records("released")
@@ -123,9 +124,9 @@ def test_a_worker_that_lives_is_recovered_by_nobody(lab: Lab, fifo: Fifo) -> Non
     [worker] = lab.queue.workers()
     os.kill(worker.pid, signal.SIGSTOP)
 
-    report = recovery.recover(lab.queue)
+    report = rescuer.recover(lab.queue)
 
-    assert report == recovery.Report(workers=[], jobs=[], left=[])
+    assert report == rescuer.Report(workers=[], jobs=[], left=[])
     assert lab.queue.job(id).state == "processing"
     os.kill(worker.pid, signal.SIGCONT)
 
@@ -137,11 +138,11 @@ def test_of_two_recoverers_one_acts(lab: Lab, fifo: Fifo) -> None:
     for _ in ids:
         fifo.line()
     kill_all(lab)
-    reports: list[recovery.Report] = []
+    reports: list[rescuer.Report] = []
 
     def recover() -> None:
         with Queue(lab.database) as queue:
-            reports.append(recovery.recover(queue))
+            reports.append(rescuer.recover(queue))
 
     threads = [threading.Thread(target=recover) for _ in range(2)]
     for thread in threads:
@@ -160,7 +161,7 @@ def test_after_a_reboot_an_attempt_is_lost_and_nobody_is_hunted(lab: Lab) -> Non
     abandoned(lab, worker)
     began = time.monotonic()
 
-    report = recovery.recover(lab.queue)
+    report = rescuer.recover(lab.queue)
 
     assert time.monotonic() - began < 4
     assert [(found.outcome, found.then) for found in report.jobs] == [("failed", "dead")]
@@ -175,7 +176,7 @@ def test_a_copy_of_the_queue_leaves_the_processes_of_the_original_alone(lab: Lab
     worker = pretend(lab, id, identity="the original's")
     abandoned(lab, worker)
 
-    report = recovery.recover(lab.queue)
+    report = rescuer.recover(lab.queue)
 
     assert [found.outcome for found in report.jobs] == ["failed"]
     assert "is not the one in which it ran" in (report.jobs[0].error or "")
@@ -190,7 +191,7 @@ def test_what_an_attempt_left_is_found_in_another_folder_too_but_not_another_que
     pretend(lab, id, identity="former")
     tagged = {"QUEUECTL_TAG": f"former:{id}:2", "QUEUECTL_DB": str(lab.folder / path)}
     with subprocess.Popen(["sleep", "60"], env=tagged, start_new_session=True) as process:
-        recovery.recover(lab.queue)
+        rescuer.recover(lab.queue)
         assert (process.poll() is not None) == theirs
         process.kill()
 
@@ -199,16 +200,16 @@ def test_what_an_attempt_left_is_found_in_another_folder_too_but_not_another_que
 def test_what_is_known_of_a_workers_end_is_told(lab: Lab, machine: str | None, words: str) -> None:
     id = lab.queue.enqueue("true")
     abandoned(lab, pretend(lab, id, boot_id="before", machine_id=machine or processes.machine_id()))
-    recovery.recover(lab.queue)
+    rescuer.recover(lab.queue)
     assert words in (lab.queue.job(id).error or "")
 
 
 def test_who_can_not_be_seen_is_recovered_only_after_its_silence(lab: Lab) -> None:
     id = lab.queue.enqueue("true")
     worker = pretend(lab, id, pid_namespace="pid:[1]")
-    assert recovery.recover(lab.queue).jobs == []
+    assert rescuer.recover(lab.queue).jobs == []
     assert lab.queue.job(id).state == "processing"
-    assert [found.job for found in recovery.recover(lab.queue, silent=[worker]).jobs] == [id]
+    assert [found.job for found in rescuer.recover(lab.queue, silent=[worker]).jobs] == [id]
 
 
 def test_a_worker_whose_lock_file_is_lost_is_recovered(lab: Lab) -> None:
@@ -216,7 +217,7 @@ def test_a_worker_whose_lock_file_is_lost_is_recovered(lab: Lab) -> None:
     pretend(lab, id)
     assert os.listdir(lab.queue.place.workers) == []
 
-    report = recovery.recover(lab.queue)
+    report = rescuer.recover(lab.queue)
 
     assert report.workers == ["w1"]
     assert lab.queue.job(id).state == "pending"
@@ -233,7 +234,7 @@ def test_a_job_whose_worker_has_ended_is_recovered_however_that_came_to_be(lab: 
     if last is None:
         sql(lab, "delete from workers")
 
-    report = recovery.recover(lab.queue)
+    report = rescuer.recover(lab.queue)
 
     assert [(found.job, found.then) for found in report.jobs] == [(id, "pending")]
     assert report.workers == []
@@ -255,7 +256,7 @@ def test_a_worker_that_was_declared_lost_claims_nothing(lab: Lab) -> None:
 def test_a_lock_file_without_a_worker_in_the_log_is_cleared_away(lab: Lab) -> None:
     abandoned(lab, "never-said-a-word")
 
-    report = recovery.recover(lab.queue)
+    report = rescuer.recover(lab.queue)
 
     assert (report.workers, report.jobs) == ([], [])
     assert os.listdir(lab.queue.place.workers) == []
@@ -288,7 +289,7 @@ def test_a_job_that_was_to_be_cancelled_is_cancelled(lab: Lab, fifo: Fifo) -> No
     lab.queue.cancel(id)
     kill_all(lab)
 
-    recovery.recover(lab.queue)
+    rescuer.recover(lab.queue)
 
     assert gone(pid)
     assert lab.log(id) == ["enqueued", "claimed", "cancel_requested", "cancelled"]
@@ -301,19 +302,19 @@ def test_trouble_while_recovering_is_told_and_the_worker_stays_to_be_recovered(l
     place = lab.queue.place
     os.rename(place.output, place.output + ".away")
 
-    report = recovery.recover(lab.queue, patience=0.1)
+    report = rescuer.recover(lab.queue, patience=0.1)
 
     assert report.jobs == []
     assert worker in report.left[0]
     os.rename(place.output + ".away", place.output)
-    assert [found.job for found in recovery.recover(lab.queue).jobs] == [id]
+    assert [found.job for found in rescuer.recover(lab.queue).jobs] == [id]
 
 
 def test_the_monitor_recovers_by_itself(lab: Lab) -> None:
     id = lab.queue.enqueue("true")
     abandoned(lab, pretend(lab, id))
 
-    report = next(watch.monitor(lab.queue))
+    report = next(recovery_watch.monitor(lab.queue))
 
     assert [found.job for found in report.jobs] == [id]
 
@@ -322,8 +323,8 @@ def test_others_leave_a_dead_worker_to_its_parent_for_a_while(lab: Lab) -> None:
     """The parent alone knows how the worker's commands ended (R19)."""
     id = lab.queue.enqueue("true")
     abandoned(lab, pretend(lab, id))
-    with watch.observer(lab.queue) as me:
-        looking, now = watch.Watch(lab.queue, me), monotonic()
+    with recovery_watch.observer(lab.queue) as me:
+        looking, now = recovery_watch.Watch(lab.queue, me), monotonic()
         seen = [(after, bool(looking.tick(now + after))) for after in (1.1, 2.2, 3.0)]
         assert seen == [(1.1, False), (2.2, False), (3.0, False)]
         assert lab.log(id) == ["enqueued", "claimed"]
@@ -347,13 +348,13 @@ def test_a_recovery_that_gives_up_leaves_the_dead_worker_to_the_next(lab: Lab, f
     pid = int(fifo.line())
     worker = kill_all(lab)
 
-    report = recovery.recover(lab.queue, patience=0.0)
+    report = rescuer.recover(lab.queue, patience=0.0)
 
     assert report.left == [f"job {id}: process {pid} can't be ended"]
     assert (report.jobs, report.workers, lab.queue.job(id).state) == ([], [], "processing")
     assert os.listdir(lab.queue.place.workers) == [worker.id]
     os.kill(pid, signal.SIGKILL)
-    assert [job.then for job in recovery.recover(lab.queue).jobs] == ["failed"]
+    assert [job.then for job in rescuer.recover(lab.queue).jobs] == ["failed"]
 
 
 def test_a_worker_that_somebody_here_killed_was_not_killed_for_memory(lab: Lab) -> None:
@@ -363,9 +364,9 @@ def test_a_worker_that_somebody_here_killed_was_not_killed_for_memory(lab: Lab) 
     assert lease is not None
     Path(lab.queue.place.output_of(paths.identity(lab.queue.place), id, lease)).touch()
     abandoned(lab, worker)
-    roster.condemn(f"{lab.queue.place.workers}/{worker}", "was killed: it had said nothing for 15 s")
+    attempt_table.condemn(f"{lab.queue.place.workers}/{worker}", "was killed: it had said nothing for 15 s")
 
-    recovery.recover(lab.queue)
+    rescuer.recover(lab.queue)
 
     assert lab.queue.job(id).error == (
         "its worker was killed: it had said nothing for 15 s; what it ran was found and ended"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.workers import recovery, roster
-from queuectl.workers.roster import Entry, Roster
+from queuectl.workers.recovery import attempt_table, rescuer
+from queuectl.workers.recovery.attempt_table import Entry, Roster
 from tests.workers.conftest import Lab
 
 
@@ -19,19 +19,19 @@ def test_a_roster_outlives_its_worker(tmp_path: Path) -> None:
     places = [mine.enter(100 + n, n, 7, 5_000 + n) for n in range(3)]
     assert places[1] is not None
     mine.end(places[1], 250_000, -9)
-    assert Entry(101, 1, 7, 5_001, 250_000, -9) in roster.read(str(path))
+    assert Entry(101, 1, 7, 5_001, 250_000, -9) in attempt_table.read(str(path))
     mine.leave(places[1])
-    assert sorted(entry.pid for entry in roster.read(str(path))) == [100, 102]
+    assert sorted(entry.pid for entry in attempt_table.read(str(path))) == [100, 102]
     mine.enter(103, 3, 8, 6_000)
-    assert Entry(103, 3, 8, 6_000, 0, roster.RUNNING) in roster.read(str(path))
-    assert roster.read(str(tmp_path / "none")) == []
+    assert Entry(103, 3, 8, 6_000, 0, attempt_table.RUNNING) in attempt_table.read(str(path))
+    assert attempt_table.read(str(tmp_path / "none")) == []
 
 
 def test_a_roster_that_is_full_takes_no_more_until_something_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     path.touch()
     mine = Roster(str(path), 1)
-    places = [mine.enter(100, n, 1, 0) for n in range(roster.UNREPORTED + 1)]
+    places = [mine.enter(100, n, 1, 0) for n in range(attempt_table.UNREPORTED + 1)]
     assert None not in places
     assert mine.enter(100, 500, 1, 0) is None
     assert places[0] is not None
@@ -42,13 +42,13 @@ def test_a_roster_that_is_full_takes_no_more_until_something_is_reported(tmp_pat
 def test_why_a_worker_was_killed_stands_with_its_roster(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     path.touch()
-    assert roster.condemned(str(path)) is None
+    assert attempt_table.condemned(str(path)) is None
     mine = Roster(str(path), 1)
     mine.enter(100, 1, 7, 5_000)
-    assert roster.condemned(str(path)) is None
-    roster.condemn(str(path), "was killed: it had said nothing for 15 s")
-    assert roster.condemned(str(path)) == "was killed: it had said nothing for 15 s"
-    assert [entry.pid for entry in roster.read(str(path))] == [100]
+    assert attempt_table.condemned(str(path)) is None
+    attempt_table.condemn(str(path), "was killed: it had said nothing for 15 s")
+    assert attempt_table.condemned(str(path)) == "was killed: it had said nothing for 15 s"
+    assert [entry.pid for entry in attempt_table.read(str(path))] == [100]
 
 
 @pytest.mark.parametrize("command, state, type", [("exit 0", "completed", "completed"), ("exit 7", "dead", "failed")])
@@ -89,13 +89,13 @@ def test_an_outcome_that_a_worker_saw_and_could_not_report_is_not_lost(lab: Lab,
     path = f"{lab.queue.place.workers}/{worker.id}"
     with lab.queue.engine.transaction():
         (lab.folder / "go").touch()
-        while all(entry.code == roster.RUNNING for entry in roster.read(path)):
+        while all(entry.code == attempt_table.RUNNING for entry in attempt_table.read(path)):
             time.sleep(0.01)
         parent.kill()
         os.kill(worker.pid, signal.SIGKILL)
 
     lab.until(lambda: not lab.queue.alive(worker.id))
-    recovery.recover(lab.queue)
+    rescuer.recover(lab.queue)
 
     job = lab.queue.job(id)
     assert job.state == state

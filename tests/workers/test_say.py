@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-SAY = "from queuectl.workers.say import say; say('hello'); print(7)"
+SAY = "from queuectl.workers.stderr import say; say('hello'); print(7)"
 
 
 @pytest.mark.parametrize("into", ["2>/dev/full", "2>&-", "2> >(true)"])

@@ -15,8 +15,8 @@ from queuectl.audit.verify import verify
 from queuectl.clock import monotonic
 from queuectl.engines.base import Leaf
 from queuectl.events import Recorded
+from queuectl.workers.chores.sealing import PAGE, REST, Sealer
 from queuectl.workers.journal import Journal
-from queuectl.workers.sealer import PAGE, REST, Sealer
 from queuectl.workers.slots import NEVER
 from tests.workers.conftest import Lab
 

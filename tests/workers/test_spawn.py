@@ -13,9 +13,9 @@ import pytest
 from projections.environments import Environment
 from queuectl import clock
 from queuectl.host import processes
-from queuectl.workers import spawn
-from queuectl.workers.attempt import Attempt, Outcome, Start, launch
-from queuectl.workers.spawn import environment
+from queuectl.workers.execution import spawn
+from queuectl.workers.execution.attempt import Attempt, Outcome, Start, launch
+from queuectl.workers.execution.spawn import environment
 
 ENV = {"PATH": os.defpath}
 Run = Callable[..., tuple[Outcome, str]]
@@ -246,7 +246,7 @@ def test_a_worker_without_stdin_stdout_and_stderr_starts_commands_just_as_well(t
     program = """
 import os, select, sys
 from queuectl import clock
-from queuectl.workers.attempt import Start, launch
+from queuectl.workers.execution.attempt import Start, launch
 for fd in (0, 1, 2): os.close(fd)
 attempt = launch(Start(command="echo out; echo err >&2; cat", output=sys.argv[1], env={}))
 select.select([attempt], [], [])

@@ -13,9 +13,9 @@ from projections.workers import Worker
 from queuectl import Queue
 from queuectl.errors import NotFound
 from queuectl.events import Interrupted, WorkerStopped
-from queuectl.workers import recovery, roster
-from queuectl.workers.loop import Task
-from queuectl.workers.pool import CANT_WRITE, Crew, Pool
+from queuectl.workers.recovery import attempt_table, rescuer
+from queuectl.workers.supervisor import CANT_WRITE, Crew, Pool
+from queuectl.workers.worker import Task
 from tests.workers.conftest import START, Fifo, Lab, gone, kill_all
 
 
@@ -90,10 +90,10 @@ def test_a_signal_and_then_the_kill_of_all_give_the_job_back(lab: Lab, fifo: Fif
     for each in (parent.pid,) if gently else (pid, worker.pid, parent.pid):
         os.kill(each, signal.SIGTERM)
     if gently:
-        lab.until(lambda: roster.stopped(f"{lab.queue.place.workers}/{worker.id}"))
+        lab.until(lambda: attempt_table.stopped(f"{lab.queue.place.workers}/{worker.id}"))
         kill_all(lab)
         os.kill(pid, signal.SIGKILL)
-        recovery.recover(lab.queue)
+        rescuer.recover(lab.queue)
     else:
         assert lab.ended(parent) == (0, "")
 
@@ -159,7 +159,7 @@ def test_what_lies_in_the_working_directory_is_not_run(lab: Lab) -> None:
     for name in ("random", "msgspec"):
         (lab.folder / f"{name}.py").write_text("raise SystemExit('not ours')")
     id = lab.queue.enqueue("true")
-    begin = f"import os, queuectl.workers.pool; os.chdir({str(lab.folder)!r}); {START}"
+    begin = f"import os, queuectl.workers.supervisor; os.chdir({str(lab.folder)!r}); {START}"
     parent = lab.python(begin, lab.database, '{"drain": true}')
     assert lab.ended(parent) == (0, "")
     assert lab.queue.job(id).state == "completed"

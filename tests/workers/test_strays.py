@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.host import processes
-from queuectl.workers.strays import Strays
+from queuectl.workers.recovery.orphans import Strays
 from tests.workers.conftest import Fifo, Lab, gone
 
 HIDE = """

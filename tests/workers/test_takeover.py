@@ -60,9 +60,9 @@ def test_what_one_command_leaves_and_is_slow_to_end_keeps_no_other_job_waiting(l
 def test_a_successor_that_cannot_start_is_followed_by_another(lab: Lab) -> None:
     code = """
 import sys
-from queuectl.workers import pool
-pool.RESTART = pool.LONG_RESTART = 0.1
-sys.exit(pool.start(sys.argv[1], logs=sys.argv[2]))
+from queuectl.workers import supervisor
+supervisor.RESTART = supervisor.LONG_RESTART = 0.1
+sys.exit(supervisor.start(sys.argv[1], logs=sys.argv[2]))
 """
     logs = lab.folder / "logs"
     parent = lab.python(code, lab.database, str(logs))

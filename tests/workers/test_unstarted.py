@@ -9,8 +9,8 @@ import pytest
 from queuectl import decisions, doctor, paths
 from queuectl.doctor import Patient
 from queuectl.errors import OutputGone
-from queuectl.workers import recovery, roster
-from queuectl.workers.ledger import tag
+from queuectl.workers.recovery import attempt_table, rescuer
+from queuectl.workers.turn import tag
 from tests.workers.conftest import Fifo, Lab, gone, kill_all
 from tests.workers.test_recovery import abandoned, pretend
 
@@ -25,7 +25,7 @@ def test_an_attempt_whose_output_file_was_removed_is_not_called_unstarted(lab: L
         path.unlink()
     kill_all(lab)
 
-    report = recovery.recover(lab.queue)
+    report = rescuer.recover(lab.queue)
 
     assert gone(pid)
     assert [(found.outcome, found.then) for found in report.jobs] == [("failed", "dead")]
@@ -37,7 +37,7 @@ def test_what_lives_of_a_claim_that_was_given_back_is_ended_before_the_next_star
     id = lab.queue.enqueue(f"echo $$ > {fifo}", timeout=None)
     worker = pretend(lab, id)
     abandoned(lab, worker)
-    recovery.recover(lab.queue)
+    rescuer.recover(lab.queue)
     mark = tag(paths.identity(lab.queue.place), id, 2)
     left = lab.python("import signal; signal.pause()", env={"QUEUECTL_TAG": mark, "QUEUECTL_DB": lab.database})
 
@@ -54,10 +54,10 @@ def test_after_a_reboot_a_worker_that_was_told_to_stop_gives_its_jobs_back(lab: 
     worker = pretend(lab, id, boot_id="another boot")
     abandoned(lab, worker)
     path = f"{lab.queue.place.workers}/{worker}"
-    assert roster.stopped(path) is None
-    roster.stop(path, decisions.Stop("SIGTERM"))
+    assert attempt_table.stopped(path) is None
+    attempt_table.stop(path, decisions.Stop("SIGTERM"))
 
-    report = recovery.recover(lab.queue)
+    report = rescuer.recover(lab.queue)
 
     assert [(found.outcome, found.then) for found in report.jobs] == [("interrupted", "pending")]
 

@@ -1,0 +1,331 @@
+"""What another retry policy would have made of the failures that the log has recorded.
+
+Every job that failed is followed through its own events, and for each failure the decision of a worker
+(`queuectl.decisions.report`) is taken anew under the other policy. What happened stands in the log; what would have
+happened after the last recorded attempt does not, and is told as bounds and as an estimate (`ASSUMPTIONS`).
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from projections import evolve
+from projections.jobs import Job
+from queuectl import decisions, retry
+from queuectl.clock import text
+from queuectl.decisions import Outcome
+from queuectl.events import Cancelled, Completed, Dead, Enqueued, Failed, Recorded, Requeued, Retried
+from queuectl.queries import Progress
+from queuectl.queue import Queue
+
+EVIDENCE = 10
+"""How many attempts of one number must have been recorded before their rate of success counts."""
+
+ASSUMPTIONS = (
+    "Every recorded attempt would have ended as it did, whenever it had been made.",
+    (
+        "What further attempts would have brought nobody knows. The bounds are: none succeeds, and the first succeeds. "
+        "The estimate: each succeeds as often as recorded ones of its number (within a retry budget) did, of the same "
+        f"command, else of the queue, else of all; where there were not {EVIDENCE}, those of the numbers before count "
+        "too. It is likely too high: what has failed more often is more likely to fail for ever."
+    ),
+    "Waiting is the delay before each retry, without the wait for a free worker and the run; jitter is 0.",
+    "Retry budgets are judged one by one: what somebody sent back by hand would have been sent back all the same.",
+    "What was not given (base, longest delay, retries) is as each job had it; on-lost decides as it did.",
+)
+"""What the answer rests on, a sentence each; told with every answer."""
+
+_PAGE = 500
+
+_FAILING = """
+select seq, stream from events job
+where seq > $after and seq <= $upto and type = 'enqueued'
+  and ($queue is null or coalesce(data ->> '$.queue', 'default') = $queue)
+  and exists (select 1 from events failure where failure.stream = job.stream and failure.type = 'failed')
+order by seq limit $limit
+"""
+
+_HISTORIES = """
+select seq, stream, version, type, v, at, actor, data from events
+where stream in (select value from json_each($streams)) and seq <= $upto
+order by stream, version
+"""
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """The other policy; what is None stays as each job has it. Durations are seconds."""
+
+    backoff_base: float | None = None
+    backoff_max: float | None = None
+    max_retries: int | None = None
+
+    def over(self, job: Job) -> Job:
+        """The job as if it had been enqueued with this policy."""
+        spec = job.spec
+        base = self.backoff_base if self.backoff_base is not None else spec.backoff_base
+        longest = self.backoff_max if self.backoff_max is not None else spec.backoff_max
+        retries = self.max_retries if self.max_retries is not None else job.max_retries
+        return replace(job, max_retries=retries, spec=replace(spec, backoff_base=base, backoff_max=longest))
+
+
+class Failure(msgspec.Struct):
+    """A recorded failure, and what followed from it."""
+
+    job: Job
+    """As it was held when it failed."""
+    outcome: Outcome
+    at: int
+    delay: float | None = None
+    """Seconds to the retry; None where none came."""
+
+
+class Budget(msgspec.Struct):
+    """What became of one retry budget: from `enqueued` or `requeued` to its end."""
+
+    failures: list[Failure] = []
+    end: str | None = None
+    """completed, dead or cancelled; None where it has not ended."""
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """A figure that the log can't tell."""
+
+    least: float
+    estimate: float
+    most: float
+
+
+class Simulation(msgspec.Struct, kw_only=True):
+    """What would have changed. Durations are seconds; counts are of retry budgets, of which a job usually has one."""
+
+    jobs: int = 0
+    """Jobs with a recorded failure."""
+    budgets: int = 0
+    unchanged: int = 0
+    """Those that would have ended as they did, after as many attempts."""
+    retries: int = 0
+    """Recorded."""
+    retries_saved: int = 0
+    """Recorded ones that would not have been made."""
+    given_up_completed: int = 0
+    """Given up before the attempt that succeeded: completed jobs that would be dead."""
+    given_up_dead: int = 0
+    """Given up earlier, and dead in any case."""
+    given_up_other: int = 0
+    """Given up earlier; recorded as cancelled, or not ended yet."""
+    going_on: int = 0
+    """Dead ones that would have been tried again."""
+    rescued: Bounds = Bounds(0, 0, 0)
+    """How many of those would have completed."""
+    retries_added: Bounds = Bounds(0, 0, 0)
+    without_estimate: int = 0
+    """Of those that go on: no attempt like the next was ever recorded; they count as not rescued in the estimate."""
+    waiting: float = 0.0
+    """Delays before the recorded retries."""
+    waiting_changed: float = 0.0
+    """How much longer (shorter, where negative) the delays before those of them that remain would have been."""
+    waiting_saved: float = 0.0
+    """The recorded delays before the retries saved."""
+    waiting_added: Bounds = Bounds(0, 0, 0)
+    """Delays before further attempts."""
+
+
+class Rates:
+    """How often the n-th attempt of a budget succeeded (n from 2 on): by command, by queue, and of all."""
+
+    def __init__(self) -> None:
+        self._tried: Counter[tuple[str, str, int]] = Counter()
+        self._succeeded: Counter[tuple[str, str, int]] = Counter()
+
+    def see(self, budget: Budget) -> None:
+        """Count the retries of a budget."""
+        job, failed = budget.failures[0].job, len(budget.failures)
+        for number in range(2, failed + (budget.end == "completed") + 1):
+            for kind, name in _kinds(job.command, job.queue):
+                self._tried[kind, name, number] += 1
+                self._succeeded[kind, name, number] += number > failed
+
+    def of(self, command: str, queue: str, number: int) -> float | None:
+        """The share of n-th attempts that succeeded, see `ASSUMPTIONS`; None where there was no retry at all."""
+        kinds = _kinds(command, queue)
+        tried, succeeded = [0] * len(kinds), [0] * len(kinds)
+        for n in range(number, 1, -1):
+            for place, (kind, name) in enumerate(kinds):
+                tried[place] += self._tried[kind, name, n]
+                succeeded[place] += self._succeeded[kind, name, n]
+                if tried[place] >= EVIDENCE:
+                    return succeeded[place] / tried[place]
+        return succeeded[-1] / tried[-1] if tried[-1] else None
+
+
+def _kinds(command: str, queue: str) -> tuple[tuple[str, str], ...]:
+    """Whose attempts are like those of a job, the likest first."""
+    return ("command", command), ("queue", queue), ("all", "")
+
+
+class Further(msgspec.Struct, frozen=True):
+    """A dead job that would have gone on."""
+
+    command: str
+    queue: str
+    failures: int
+    max_retries: int
+    backoff_base: float
+    backoff_max: float
+
+
+def simulate(
+    queue: Queue,
+    policy: Policy,
+    *,
+    since: int | None = None,
+    queue_name: str | None = None,
+    progress: Progress | None = None,
+) -> Simulation:
+    """Replay what became of the jobs enqueued at `since` (µs UTC) or later, of all queues or of one, under a policy.
+
+    `progress` is told (seq, last seq). Memory grows with the number of different commands that were retried, not with
+    the log.
+    """
+    result, rates = Simulation(), Rates()
+    further: Counter[Further] = Counter()
+    for histories in _pages(queue, since, queue_name, progress):
+        result.jobs += len(histories)
+        for budget in (each for records in histories for each in budgets(records) if each.failures):
+            rates.see(budget)
+            judge(budget, policy, result, further)
+    estimate(result, further, rates)
+    return result
+
+
+def _pages(
+    queue: Queue, since: int | None, name: str | None, progress: Progress | None
+) -> Iterator[list[list[Recorded]]]:
+    """The whole histories of the jobs that failed, some hundred at a time."""
+    with queue.engine.snapshot() as view:
+        upto = view.head()[0]
+        after = view.seq_at(since - 1) if since is not None else 0
+    while True:
+        with queue.engine.snapshot() as view:
+            found = view.query(_FAILING, {"after": after, "upto": upto, "queue": name, "limit": _PAGE})
+            streams = msgspec.json.encode([row["stream"] for row in found]).decode()
+            rows = view.query(_HISTORIES, {"streams": streams, "upto": upto}) if found else []
+        histories: dict[str, list[Recorded]] = {}
+        for row in rows:
+            histories.setdefault(row["stream"], []).append(Recorded(**row))
+        if histories:
+            yield list(histories.values())
+        if len(found) < _PAGE:
+            if progress is not None:
+                progress(1, 1)
+            return
+        after = found[-1]["seq"]
+        if progress is not None:
+            progress(after, upto + 1)
+
+
+def budgets(records: Iterable[Recorded]) -> Iterator[Budget]:
+    """The retry budgets of one job, from its events in order."""
+    job: Any = None
+    budget = Budget()
+    for record in records:
+        event = record.event
+        match event:
+            case Enqueued() | Requeued():
+                if budget.failures:
+                    yield budget
+                budget = Budget()
+            case Failed():
+                budget.failures.append(Failure(job, Outcome(cause=event.cause), record.at))
+            case Retried():
+                budget.failures[-1].delay = event.delay
+            case Completed() | Dead() | Cancelled():
+                budget.end = record.type
+            case _:
+                pass
+        job = evolve(job, record, event)
+    if budget.failures:
+        yield budget
+
+
+def judge(budget: Budget, policy: Policy, result: Simulation, further: "Counter[Further]") -> None:
+    """Add to the result what the policy would have changed in one budget; what would go on is added to `further`."""
+    delays = [failure.delay for failure in budget.failures if failure.delay is not None]
+    result.budgets += 1
+    result.retries += len(delays)
+    result.waiting += sum(delays)
+    for number, failure in enumerate(budget.failures):
+        delay = _decided(policy.over(failure.job), failure)
+        if failure.delay is not None and delay is not None:
+            result.waiting_changed += delay - failure.delay
+        elif failure.delay is not None:
+            result.retries_saved += len(delays) - number
+            result.waiting_saved += sum(delays[number:])
+            match budget.end:
+                case "completed":
+                    result.given_up_completed += 1
+                case "dead":
+                    result.given_up_dead += 1
+                case _:
+                    result.given_up_other += 1
+            return
+        elif delay is not None and _decided(failure.job, failure) is None:  # else it was not the policy that buried it
+            job = policy.over(failure.job)
+            result.going_on += 1
+            further[
+                Further(
+                    job.command, job.queue, number + 1, job.max_retries, job.spec.backoff_base, job.spec.backoff_max
+                )
+            ] += 1
+            return
+    result.unchanged += 1
+
+
+def _decided(job: Job, failure: Failure) -> float | None:
+    """Seconds to the retry that a worker would decide on; None where it would bury the job.
+
+    The draw is the middle of the jitter, which is the delay without any.
+    """
+    last = decisions.report(job, decisions.lease(job), failure.outcome, failure.at, 0.5)[-1]
+    return last.delay if isinstance(last, Retried) else None
+
+
+def estimate(result: Simulation, further: "Counter[Further]", rates: Rates) -> None:
+    """Add to the result what attempts that never happened may have brought."""
+    rescued = attempts = waited = 0.0
+    least, most, shortest, longest = 0, 0, 0.0, 0.0
+    for each, count in further.items():
+        chances = [rates.of(each.command, each.queue, n + 1) for n in range(each.failures, each.max_retries + 1)]
+        delays = [
+            retry.delay(n, each.backoff_base, each.backoff_max) for n in range(each.failures, each.max_retries + 1)
+        ]
+        open_share = 1.0
+        for chance, delay in zip(chances, delays, strict=True):
+            attempts += count * open_share
+            waited += count * open_share * delay
+            rescued += count * open_share * (chance or 0.0)
+            open_share *= 1.0 - (chance or 0.0)
+        result.without_estimate += count if chances[0] is None else 0
+        least += count
+        most += count * len(delays)
+        shortest += count * delays[0]
+        longest += count * sum(delays)
+    result.rescued = Bounds(0, round(rescued, 3), result.going_on)
+    result.retries_added = Bounds(least, round(attempts, 3), most)
+    result.waiting_added = Bounds(round(shortest, 6), round(waited, 6), round(longest, 6))
+    for name in ("waiting", "waiting_changed", "waiting_saved"):
+        setattr(result, name, round(getattr(result, name), 6))
+
+
+def document(found: Simulation, policy: Policy, since: int | None, queue_name: str | None) -> dict[str, Any]:
+    """The document of `simulate --json`."""
+    return {
+        "policy": {**msgspec.structs.asdict(policy), "jitter": 0},
+        "since": text(since) if since is not None else None,
+        "queue": queue_name,
+        **msgspec.structs.asdict(found),
+        "assumptions": ASSUMPTIONS,
+    }

@@ -1,0 +1,249 @@
+"""What can't be in a log, whoever wrote it: looked for in every line that is taken in, before it is.
+
+A log from elsewhere may be damaged, or made to do harm. What `enqueue` or `config set` would refuse is refused here by
+the same code, and so is what no program of ours can have written; so that what is taken in can be worked with.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec import ValidationError, convert
+from msgspec.structs import asdict, astuple
+
+from queuectl import bounds, settings, spec
+from queuectl.audit.seal import read_seal
+from queuectl.clock import micros
+from queuectl.errors import Invalid
+from queuectl.events import (
+    Archived,
+    Claimed,
+    ConfigSet,
+    Edited,
+    Enqueued,
+    EnvironmentKept,
+    Recorded,
+    Requeued,
+    Sealed,
+    Unreadable,
+    WorkerStarted,
+)
+
+LARGEST = 1 << 53
+"""Above every number that a log comes to, and below what JSON and SQLite can't hold any more."""
+
+LATEST = micros("9000-01-01T00:00:00Z")
+"""Room is needed behind the last event: each is later than the one before."""
+
+WORKERS = frozenset({"worker_started", "heartbeat", "stop_requested", "worker_stopped", "worker_lost"})
+KINDS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(WORKERS, ("worker",)),
+    "config_set": ("config",),
+    "sealed": ("audit",),
+    "archived": ("job", "worker"),
+    "environment_kept": ("env",),
+}
+"""The kinds of stream in which events of a type stand; of every other type a job's."""
+
+BIRTHS = frozenset({"enqueued", "worker_started"})
+"""What a job's, and a worker's, stream begins with, and what never comes later."""
+
+
+class Sequence:
+    """A log read from its beginning: whether each event can follow those before it. Keeps some 100 bytes a stream."""
+
+    def __init__(self) -> None:
+        self._last = (0, 0)
+        self._versions: dict[str, int] = {}
+
+    def check(self, record: Recorded) -> None:
+        """Raise Invalid for an event that can't come now, or can't be at all."""
+        seq, at = self._last
+        if not 0 < record.seq < LARGEST:
+            raise Invalid(f"event {record.seq}: no event has such a number")
+        if record.seq <= seq:
+            raise Invalid(f"event {record.seq} comes after event {seq}")
+        if not 0 <= record.at < LATEST:
+            raise Invalid(f"event {record.seq}: its moment lies before 1970 or after the year 9000")
+        if record.at < at:
+            raise Invalid(f"event {record.seq} is older than event {seq} before it")
+        self._last = (record.seq, record.at)
+        event: Any = record.event
+        try:
+            _check_stream(record)
+            self._check_version(record, event)
+            _check_values(event)
+            if check := _CHECKS.get(record.type):
+                check(record, event)
+        except (Invalid, Unreadable) as error:
+            raise Invalid(f"event {record.seq} ({record.type} of {record.stream!a}): {error}") from None
+
+    def _check_version(self, record: Recorded, event: Any) -> None:
+        before = self._versions.get(record.stream, 0)
+        is_first = record.version == 1
+        if isinstance(event, Archived):
+            before = before or event.events
+            if event.events + 1 != record.version:
+                raise Invalid("the number of its events is not that of those before it")
+        elif record.stream.partition(":")[0] in ("job", "worker") and is_first != (record.type in BIRTHS):
+            raise Invalid(f"a stream does not {'begin' if is_first else 'go on'} with that")
+        if before < 0 or not 0 < record.version == before + 1 < LARGEST:
+            raise Invalid("events of its stream are missing, or out of order")
+        self._versions[record.stream] = record.version if not isinstance(event, Archived) else -1
+
+
+def _check_stream(record: Recorded) -> None:
+    kind, colon, id = record.stream.partition(":")
+    kinds = KINDS.get(record.type, ("job",))
+    if kind not in kinds or bool(colon) != (kind not in ("config", "audit")):
+        raise Invalid(f"stands in a stream of {' or '.join(kinds)}")
+    if kind == "job" and id.isdecimal() and id.isascii():
+        if str(int(id[:20])) != id or not 0 < int(id) < LARGEST:
+            raise Invalid(f"id: {id!r} is no number that the queue gives")
+    elif kind == "job":
+        bounds.check_id(id)
+    elif colon:
+        bounds.check_name(kind, id)
+    if not record.actor or "\0" in record.actor:
+        raise Invalid("actor: is empty, or has a NUL byte in it")
+
+
+def _check_values(value: Any, name: str = "") -> None:
+    """Look at every number, moment and text in a payload."""
+    match value:
+        case bool() | None:
+            pass
+        case int():
+            if abs(value) >= LARGEST:
+                raise Invalid(f"{name}: {value} is too large")
+        case float():
+            if not math.isfinite(value):
+                raise Invalid(f"{name}: {value} is no number")
+        case str():
+            if "\0" in value:
+                raise Invalid(f"{name}: has a NUL byte in it")
+            if name in MOMENTS:
+                _check_moment(name, value)
+        case list() | tuple():
+            for each in value:  # pyright: ignore[reportUnknownVariableType]
+                _check_values(each, name)
+        case dict():
+            for key, each in value.items():  # pyright: ignore[reportUnknownVariableType]
+                _check_values(key, name)
+                _check_values(each, name)
+        case _:
+            for field, each in zip(value.__struct_fields__, astuple(value), strict=True):
+                _check_values(each, field)
+
+
+MOMENTS = frozenset({"run_at", "started_at", "at", "not_before"})
+"""The fields that hold moments, wherever they stand."""
+
+
+def _check_moment(name: str, text: str) -> None:
+    try:
+        if 0 <= micros(text) < LATEST:
+            return
+    except (ValueError, OverflowError):
+        pass
+    raise Invalid(f"{name}: {text!r} is no moment from 1970 to the year 9000, as 2026-11-24T09:00:00Z is")
+
+
+def _check_enqueued(_: Recorded, event: Enqueued) -> None:
+    own = ("env", "secrets", "stdin", "shell")
+    fields = [name for name in spec.Spec.__struct_fields__ if name not in own and name in event.__struct_fields__]
+    said: dict[str, Any] = {name: getattr(event, name) for name in fields}
+    said["argv"] = tuple(event.argv) if event.argv is not None else None
+    if not event.cwd.startswith("/"):
+        raise Invalid(f"cwd: {event.cwd!r} is not an absolute path")
+    spec.check(spec.Spec(**said))
+    bounds.check_shell(event.shell)
+    bounds.check_env(event.env, event.env)
+    _check_names(event.secrets)
+    if event.stdin is not None and not re.fullmatch("[0-9a-f]{64}", event.stdin):
+        raise Invalid(f"stdin: {event.stdin!r} names no input that was kept")
+    if event.environment is not None:
+        _check_environment_name(event.environment)
+
+
+def _check_names(secrets: list[str] | None) -> None:
+    bounds.check_secrets(dict.fromkeys(secrets or (), ""))
+
+
+def _check_edited(record: Recorded, event: Edited) -> None:
+    new = {name: after for name, (_, after) in event.changes.items()}
+    if unknown := new.keys() - set(Enqueued.__struct_fields__):
+        raise Invalid(f"changes: {min(unknown)!r} is nothing that a job has")
+    plain = Enqueued(
+        command=None if new.get("argv") else "true", run_at="2000-01-01T00:00:00Z", cwd="/", max_retries=0,
+        backoff_base=2.0, backoff_max=1.0,
+    )  # fmt: skip
+    try:
+        changed = convert(asdict(plain) | new, Enqueued)
+    except ValidationError as error:
+        raise Invalid(f"changes: {error}") from None
+    _check_values(changed)
+    _check_enqueued(record, changed)
+
+
+def _check_environment(record: Recorded, event: EnvironmentKept) -> None:
+    _check_environment_name(record.subject)
+    bounds.check_env(event.variables, event.variables)
+    if event.umask is not None and not re.fullmatch("[0-7]{1,4}", event.umask):
+        raise Invalid(f"umask: {event.umask!r} is none")
+
+
+def _check_environment_name(name: str) -> None:
+    if not re.fullmatch("[0-9a-f]{32}", name):
+        raise Invalid(f"environment: {name!r} names none")
+
+
+def _check_requeued(_: Recorded, event: Requeued) -> None:
+    _check_names(event.secrets)
+
+
+def _check_claimed(_: Recorded, event: Claimed) -> None:
+    bounds.check_name("worker", event.worker)
+    if event.attempt < 1:
+        raise Invalid(f"attempt: {event.attempt} is below 1")
+
+
+def _check_worker(_: Recorded, event: WorkerStarted) -> None:
+    for queue in event.queues:
+        bounds.check_queue(queue)
+    if not re.fullmatch("[0-9a-f]*", event.identity):
+        raise Invalid(f"identity: {event.identity!r} is none")
+    if event.slots < 0 or event.pid < 0:
+        raise Invalid("slots, pid: are below 0")
+
+
+def _check_setting(_: Recorded, event: ConfigSet) -> None:
+    if settings.setting(event.key).key != event.key:
+        raise Invalid(f"key: {event.key!r} is not how it is written")
+    if event.value is not None:
+        settings.parse(event.key, event.value)
+
+
+def _check_seal(record: Recorded, _: Sealed) -> None:
+    read_seal(record)
+
+
+def _check_tombstone(_: Recorded, event: Archived) -> None:
+    if not event.file.startswith("/") or event.events < 1 or not event.passed:
+        raise Invalid("tells of no archive: it needs an absolute path, events and what it passed through")
+    if event.queue is not None:
+        bounds.check_queue(event.queue)
+
+
+_CHECKS: dict[str, Callable[[Recorded, Any], None]] = {
+    Enqueued.type: _check_enqueued,
+    Edited.type: _check_edited,
+    EnvironmentKept.type: _check_environment,
+    Requeued.type: _check_requeued,
+    Claimed.type: _check_claimed,
+    WorkerStarted.type: _check_worker,
+    ConfigSet.type: _check_setting,
+    Sealed.type: _check_seal,
+    Archived.type: _check_tombstone,
+}

@@ -1,0 +1,92 @@
+"""`queuectl archive`: what is over leaves the database for a file."""
+
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from queuectl import clock, units
+from queuectl.cli import opening
+from queuectl.cli import parameters as p
+from queuectl.cli.ui import output
+from queuectl.errors import Invalid
+
+if TYPE_CHECKING:
+    from queuectl.audit.archive import Done
+
+_FINAL = "completed, dead, cancelled"
+
+
+def _state(text: str) -> str:
+    from projections.jobs import FINAL
+
+    if (word := text.strip().lower()) in FINAL:
+        return word
+    raise Invalid(f"{text!r} is not a state in which a job is over{units.nearest(text, FINAL)}; there are {_FINAL}")
+
+
+def archive(
+    *,
+    older: Annotated[
+        float, p.option("--older-than", "DURATION", "What has been over for so long: 30d, 12h, 0.", units.duration)
+    ],
+    target: Annotated[
+        str | None, p.option(["--output", "-o"], "FILE", "The file: NDJSON packed with gzip, so name it .ndjson.gz.")
+    ] = None,
+    states: Annotated[
+        list[str] | None,
+        Parameter(
+            name="--state",
+            metavar="STATE",
+            help=f"Only jobs in this state: {_FINAL} (may be repeated).",
+            converter=p.readers(_state),
+            consume_multiple=True,
+        ),
+    ] = None,
+    dry: Annotated[bool, Parameter(name="--dry-run", help="Only tell how much would go.")] = False,
+    json: p.Json = False,
+    db: p.Database = None,
+) -> None:
+    """Move the history of finished jobs out of the database into a file, while workers go on.
+
+    $ queuectl archive --older-than 30d -o 2026-11.ndjson.gz
+    $ queuectl inspect 17 --events --archive 2026-11.ndjson.gz
+    $ queuectl import --db november.db 2026-11.ndjson.gz
+
+    Jobs that are over, purged ones, and workers that are gone, each with its whole history; their outputs are removed.
+    All events are in the file, synced and read back, before the first one goes. Tombstones and leaves stay behind, so
+    that --at and `audit verify` still know of them. Broken off, the same command finishes the file.
+    """
+    from projections.jobs import FINAL
+    from queuectl.audit import archive as archives
+
+    if target is None and not dry:
+        raise Invalid("archive needs -o FILE; see queuectl archive --help")
+    before = clock.now() - round(older * clock.SECOND)
+    with opening.opened(db) as q:
+        if target is None or dry:
+            done = archives.due(q, before, states or FINAL)
+        else:
+            done = archives.archive(q, target, before, states or FINAL, output.progress)
+    if json:
+        output.document(done)
+    else:
+        _tell(done, dry)
+
+
+def _tell(done: "Done", dry: bool) -> None:
+    what = f"{_many(done.jobs, 'job')} and {_many(done.workers, 'worker')}, {_many(done.events, 'event')}"
+    if dry:
+        output.line(f"there are {what}, to archive")
+        return
+    if done.file is None:
+        output.line("nothing is old enough")
+        return
+    output.line(f"archived {what}, in {output.safe(done.file)}, {units.size_text(done.bytes)}")
+    if done.stayed:
+        output.note(f"{_many(done.stayed, 'job or worker', 'jobs or workers')} of the file stayed: not over any more")
+    if done.more:
+        output.note(f"{_many(done.more, 'job is', 'jobs are')} old enough besides: run it again with another file")
+
+
+def _many(count: int, one: str, many: str | None = None) -> str:
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -1,0 +1,128 @@
+"""`queuectl config`: the settings, and where each value comes from."""
+
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from queuectl import settings
+from queuectl.cli import opening
+from queuectl.cli import parameters as p
+from queuectl.cli.ui import output
+
+Key = Annotated[str, Parameter(name="KEY", help=f"One of {', '.join(settings.SETTINGS)}.")]
+
+app = App(
+    name="config",
+    help="""Look at the settings and change them; a change touches later jobs only.
+
+$ queuectl config get
+$ queuectl config set max-retries 5""",
+)
+
+
+@app.command
+def get(
+    key: Annotated[str | None, Parameter(name="KEY", help="Only this one.")] = None,
+    /,
+    *,
+    json: p.Json = False,
+    db: p.Database = None,
+) -> None:
+    """Show the settings with their values, and where each value comes from.
+
+    $ queuectl config get
+    $ queuectl config get backoff-base
+
+    What wins: QUEUECTL_MAX_RETRIES and so on (environment, then .env), then `config set`, then MAX_RETRIES and
+    BACKOFF_BASE (environment, then .env), then the default. An option of `enqueue` outranks all.
+    """
+    chosen = settings.setting(key) if key is not None else None
+    with opening.opened(db) as q:
+        found, database = q.config(), q.url
+    if chosen is not None:
+        value = found[chosen.key]
+        if value.error is not None:
+            raise value.error
+        if json:
+            output.document({"key": chosen.key, **_document(chosen, value), "database": database})
+        else:
+            output.line(output.safe(value.text))
+    elif json:
+        documents = {each.key: _document(each, found[each.key]) for each in settings.SETTINGS.values()}
+        output.document({**documents, "database": database})
+    else:
+        room = max(output.width() // 4, 20)  # of a longer value `config get KEY` has the whole
+        rows = [
+            (
+                each.key,
+                output.Cell(output.cut(value.text, room), "bold"),
+                output.cut(_origin(each, value), room),
+                each.help,
+            )
+            for each in settings.SETTINGS.values()
+            for value in (found[each.key],)
+        ]
+        output.table(("KEY", "VALUE", "FROM", "MEANING"), rows)
+        output.where(database)
+    if chosen is None:
+        for value in found.values():
+            if value.error is not None:
+                output.note(str(value.error))
+
+
+def _origin(setting: settings.Setting, found: settings.Resolved) -> str:
+    return found.source if found.source == "default" else f"{found.source} (default {setting.default})"
+
+
+@app.command(name="set")
+def set_(
+    key: Key,
+    value: Annotated[str, Parameter(name="VALUE", help="Its new value.", allow_leading_hyphen=True)],
+    /,
+    *,
+    reason: p.Reason = None,
+    json: p.Json = False,
+    db: p.Database = None,
+) -> None:
+    """Change a setting for jobs to come.
+
+    $ queuectl config set max-retries 5
+    $ queuectl config set timeout none --reason 'long backups'
+    """
+    settings.parse(key, value)  # nothing is made where it is wrong
+    with opening.opened(db, create=True) as q:
+        q.set_config(key, value, reason)
+        _tell(q.config(), key, json)
+
+
+@app.command
+def unset(key: Key, /, *, reason: p.Reason = None, json: p.Json = False, db: p.Database = None) -> None:
+    """Take back what `config set` has stored.
+
+    $ queuectl config unset max-retries
+    """
+    settings.setting(key)
+    with opening.opened(db) as q:
+        q.set_config(key, None, reason)
+        _tell(q.config(), key, json)
+
+
+def _tell(found: dict[str, settings.Resolved], key: str, json: bool) -> None:
+    setting = settings.setting(key)
+    now = found[setting.key]
+    if json:
+        output.document({"key": setting.key, **_document(setting, now)})
+    else:
+        output.line(f"{setting.key} {output.safe(now.text)} ({now.source})")
+    if now.source.startswith(("environment QUEUECTL_", ".env QUEUECTL_")):
+        output.note(f"{now.source} outranks `config set`: {now.text!r} is in force here")
+
+
+def _document(setting: settings.Setting, found: settings.Resolved) -> dict[str, Any]:
+    return {
+        "value": found.value,
+        "text": found.text,
+        "source": found.source,
+        "default": setting.parse(setting.default),
+        "help": setting.help,
+    }

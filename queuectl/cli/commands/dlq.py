@@ -1,0 +1,122 @@
+"""`queuectl dlq`: the dead letter queue, where jobs go that have failed too often."""
+
+from typing import TYPE_CHECKING
+
+from cyclopts import App
+
+from queuectl.cli import opening
+from queuectl.cli import parameters as p
+from queuectl.cli.commands import enqueue as asking
+from queuectl.cli.commands.jobs import changed
+from queuectl.cli.job_selection import All, Chosen, Ids, Wanted, Yes, choose
+from queuectl.cli.ui import output
+from queuectl.errors import Refused
+
+if TYPE_CHECKING:
+    from queuectl.queue import Queue
+
+_DEAD = ("dead",)
+
+app = App(
+    name="dlq",
+    help="""Look after jobs that have failed too often.
+
+$ queuectl dlq list
+$ queuectl dlq retry job1
+$ queuectl dlq retry --all --queue mail""",
+)
+
+
+@app.command(name="list")
+def list_dead(
+    *,
+    queue: p.Queue = None,
+    since: p.Since = None,
+    until: p.Until = None,
+    ended_since: p.EndedSince = None,
+    json: p.JsonLines = False,
+    db: p.Database = None,
+) -> None:
+    """List the dead jobs, the latest death first.
+
+    $ queuectl dlq list
+    $ queuectl dlq list --ended-since -1d
+    $ queuectl dlq list --json | jq -r .command
+    """
+    p.check_span(since, until)
+    with opening.opened(db) as q:
+        jobs = q.jobs(state="dead", queue=queue, since=since, until=until, ended_since=ended_since)
+        if json:
+            from queuectl.documents import job_document
+
+            output.documents(job_document(job) for job in jobs)
+            return
+        from queuectl.cli.ui import wording
+
+        heads = ("ID", "QUEUE", "ATTEMPTS", "DIED", "CAUSE", "COMMAND")
+        rows = (
+            (job.id, job.queue, str(job.attempt), wording.distance(job.finished_at or job.enqueued_at),
+             output.Cell(wording.ending(job), "dead"), job.command)
+            for job in jobs
+        )  # fmt: skip
+        if not output.table(heads, rows, right=("ATTEMPTS",)) and output.terminal():
+            output.note("the dead letter queue is empty")
+
+
+@app.command
+def retry(
+    *ids: Ids,
+    all: All = False,
+    queue: p.Queue = None,
+    yes: Yes = False,
+    changes: asking.Changed = None,
+    json: p.JsonLines = False,
+    db: p.Database = None,
+) -> None:
+    """Run dead jobs again, each with its retry budget anew; attempt numbers go on.
+
+    $ queuectl dlq retry job1 job2
+    $ queuectl dlq retry --all --reason 'the disk is back'
+    $ queuectl dlq retry job1 --timeout none          what is given is changed first, and stays so
+    """
+    wanted = Wanted(ids, all, queue, yes)
+    wanted.check("dlq retry", _DEAD)
+    with opening.opened(db) as q:
+        if (chosen := _chosen(q, wanted, "retry")) is not None:
+            changed(q, q.retry(*chosen.ids, among=chosen.among, **asking.said(changes)), json)
+
+
+@app.command
+def purge(
+    *ids: Ids,
+    all: All = False,
+    queue: p.Queue = None,
+    yes: Yes = False,
+    reason: p.Reason = None,
+    json: p.JsonLines = False,
+    db: p.Database = None,
+) -> None:
+    """Take dead jobs out of every list for good; their history stays in the log.
+
+    $ queuectl dlq purge job1
+    $ queuectl dlq purge --all --reason 'looked at, nothing to save'
+    """
+    wanted = Wanted(ids, all, queue, yes)
+    wanted.check("dlq purge", _DEAD)
+    with opening.opened(db) as q:
+        chosen = _chosen(q, wanted, "purge")
+        purged = q.purge(*chosen.ids, among=chosen.among, reason=reason) if chosen is not None else []
+        if json:
+            output.documents({"id": id, "state": "purged"} for id in purged)
+            return
+        for id in purged:
+            output.line(f"{output.safe(id)}  purged")
+
+
+def _chosen(q: "Queue", wanted: Wanted, verb: str) -> Chosen | None:
+    """The dead jobs that are meant. Raises Refused for a named one that is not dead, NotFound."""
+    for id in wanted.ids:
+        job = q.job(id)
+        if job.state != "dead":
+            raise Refused(f"job {id!r} is not in the dead letter queue, it is {job.state}")
+    return choose(q, wanted, verb, _DEAD)

@@ -1,0 +1,89 @@
+"""`queuectl events`: the log, as it stands or as it grows."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from queuectl import units
+from queuectl.cli import opening
+from queuectl.cli import parameters as p
+from queuectl.cli.ui import output
+from queuectl.errors import Invalid
+
+if TYPE_CHECKING:
+    from queuectl.events import Recorded
+
+
+def _type(text: str) -> str:
+    from queuectl.events import VOCABULARY
+
+    if text not in VOCABULARY.payloads:
+        raise Invalid(
+            f"{text!r} is not a type{units.nearest(text, VOCABULARY.payloads)}; "
+            f"there are {', '.join(VOCABULARY.payloads)}"
+        )
+    return text
+
+
+Type = Annotated[
+    str | None, p.option("--type", "TYPE", "Only events of this type: enqueued, claimed, failed, ...", _type)
+]
+
+
+def events(
+    *,
+    follow: Annotated[
+        bool, Parameter(name=["--follow", "-f"], help="What is appended from now on, until Ctrl-C.")
+    ] = False,
+    from_start: Annotated[
+        bool, Parameter(name="--from-start", help="With --follow: the whole log first; or give --after or --since.")
+    ] = False,
+    job: p.JobFilter = None,
+    type: Type = None,
+    queue: p.Queue = None,
+    since: p.EventsSince = None,
+    until: p.EventsUntil = None,
+    after: p.AfterSeq = None,
+    json: p.JsonLines = False,
+    db: p.Database = None,
+) -> None:
+    """Show the log of events, whole unless limited; with --follow what is new.
+
+    $ queuectl events --job job1
+    $ queuectl events --follow --type dead
+    $ queuectl events --follow --from-start --json
+    $ queuectl events --after 1000 --json > new.ndjson
+    """
+    p.check_span(since, until)
+    if from_start and after is not None:
+        raise Invalid("give --from-start or --after, not both")
+    with opening.opened(db, follow=follow) as q:
+        if follow and not from_start and after is None and since is None:
+            after = q.status().seq
+        found = q.events(
+            after=after or 0, follow=follow, job=q.resolve(job) if job is not None else None, type=type, queue=queue,
+            since=since, until=until,
+        )  # fmt: skip
+        if json:
+            output.documents((record.json() for record in found), flush=follow)
+        else:
+            _told(found, follow)
+
+
+def _told(records: Iterable["Recorded"], follow: bool) -> None:
+    import sys
+
+    from queuectl.cli.ui import wording
+
+    room = output.width()
+    for record in records:
+        head = f"{record.seq:>7}  {wording.local(record.at):<8}  {output.safe(record.stream):<16}  "
+        what = output.safe(wording.told(record))
+        line = f"{head}{what}  [{output.safe(record.actor)}]"
+        if output.cells_wide(line) > room:  # who did it is the first to go
+            line = output.cut(head + what, room)
+        style = {"failed": "yellow", "dead": "red", "worker_lost": "red", "completed": "green"}.get(record.type)
+        output.line(output.paint(line, style))
+        if follow:
+            sys.stdout.flush()

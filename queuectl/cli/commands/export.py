@@ -1,0 +1,123 @@
+"""`queuectl export`: events, jobs or attempts for other programs."""
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from queuectl.cli import opening
+from queuectl.cli import parameters as p
+from queuectl.cli.commands.events import Type
+from queuectl.cli.ui import output
+from queuectl.errors import Invalid
+
+if TYPE_CHECKING:
+    from queuectl.export import Export
+
+Format = Annotated[
+    Literal["ndjson", "csv", "parquet", "ocel-json", "ocel-sqlite"],
+    p.option(
+        "--format",
+        "FORMAT",
+        "How: ndjson (one JSON object a line), csv, parquet, or for process mining ocel-json, ocel-sqlite.",
+        show_choices=False,
+    ),
+]
+What = Annotated[
+    Literal["events", "jobs", "attempts"],
+    p.option("--what", "WHAT", "What: events (the log), jobs or attempts.", show_choices=False),
+]
+_BEGAN = "Events that happened, jobs that were enqueued, attempts that were claimed"
+Since = Annotated[int | None, p.since(_BEGAN)]
+Until = Annotated[int | None, p.until(_BEGAN)]
+EndedSince = Annotated[int | None, p.ended_since("Jobs or attempts that ended")]
+Target = Annotated[
+    str | None, p.option(["--output", "-o"], "FILE", "Into this file, whole or not at all. [default: stdout]")
+]
+Force = Annotated[bool, Parameter(name="--force", help="Replace the file, if there is one.")]
+
+
+def export(
+    *,
+    format: Format = "ndjson",
+    what: What = "events",
+    since: Since = None,
+    until: Until = None,
+    ended_since: EndedSince = None,
+    after: p.AfterSeq = None,
+    queue: p.Queue = None,
+    job: p.JobFilter = None,
+    type: Type = None,
+    target: Target = None,
+    force: Force = False,
+    db: p.Database = None,
+) -> None:
+    """Write the log, the jobs or the attempts for other programs.
+
+    $ queuectl export -o audit.ndjson
+    $ queuectl export --what attempts --format csv --since 2026-11-01 > attempts.csv
+    $ queuectl export --type dead | jq -r .stream
+    $ queuectl export --format parquet -o audit.parquet
+    $ queuectl export --after 1200 -o since.ndjson
+
+    Events are exported as they are stored; --type and --after are for them, --ended-since is not. After an export of
+    events, stderr tells the number with which --after goes on. Parquet needs pyarrow:
+    pip install 'queuectl-eventlog[parquet]'.
+    """
+    from queuectl.export import Export
+    from queuectl.export.rows import Selection
+
+    p.check_span(since, until)
+    if force and target is None:
+        raise Invalid("--force goes with --output")
+    path = os.path.realpath(target) if target is not None else ""
+    if target is not None:
+        _refuse(target, path)
+    bar = output.progress(f"Exporting {what}")
+    with opening.opened(db) as q:
+        selection = Selection(
+            what=what, since=since, until=until, ended_since=ended_since, after=after or 0, queue_name=queue,
+            job=q.resolve(job) if job is not None else None, type=type,
+        )  # fmt: skip
+        made = Export(q, selection, format, lambda done: bar(done, 0))
+        if target is not None:
+            size = made.write(path, force=force)
+        else:
+            size = None
+            _show(made)
+    bar(1, 1)
+    _tell(target, size, made, what)
+
+
+def _show(made: "Export") -> None:
+    """Write it to stdout; for a person what could move the cursor is escaped."""
+    if output.terminal() and not made.text:
+        raise Invalid(f"{made.name} is nothing to read: write it into a file with --output FILE")
+    sys.stdout.flush()
+    shown = bytes if not output.terminal() else output.plain if made.name == "csv" else output.plain_json
+    for chunk in made.chunks():
+        sys.stdout.buffer.write(shown(chunk))
+    sys.stdout.buffer.flush()
+
+
+def _tell(target: str | None, size: int | None, made: "Export", what: str) -> None:
+    """Say on stderr what was written, and how to go on from there."""
+    from queuectl.units import size_text
+
+    said = [f"wrote {target}, {size_text(size)}"] if size is not None else []
+    if what == "events":
+        reached = f"up to event {made.last}" if made.count else "no events"
+        said.append(f"{reached}; go on with --after {made.last}")
+    if said:
+        output.note(", ".join(said))
+
+
+def _refuse(target: str, path: str) -> None:
+    """Refuse what no file can be put in the place of: with --force a device would be replaced too."""
+    if os.path.isdir(path):
+        raise Invalid(f"--output: {target!r} is a folder")
+    if os.path.lexists(path) and not os.path.isfile(path):
+        raise Invalid(f"--output: {target!r} is no plain file; write into it with > {target}")
+    if not os.path.isdir(os.path.dirname(path)):
+        raise Invalid(f"--output: there is no folder {os.path.dirname(target) or '.'!r}")

@@ -1,0 +1,223 @@
+"""`queuectl inspect`: everything about one job, now or as it was."""
+
+import shlex
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from cyclopts import Parameter
+
+from queuectl import clock, units
+from queuectl.cli import opening
+from queuectl.cli import parameters as p
+from queuectl.cli.ui import output, wording
+from queuectl.documents import job_document
+from queuectl.errors import Invalid, NotFound, OutputGone
+from queuectl.events import SHELL, Enqueued
+
+if TYPE_CHECKING:
+    from projections.attempts import Attempt
+    from projections.jobs import Job
+    from queuectl.history import Moment
+    from queuectl.queue import Queue
+
+_LAST_LINES = 5
+"""Lines of output that the page shows."""
+
+_TOLD = (
+    "cause", "exit_code", "signal", "run_seconds", "cpu_seconds", "max_rss", "output_bytes", "output_cut", "error",
+)  # fmt: skip
+"""What an outcome tells of its attempt."""
+
+
+def inspect(
+    id: p.Job,
+    /,
+    *,
+    events: Annotated[
+        bool, Parameter(name="--events", help="Its history, replayed event by event, with the state after each.")
+    ] = False,
+    at: p.At = None,
+    version: Annotated[
+        int | None, p.option("--version", "N", "As it was after its own event N.", p.count(1, 2**31))
+    ] = None,
+    archive: Annotated[
+        str | None, p.option("--archive", "FILE", "Of a job that was archived: the file. Its id must be whole.")
+    ] = None,
+    json: Annotated[bool, Parameter(name="--json", help="Answer as JSON; with --events one object a line.")] = False,
+    db: p.Database = None,
+) -> None:
+    """Show everything about a job: its policy, its attempts, the end of its output.
+
+    $ queuectl inspect job1
+    $ queuectl inspect 17 --events
+    $ queuectl inspect job1 --at -10m --json
+    $ queuectl inspect 17 --events --archive 2026-11.ndjson.gz
+    """
+    if at is not None and version is not None:
+        raise Invalid("give --at or --version, not both")
+    with opening.opened(db) if archive is None else _archived(archive, id) as q:
+        id = q.resolve(id)
+        if not events and at is None and version is None:
+            job, attempts = q.job(id), q.attempts(id)
+        else:
+            moments = _until(q.history(id), at, version)
+            if events:
+                _history(moments, json, past=at is not None or version is not None)
+                return
+            job = moments[-1].job
+            if job is None:
+                raise NotFound(f"job {id!r} had been purged by then")
+            attempts = _attempts(moments)
+        if json:
+            output.document(job_document(job, attempts))
+        else:
+            _page(q, job, attempts, past=at is not None or version is not None)
+
+
+def _archived(path: str, id: str) -> AbstractContextManager["Queue"]:
+    from queuectl.audit.archive_file import opened
+
+    return opened(path, id)
+
+
+def _until(moments: list["Moment"], at: units.Then | None, version: int | None) -> list["Moment"]:
+    """The history up to a point, or all of it. Raises NotFound where the job did not exist then."""
+    kept: list[Moment] = []
+    for moment in moments:
+        record = moment.record
+        own = record.stream.startswith("job:")
+        if (
+            (at is not None and at.at is not None and record.at > at.at)
+            or (at is not None and at.seq is not None and record.seq > at.seq)
+            or (version is not None and own and record.version > version)
+        ):
+            break
+        kept.append(moment)
+    if not kept:
+        raise NotFound("the job did not exist yet at that moment")
+    last = max(moment.record.version for moment in moments if moment.record.stream.startswith("job:"))
+    if version is not None and version > last:
+        raise NotFound(f"the job has only {last} event{'' if last == 1 else 's'}")
+    return kept
+
+
+def _attempts(moments: list["Moment"]) -> list["Attempt"]:
+    """The attempts as these moments tell them: the table has none of a purged job, and outcomes that had not come."""
+    from projections.attempts import OUTCOMES, Attempt
+
+    made: list[Attempt] = []
+    for record in (moment.record for moment in moments):
+        event: Any = record.event
+        if record.type == "claimed":
+            made.append(Attempt(record.seq, record.subject, event.attempt, event.worker, record.version, record.at))
+        elif record.type in OUTCOMES and event.attempt is not None:
+            told = {name: getattr(event, name, None) for name in _TOLD}
+            started = getattr(event, "started_at", None)
+            made[-1] = msgspec.structs.replace(
+                made[-1], outcome=record.type, ended_at=record.at,
+                started_at=clock.micros(started) if started is not None else None, **told,
+            )  # fmt: skip
+    return made
+
+
+def _history(moments: list["Moment"], json: bool, past: bool) -> None:
+    if json:
+        output.documents(moment.record.json(state=moment.job.state if moment.job else "purged") for moment in moments)
+        return
+    from queuectl.cli.ui import timeline
+
+    first, last = moments[0].record, moments[-1]
+    state = last.job.state if last.job is not None else last.record.type
+    room = output.width()
+    id = output.cut(output.safe(first.subject), room - len(state) - 2)
+    own = sum(moment.record.stream.startswith("job:") for moment in moments)
+    output.line(f"{output.paint(id, 'bold')}  {output.paint(state, state)}")
+    output.line(output.paint(f"{own} event{'' if own == 1 else 's'} from {wording.full(first.at)}", "dim"))
+    for line in timeline.lines(timeline.timeline(moments, None if past else clock.now()), room):
+        output.line(line)
+
+
+def _page(q: "Queue", job: "Job", attempts: list["Attempt"], past: bool) -> None:
+    spec = job.spec
+    doing = wording.situation(job, served=q.serves(job.queue)) if not past else ""
+    state = f"{job.state}, {doing}".removesuffix(", ")
+    output.line(f"{output.paint(output.safe(job.id), 'bold')}  {output.paint(output.safe(state), job.state)}")
+    output.line()
+    is_due = job.state in ("pending", "failed") and job.run_at > job.enqueued_at
+    timeout = units.span(job.timeout) if job.timeout is not None else "none"
+    output.fields((
+        ("command", output.safe(job.command)),
+        ("shell", output.safe(spec.shell) if spec.shell != SHELL else ""),
+        ("in", output.safe(spec.cwd)),
+        ("stdin", spec.stdin or ""),
+        ("queue", output.safe(f"{job.queue}, priority {job.priority}")),
+        ("enqueued", f"{wording.full(job.enqueued_at)} by {output.safe(job.enqueued_by)}"),
+        ("reason", output.safe(spec.reason or "")),
+        ("due", wording.full(job.run_at) if is_due else ""),
+        ("finished", wording.full(job.finished_at)),
+        ("attempts", wording.tries(job, attempts)),
+        ("retries", wording.policy(job) if job.max_retries else ""),
+        ("timeout", f"{timeout}; if its worker dies: {spec.on_lost}"),
+        *_environment(q, spec),
+        ("secrets", ", ".join(job.secrets)),
+        ("error", output.safe(job.error or "")),
+    ))  # fmt: skip
+    if attempts:
+        output.line()
+        output.table(
+            ("#", "STARTED", "TOOK", "CPU", "MEMORY", "OUTPUT", "WORKER", "OUTCOME"),
+            [_attempt(attempt, past) for attempt in attempts],
+            right=("#", "TOOK", "CPU", "MEMORY", "OUTPUT"),
+        )
+    if not past:
+        _output(q, job)
+
+
+def _environment(q: "Queue", spec: Enqueued) -> Iterator[tuple[str, str]]:
+    """What it is given beside the worker's variables; what jobs of old were given stands in the JSON."""
+    if spec.environment is None:
+        return
+    yield "env", output.safe(shlex.join(f"{name}={value}" for name, value in spec.env.items()))
+    kept = q.environment(spec.environment)
+    name = f"env:{spec.environment}"
+    yield "environment", f"{wording.kept(kept)} ({name})" if kept is not None else f"{name}, which is not here"
+
+
+def _attempt(attempt: "Attempt", past: bool) -> list[str | output.Cell]:
+    took = attempt.run_seconds
+    if took is None and attempt.outcome is None and not past:
+        took = (clock.now() - attempt.claimed_at) / 1_000_000
+    return [
+        str(attempt.number) if attempt.outcome != "released" else "-",
+        wording.local(attempt.started_at or attempt.claimed_at),
+        units.span(took) if took is not None else "",
+        units.span(attempt.cpu_seconds) if attempt.cpu_seconds is not None else "",
+        units.size_text(attempt.max_rss) if attempt.max_rss is not None else "",
+        units.size_text(attempt.output_bytes) if attempt.output_bytes is not None else "",
+        attempt.worker,
+        output.Cell(wording.outcome(attempt), attempt.outcome or "processing"),
+    ]
+
+
+def _output(q: "Queue", job: "Job") -> None:
+    from queuectl.cli.ui import terminal
+    from queuectl.cli.ui.stream import last_lines
+
+    try:
+        lines, more = last_lines(q.output(job.id), _LAST_LINES)
+    except OutputGone as gone:
+        output.line()
+        output.line(output.paint(output.safe(str(gone)), "dim"))
+        return
+    except (NotFound, FileNotFoundError):
+        return
+    if lines:
+        output.line()
+        output.line(output.paint("the end of its output" if more else "its output", "dim"))
+        room = output.width()
+        for text in lines:
+            output.line(f"  {terminal.cut(text, room - 2) if output.terminal() else terminal.bare(text)}")
+        if more:
+            output.line(output.paint(f"  all of it: queuectl logs {output.safe(job.id)}", "dim"))

@@ -1,0 +1,61 @@
+"""`queuectl replay`: fold the log anew, or compare what it says with what the tables say."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from queuectl.cli import opening
+from queuectl.cli import parameters as p
+from queuectl.cli.ui import output
+
+
+def replay(
+    *names: Annotated[
+        str,
+        Parameter(name="NAME", help="Only these projections: jobs, attempts, counts, workers, config, or your own."),
+    ],
+    check: Annotated[
+        bool, Parameter(name="--check", help="Compare and touch nothing; exit 1 with the differences, if any.")
+    ] = False,
+    into: Annotated[
+        str | None, Parameter(name="--into", help="A new database to rebuild all of it in; this one stays as it is.")
+    ] = None,
+    json: p.Json = False,
+    db: p.Database = None,
+) -> int:
+    """Rebuild the tables from the log of events.
+
+    $ queuectl replay
+    $ queuectl replay counts
+    $ queuectl replay --check
+    $ queuectl replay --into mended.db
+    """
+    from queuectl.errors import Invalid
+
+    if check and names:
+        raise Invalid("--check compares all projections; leave the names out")
+    if into is not None and (check or names):
+        raise Invalid("--into rebuilds everything elsewhere; leave out --check and the names")
+    with opening.opened(db) as q:
+        if check:
+            differences = q.check(progress=output.progress("Comparing"))
+            if json:
+                output.document({"ok": not differences, "differences": differences})
+            else:
+                for difference in differences:
+                    output.line(output.safe(difference))
+                if not differences:
+                    output.line("the tables say what the log says")
+            return 1 if differences else 0
+        bar = output.progress("Replaying")
+        if into is not None:
+            from queuectl.audit.import_log import rebuild
+
+            count = rebuild(q, into, bar)
+        else:
+            count = q.replay(*names, progress=bar)
+        if json:
+            output.document({"events": count})
+        else:
+            output.line(f"replayed {count:,} event{'' if count == 1 else 's'}")
+        return 0

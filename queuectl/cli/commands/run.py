@@ -1,0 +1,88 @@
+"""`queuectl run`: a job, waited for as if it had been started here."""
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from queuectl.cli import job_stdin, opening
+from queuectl.cli import parameters as p
+from queuectl.cli.commands import enqueue as asking
+from queuectl.cli.commands.wait import code
+from queuectl.cli.ui import output, signals, stdout, stream
+from queuectl.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from projections.jobs import Job
+    from queuectl.queue import Queue
+
+PIPE = 141
+"""The exit code of a program that nobody reads any more: 128 + SIGPIPE."""
+
+
+def run(
+    command: asking.Command = None,
+    /,
+    *words: asking.Words,
+    options: asking.Options = None,
+    db: p.Database = None,
+    argv: asking.Argv = None,
+) -> int:
+    """Add a job, show its output while it runs, and exit with its exit code (128 + n for a signal).
+
+    $ queuectl run 'make test'
+    $ queuectl run --max-retries 0 --timeout none -- rsync -a src/ backup:/src/
+    $ tar c src | queuectl run 'gzip >src.tgz'
+
+    It is run by a worker; where none is up, right here. Ctrl-C, SIGTERM and a reader who leaves (`| head`) cancel the
+    job. What is piped in, or a file behind <, is what it reads, copied first, up to 64 MiB. A list that a `while read`
+    loop reads is left alone, unless it comes through a pipe: say </dev/null there.
+    """
+    job = asking.filled(asking.asked(command, words, argv, "run"), asking.said(options))
+    if job.stdin is None and job_stdin.is_for_the_job():
+        job = msgspec.structs.replace(job, stdin="-")
+    if job.stdin == "-":
+        job_stdin.expect()
+    with signals.heard(), opening.opened(db, create=True) as q:
+        from queuectl.workers.private_worker import Helper
+
+        made = q.enqueue(job)
+        asking.tell_limit(q, made)
+        with Helper(q, [made], alone=True) as helper:
+            return _followed(q, made, helper.mind)
+
+
+def _followed(q: "Queue", id: str, meanwhile: "Callable[[], None]") -> int:
+    """Show a job's output until it has ended; the exit code. Whoever leaves before that cancels it."""
+    try:
+        done = stream.follow(q, id, meanwhile=meanwhile)
+    except KeyboardInterrupt:
+        _cancel(q, id, meanwhile)
+        raise
+    except BrokenPipeError:
+        stdout.let_go()
+        done = _cancel(q, id, meanwhile)
+        return PIPE if done.state == "cancelled" else code(done)
+    except OSError:
+        if (problem := stdout.problem()) is None:
+            raise
+        stdout.tell(f"{problem}: what job {id} writes is kept; see `queuectl logs {id}`")
+        [done] = q.wait(id, meanwhile=lambda _: meanwhile())
+    if done.error is not None:
+        output.note(done.error)
+    return code(done)
+
+
+def _cancel(q: "Queue", id: str, meanwhile: "Callable[[], None]") -> "Job":
+    """Cancel the job and wait until it is gone; a second signal ends the waiting."""
+    try:
+        q.cancel(id, reason="`queuectl run` was interrupted")
+    except Refused:
+        return q.job(id)  # it ended at the same moment
+    try:
+        [done] = q.wait(id, meanwhile=lambda _: meanwhile())
+    except KeyboardInterrupt:
+        stdout.tell(f"job {id} is being cancelled, and no longer waited for")
+        raise
+    return done

@@ -1,0 +1,111 @@
+"""`queuectl selftest`: does it work on this machine? 50 jobs, 5 workers, a scratch database, a verdict."""
+
+import os
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from queuectl.cli import parameters as p
+from queuectl.cli.ui import output
+from queuectl.clock import monotonic
+from queuectl.spec import Spec
+
+if TYPE_CHECKING:
+    from queuectl.queue import Queue
+
+_JOBS, _WORKERS, _FAILING, _PATIENCE = 50, 5, 4, 120.0
+
+
+def selftest(*, json: p.Json = False) -> int:
+    """Run 50 jobs with 5 workers in a scratch database, and judge the outcome (exit code 0 or 1).
+
+    $ queuectl selftest
+
+    45 jobs complete, 4 fail twice and die, 1 names a program that does not exist. Each must run as often as it
+    should, and the tables must say what the log says. Nothing is left behind.
+    """
+    import tempfile
+
+    began = monotonic()
+    with tempfile.TemporaryDirectory(prefix="queuectl-selftest-", ignore_cleanup_errors=True) as folder:
+        checks = _checks(folder)
+    seconds = monotonic() - began
+    passed = all(ok for ok, _ in checks)
+    if json:
+        named = [{"ok": ok, "what": what} for ok, what in checks]
+        output.document({"ok": passed, "jobs": _JOBS, "workers": _WORKERS, "seconds": seconds, "checks": named})
+        return 0 if passed else 1
+    for ok, what in checks:
+        output.line(f"{output.paint('ok  ', 'green') if ok else output.paint('FAIL', 'red')}  {output.safe(what)}")
+    verdict = "passed" if passed else "FAILED"
+    output.line(output.paint(f"selftest {verdict} in {seconds:.1f}s", "green" if passed else "red"))
+    return 0 if passed else 1
+
+
+def _checks(folder: str) -> list[tuple[bool, str]]:
+    from queuectl.queue import Queue
+
+    with Queue(f"{folder}/queue.db") as q:
+        ids = q.enqueue_many(_specs(folder))
+    code, words = _work(folder)
+    checks = [
+        (len(ids) == _JOBS, f"{len(ids)} jobs enqueued"),
+        (code == 0, f"{_WORKERS} workers drained the queue{words}"),
+    ]
+    with Queue(f"{folder}/queue.db") as q:  # opened anew: all of it comes from the file
+        return checks + _judged(q, folder)
+
+
+def _specs(folder: str) -> list[Spec]:
+    common: dict[str, Any] = {"cwd": folder, "timeout": 30.0, "backoff_base": 1.0}
+    note = "echo $QUEUECTL_JOB_ID >> ran"
+    specs = [Spec(command=note, id=f"good{n}", max_retries=1, **common) for n in range(_JOBS - _FAILING - 1)]
+    specs += [Spec(command=f"{note}; exit 3", id=f"bad{n}", max_retries=1, **common) for n in range(_FAILING)]
+    return [*specs, Spec(argv=("no-such-program-here",), id="missing", max_retries=0, **common)]
+
+
+def _work(folder: str) -> tuple[int, str]:
+    """Drain the queue; the exit code, and what the workers said."""
+    import subprocess
+
+    command = [sys.executable, "-P", "-m", "queuectl", "worker", "start", "--count", str(_WORKERS), "--drain"]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("QUEUECTL_")}
+    environ |= {"QUEUECTL_DB": f"{folder}/queue.db"}
+    try:
+        done = subprocess.run(
+            command,
+            env=environ,
+            capture_output=True,
+            timeout=_PATIENCE,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired:
+        return 1, f" (not within {_PATIENCE:.0f} seconds)"
+    return done.returncode, f" ({' '.join(done.stderr.split())})" if done.stderr.strip() else ""
+
+
+def _judged(q: "Queue", folder: str) -> list[tuple[bool, str]]:
+    try:
+        with open(f"{folder}/ran", encoding="utf-8") as file:
+            ran = Counter(file.read().split())
+    except FileNotFoundError:
+        ran = Counter[str]()
+    good = [f"good{n}" for n in range(_JOBS - _FAILING - 1)]
+    bad = [f"bad{n}" for n in range(_FAILING)]
+    counts = q.status().counts
+    missing = q.job("missing")
+    workers = len({attempt.worker for attempt in q.all_attempts()})
+    differences = q.check()
+    return [
+        (
+            all(ran[id] == 1 for id in good),
+            f"{sum(ran[id] == 1 for id in good)} of {len(good)} good jobs ran exactly once",
+        ),
+        (counts["completed"] == len(good), f"{counts['completed']} jobs completed, run by {workers} workers"),
+        (all(ran[id] == 2 for id in bad), f"{sum(ran[id] == 2 for id in bad)} of {len(bad)} failing jobs ran twice"),
+        (counts["dead"] == len(bad) + 1, f"{counts['dead']} jobs in the dead letter queue"),
+        (missing.exit_code == 127, f"a program that does not exist: exit code {missing.exit_code}"),
+        (not differences, "the tables say what the log says" if not differences else differences[0]),
+    ]

@@ -1,0 +1,149 @@
+"""`queuectl simulate`: what another retry policy would have made of the recorded failures."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+
+from queuectl import spec, units
+from queuectl.cli import opening
+from queuectl.cli import parameters as p
+from queuectl.cli.ui import output
+from queuectl.errors import Invalid
+
+if TYPE_CHECKING:
+    from queuectl.analysis.simulate import Bounds, Policy, Simulation
+
+Base = Annotated[
+    float | None,
+    p.option(
+        "--backoff-base",
+        "X",
+        "The retry after failure n would be due X^n seconds later. [default: as each job had it]",
+        lambda text: units.number(text, *spec.BASES),
+    ),
+]
+Most = Annotated[
+    float | None,
+    p.option(
+        "--backoff-max", "DURATION", "The longest delay between attempts. [default: as each job had it]", units.duration
+    ),
+]
+MaxRetries = Annotated[
+    int | None,
+    p.option(
+        "--max-retries",
+        "N",
+        "Further attempts after the first one has failed. [default: as each job had it]",
+        p.count(0, spec.MOST_RETRIES),
+    ),
+]
+
+
+def simulate(
+    *,
+    base: Base = None,
+    most: Most = None,
+    retries: MaxRetries = None,
+    since: p.Since = None,
+    queue: p.Queue = None,
+    json: p.Json = False,
+    db: p.Database = None,
+) -> None:
+    """Tell what another retry policy would have changed.
+
+    $ queuectl simulate --backoff-base 3 --max-retries 5 --since 7d
+    $ queuectl simulate --max-retries 1 --queue mail --json
+
+    The recorded outcomes of the jobs enqueued since then are decided anew. What attempts that never happened would have
+    brought is told as bounds and an estimate; the answer names what it assumes. Nothing is changed.
+    """
+    from queuectl.analysis.simulate import Policy, document
+    from queuectl.analysis.simulate import simulate as simulated
+
+    if base is None and most is None and retries is None:
+        raise Invalid("say which policy to try: --max-retries, --backoff-base or --backoff-max")
+    policy = Policy(backoff_base=base, backoff_max=most, max_retries=retries)
+    with opening.opened(db) as q:
+        bar = output.progress("Deciding anew")
+        found = simulated(q, policy, since=since, queue_name=queue, progress=bar)
+    if json:
+        output.document(document(found, policy, since, queue))
+    else:
+        _page(found, policy, since, queue)
+
+
+def _page(found: "Simulation", policy: "Policy", since: int | None, queue: str | None) -> None:
+    from queuectl.analysis.simulate import ASSUMPTIONS
+    from queuectl.cli.ui import wording
+
+    of = f" of queue {output.safe(queue)}" if queue is not None else ""
+    when = f" enqueued since {wording.local(since)}" if since is not None else ""
+    if not found.budgets:
+        output.line(f"no job{of}{when} has failed: any retry policy would have done the same")
+        return
+    again = f", {found.budgets - found.jobs:,} sent back by hand" if found.budgets > found.jobs else ""
+    output.fields([
+        ("policy", _policy(policy)),
+        ("jobs", f"{found.jobs:,}{of}{when} that failed at least once{again}"),
+    ])  # fmt: skip
+    room = output.width() - 20
+    for title, pairs in (
+        ("What would have become of them", _endings(found)),
+        ("What it would have cost", _costs(found)),
+    ):
+        output.line()
+        output.line(output.paint(title, "bold"))
+        for name, text in pairs:
+            first, *more = output.wrapped(text, room)
+            output.line(f"{name:<18}  {first}")
+            for line in more:
+                output.line(f"{'':18}  {line}")
+    output.line()
+    output.line(output.paint("What this assumes", "bold"))
+    for sentence in ASSUMPTIONS:
+        first, *more = output.wrapped(sentence, min(output.width(), 100) - 2)
+        for mark, line in (("-", first), *((" ", line) for line in more)):
+            output.line(f"{mark} {line}")
+
+
+def _policy(policy: "Policy") -> str:
+    retries, base, most = policy.max_retries, policy.backoff_base, policy.backoff_max
+    parts = [
+        f"{retries} {'retry' if retries == 1 else 'retries'}" if retries is not None else "",
+        f"{units.plain(base)}^n seconds after the n-th failure" if base is not None else "",
+        f"at most {units.span(most)}" if most is not None else "",
+    ]
+    given = ", ".join(part for part in parts if part)
+    return given if all(parts) else f"{given}; else as each job had it"
+
+
+def _endings(found: "Simulation") -> list[tuple[str, str]]:
+    lost, dead, other = found.given_up_completed, found.given_up_dead, found.given_up_other
+    given_up = f"{lost + dead + other:,}"
+    if lost + dead + other:
+        given_up += f": {lost:,} that completed later, {dead:,} that died anyway"
+        given_up += f", {other:,} cancelled or not at an end" if other else ""
+    going_on = f"{found.going_on:,}"
+    if found.going_on:
+        going_on += f" dead, of which {_bounds(found.rescued)} would have completed"
+    if found.without_estimate:
+        going_on += f"; for {found.without_estimate:,} there is nothing to estimate by, they are taken as dead"
+    return [("ended the same", f"{found.unchanged:,}"), ("given up earlier", given_up), ("tried further", going_on)]
+
+
+def _costs(found: "Simulation") -> list[tuple[str, str]]:
+    retries = [f"{found.retries:,} recorded", f"{found.retries_saved:,} saved"]
+    waiting = [f"{units.span(found.waiting)} recorded"]
+    if found.retries_saved:
+        waiting.append(f"{units.span(found.waiting_saved)} saved with those retries")
+    if changed := found.waiting_changed:
+        waiting.append(f"{units.span(abs(changed))} {'less' if changed < 0 else 'more'} before the others")
+    if found.going_on:
+        least, likely, most = map(units.span, msgspec.structs.astuple(found.waiting_added))
+        retries.append(f"{_bounds(found.retries_added)} more")
+        waiting.append(f"about {likely} ({least} to {most}) more before further retries")
+    return [("retries", "; ".join(retries)), ("waiting", "; ".join(waiting))]
+
+
+def _bounds(value: "Bounds") -> str:
+    return f"about {value.estimate:,.0f} ({value.least:,.0f} to {value.most:,.0f})"

@@ -1,0 +1,94 @@
+"""`queuectl status`: how many jobs are in which state."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from queuectl.cli import opening
+from queuectl.cli import parameters as p
+from queuectl.cli.ui import output
+from queuectl.errors import Invalid
+
+if TYPE_CHECKING:
+    from queuectl import Status
+    from queuectl.host.disk import Disk
+    from queuectl.queue import Queue
+
+_PAUSE = 0.5
+"""Seconds between two looks of --watch."""
+
+
+def status(
+    *,
+    queue: p.Queue = None,
+    at: p.At = None,
+    watch: Annotated[bool, Parameter(name="--watch", help="Show it anew whenever it changes, until Ctrl-C.")] = False,
+    json: p.Json = False,
+    db: p.Database = None,
+) -> None:
+    """Count the jobs by state.
+
+    $ queuectl status
+    $ queuectl status --queue mail --json
+    $ queuectl status --at -1h
+
+    Piped, the answer is the JSON document too; `as_of` names the last event that it knows of.
+    """
+    if watch and at is not None:
+        raise Invalid("--watch shows what is, --at what was: give one of them")
+    with opening.opened(db, follow=watch) as q:
+        machine = json or not output.terminal()
+        if watch:
+            _watch(q, queue, machine)
+            return
+        found = q.status(queue, then=at, progress=output.progress("Folding the log"))
+        disk = q.disk() if at is None else None
+        if machine:
+            output.document(_document(q, found, disk))
+        else:
+            for line in _page(q, found, disk):
+                output.line(line)
+
+
+def _document(q: "Queue", found: "Status", disk: "Disk | None") -> dict[str, Any]:
+    """Of the past it is not known how full the disk was."""
+    space = {"disk_free": disk.free, "disk_floor": disk.floor} if disk is not None else {}
+    return {**found.json(), **space, "database": q.url}
+
+
+def _page(q: "Queue", found: "Status", disk: "Disk | None") -> list[str]:
+    from queuectl.cli.ui import wording
+
+    space = max(len(f"{count:,}") for count in (*found.counts.values(), found.total))
+    up = f"{found.workers} worker{'' if found.workers == 1 else 's'} up"
+    as_of = f"as of event {found.seq:,}, {wording.full(found.at)}" if found.seq else "nothing has happened yet"
+    return [
+        *(
+            output.paint(f"{state:<11} {count:>{space},}", state if count else "dim")
+            for state, count in found.counts.items()
+        ),
+        output.paint(f"{'total':<11} {found.total:>{space},}", "bold"),
+        "",
+        f"{up}; {as_of}",
+        output.paint(f"in {output.safe(q.url)}", "dim"),
+        *([output.paint(f"no new job starts: {disk}", "failed")] if disk is not None and disk.low else []),
+    ]
+
+
+def _watch(q: "Queue", queue: str | None, machine: bool) -> None:
+    import time
+
+    from queuectl.events import encode
+
+    last = -1
+    while True:
+        found = q.status(queue)
+        if not machine:  # drawn over itself; every time, because it tells how long ago the last event was
+            body = "".join(f"{line}\x1b[K\n" for line in _page(q, found, q.disk()))
+            sys.stdout.write(("\x1b[H\x1b[2J" if last < 0 else "\x1b[H") + body)
+        elif found.seq != last:
+            output.documents([encode(_document(q, found, q.disk()))])
+        last = found.seq
+        sys.stdout.flush()
+        time.sleep(_PAUSE)

@@ -1,0 +1,115 @@
+"""`queuectl wait`: until jobs have ended."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from queuectl import enclosing_jobs
+from queuectl.cli import opening
+from queuectl.cli import parameters as p
+from queuectl.cli.ui import output
+from queuectl.cli.ui.hint import Hint
+
+if TYPE_CHECKING:
+    from projections.jobs import Job
+    from queuectl.queue import Queue
+
+
+def wait(
+    *ids: Annotated[str, Parameter(name="ID", help="The jobs. None named: until nothing is left to do.")],
+    timeout: Annotated[
+        float | None, p.option("--timeout", "DURATION", "Give up after so long (exit code 124).", p.positive)
+    ] = None,
+    brief: Annotated[bool, Parameter(name="--brief", help="Tell how many ended how, not how each did.")] = False,
+    json: p.JsonLines = False,
+    db: p.Database = None,
+) -> int:
+    """Wait until jobs have ended: completed, dead or cancelled.
+
+    $ queuectl wait job1 && echo done
+    $ queuectl wait --timeout 10m
+
+    Of one job the exit code is its own (128 + n for a signal); of several 0 if all completed, else 1; of all 1 if one
+    died meanwhile. How they ended is told on stderr. Within a job what can't end before that job is left out, and what
+    no worker starts within a second is run right here.
+    """
+    with opening.opened(db) as q:
+        wanted = list(dict.fromkeys(q.resolve(id) for id in ids))
+        before = q.status().seq
+        told = _Told(q, wanted, each=len(wanted) > 1 and output.attended() and not brief)
+        bar = output.progress("Waiting" if len(wanted) != 1 else f"Waiting for {output.safe(wanted[0])}", 0.3)
+        with _helper(q, wanted) as helper:
+
+            def meanwhile(ended: Iterable["Job"]) -> None:
+                if helper is not None:
+                    helper.mind()
+                told.look(ended)
+
+            done = q.wait(*wanted, timeout=timeout, progress=bar, meanwhile=meanwhile)
+        if json:
+            from queuectl.documents import job_document
+
+            output.documents(job_document(job) for job in done)
+        if not wanted:
+            ends = q.endings(before)
+            _sum_up(ends.completed, ends.dead, ends.cancelled)
+            return 1 if ends.dead else 0
+        if len(done) == 1 and not brief:
+            output.note(_fate(done[0]))
+        elif not told.each:
+            named = {state: [job.id for job in done if job.state == state] for state in ("dead", "cancelled")}
+            _sum_up(sum(job.state == "completed" for job in done), **named)
+        return code(done[0]) if len(done) == 1 else int(any(job.state != "completed" for job in done))
+
+
+def _helper(q: "Queue", ids: list[str]):
+    if enclosing_jobs.inside(q.place) is None:
+        return nullcontext()
+    from queuectl.workers.private_worker import Helper
+
+    return Helper(q, ids)
+
+
+class _Told:
+    """What is said while jobs are waited for."""
+
+    def __init__(self, q: "Queue", ids: Sequence[str], *, each: bool) -> None:
+        """`each`: how every job ended, as it does."""
+        self.each = each
+        self._known: set[str] = set()
+        self._hint = Hint(q, ids)
+
+    def look(self, ended: Iterable["Job"]) -> None:
+        """Say what is new."""
+        for job in ended if self.each else ():
+            if job.id not in self._known:
+                self._known.add(job.id)
+                output.note(_fate(job))
+        self._hint()
+
+
+def _fate(job: "Job") -> str:
+    from queuectl.cli.ui import wording
+
+    return f"job {job.id} {wording.fate(job)}"
+
+
+def _sum_up(completed: int, dead: list[str], cancelled: list[str]) -> None:
+    """`3 completed, 1 dead (17)`; nothing where nothing ended."""
+    parts = [f"{completed:,} completed"] if completed else []
+    for state, ids in (("dead", dead), ("cancelled", cancelled)):
+        if ids:
+            parts.append(f"{len(ids):,} {state} ({', '.join(ids[:10])}{', …' if len(ids) > 10 else ''})")
+    if parts:
+        output.note(", ".join(parts))
+
+
+def code(job: "Job") -> int:
+    """The exit code that stands for how a job ended: 0, its own, 128 + n for a signal, or 1."""
+    if job.state == "completed":
+        return 0
+    if job.signal is not None:
+        return 128 + job.signal
+    return job.exit_code or 1

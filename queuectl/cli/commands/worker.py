@@ -1,0 +1,172 @@
+"""`queuectl worker`: the processes that run jobs."""
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from queuectl.cli import opening
+from queuectl.cli import parameters as p
+from queuectl.cli.ui import output
+from queuectl.paths import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from projections.jobs import Job
+    from projections.workers import Worker
+    from queuectl.queue import Queue
+
+Now = Annotated[bool, Parameter(name="--now", help="End what they run; it then runs again.")]
+Patience = Annotated[
+    float | None, p.option("--timeout", "DURATION", "Wait at most so long for them (exit code 124).", p.positive)
+]
+
+app = App(
+    name="worker",
+    help="""Start, list and stop the processes that run jobs.
+
+$ queuectl worker start --count 2
+$ queuectl worker list
+$ queuectl worker stop""",
+)
+
+
+@app.command
+def start(
+    *,
+    count: Annotated[int, p.option("--count", "N", "How many worker processes.", p.count(1, 1000))] = 1,
+    slots: Annotated[int, p.option("--slots", "M", "How many commands each runs at once.", p.count(1, 10_000))] = 1,
+    queue: p.QueueList = None,
+    drain: Annotated[
+        bool, Parameter(name="--drain", help="Stop when nothing is left to do (delayed jobs are left).")
+    ] = False,
+    for_: Annotated[float | None, p.option("--for", "DURATION", "Stop after so long.", p.positive)] = None,
+    detach: Annotated[
+        bool,
+        Parameter(name="--detach", help="In the background, out of reach of this terminal; `worker stop` ends it."),
+    ] = False,
+    logs: p.Logs = None,
+    db: p.Database = None,
+) -> int:
+    """Run jobs until told to stop, or in the background.
+
+    $ queuectl worker start --count 2
+    $ queuectl worker start --slots 8 --drain
+    $ queuectl worker start --queue mail --detach
+
+    Ctrl-C, SIGTERM and SIGHUP let what runs finish, claim no more, and exit 0; a second one ends what runs,
+    which then runs again. A worker that crashes is started anew.
+    """
+    from queuectl.workers.supervisor import start
+
+    with opening.opened(
+        db, logs, create=True
+    ) as q:  # the one place where workers make a queue: none comes back by them
+        url = q.url
+    return start(
+        url, count=count, slots=slots, queues=tuple(dict.fromkeys(queue or ())), drain=drain, seconds=for_,
+        detach=detach, logs=os.path.abspath(logs) if logs else None,
+    )  # fmt: skip
+
+
+@app.command(name="list")
+def list_workers(
+    *,
+    all: Annotated[bool, Parameter(name="--all", help="Also those that have ended.")] = False,
+    json: p.JsonLines = False,
+    db: p.Database = None,
+) -> None:
+    """List the workers that are up, and what each runs.
+
+    $ queuectl worker list
+    $ queuectl worker list --json | jq -r .pid
+    """
+    with opening.opened(db) as q:
+        workers = [(worker, q.held(worker.id), worker.live and q.sees(worker)) for worker in q.workers(all=all)]
+        database = q.url
+    if not workers:
+        output.note(f"no worker is up in {shown(database)}; start one with `queuectl worker start`")
+        return
+    if json:
+        from queuectl.documents import worker_document
+
+        output.documents(worker_document(*each, database) for each in workers)
+        return
+    from queuectl.cli.ui import wording
+
+    rows = [
+        (
+            worker.id,
+            output.Cell(state := _state(worker, alive), state),
+            str(worker.pid),
+            worker.host,
+            str(worker.slots),
+            "one job" if worker.private else ",".join(worker.queues) or "all",
+            wording.distance(worker.started_at),
+            ", ".join(_runs(q, worker, held)),
+        )
+        for worker, held, alive in workers
+    ]
+    heads = ("ID", "STATE", "PID", "HOST", "SLOTS", "QUEUES", "STARTED", "RUNS")
+    output.table(heads, rows, right=("PID", "SLOTS"))
+    output.where(database)
+
+
+def _runs(q: "Queue", worker: "Worker", held: "Sequence[Job]") -> list[str]:
+    """The jobs that it runs; what it has claimed ahead, more than it has slots, has not started."""
+
+    def waits(job: "Job") -> bool:
+        return job.lease is None or not os.path.isfile(q.place.output_of(worker.identity, job.id, job.lease))
+
+    return [job.id for job in sorted(held, key=waits)[: worker.slots]]
+
+
+def _state(worker: "Worker", alive: bool | None) -> str:
+    """What the log says of it, unless its process says otherwise, or can't be seen from here."""
+    if not worker.live:
+        return worker.state
+    return "unseen" if alive is None else worker.state if alive else "dead"
+
+
+@app.command
+def stop(
+    *ids: Annotated[str, Parameter(name="ID", help="These workers; all, where none is named.")],
+    now: Now = False,
+    timeout: Patience = None,
+    reason: p.Reason = None,
+    json: p.JsonLines = False,
+    db: p.Database = None,
+) -> None:
+    """Stop workers, and return when they are gone.
+
+    $ queuectl worker stop
+    $ queuectl worker stop 3f2a91bc --now --reason 'the machine goes down'
+    """
+    with opening.opened(db) as q:
+        for id in (own := [id for id in q.hosting() if not ids or id in ids]):
+            output.note(f"worker {id} runs this job: it is asked to stop too, and not waited for")
+        gone = q.stop_workers(*ids, now=now, reason=reason, timeout=timeout)
+    if json:
+        output.documents({"id": id} for id in gone)
+    else:
+        for id in gone:
+            output.line(f"{output.safe(id)}  stopped")
+    if not gone and not own:
+        output.note("no worker is up")
+
+
+def stop_workers(
+    *,
+    now: Now = False,
+    timeout: Patience = None,
+    reason: p.Reason = None,
+    json: p.JsonLines = False,
+    db: p.Database = None,
+) -> None:
+    """Stop all workers, and return when they are gone.
+
+    $ queuectl stop-workers
+    $ queuectl stop-workers --now
+    """
+    stop(now=now, timeout=timeout, reason=reason, json=json, db=db)

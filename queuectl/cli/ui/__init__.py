@@ -1,0 +1,1 @@
+"""What people see: tables, wording, timelines, output on a terminal."""

@@ -1,0 +1,225 @@
+"""What a command wrote, made fit for a terminal (R43).
+
+`Safe` lets through what draws within a line: CR, BS, tab, colours and erase-line; it escapes all else. `Screen` shows
+only what is left of each line when it ends, as a terminal would: of a progress bar its last state.
+"""
+
+import codecs
+import re
+
+from queuectl.cli.ui import output
+
+WIDTH = 4096
+"""Columns of the `Screen`: a longer line is printed piece by piece, and CR goes back to where a piece begins."""
+
+_COMBINED = 16
+"""Characters that one column holds at most, combining ones among them; more are left out."""
+
+_COLOURS = 32
+"""Colour sequences without a reset between them that are remembered; the last ones count."""
+
+_RESET = "\x1b[0m"
+_OTHER = re.compile(r"(\x1b\[(?:[0-9;:]{0,64}m|[0-2]?K))|\x1b|[^\x1b\n\t\r\b -~]+")
+_BEGUN = re.compile(r"\x1b(?:\[[0-9;:]{0,64})?\Z")
+_COLOUR = re.compile(r"\x1b\[([0-9;:]*)m")
+_PIECE = re.compile(r"[^\x1b\t\r\b]+|\x1b\[([0-9;:]*)([mK])|[\t\r\b]")
+_DRAWS = re.compile(r"[\x1b\t\r\b]")
+
+
+class Safe:
+    """Decodes bytes as they come, and escapes what a terminal may not get: cursor movement, OSC, C1, bidi controls."""
+
+    def __init__(self) -> None:
+        self._decode = codecs.getincrementaldecoder("utf-8")("backslashreplace").decode
+        self._held = ""  # a sequence that has begun: what comes next decides
+        self._coloured = False
+
+    def feed(self, data: bytes) -> str:
+        """The text of some more bytes; what they leave incomplete comes with the next ones, or at the end."""
+        return self._text(self._held + self._decode(data), last=False)
+
+    def end(self) -> str:
+        """What was left incomplete, escaped, and an end of all colours."""
+        text = self._text(self._held + self._decode(b"", True), last=True)
+        if self._coloured:
+            text += _RESET
+        self._coloured = False
+        return text
+
+    def _text(self, text: str, last: bool) -> str:
+        begun = None if last else _BEGUN.search(text)
+        self._held = begun[0] if begun else ""
+        text = _OTHER.sub(_escaped, text[: begun.start()] if begun else text)
+        if colours := _COLOUR.findall(text):
+            self._coloured = colours[-1] not in ("", "0")
+        return text
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[1] or output.safe(found[0])
+
+
+class Screen:
+    """Takes the text of `Safe` and gives each line as it stands when it ends. Each begins and ends without colours."""
+
+    def __init__(self) -> None:
+        self._cells: list[str] = []  # a wide character has two: itself, and an empty one
+        self._styles: list[str] = []
+        self._column = 0
+        self._style: tuple[str, ...] = ()
+
+    def feed(self, text: str) -> str:
+        """What of some more text is done: whole lines, each with its line end."""
+        done: list[str] = []
+        *whole, rest = text.split("\n")
+        for line in whole:
+            if self._cells or self._column or self._style or _DRAWS.search(line):
+                self._draw(line, done)
+                line = self._taken()
+            done += (line, "\n")
+        self._draw(rest, done)
+        return "".join(done)
+
+    def end(self) -> str:
+        """The line that has not ended, as it stands, with a line end; nothing where there is none."""
+        return f"{self._taken()}\n" if any(cell != " " for cell in self._cells) else ""
+
+    def _draw(self, line: str, done: list[str]) -> None:
+        for piece in _PIECE.finditer(_visible(line) if "\r" in line else line):
+            first = piece[0][0]
+            if first == "\r":
+                self._column = 0
+            elif first == "\b":
+                self._column = max(self._column - 1, 0)
+            elif first == "\t":
+                self._column = min(self._column // 8 * 8 + 8, WIDTH - 1)
+            elif piece[2] == "K":
+                self._erase(piece[1])
+            elif piece[2]:
+                self._colour(piece[0], piece[1])
+            elif piece[0].isascii():
+                self._print(piece[0], done)
+            else:
+                for character in piece[0]:
+                    self._put([character, *[""] * (output.cells_wide(character) - 1)], done)
+
+    def _print(self, text: str, done: list[str]) -> None:
+        if not (self._cells or self._column or self._style) and len(text) > WIDTH:
+            whole = (len(text) - 1) // WIDTH * WIDTH
+            done.append(text[:whole])
+            text = text[whole:]
+        while text:
+            room = WIDTH - self._column or WIDTH
+            self._put(list(text[:room]), done)
+            text = text[room:]
+
+    def _put(self, new: list[str], done: list[str]) -> None:
+        if len(new) == 1 and not output.cells_wide(new[0]):  # it combines with the one before
+            if 0 < self._column <= len(self._cells):
+                at = self._column - (2 if self._cells[self._column - 1] == "" else 1)
+                self._cells[at] = (self._cells[at] + new[0])[:_COMBINED]
+            return
+        if self._column + len(new) > WIDTH:
+            done.append(self._taken())
+        cells, styles, at, after = self._cells, self._styles, self._column, self._column + len(new)
+        if at > len(cells):
+            styles += [""] * (at - len(cells))
+            cells += [" "] * (at - len(cells))
+        if at < len(cells) and cells[at] == "":  # half of a wide character is none
+            cells[at - 1] = " "
+        if after < len(cells) and cells[after] == "":
+            cells[after] = " "
+        cells[at:after] = new
+        styles[at:after] = ["".join(self._style)] * len(new)
+        self._column = after
+
+    def _erase(self, how: str) -> None:
+        cells, styles, at = self._cells, self._styles, self._column
+        if how == "2":
+            cells.clear()
+            styles.clear()
+        elif how == "1":
+            if at + 1 < len(cells) and cells[at + 1] == "":
+                at += 1
+            count = min(at + 1, len(cells))
+            cells[:count] = [" "] * count
+            styles[:count] = [""] * count
+        else:
+            if at < len(cells) and cells[at] == "":
+                cells[at - 1] = " "
+            del cells[at:], styles[at:]
+
+    def _colour(self, sequence: str, codes: str) -> None:
+        if codes in ("", "0"):
+            self._style = ()
+        elif codes.startswith("0;"):
+            self._style = (sequence,)
+        else:
+            self._style = (*(each for each in self._style if each != sequence), sequence)[-_COLOURS:]
+
+    def _taken(self) -> str:
+        """The line as it stands; the next one begins."""
+        cells, styles = self._cells, self._styles
+        if any(styles):
+            parts: list[str] = []
+            style = ""
+            for cell, its in zip(cells, styles, strict=True):
+                if its != style:
+                    parts.append((_RESET if style else "") + its)
+                    style = its
+                parts.append(cell)
+            text = "".join(parts) + (_RESET if style else "")
+        else:
+            text = "".join(cells)
+        self._cells, self._styles, self._column = [], [], 0
+        return text
+
+
+def _visible(line: str) -> str:
+    """The same line without what its later parts print over, but for its colours: a bar is drawn a million times."""
+    first, *parts = re.sub("\r+", "\r", line).split("\r")
+    kept: list[str] = []
+    covered = 0
+    for part in reversed(parts):
+        drawn = _DRAWS.search(part)
+        text = _COLOUR.sub("", part) if drawn else part
+        if drawn and _DRAWS.search(text):
+            kept.append(part)
+            if part.startswith(("\x1b[K", "\x1b[2K")):
+                covered = WIDTH  # whatever stood there is erased
+        elif covered < (wide := output.cells_wide(text)) or not kept:  # the last one says where the cursor is
+            kept.append(part)
+            covered = wide if wide <= WIDTH else covered
+        elif drawn and (colours := _colours(part)) and not (colours == _RESET and kept[-1:] == [_RESET]):
+            kept.append(colours)
+    return "\r".join((first, *reversed(kept)))
+
+
+def _colours(text: str) -> str:
+    """What of a text changes the colours of what follows."""
+    _, reset, rest = text.rpartition(_RESET)
+    return reset + "".join(found[0] for found in _COLOUR.finditer(rest))
+
+
+def bare(line: str) -> str:
+    """A line of the `Screen` without its colours."""
+    return _COLOUR.sub("", line)
+
+
+def cut(line: str, room: int) -> str:
+    """A line of the `Screen`, or as much of it as there is room for, and an ellipsis."""
+    if output.cells_wide(bare(line)) <= room:
+        return line
+    kept = output.cut(bare(line), room)[:-1]
+    parts: list[str] = []
+    coloured = False
+    for piece in _PIECE.finditer(line):
+        if piece[2]:
+            parts.append(piece[0])
+            coloured = piece[0] != _RESET
+        else:
+            parts.append(piece[0][: len(kept)])
+            kept = kept[len(piece[0]) :]
+        if not kept:
+            break
+    return "".join(parts) + (_RESET if coloured else "") + "…"

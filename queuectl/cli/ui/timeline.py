@@ -1,0 +1,243 @@
+"""A job's history as a timeline for people: what happened, how long it took, who did it, and where nothing happened.
+
+`timeline` makes entries of the moments of a history (`queuectl.history`), reading nothing but them; `lines` sets the
+entries in columns. What belongs to one attempt (its claim, the heartbeats that covered it, its outcome and what came of
+that in the same transaction) is one entry, which stands where the attempt was claimed.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from projections.jobs import FINAL
+from queuectl import units
+from queuectl.cli.ui import output, wording
+from queuectl.clock import SECOND
+from queuectl.events import Cancelled, Claimed, Completed, Failed, Heartbeat, Interrupted, Released, Retried
+from queuectl.history import Moment
+
+_PAUSE = 1.0
+"""Seconds without an event from which on a gap is shown."""
+
+_DOT, _BRANCH, _RAIL, _GAP, _NOW = "●├│⋮○"
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One thing that happened, or an attempt, or a gap. All text is as it came: `lines` escapes it."""
+
+    mark: str
+    what: str
+    style: str = "dim"
+    """The state of the job after it, by which it is coloured."""
+    more: Sequence[Sequence[str]] = ()
+    """What stands beneath: lines, each of parts between which it may be broken."""
+    at: int | None = None
+    """Microseconds UTC; None of a gap."""
+    seqs: str = ""
+    """Of its events: the first, and the last where there are several."""
+
+
+def timeline(moments: Sequence[Moment], now: int | None = None) -> list[Entry]:
+    """The history in entries. With `now` (µs UTC) it ends with what an unfinished job is doing now."""
+    entries: list[Entry] = []
+    before: Moment | None = None
+    for block in _blocks(moments):
+        if before is not None:
+            entries += _gap(before, block[0].record.at)
+        first = block[0].record.event
+        if isinstance(first, Claimed):
+            entries += _attempt(before, block, first)
+        else:
+            record = block[0].record
+            change = (_change(before, block), record.actor)
+            entries.append(_entry(_DOT, block, wording.told(record), (change,)))
+        before = block[-1]
+    if now is not None and before is not None and before.job is not None and before.job.state not in FINAL:
+        entries += _present(before, moments, now)
+    return entries
+
+
+def _blocks(moments: Iterable[Moment]) -> Iterator[list[Moment]]:
+    """The moments of each attempt together, every other alone."""
+    block: list[Moment] = []
+    for moment in moments:
+        if block:
+            held = block[-1].job is not None and block[-1].job.state == "processing"
+            follows = block[0].record.type == "claimed" and moment.record.at == block[-1].record.at
+            if not held and (moment.record.type == "claimed" or not follows):
+                yield block
+                block = []
+        block.append(moment)
+    if block:
+        yield block
+
+
+def _attempt(before: Moment | None, block: list[Moment], claimed: Claimed) -> Iterator[Entry]:
+    """An attempt, and beneath it whatever else happened to the job while it was held."""
+    claim = block[0].record
+    beats: list[int] = []
+    aside: list[Moment] = []
+    follows: list[tuple[str]] = []
+    ending: Any = None
+    what, actor = f"attempt {claimed.attempt} is running", claim.actor
+    for moment in block[1:]:
+        record, event = moment.record, moment.record.event
+        if isinstance(event, Heartbeat):
+            beats.append(record.at)
+        elif ending is not None:
+            follows.append((wording.told(record),))
+        elif isinstance(event, Completed | Failed | Cancelled | Released | Interrupted):
+            ending, actor = event, record.actor
+            what = wording.told(record)
+        else:
+            aside.append(moment)
+    change = [_change(before, block), claim.actor]
+    if actor != claim.actor:
+        change.append(f"told by {actor}")
+    used = [f"waited {_waited(before, claim.at)}"]
+    if beats:
+        used.append(f"{len(beats)} heartbeat{'' if len(beats) == 1 else 's'} over {_span(beats[-1] - claim.at)}")
+    if isinstance(ending, Completed | Failed | Cancelled | Interrupted):
+        used += _used(ending)
+    yield _entry(_DOT, block, what, (change, used, *follows))
+    for moment in aside:
+        yield _entry(_BRANCH, [moment], f"{wording.told(moment.record)} · {moment.record.actor}")
+
+
+def _entry(mark: str, block: Sequence[Moment], what: str, more: Sequence[Sequence[str]] = ()) -> Entry:
+    first, last = block[0].record, block[-1].record
+    seqs = f"{first.seq}" if first.seq == last.seq else f"{first.seq}-{last.seq}"
+    return Entry(mark, what, _state(block[-1]), more, first.at, seqs)
+
+
+def _state(moment: Moment) -> str:
+    return moment.job.state if moment.job is not None else moment.record.type
+
+
+def _change(before: Moment | None, block: Iterable[Moment]) -> str:
+    """The states that the job went through: `pending → processing → failed`."""
+    states = [_state(before) if before is not None else ""]
+    for moment in block:
+        if states[-1] != _state(moment):
+            states.append(_state(moment))
+    return " → ".join(states).lstrip()
+
+
+def _waited(before: Moment | None, at: int) -> str:
+    """How long the job had been ready when it was claimed."""
+    ready = max(before.record.at, before.job.run_at) if before is not None and before.job is not None else at
+    return _span(at - ready)
+
+
+def _used(ended: Completed | Failed | Cancelled | Interrupted) -> Iterator[str]:
+    """What an attempt used, and how it ended where its outcome does not say it."""
+    if isinstance(ended, Cancelled | Interrupted) and ended.signal is not None:
+        yield f"signal {wording.signal_name(ended.signal)}"
+    elif not isinstance(ended, Failed) and ended.exit_code:
+        yield f"exit {ended.exit_code}"
+    if ended.cpu_seconds is not None:
+        yield f"cpu {units.span(ended.cpu_seconds)}"
+    if ended.max_rss is not None:
+        yield f"memory {units.size_text(ended.max_rss)}"
+    if ended.output_bytes is not None:
+        cut = f", {units.size_text(ended.output_cut)} of it cut out" if ended.output_cut else ""
+        yield f"output {units.size_text(ended.output_bytes)}{cut}"
+    if ended.kept:
+        yield "processes of it live on"
+
+
+def _gap(before: Moment, at: int) -> Iterator[Entry]:
+    """Nothing happened for a while; what the job waited for, where that is known."""
+    passed = (at - before.record.at) / SECOND
+    if passed < _PAUSE:
+        return
+    what = units.span(passed)
+    job = before.job
+    if job is None or job.state not in ("pending", "failed"):
+        what += " in the dead letter queue" if job is not None and job.state == "dead" else " later"
+    elif job.run_at > at:
+        what += " waiting"
+    else:
+        early = (job.run_at - before.record.at) / SECOND
+        due = "until its retry was due" if isinstance(before.record.event, Retried) else "until it was due"
+        if early <= 0:
+            what += " waiting for a worker"
+        elif passed - early >= _PAUSE:
+            what += f": {units.span(early)} {due}, then waiting for a worker"
+        else:
+            what += f" {due}"
+    yield Entry(_GAP, what)
+
+
+def _present(last: Moment, moments: Sequence[Moment], now: int) -> Iterator[Entry]:
+    """What the job is doing now."""
+    job = last.job
+    assert job is not None
+    what = f"{job.state}, {wording.situation(job, now)}"
+    if job.state == "processing":
+        seen = {moment.record.type: moment.record.at for moment in moments}
+        what = f"processing for {_span(now - seen['claimed'])}"
+        if seen.get("heartbeat", 0) > seen["claimed"]:
+            what += f", heartbeat {wording.distance(seen['heartbeat'], now)}"
+        if job.cancel_requested:
+            what += ", being cancelled"
+    yield Entry(_NOW, f"now: {what}", job.state, at=now)
+
+
+def _span(micros: int) -> str:
+    return units.span(max(micros, 0) / SECOND) or "0s"
+
+
+# -- on the page -----------------------------------------------------------------------------------------------------
+
+
+def lines(entries: Sequence[Entry], room: int) -> Iterator[str]:
+    """The entries set in columns: seqs, local time, time since the beginning, and what happened along a rail.
+
+    No line is wider than `room` columns (of 60 or more). A line of its own tells the date where it changes.
+    """
+    first = next((entry.at for entry in entries if entry.at is not None), 0)
+    whens = [f"+{_elapsed(entry.at - first)}" if entry.at is not None else "" for entry in entries]
+    wide = max((len(entry.seqs) for entry in entries), default=0)
+    space = max(map(len, whens), default=0)
+    blank = " " * (wide + 2 + 8 + 2 + space + 2)
+    room -= len(blank) + 2
+    day = _local(first).date()
+    for entry, when in zip(entries, whens, strict=True):
+        head = blank
+        if entry.at is not None:
+            local = _local(entry.at)
+            if local.date() != day:
+                day = local.date()
+                yield output.paint(f"{local:%Y-%m-%d %z}", "bold")
+            head = f"{entry.seqs:>{wide}}  {local:%H:%M:%S}  {when:>{space}}  "
+        mark = entry.mark
+        for text in output.wrapped(output.safe(entry.what), room):
+            yield f"{head}{output.paint(mark, entry.style)} {output.paint(text, entry.style)}"
+            head, mark = blank, _RAIL if entry.at is not None else _GAP
+        for parts in entry.more:
+            for text in _flowed([output.safe(part) for part in parts], room):
+                yield f"{blank}{output.paint(_RAIL, 'dim')} {output.paint(text, 'dim')}"
+
+
+def _flowed(parts: Iterable[str], room: int) -> Iterator[str]:
+    """The parts in lines, broken between two of them where possible."""
+    line = ""
+    for part in parts:
+        if line and output.cells_wide(line) + 3 + output.cells_wide(part) > room:
+            yield from output.wrapped(line, room)
+            line = part
+        else:
+            line = f"{line} · {part}" if line else part
+    yield from output.wrapped(line, room)
+
+
+def _local(at: int) -> datetime:
+    return datetime.fromtimestamp(at // SECOND, UTC).astimezone()
+
+
+def _elapsed(micros: int) -> str:
+    seconds = micros / SECOND
+    return f"{seconds:.3f}s" if seconds < 100 else units.span(seconds)

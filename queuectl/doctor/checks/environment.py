@@ -1,0 +1,277 @@
+"""The checks of what surrounds the log: settings, rights, the log ahead, the disk, and files that nobody needs."""
+
+import errno
+import os
+import shlex
+import stat
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from typing import TYPE_CHECKING
+
+from queuectl import clock, paths
+from queuectl.doctor.finding import Finding, Process, counted, fine, problem, process, some, warning
+from queuectl.engines.sqlite.gate_holder import locker
+from queuectl.host import processes
+from queuectl.liveness import locked
+from queuectl.settings import SETTINGS
+from queuectl.units import size_text
+
+if TYPE_CHECKING:
+    from queuectl.doctor import Bars, Patient
+
+LOG_AHEAD = 64 << 20
+"""Bytes waiting in the log ahead (q.db-wal) that are too many: writers write it back from 4 MB on."""
+
+DRAFT = 3600.0
+"""Seconds after which a draft that has not got its name will not get it any more."""
+
+FIRST = 1000
+"""How many paths a finding carries for programs."""
+
+READ_LOCKS = range(123, 128)
+"""The bytes of q.db-shm that SQLite's readers lock, as its file format has it."""
+
+
+def settings(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
+    """Whether every setting has a value that can be read."""
+    wrong = [found.error for found in patient.config().values() if found.error is not None]
+    for error in wrong:
+        yield problem(str(error), "set it right there; until then what needs it refuses to work")
+    if not wrong:
+        yield fine(f"all {len(SETTINGS)} can be read")
+
+
+def permissions(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
+    """Whether the queue's files belong to one user, and nobody else gets at them."""
+    place = patient.place
+    owner = os.lstat(place.database).st_uid
+    top = [path for path in (*place.guarded, place.folder) if os.path.lexists(path)]
+    foreign: list[str] = []
+    exposed: list[str] = []
+    closed: list[str] = []
+    bar = bars("Looking at the rights of files")
+    count = 0
+    for path, found in _files(top):
+        count += 1
+        bar(count, 0)
+        mode = stat.S_IMODE(found.st_mode)
+        needed = 0o700 if stat.S_ISDIR(found.st_mode) else 0o600
+        if found.st_uid != owner:
+            foreign.append(path)
+        if mode & 0o077:
+            exposed.append(path)
+        if mode & needed != needed:
+            closed.append(path)
+    top_words = " ".join(map(shlex.quote, top))
+    if foreign:
+        what = f"not the database owner's: {_named(patient, foreign)}"
+        yield problem(what, f"chown -R {owner} {top_words}", paths=foreign[:FIRST])
+    if exposed:
+        what, do = f"open to other users: {_named(patient, exposed)}", f"chmod -R go= {top_words}"
+        # What lies in the folder is out of reach as long as that is closed.
+        yield (problem if set(exposed) & set(top) else warning)(what, do, paths=exposed[:FIRST])
+    if closed:
+        what = f"closed to their owner: {_named(patient, closed)}"
+        yield problem(what, f"chmod -R u+rwX {top_words}", paths=closed[:FIRST])
+    if not (foreign or exposed or closed):
+        yield fine(f"{counted(count, 'file')} and folders, all for their owner only", files=count)
+
+
+def _files(paths: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
+    """These files, and all in them where they are folders; links aside, and what goes while we look."""
+    for path in paths:
+        try:
+            found = os.lstat(path)
+            if not stat.S_ISLNK(found.st_mode):
+                yield path, found
+            if stat.S_ISDIR(found.st_mode):
+                with os.scandir(path) as entries:
+                    yield from _files(entry.path for entry in entries)
+        except FileNotFoundError:
+            continue
+
+
+def _named(patient: "Patient", paths: list[str]) -> str:
+    """The paths as seen from the folder of the database."""
+    start = os.path.dirname(patient.place.database)
+    return some([os.path.relpath(path, start) for path in sorted(paths)])
+
+
+def wal(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
+    """Whether what is committed gets from the log ahead into the database, and who is in the way."""
+    path = patient.place.database + "-wal"
+    with patient.engine.snapshot() as view:
+        waiting = view.unwritten()
+    size = os.stat(path).st_size if os.path.exists(path) else 0
+    facts = {"bytes": size, "waiting": waiting}
+    if waiting <= LOG_AHEAD:
+        left = f"{size_text(waiting)} of it to be written back" if waiting else "all written back"
+        yield fine(f"{size_text(size)}, {left}" if size else "empty", **facts)
+        return
+    what = f"{os.path.basename(path)} has grown to {size_text(size)}, and {size_text(waiting)} of it"
+    if reading := _readers(patient.place):
+        pids = " ".join(str(each.pid) for each in reading)
+        stopped = " ".join(str(each.pid) for each in reading if each.state == "T")
+        what += f" can't be written back while {some(list(map(str, reading)))} read{'s' if len(reading) == 1 else ''}"
+        do = f"let that finish, or end it: kill {'-9 ' if stopped else ''}{pids}"
+        do += f" (what is stopped goes on after kill -CONT {stopped})" if stopped else ""
+    else:
+        reading = [process(pid) for pid in processes.holders(path) if pid != os.getpid()]
+        what += " is not written back yet"
+        what += f"; it is open in {some(list(map(str, reading)))}" if reading else ""
+        do = "ask again in a minute: nobody is seen reading, so one of the next commits will do it"
+    yield warning(what, do, **facts, processes=reading)
+
+
+def _readers(place: paths.Place) -> list[Process]:
+    """The processes that read the database just now, by the kernel's list of locks."""
+    shm = os.stat(place.database + "-shm")
+    name = f"{os.major(shm.st_dev):02x}:{os.minor(shm.st_dev):02x}:{shm.st_ino}"
+    found: set[int] = set()
+    with open("/proc/locks", encoding="ascii", errors="replace") as file:
+        for line in file:
+            fields = line.split()  # 1: POSIX ADVISORY READ 4711 fe:00:123 124 124
+            if fields[1:4:2] == ["POSIX", "READ"] and fields[5] == name and int(fields[6]) in READ_LOCKS:
+                found.add(int(fields[4]))
+    return [process(pid) for pid in sorted(found) if pid > 0 and pid != os.getpid()]
+
+
+def gate(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
+    """Whether a stopped process keeps everybody from writing (R5): one that is only busy will be through."""
+    try:
+        with open(patient.place.gate, "rb", buffering=0) as file:
+            pid = locker(file.fileno())
+    except FileNotFoundError:  # made when it is first needed
+        pid = None
+    if pid and processes.state(pid) == "T":
+        yield problem(
+            f"nobody can write: the gate is held by {process(pid)}",
+            f"let it go on: kill -CONT {pid}; or end it: kill -9 {pid}",
+            pid=pid,
+        )
+    else:
+        yield fine("nobody is kept from writing")
+
+
+def disk(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
+    """Whether there is room for new jobs to start."""
+    found = patient.disk()
+    facts = {"free": found.free, "floor": found.floor}
+    if found.low:
+        yield problem(
+            f"no new job starts: {found}",
+            "make room, or lower the floor: queuectl config set disk-floor SIZE",
+            **facts,
+        )
+    else:
+        yield fine(str(found), **facts)
+
+
+def outputs(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
+    """Whether what commands wrote is there: of this queue's own attempts, not of a log that was imported."""
+    place = patient.place
+    if not os.path.exists(place.folder + "/id"):
+        yield fine("none yet")
+        return
+    identity = paths.identity(place)
+    with patient.engine.snapshot() as view:
+        ours = {worker.id for worker in view.workers(live=False) if worker.identity == identity}
+    bar = bars("Looking for outputs that are gone")
+    count, gone = 0, 0
+    named: list[str] = []
+    for attempt in patient.all_attempts():
+        if attempt.output_bytes and attempt.worker in ours:
+            count += 1
+            bar(count, 0)
+            if not os.path.lexists(place.output_of(identity, attempt.job, attempt.lease)):
+                gone += 1
+                if len(named) < FIRST:
+                    named.append(f"{attempt.job} (attempt {attempt.number})")
+    if gone:
+        what = f"{counted(gone, 'output file')} removed from {place.output}: of {some(named)}"
+        yield warning(what, "nothing can be done; keep others from cleaning up in there", count=gone, outputs=named)
+    else:
+        yield fine(f"{count:,}, all there")
+
+
+def leftovers(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
+    """Files that nobody needs any more: of workers, of listeners, of drafts, of jobs that are not there."""
+    findings = chain(_locks(patient), _drafts(patient), _bells(patient), _outputs(patient, bars))
+    yield next(findings, fine("none"))
+    yield from findings
+
+
+def _locks(patient: "Patient") -> Iterator[Finding]:
+    """Lock files of workers that have ended in the log as well: recovery would take them away."""
+    folder = patient.place.workers
+    free = [name for name in os.listdir(folder) if not locked(f"{folder}/{name}")]
+    with patient.engine.snapshot() as view:
+        live = {worker.id for worker in view.workers()}
+    stale = [f"{folder}/{name}" for name in free if name not in live]
+    if stale:
+        what = f"{counted(len(stale), 'lock file')} of workers that are gone"
+        yield warning(what, "run `queuectl recover`, which takes them away", paths=stale[:FIRST])
+
+
+def _drafts(patient: "Patient") -> Iterator[Finding]:
+    """Files that somebody was writing and did not finish."""
+    before = clock.now() / clock.SECOND - DRAFT
+    folders = (patient.place.folder, patient.place.stdin)
+    drafts = [f"{folder}/{name}" for folder in folders for name in os.listdir(folder) if name[0] == "."]
+    stale = [(path, found) for path, found in _files(drafts) if found.st_mtime < before]
+    if stale:
+        yield _waste(f"{counted(len(stale), 'draft')} that nobody finished", stale)
+
+
+def _bells(patient: "Patient") -> Iterator[Finding]:
+    """Doorbells of those who died listening: the next event takes them away."""
+    folder = patient.place.bells
+    silent = [name for name in os.listdir(folder) if not _is_heard(f"{folder}/{name}")]
+    if silent:
+        yield fine(f"{counted(len(silent), 'doorbell')} of listeners that are gone: the next event takes them away")
+
+
+def _is_heard(path: str) -> bool:
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW))
+    except OSError as error:
+        return error.errno != errno.ENXIO
+    return True
+
+
+def _outputs(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
+    """Outputs that no command can show: of jobs that were purged or archived, or that this log has never had."""
+    bar = bars("Looking for outputs without a job")
+    gone: list[str] = []
+    unknown: list[str] = []
+    count = 0
+    with os.scandir(patient.place.output) as entries:
+        while page := list(islice(entries, FIRST)):  # before the log is asked: a job is there before its output is
+            with patient.engine.snapshot() as view:
+                for entry in page:
+                    job = entry.name.rpartition(".")[0].rpartition(".")[0]  # JOB.LEASE.IDENTITY
+                    if view.job(job) is None:
+                        history = view.stream(f"job:{job}")
+                        if not history or history[-1].type in ("purged", "archived"):
+                            (gone if history else unknown).append(entry.path)
+            count += len(page)
+            bar(count, 0)
+    if gone:
+        what = f"{counted(len(gone), 'output')} of jobs that were purged or archived"
+        yield _waste(what, list(_files(gone)))
+    if unknown:
+        yield _waste(f"{counted(len(unknown), 'output')} of jobs that are not in the log", list(_files(unknown)))
+
+
+def _waste(what: str, found: list[tuple[str, os.stat_result]]) -> Finding:
+    """A finding about files that may be removed, with what that would give back."""
+    size = sum(stat.st_blocks * 512 for _, stat in found)
+    paths = sorted(path for path, _ in found)
+    names = some([os.path.basename(path) for path in paths])
+    return warning(
+        f"{what}, {size_text(size)} on disk: {names}",
+        f"they can be removed from {os.path.dirname(paths[0])} (--json names them)",
+        count=len(paths),
+        bytes=size,
+        paths=paths[:FIRST],
+    )

@@ -1,0 +1,267 @@
+"""The check of workers and what they run: who is dead, stopped or hung, and which attempts can't be ended (R18).
+
+Much of what it sees is only passing: a worker that died a moment ago is recovered by the next, a job that is past its
+timeout has seconds to end. So it looks again until that is over, and tells what was so all the while.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from projections.jobs import Job
+from projections.workers import Worker
+from queuectl import paths
+from queuectl.clock import monotonic, now
+from queuectl.doctor.finding import Finding, Process, counted, fine, problem, process, some, warning
+from queuectl.host import processes
+from queuectl.liveness import Life
+from queuectl.queries import to_serve
+from queuectl.units import span
+from queuectl.workers.recovery import attempt_table, worker_lock
+from queuectl.workers.turn import earlier, tag
+
+if TYPE_CHECKING:
+    from queuectl.doctor import Bars, Patient
+
+PATIENCE = 10.0
+"""Seconds after which nothing is passing any more: a command has 5 to end after a TERM."""
+
+COURTESY = 2.0
+"""Seconds that a parent has to recover its worker when no other is up."""
+
+PAUSE = 0.25
+
+KILLED = 1 << 8
+"""SIGKILL, in a set of signals as /proc writes it."""
+
+
+class Seen(msgspec.Struct):
+    """What one look has found."""
+
+    lasting: list[Finding] = []
+    passing: list[tuple[str, Finding]] = []
+    """What is a problem only if it is still so in a while, and by what it is known again."""
+    up: int = 0
+    """Workers, and those that only recover, that live."""
+    minded: bool = False
+    """Whether somebody is there who sees to it."""
+
+    @property
+    def patience(self) -> float:
+        """Seconds to wait for it to pass."""
+        return 0.0 if not self.passing else PATIENCE if self.minded else COURTESY
+
+
+class Left(msgspec.Struct, frozen=True):
+    """What lives of an attempt. False where nothing is found."""
+
+    processes: list[Process] = []
+    locked: bool = False
+    """Its output file is locked by somebody who can't be found."""
+
+    def __bool__(self) -> bool:
+        return bool(self.processes) or self.locked
+
+
+def workers(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
+    """Whether what workers hold goes on: each lives, or somebody takes over what it ran."""
+    began, seen = monotonic(), _look(patient)
+    while monotonic() - began < seen.patience:
+        time.sleep(PAUSE)
+        before, seen = {key for key, _ in seen.passing}, _look(patient)
+        seen.passing = [(key, finding) for key, finding in seen.passing if key in before]
+    findings = [*seen.lasting, *(finding for _, finding in seen.passing)]
+    yield from findings or [fine(f"{seen.up} up, none dead or stuck", up=seen.up)]
+    for queue, jobs in sorted(patient.unserved().items()):
+        what = f"{counted(jobs, 'job waits', 'jobs wait')} in the queue {queue}, which no worker serves"
+        # Where none is up at all, nobody expects it; where others are, somebody may have forgotten this queue.
+        yield Finding("warning" if seen.up else "ok", what, to_serve(queue), {"queue": queue, "jobs": jobs})
+
+
+def _look(patient: "Patient") -> Seen:
+    with patient.engine.snapshot() as view:
+        held = [(worker, view.held(worker.id)) for worker in view.workers()]
+        ended = [(id, view.worker(id), view.held(id)) for id in set(view.holders()) - {each.id for each, _ in held}]
+    seen = Seen()
+    for id, worker, jobs in ended:
+        if worker is not None and patient.liveness(worker) is Life.UNKNOWN:
+            seen.lasting.append(_unseen(worker, jobs))
+        elif worker is None or patient.liveness(worker) is Life.GONE:
+            seen.passing += [(f"{job.id} {job.lease}", _abandoned(patient, id, worker, job)) for job in jobs]
+    for worker, jobs in held:
+        if (life := patient.liveness(worker)) is Life.UNKNOWN:
+            # Who shares its container or machine can judge it; everybody else, by its silence, which is not awaited.
+            seen.lasting += [_unseen(worker, jobs)] if jobs else []
+        elif life is Life.GONE:
+            seen.passing.append((worker.id, _dead(patient, worker, jobs)))
+        elif (owner := _other_owner(patient, worker)) is not None:
+            seen.minded = True
+            seen.passing += [(worker.id, _being_recovered(patient, worker, job, owner)) for job in jobs]
+        elif _is_here(worker) and processes.state(worker.pid) == "T":
+            seen.lasting.append(_stopped(worker, jobs))
+        else:
+            seen.minded = True
+            seen.up += 1
+            started = _started(patient, worker)
+            for job in jobs:
+                if (finding := _held_up(patient, worker, job, started.get((job.seq, job.lease or 0)))) is not None:
+                    seen.passing.append((f"{job.id} {job.lease}", finding))
+    return seen
+
+
+def _is_here(worker: Worker) -> bool:
+    """Whether pids mean to it what they mean to us."""
+    return worker.pid_namespace == processes.pid_namespace()
+
+
+def _other_owner(patient: "Patient", worker: Worker) -> int | None:
+    """The process that holds a dead worker's lock to recover it; None where the worker itself may be holding it."""
+    owner = worker_lock.owner(patient.place.workers, worker.id) if _is_here(worker) else None
+    return owner if owner != worker.pid else None
+
+
+def _started(patient: "Patient", worker: Worker) -> dict[tuple[int, int], attempt_table.Entry]:
+    """What the worker has started and not reported, by job (its seq) and lease, as far as its roster tells."""
+    entries = attempt_table.read(f"{patient.place.workers}/{worker.id}") if _is_here(worker) else []
+    return {(entry.job, entry.lease): entry for entry in entries}
+
+
+def _stopped(worker: Worker, jobs: list[Job]) -> Finding:
+    return problem(
+        f"worker {worker.id} (process {worker.pid}) is stopped, and {_holding(jobs)}",
+        f"let it go on: kill -CONT {worker.pid}; or have it killed and its jobs tried again: queuectl recover --hung",
+        worker=worker.id,
+        pid=worker.pid,
+        jobs=[job.id for job in jobs],
+    )
+
+
+def _unseen(worker: Worker, jobs: list[Job]) -> Finding:
+    heard = span(max(0, now() - worker.heartbeat_at) // 1_000_000)
+    names = some([f"{job.id} (attempt {job.attempt})" for job in jobs])
+    return warning(
+        f"worker {worker.id} (on {worker.host}) can't be seen from here, was last heard of {heard} ago, and holds"
+        f" {counted(len(jobs), 'job that stays', 'jobs that stay')} processing: {names}",
+        "if it lives no more, bring back what it holds: queuectl recover --hung (which listens for 20 seconds"
+        " first, and leaves the worker alone if it says anything)",
+        worker=worker.id,
+        host=worker.host,
+        jobs=[job.id for job in jobs],
+    )
+
+
+def _dead(patient: "Patient", worker: Worker, jobs: list[Job]) -> Finding:
+    what = f"worker {worker.id} (process {worker.pid}) is dead, and {_holding(jobs)}"
+    alive = [each for job in jobs for each in _left(patient, worker, job.id, job.lease).processes]
+    if alive:
+        what += f"; what it ran is still alive: {some(list(map(str, alive)))}"
+    do = "run `queuectl recover`, or start a worker, which does it too"
+    facts = {"worker": worker.id, "pid": worker.pid, "jobs": [job.id for job in jobs], "processes": alive}
+    return problem(what, do, **facts) if jobs else warning(what, do, **facts)
+
+
+def _abandoned(patient: "Patient", id: str, worker: Worker | None, job: Job) -> Finding:
+    fate = (
+        "is not in the log" if worker is None else "has stopped" if worker.state == "stopped" else "was declared lost"
+    )
+    what = f"job {job.id} (attempt {job.attempt}) is processing, but its worker {id} {fate}"
+    left = _left(patient, worker, job.id, job.lease).processes
+    if left:
+        what += f"; what it ran is still alive: {some(list(map(str, left)))}"
+    do = "run `queuectl recover`, or start a worker, which does it too"
+    return problem(what, do, worker=id, job=job.id, attempt=job.attempt, processes=left)
+
+
+def _being_recovered(patient: "Patient", worker: Worker, job: Job, owner: int) -> Finding:
+    what = f"its worker is dead, and {process(owner)} can't end what it ran"
+    return _stuck(patient, worker, job, what, _left(patient, worker, job.id, job.lease), recoverer=owner)
+
+
+def _held_up(patient: "Patient", worker: Worker, job: Job, entry: attempt_table.Entry | None) -> Finding | None:
+    """A job of a living worker that should be over, or should have started, if it stays so."""
+    its = f"its worker (process {worker.pid}) can't end"
+    pid = entry.pid if entry is not None and entry.code == attempt_table.RUNNING else None
+    if (why := _over(job, pid)) is not None:
+        return _stuck(patient, worker, job, f"{why}, and {its} it", _left(patient, worker, job.id, job.lease, pid))
+    if entry is not None:
+        kept = job.spec.keep_children and entry.code != attempt_table.RUNNING
+        ended = pid is None or processes.start_time(pid) is None
+        if ended and not kept and (left := _left(patient, worker, job.id, job.lease)):
+            return _stuck(patient, worker, job, f"its command has ended, and {its} what that left", left)
+    elif not os.path.lexists(patient.place.output_of(worker.identity, job.id, job.lease or 0)):
+        number, left = _left_before(patient, job)
+        if left:
+            return _stuck(patient, worker, job, f"waits, for {its} what is left of attempt {number}", left)
+    return None
+
+
+def _over(job: Job, pid: int | None) -> str | None:
+    """Why an attempt with this main process should have ended by now; None where it need not."""
+    if job.cancel_requested:
+        return "was cancelled"
+    if pid is None or (started := processes.start_time(pid)) is None:
+        return None
+    # Of a process, the kernel counts what the machine has slept before it began as well: it may be older, not younger.
+    age = monotonic() - started / os.sysconf("SC_CLK_TCK")
+    if job.timeout is not None and age > job.timeout:
+        return f"is past its timeout of {span(job.timeout)}"
+    return "was killed" if _is_killed(pid) else None
+
+
+def _is_killed(pid: int) -> bool:
+    """Whether the process has a SIGKILL before it that it does not come to: it waits for a device, or is frozen."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            pending = [line.split()[1] for line in file if line.startswith(("SigPnd:", "ShdPnd:"))]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return any(int(signals, 16) & KILLED for signals in pending)
+
+
+def _stuck(patient: "Patient", worker: Worker, job: Job, what: str, left: Left, **facts: int) -> Finding:
+    what = f"job {job.id}, attempt {job.attempt}: {what}"
+    if left.processes:
+        what += f": {some(list(map(str, left.processes)))}"
+        do = f"end it as its owner or as root: kill -9 {' '.join(str(each.pid) for each in left.processes)}"
+        if any(each.state == "D" for each in left.processes):
+            do += "; what waits for a device ends when that answers, what is frozen (by its cgroup) when it is thawed"
+    elif left.locked:
+        what += ": its output file is locked by a process that can't be seen from here"
+        do = "find and end it: another user's, or another container's"
+    else:
+        do = f"see what it is at: {patient.logs}/worker.jsonl"
+    return problem(what, do, **facts, worker=worker.id, job=job.id, attempt=job.attempt, processes=left.processes)
+
+
+def _left(patient: "Patient", worker: Worker | None, job: str, lease: int | None, main: int | None = None) -> Left:
+    """What lives of an attempt of this worker's, as far as it can be found; nothing of another queue's or boot's.
+
+    `main` is its main process: its tag can't be read where it is another user's, or hides its environment.
+    """
+    place = patient.place
+    if worker is None or lease is None or worker.boot_id != processes.boot_id():
+        return Left()
+    if not os.path.exists(place.folder + "/id") or worker.identity != paths.identity(place):
+        return Left()
+    path = place.output_of(worker.identity, job, lease)
+    pids = {*processes.by_tag(tag(worker.identity, job, lease)), *([main] if main is not None else [])}
+    found = [each for each in map(process, sorted(pids)) if each.state not in "ZX?"]
+    return Left(found, not found and os.path.isfile(path) and not processes.lock_free(path))
+
+
+def _left_before(patient: "Patient", job: Job) -> tuple[int, Left]:
+    """The attempt of which nothing may live when the job's next one starts, and what does."""
+    with patient.engine.snapshot() as view:
+        for attempt in reversed(earlier(view, job)):
+            if left := _left(patient, view.worker(attempt.worker), job.id, attempt.lease):
+                return attempt.number, left
+    return 0, Left()
+
+
+def _holding(jobs: list[Job]) -> str:
+    if not jobs:
+        return "holds no job"
+    return f"holds {'job' if len(jobs) == 1 else 'jobs'} {some([f'{job.id} (attempt {job.attempt})' for job in jobs])}"

@@ -1,0 +1,1 @@
+"""What a worker does beside running commands, each chore in a file of its own."""

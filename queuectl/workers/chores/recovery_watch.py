@@ -1,0 +1,141 @@
+"""Looking after other workers, again and again: what every worker does beside its work, and an observer does alone."""
+
+import os
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+
+from queuectl import paths
+from queuectl.clock import monotonic
+from queuectl.errors import Outdated, QueueError
+from queuectl.host import processes
+from queuectl.queue import Queue
+from queuectl.workers.journal import Journal
+from queuectl.workers.recovery import hang_detector, worker_lock
+from queuectl.workers.recovery.hang_detector import Silence
+from queuectl.workers.recovery.rescuer import Pass, Report, gone, recover, taken, write_report
+from queuectl.workers.turn import Ledger
+
+SCAN = 1.0
+"""Seconds between two looks for dead workers."""
+COURTESY = 2.0
+"""Seconds that others leave to a dead worker's parent, which alone knows how its commands ended."""
+
+
+class Watch:
+    """Looks for dead workers again and again, and recovers them: what every worker does beside its work (R19)."""
+
+    def __init__(self, queue: Queue, me: Ledger, journal: Journal | None = None) -> None:
+        """`me` is live in the log."""
+        self.next_tick = monotonic() + SCAN
+        self._queue = queue
+        self._actor = f"recovery:{me.worker}"
+        self._me = me.worker
+        self._silence = Silence(queue, me)
+        self._journal = journal
+        self._next_scan = self.next_tick
+        self._dead_since: dict[str, float] = {}
+        self._passes: list[Pass] = []
+
+    @property
+    def stuck(self) -> int:
+        """How many jobs of dead workers can't be ended."""
+        return sum(each.stuck for each in self._passes)
+
+    def tick(self, now: float) -> list[Report]:
+        """Look, and go on with what is under way. Returns what was finished. Raises Outdated as `Pass.tick` does."""
+        finished: list[Report] = []
+        for each in list(self._passes):
+            if now >= each.next_tick and each.tick(now):
+                self._passes.remove(each)
+                finished.append(each.report)
+        if now >= self._next_scan:
+            self._next_scan = now + SCAN
+            try:
+                self._scan(now)
+            except Outdated:
+                raise
+            except (QueueError, OSError) as error:
+                self._note([{"event": "error", "error": f"can't look for dead workers: {error}"}])
+        if now >= self._silence.next_tick:
+            self._listen(now)
+        self.next_tick = min(
+            [self._next_scan, self._silence.next_tick, *(max(each.next_tick, now) for each in self._passes)]
+        )
+        for report in finished:
+            self._tell(report)
+        return finished
+
+    def _scan(self, now: float) -> None:
+        dead = {id for id in gone(self._queue) if id != self._me}
+        self._dead_since = {id: self._dead_since.get(id, now) for id in dead}
+        for id, since in self._dead_since.items():
+            if now - since >= COURTESY and (held := taken(self._queue, id)) is not None:
+                self._passes.append(Pass(self._queue, held, self._actor, patience=1.0))
+
+    def _listen(self, now: float) -> None:
+        try:
+            for worker in self._silence.tick(now):
+                done = hang_detector.kill(self._queue, worker)
+                self._note([{"event": "hung", "hung": worker.id, "pid": worker.pid, "killed": done}])
+                if hang_detector.is_lost(self._queue, worker) and (held := taken(self._queue, worker.id)) is not None:
+                    self._passes.append(Pass(self._queue, held, self._actor, patience=1.0, died=hang_detector.SILENT))
+        except Outdated:
+            raise
+        except (QueueError, OSError) as error:
+            self._note([{"event": "error", "error": f"can't listen to other workers: {error}"}])
+
+    def _tell(self, report: Report) -> None:
+        if report.jobs or report.workers:
+            self._note(
+                [{"event": "recovered", **msgspec.structs.asdict(each)} for each in report.jobs]
+                or [{"event": "worker_lost", "lost": id} for id in report.workers]
+            )
+            try:
+                write_report(self._queue.logs, report)
+            except (QueueError, OSError) as error:
+                self._note([{"event": "error", "error": f"can't write the report of a recovery: {error}"}])
+
+    def _note(self, lines: list[dict[str, Any]]) -> None:
+        if self._journal is not None:
+            self._journal.write(lines)
+
+
+@contextmanager
+def observer(queue: Queue) -> Generator[Ledger]:
+    """Be a worker without slots for a while: one who recovers others, and is not counted among the workers."""
+    id = os.urandom(4).hex()
+    with worker_lock.take(queue.place.workers, id):
+        ledger = Ledger(queue, id, (), paths.identity(queue.place))
+        ledger.start(slots=0)
+        try:
+            yield ledger
+        finally:
+            ledger.stop("observer")
+
+
+def monitor(queue: Queue) -> Iterator[Report]:
+    """Recovery as a service: watch for ever, and tell what each finished recovery did."""
+    with observer(queue) as me:
+        watch = Watch(queue, me)
+        while True:
+            yield from watch.tick(monotonic())
+            processes.wait([], max(0.0, watch.next_tick - monotonic()))
+
+
+def recover_hung(queue: Queue, *, patience: float = 30.0) -> Report:
+    """Listen long enough to tell who is hung, kill those, then recover all that are dead (see `recovery.recover`)."""
+    with observer(queue) as me:
+        silence = Silence(queue, me)
+        silent: set[str] = set()
+        until = monotonic() + hang_detector.SILENCE + hang_detector.INTERVAL
+        while (now := monotonic()) < until:
+            if now >= silence.next_tick:
+                for worker in silence.tick(now):
+                    hang_detector.kill(queue, worker)
+                    if hang_detector.is_lost(queue, worker):
+                        silent.add(worker.id)
+            processes.wait([], max(0.0, min(silence.next_tick, until) - monotonic()))
+    return recover(queue, patience=patience, courtesy=COURTESY, silent=silent)

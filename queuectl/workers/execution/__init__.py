@@ -1,0 +1,1 @@
+"""One attempt: its command as an OS process, and its output file."""

@@ -1,0 +1,131 @@
+"""A worker beside a command that waits, for what nobody else would run.
+
+`run` has one where no worker serves its job. Inside a job `run` and `wait` help, as fork-join pools do: what they wait
+for and nobody has started within a second is run by a worker of their own, for the slots of the others may all be taken
+by jobs that wait like this one.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from projections.jobs import FINAL
+from queuectl import clock, enclosing_jobs
+from queuectl.host import processes
+from queuectl.queue import Queue
+from queuectl.workers import worker_process
+from queuectl.workers.supervisor import Crew, unignored
+from queuectl.workers.task import Task
+
+PATIENCE = 1.0
+"""Seconds that others have to start a job before it is run here; and between two looks at who does."""
+
+WAITING = ("pending", "failed")
+"""The states in which a job may be claimed, once it is due."""
+
+AT_ONCE = 1000
+"""Jobs that one worker is for at most: they are named on its command line."""
+
+LEASH = 9
+"""The descriptor by which the worker's parent hears that the command is gone."""
+
+
+class Helper:
+    """At most one worker, started when it is needed, for the time of the context; what it runs then is finished."""
+
+    def __init__(self, queue: Queue, ids: Sequence[str] = (), *, alone: bool = False) -> None:
+        """For these jobs; none named: for whatever is left to do. `alone`: also where no worker serves their queues.
+
+        Outside of a job, and without `alone`, it never does anything.
+        """
+        self._queue = queue
+        self._ids = self._left = list(ids)
+        self._alone = alone
+        with queue.engine.snapshot() as view:
+            self._inside = bool(enclosing_jobs.hosts(view, enclosing_jobs.inside(queue.place)))
+        self._began = clock.now()
+        self._next_look = clock.monotonic() + (PATIENCE if not alone else 0.0)
+        self._pid: int | None = None
+        self._leash = -1
+
+    def __enter__(self) -> Self:
+        self.mind()
+        return self
+
+    def mind(self) -> None:
+        """Start the worker where it is needed by now; to be called about each second, or more often."""
+        now = clock.monotonic()
+        if now < self._next_look or not (self._inside or self._alone) or self._is_up():
+            return
+        self._next_look = now + PATIENCE
+        if self._is_needed():
+            self._start()
+
+    def _is_needed(self) -> bool:
+        if not self._ids:
+            return True  # also to be seen as one that waits for all: two of them don't wait for each other
+        with self._queue.engine.snapshot() as view:
+            known = [job for id in self._left if (job := view.job(id)) is not None and job.state not in FINAL]
+        self._left = [job.id for job in known]
+        jobs = [job for job in known if job.state in WAITING]
+        if self._alone and not all(self._queue.serves(job.queue) for job in jobs):
+            return True
+        late = clock.now() - round(PATIENCE * clock.SECOND)
+        return self._inside and any(max(job.run_at, self._began) <= late for job in jobs)
+
+    def _is_up(self) -> bool:
+        if self._pid is not None and os.waitpid(self._pid, os.WNOHANG)[0]:
+            self._pid = None
+            os.close(self._leash)
+        return self._pid is not None
+
+    def _start(self) -> None:
+        """In a process group of its own, and with nothing of the job inside which this is: that one may end before."""
+        task = Task(self._queue.url, "", 1, only=self._left[:AT_ONCE], helps=not self._ids, logs=self._queue.logs)
+        hear, self._leash = os.pipe2(os.O_CLOEXEC)
+        env, inherited = dict(os.environ), [(os.POSIX_SPAWN_DUP2, hear, LEASH)]
+        nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        if self._inside:
+            env[processes.TAG] = processes.FREE
+            inherited = [(os.POSIX_SPAWN_DUP2, nothing, fd) for fd in (0, 1, 2)] + inherited
+            inherited += [(os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable() if fd not in (0, 1, 2, LEASH)]
+        try:
+            self._pid = os.posix_spawn(
+                sys.executable,
+                worker_process.command(Crew(task, 1, leash=LEASH)),
+                env,
+                file_actions=inherited,
+                setpgroup=0,
+                setsigmask=[], setsigdef={signal.SIGTERM, *unignored()},
+            )  # fmt: skip
+        except BaseException:
+            os.close(self._leash)
+            raise
+        finally:
+            os.close(hear)
+            os.close(nothing)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._is_up():
+            assert self._pid is not None, "it is up"
+            os.kill(self._pid, signal.SIGTERM)  # not reaped yet, so it can be nobody else
+            os.close(self._leash)
+            if self._ids and kind is None:  # all have ended, and so does the worker
+                os.waitpid(self._pid, 0)
+
+
+def _inheritable() -> list[int]:
+    """Our descriptors that a process started by us would have."""
+    found: list[int] = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if os.get_inheritable(int(name)):
+                found.append(int(name))
+        except OSError:
+            continue  # the one by which the folder is read
+    return found

@@ -1,0 +1,348 @@
+"""What a worker writes: one transaction a turn, which reports what has ended and claims what comes next."""
+
+import os
+import random
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from projections.attempts import Attempt
+from projections.environments import Environment
+from projections.jobs import FINAL, Job
+from projections.workers import Worker
+from queuectl import decisions, enclosing_jobs
+from queuectl.decisions import Lease, Outcome, Stop
+from queuectl.engines.base import Filter, Transaction, View, Write
+from queuectl.errors import Busy, Conflict, Fenced, Unusable
+from queuectl.events import Event, Heartbeat, Held, StopRequested, WorkerStarted, WorkerStopped
+from queuectl.host import disk, processes
+from queuectl.queue import Queue
+from queuectl.settings import Settings
+
+ENVIRONMENTS = 64
+"""Environments that are remembered, so that a claim need not ask for its."""
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """A job that this worker has claimed and may start."""
+
+    job: Job
+    lease: Lease
+    secrets: dict[str, str]
+    environment: Environment | None
+    """What was kept of its enqueuer's; None: nothing was."""
+    earlier: list[tuple[str, str]]
+    """Output file and tag of each claim before, of which nothing may live when this one starts."""
+
+
+class Report(msgspec.Struct, frozen=True):
+    """An attempt that has ended."""
+
+    job: Job
+    """As it was claimed: most often nothing has happened to it since, which the append finds out."""
+    lease: Lease
+    outcome: Outcome
+
+
+class Release(msgspec.Struct, frozen=True):
+    """A claim that was not started, and why."""
+
+    lease: Lease
+    reason: str
+
+
+class Turn(msgspec.Struct):
+    """What one transaction did, and what it found."""
+
+    claims: list[Claim] = []
+    fenced: list[Lease] = []
+    """Leases of reports that were refused: somebody else has decided about these attempts."""
+    failed: list[tuple[Lease, str]] = []
+    """Leases of attempts that did not do what they should, with what became of the job."""
+    cancel: list[str] = []
+    """Jobs that this worker runs and that somebody wants to be ended."""
+    stop: bool = False
+    """Somebody asked this worker to stop."""
+    stop_now: bool = False
+    """And not to wait for what it runs."""
+    stopped_by: Stop | None = None
+    """Who did."""
+    due_in: float | None = None
+    """Seconds until the next waiting job is due; None where none waits."""
+    drained: bool = False
+    """Its queues hold nothing that will run without somebody doing something."""
+    settings: Settings = Settings()
+    """Those in force, as of the last look."""
+    hindrance: str | None = None
+    """Why no job may be started just now."""
+
+
+class Ledger:
+    """A worker's hand in the log."""
+
+    def __init__(
+        self, queue: Queue, worker: str, queues: Sequence[str], identity: str, only: Sequence[str] = ()
+    ) -> None:
+        """`queues` empty: all of them. `only` are the jobs that this worker is for; empty: any."""
+        self.worker = worker
+        self._queue = queue
+        self._engine = queue.engine
+        self._queues = queues
+        self._identity = identity
+        self._only = list(only)
+        self._actor = f"worker:{worker}"
+        self._stream = f"worker:{worker}"
+        self._settings = Settings()
+        self._environments: dict[str, Environment] = {}
+        self._inside = enclosing_jobs.inside(queue.place)
+
+    def start(self, slots: int, *, drain: bool = False) -> None:
+        """Say that this worker is up, however long others keep the database."""
+        event = WorkerStarted(
+            host=os.uname().nodename,
+            pid=os.getpid(),
+            start_ticks=processes.start_time(os.getpid()),
+            slots=slots,
+            queues=list(self._queues),
+            boot_id=processes.boot_id(),
+            pid_namespace=processes.pid_namespace(),
+            machine_id=processes.machine_id(),
+            identity=self._identity,
+            drain=drain,
+            inside=self._inside,
+            private=bool(self._only),
+        )
+        while True:
+            try:
+                with self._engine.transaction(None) as tx:
+                    tx.append([Write(self._stream, None, [event])], self._actor)
+                return
+            except Busy:
+                continue
+
+    def beat(self, patience: float) -> None:
+        """Say that this worker lives, though it holds nothing: for an observer, who must show that it can write.
+
+        Raises Busy where others write for longer than `patience` seconds.
+        """
+        with self._engine.transaction(patience) as tx:
+            me = tx.worker(self.worker)
+            if me is not None and me.live:
+                tx.append([Write(self._stream, me, [Heartbeat()])], self._actor)
+
+    def stop(self, reason: str) -> bool:
+        """Say that this worker is through; False where that could not be written, and recovery has to say it.
+
+        Harmless where recovery has said already that it was lost.
+        """
+        try:
+            with self._engine.transaction() as tx:
+                me = tx.worker(self.worker)
+                if me is not None and me.live:
+                    tx.append([Write(self._stream, me, [WorkerStopped(reason=reason)])], self._actor)
+        except Unusable:
+            return False
+        return True
+
+    def turn(
+        self,
+        reports: Sequence[Report],
+        releases: Sequence[Release],
+        want: int,
+        *,
+        holding: Sequence[Lease] = (),
+        heartbeat: bool = False,
+        look: bool = False,
+        drain: int | None = None,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> Turn:
+        """Report, give back, beat and claim at most `want` jobs, in one transaction.
+
+        `holding` are the leases that stay with this worker, for the heartbeat; `look` also looks for what others asked
+        of it; `drain` whether anything is left but so many jobs that can't be ended; `meanwhile` is called while others
+        write. Raises Unusable where nothing could be written: nothing has happened then, and the turn can be taken
+        again.
+        """
+        try:
+            return self._turn(reports, releases, want, holding, heartbeat, look, drain, meanwhile, trusting=True)
+        except Conflict:
+            # Somebody wanted a job to be cancelled, or took it for lost, since we claimed it: look at each.
+            return self._turn(reports, releases, want, holding, heartbeat, look, drain, meanwhile, trusting=False)
+
+    def _turn(
+        self,
+        reports: Sequence[Report],
+        releases: Sequence[Release],
+        want: int,
+        holding: Sequence[Lease],
+        heartbeat: bool,
+        look: bool,
+        drain: int | None,
+        meanwhile: Callable[[], None] | None,
+        *,
+        trusting: bool,
+    ) -> Turn:
+        turn = Turn(claims=[], fenced=[], failed=[], cancel=[])
+        with self._engine.transaction(None, meanwhile) as tx:
+            writes: list[Write] = []
+            done: list[str] = []
+            for report in reports:
+                job = report.job if trusting else tx.job(report.lease.job)
+                self._write(tx, job, report.lease, report.outcome, writes, turn, done)
+            for release in releases:
+                self._write(tx, tx.job(release.lease.job), release.lease, release.reason, writes, turn, done)
+            if heartbeat or look:
+                me = tx.worker(self.worker)
+                if heartbeat and me is not None and holding:
+                    held = [Held(job=lease.job, attempt=lease.attempt) for lease in holding]
+                    writes.append(Write(self._stream, me, [Heartbeat(attempts=held)]))
+                self._look(tx, me, turn)
+                known = {*holding, *(each.lease for each in (*reports, *releases))}
+                for lease in {decisions.lease(job) for job in tx.held(self.worker)} - known:
+                    # Claimed in a turn of which it was told that nothing was written: the disk, or a file, failed then.
+                    self._write(tx, tx.job(lease.job), lease, "its worker does not know of it", writes, turn, done)
+            tx.append(writes, self._actor)
+            tx.forget_secrets(done)
+            turn.settings = self._settings
+            if want > 0 and not turn.stop:
+                self._mind_claims(tx, turn)
+            if want > 0 and not turn.stop and turn.hindrance is None:
+                turn.claims = self._claim(tx, want)
+            if len(turn.claims) < want or (drain is not None and not turn.claims):
+                self._ahead(tx, turn, drain)
+        return turn
+
+    def _write(
+        self,
+        tx: Transaction,
+        job: Job | None,
+        lease: Lease,
+        outcome: Outcome | str,
+        writes: list[Write],
+        turn: Turn,
+        done: list[str],
+    ) -> None:
+        try:
+            if job is None:
+                raise Fenced(f"job {lease.job} is gone")
+            if isinstance(outcome, str):
+                events = decisions.release(job, lease, outcome)
+            else:
+                events = decisions.report(job, lease, outcome, tx.now, random.random())
+        except Fenced:
+            turn.fenced.append(lease)
+            return
+        writes.append(Write(f"job:{lease.job}", job, events))
+        last = events[-1].type
+        if last in ("retried", "dead"):
+            turn.failed.append((lease, last))
+        if last == "completed" and job.secrets:
+            done.append(lease.job)
+
+    def _look(self, tx: Transaction, me: Worker | None, turn: Turn) -> None:
+        turn.cancel = [job.id for job in tx.held(self.worker) if job.cancel_requested]
+        # Not in the log as live: recovery took it for dead, and its jobs with it. What is left is to go.
+        turn.stop = me is None or me.state != "running"
+        turn.stop_now = me is None or me.stop_now
+        if me is not None and me.state == "stopping":
+            turn.stopped_by = asked(tx, self.worker)
+        settings = self._queue.settings(tx)
+        if not settings.unusable:  # otherwise what was in force stays so
+            self._settings = settings
+
+    def _mind_claims(self, tx: Transaction, turn: Turn) -> None:
+        """Whether this worker may claim at all."""
+        me = tx.worker(self.worker)
+        # Not once it was taken for dead: nobody would recover it a second time, nor what it claims now.
+        turn.stop = me is None or not me.live
+        if (space := disk.look(self._queue.place, self._settings)).low:
+            turn.hindrance = f"no new job starts: {space}"
+
+    def _claim(self, tx: Transaction, want: int) -> list[Claim]:
+        if self._only:
+            due = [job for job in self._mine(tx) if job.state in ("pending", "failed") and job.run_at <= tx.now]
+            jobs = sorted(due, key=lambda job: (-job.priority, job.run_at, job.seq))[:want]
+        else:
+            jobs = tx.ready(self._queues, want)
+        changes = tx.append(
+            [Write(f"job:{job.id}", job, decisions.claim(job, self.worker, tx.now)) for job in jobs], self._actor
+        )
+        claims: list[Claim] = []
+        for change in changes:
+            claimed: Job = change.after
+            lease = decisions.lease(claimed)
+            secrets = tx.secrets(claimed.id) if claimed.secrets else {}
+            missing = [name for name in claimed.secrets if name not in secrets]
+            environment = self._environment(tx, claimed.spec.environment)
+            if missing or (environment is None and claimed.spec.environment is not None):
+                events: list[Event] = decisions.refuse_to_run(claimed, lease, missing)
+                tx.append([Write(f"job:{claimed.id}", claimed, events)], self._actor)
+            else:
+                claims.append(Claim(claimed, lease, secrets, environment, self._earlier(tx, claimed)))
+        return claims
+
+    def _environment(self, tx: Transaction, name: str | None) -> Environment | None:
+        if name is None:
+            return None
+        found = self._environments.get(name)
+        if found is None and (found := tx.environment(name)) is not None:
+            if len(self._environments) >= ENVIRONMENTS:
+                self._environments.clear()
+            self._environments[name] = found
+        return found
+
+    def _earlier(self, tx: Transaction, job: Job) -> list[tuple[str, str]]:
+        if job.lease == 2:
+            return []  # the first claim of all
+        found: list[tuple[str, str]] = []
+        for attempt in earlier(tx, job):
+            worker = tx.worker(attempt.worker)
+            identity = worker.identity if worker is not None else self._identity
+            path = self._queue.place.output_of(identity, job.id, attempt.lease)
+            found.append((path, tag(identity, job.id, attempt.lease)))
+        return found
+
+    def _ahead(self, tx: Transaction, turn: Turn, drain: int | None) -> None:
+        if self._only:
+            left = self._mine(tx)
+            turn.drained = not left
+            due = min((job.run_at for job in left if job.state in ("pending", "failed")), default=None)
+        else:
+            due = tx.next_due(self._queues)
+            if drain is not None and (due is None or due > tx.now):
+                counts = tx.counts(self._queues)
+                turn.drained = not counts.get("failed") and counts.get("processing", 0) <= drain + enclosing_jobs.aside(
+                    tx, self._inside, self._queues
+                )
+        turn.due_in = max(0.0, (due - tx.now) / 1e6) if due is not None else None
+
+    def _mine(self, tx: Transaction) -> list[Job]:
+        """Of the jobs that this worker is for, those that have not ended."""
+        jobs = [job for id in self._only if (job := tx.job(id)) is not None and job.state not in FINAL]
+        self._only = [job.id for job in jobs] or self._only[:1]
+        return jobs
+
+
+def earlier(view: View, job: Job) -> list[Attempt]:
+    """The claims before the one by which a job is held, of which nothing may live when its command starts: all, also
+    those that were given back (whoever gave them back may have been mistaken), but what was meant to stay."""
+    claims = [attempt for attempt in view.attempts(job.id) if attempt.lease != job.lease]
+    if not job.spec.keep_children:
+        return claims
+    return [each for each in claims if each.outcome in ("released", "interrupted") or each.cause == "lost"]
+
+
+def asked(view: View, worker: str) -> Stop | None:
+    """Who asked a worker to stop, by its stream; None where nobody did."""
+    where = Filter(streams=(f"worker:{worker}",), types=("stop_requested",))
+    found: Stop | None = None
+    for record in view.events(where=where):
+        event = record.event
+        if isinstance(event, StopRequested):
+            found = Stop(record.actor, event.reason, event.inside)
+    return found
+
+
+def tag(identity: str, job: str, lease: int) -> str:
+    """What an attempt's processes carry in their environment, so that they are found wherever they go (R12)."""
+    return f"{identity}:{job}:{lease}"
