@@ -3,11 +3,17 @@
 import os
 import signal
 import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import freezegun
 import pytest
 from freezegun.config import DEFAULT_IGNORE_LIST
 from hypothesis import HealthCheck, settings
+
+from tests.support import fork_server
+from tests.support.lab import Fifo, Lab
+from tests.support.shell import Answer, Shell
 
 # freezegun leaves the clock alone in every module whose name begins with `queue`; it means the standard library's.
 freezegun.configure(default_ignore_list=[name for name in DEFAULT_IGNORE_LIST if name != "queue"])
@@ -50,3 +56,75 @@ def _no_settings_of_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith("QUEUECTL_") or name in ("DB_PATH", "MAX_RETRIES", "BACKOFF_BASE"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("QUEUECTL_KEEP_ENV", "none")  # or the first event of every log were an environment
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    lab = Lab(tmp_path)
+    yield lab
+    lab.close()
+
+
+@pytest.fixture
+def fifo(tmp_path: Path) -> Iterator[Fifo]:
+    fifo = Fifo(tmp_path / "fifo")
+    yield fifo
+    fifo.close()
+
+
+@pytest.fixture
+def queuectl(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+@pytest.fixture
+def inside(
+    queuectl: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Answer]:
+    """The same command in this process, for tables of command lines: a tenth of the time."""
+    from queuectl.cli import main
+
+    monkeypatch.chdir(queuectl.folder)
+    monkeypatch.setenv("QUEUECTL_DB", "q.db")
+
+    def run(*words: str) -> Answer:
+        capsys.readouterr()
+        code = main(words)
+        out, err = capsys.readouterr()
+        return Answer(code, out.encode(), err.encode())
+
+    return run
+
+
+@pytest.fixture
+def terminal(queuectl: Shell) -> Callable[..., str]:
+    """What a command shows on a terminal (80 columns), stdout and stderr together."""
+
+    def show(*words: str, columns: int = 80, **env: str) -> str:
+        import fcntl
+        import pty
+        import struct
+        import termios
+
+        parent, child = pty.openpty()
+        fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        environ = queuectl.env | {"TERM": "xterm-256color"} | env
+        process = fork_server.Child(words, environ, queuectl.folder, (child, child, child))
+        os.close(child)
+        seen = b"".join(_until_closed(parent))
+        os.close(parent)
+        process.wait()
+        return seen.decode("utf-8").replace("\r\n", "\n")
+
+    return show
+
+
+def _until_closed(fd: int) -> Iterator[bytes]:
+    while True:
+        try:
+            data = os.read(fd, 65536)
+        except OSError:  # EIO: the other end is closed
+            return
+        if not data:
+            return
+        yield data

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support.paths import ROOT
+
 LAYERS: list[tuple[str, ...]] = [
     ("queuectl.errors", "queuectl.clock"),
     ("queuectl.units",),

@@ -16,8 +16,7 @@ from bench.workloads import WORKLOADS
 from bench.workloads.waiting import gaps
 from projections.attempts import Attempt
 from queuectl import Queue
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support.paths import ROOT
 
 
 def figure(**changes: object) -> Figure:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from queuectl import Queue, clock
 from queuectl.clock import SECOND, micros, monotonic, now, text
-from tests.engines.deeds import claim, report
+from tests.support.engine_actions import claim, report
 
 NOON = "2026-11-24T12:00:00Z"
 

@@ -10,7 +10,7 @@ from queuectl.clock import SECOND, micros, text
 from queuectl.decisions import Lease, Outcome, Stop
 from queuectl.errors import Fenced, Refused
 from queuectl.events import Cancelled, Completed, Dead, Enqueued, Failed, Interrupted, Released, Requeued, Retried
-from tests.histories import BEGIN, Command, World, commands
+from tests.support.histories import BEGIN, Command, World, commands
 
 LEGAL: dict[tuple[str | None, str], set[str | None]] = {
     (None, "enqueued"): {"pending"},

@@ -1,15 +1,14 @@
 """docs/tables.md tells the truth: its columns are those of the tables, its events and fields those of the code."""
 
 import re
-from pathlib import Path
 
 import apsw
 import pytest
 
 import projections
 from queuectl.events import VOCABULARY
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 DOC = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
 PUBLIC = ("events", "leaves", "jobs", "attempts", "counts", "workers")
 

@@ -12,9 +12,10 @@ from queuectl.audit.archive import archive
 from queuectl.audit.backup import backup
 from queuectl.audit.seal import seal
 from queuectl.clock import SECOND, now
-from tests.tampering import findings, tamper, twice_sealed
+from tests.support.paths import ROOT
+from tests.support.tampering import findings, tamper, twice_sealed
 
-DOC = (Path(__file__).resolve().parent.parent / "docs" / "audit.md").read_text(encoding="utf-8")
+DOC = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
 [PROGRAM] = re.findall(r"```python\n(.*?)```", DOC, re.DOTALL)
 
 

@@ -16,7 +16,7 @@ from queuectl.errors import Invalid
 from queuectl.events import EnvironmentKept, Failed
 from queuectl.spec import Spec
 from queuectl.workers.turn import Ledger
-from tests.archives import work
+from tests.support.archives import work
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ import pytest
 
 from queuectl.clock import monotonic
 from queuectl.queue import Queue
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 PATIENCE = 50.0
 """Seconds after which a reader that has not seen all is given up."""
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import golden
+from tests.support import golden
 
 
 @pytest.fixture(scope="module")

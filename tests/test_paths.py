@@ -15,8 +15,8 @@ import pytest
 from queuectl import paths
 from queuectl.errors import Invalid, Unusable
 from queuectl.paths import identity, place, prepare
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 NOBODY = 65534
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")

@@ -15,9 +15,8 @@ from queuectl.clock import SECOND, micros
 from queuectl.errors import Deadline, Invalid, NotFound, Refused
 from queuectl.events import Enqueued, EnvironmentKept
 from queuectl.spec import Fields
-from tests.engines.deeds import claim, report
-
-ROOT = Path(__file__).parents[1]
+from tests.support.engine_actions import claim, report
+from tests.support.paths import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -336,7 +335,7 @@ def test_wait_is_woken_by_the_process_that_ends_the_job(queue: Queue) -> None:
     script = """
 import sys
 from queuectl import Queue
-from tests.engines.deeds import claim, report
+from tests.support.engine_actions import claim, report
 with Queue(sys.argv[1]) as queue:
     sys.stdin.readline()
     [(_, lease)] = claim(queue.engine, "w")

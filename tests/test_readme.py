@@ -1,7 +1,7 @@
 """README.md tells the truth: its transcripts are run and compared, its Python is run, its tables match the program.
 
 What changes from run to run (moments, durations, sizes, ids of workers) is compared by its shape. After a change of
-what commands print, `python -m tests.transcripts` writes the transcripts anew.
+what commands print, `python -m tests.support.transcripts` writes the transcripts anew.
 """
 
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.transcripts import (
+from tests.support.transcripts import (
     ASKING,
     PROJECTION,
     README,

@@ -12,7 +12,7 @@ from projections import builtin
 from queuectl import Queue
 from queuectl.errors import Invalid, Refused
 from queuectl.events import Failed
-from tests.engines.deeds import claim, report
+from tests.support.engine_actions import claim, report
 
 VALUE = "hunter2-0123456789abcdef"
 

@@ -20,8 +20,8 @@ from queuectl.decisions import Outcome
 from queuectl.engines.sqlite import database
 from queuectl.errors import Outdated, QueueError, Unusable
 from queuectl.workers.turn import Ledger, Report
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 DATA = ROOT / "tests" / "data"
 OUR_TABLES = [table for projection in builtin() for table in projection.tables]
 

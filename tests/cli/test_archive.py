@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Answer, Shell
+from tests.support.shell import Answer, Shell
 
 
 @pytest.fixture

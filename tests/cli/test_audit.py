@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.cli.conftest import Answer, Shell
-from tests.tampering import tamper
+from tests.support.shell import Answer, Shell
+from tests.support.tampering import tamper
 
 
 def test_a_seal_prints_its_anchor_and_verify_holds_the_log_against_it(queuectl: Shell):

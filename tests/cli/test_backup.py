@@ -1,6 +1,6 @@
 """`backup`, `import` and `replay --into` as a user types them."""
 
-from tests.cli.conftest import Shell
+from tests.support.shell import Shell
 
 
 def test_a_log_goes_from_one_queue_to_another_and_a_copy_of_it_is_the_same(queuectl: Shell):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.cli.conftest import Answer, Shell
+from tests.support.shell import Answer, Shell
 
 
 def _nothing(queuectl: Shell) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.cli.conftest import Shell
+from tests.support.shell import Shell
 
 
 @pytest.fixture

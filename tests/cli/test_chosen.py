@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from queuectl import Queue
-from tests.cli.conftest import Answer, Shell
+from tests.support.shell import Answer, Shell
 
 Inside = Callable[..., Answer]
 

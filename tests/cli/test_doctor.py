@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from queuectl import cli, doctor
-from tests.cli.conftest import Shell
+from tests.support.shell import Shell
 
 DAMAGE = 'import apsw, sys; list(apsw.Connection(sys.argv[1]).execute("update counts set jobs = 77"))'
 

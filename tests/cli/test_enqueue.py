@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tests.cli.conftest import Shell
+from tests.support.shell import Shell
 
 
 def _job(queuectl: Shell, id: str) -> dict[str, object]:

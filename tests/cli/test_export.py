@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from tests.cli.conftest import Shell
+from tests.support.shell import Shell
 
 
 @pytest.fixture

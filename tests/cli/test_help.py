@@ -7,7 +7,7 @@ import pytest
 
 from queuectl import __version__
 from queuectl.cli.app import app
-from tests.cli.conftest import Shell
+from tests.support.shell import Shell
 
 
 def _commands() -> list[tuple[str, ...]]:

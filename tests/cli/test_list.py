@@ -9,8 +9,8 @@ from queuectl import Queue, Spec, listing
 from queuectl.cli.ui import hint, output, wording
 from queuectl.clock import SECOND
 from queuectl.doctor import Patient, examine
-from tests.cli.conftest import Answer, Shell
-from tests.engines.deeds import claim, policy
+from tests.support.engine_actions import claim, policy
+from tests.support.shell import Answer, Shell
 
 Inside = Callable[..., Answer]
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from queuectl.cli.ui import stream
-from tests.cli.conftest import Answer, Shell
+from tests.support.shell import Answer, Shell
 
 GATED = "printf 'first\\nsecond'; until test -e go; do sleep 0.02; done; echo , whole; printf 'not ended'"
 FIRST = ["a      | first", "longer | first"]

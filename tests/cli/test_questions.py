@@ -6,7 +6,7 @@ from select import select
 import msgspec
 import pytest
 
-from tests.cli.conftest import Answer, Shell
+from tests.support.shell import Answer, Shell
 
 STATUS = ["pending", "processing", "completed", "failed", "dead", "total", "workers", "blocked", "cancelled", "as_of",
           "disk_free", "disk_floor", "database"]  # fmt: skip

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Shell
+from tests.support.paths import DATA
+from tests.support.shell import Shell
 
 
 def _until(what: Callable[[], object], seconds: float = 20.0) -> None:
@@ -246,7 +247,7 @@ def test_recover_brings_back_the_jobs_of_dead_workers(queuectl: Shell, command: 
 
 def test_recover_names_the_workers_that_only_their_silence_tells_of(queuectl: Shell):
     """As in a queue that came from another machine: its worker can't be seen from here, and nothing is recovered."""
-    data = Path(__file__).parent.parent / "data" / "queue_v1.sqlite3.gz"
+    data = DATA / "queue_v1.sqlite3.gz"
     (queuectl.folder / "q.db").write_bytes(gzip.decompress(data.read_bytes()))
     answer = queuectl("recover").ok()
     assert answer.out == "nothing to recover\n"

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.cli.conftest import Answer, Shell
+from tests.support.shell import Answer, Shell
 
 
 @pytest.fixture(scope="module")

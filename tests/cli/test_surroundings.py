@@ -14,7 +14,7 @@ from queuectl import Queue, policy
 from queuectl.cli import job_stdin
 from queuectl.cli.commands import enqueue, run
 from queuectl.errors import Invalid
-from tests.cli.conftest import Shell
+from tests.support.shell import Shell
 
 
 def test_run_has_every_option_of_enqueue():

@@ -30,9 +30,9 @@ from queuectl.events import (
     encode,
 )
 from queuectl.history import Moment
-from tests.cli.conftest import Answer, Shell
-from tests.engines.deeds import policy
-from tests.histories import BEGIN, logs
+from tests.support.engine_actions import policy
+from tests.support.histories import BEGIN, logs
+from tests.support.shell import Answer, Shell
 
 DAY = 86400
 

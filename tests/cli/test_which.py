@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.cli.app import _COMMANDS, app, load_all  # pyright: ignore[reportPrivateUsage]
-from tests.cli.conftest import Answer, Shell
+from tests.support.shell import Answer, Shell
 
 MAKERS = {
     "enqueue": ["enqueue", "true"],

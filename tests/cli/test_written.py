@@ -9,7 +9,7 @@ import pytest
 
 from queuectl.cli.ui.output_file import Written
 from queuectl.workers.execution.output import Trim
-from tests.cli.conftest import Shell
+from tests.support.shell import Shell
 
 BAR = b"".join(b"\r%3d%%" % n for n in range(101))
 LINE = b"a line of the log that is kept\n"

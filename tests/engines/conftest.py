@@ -11,8 +11,7 @@ import pytest
 
 from queuectl import engines
 from queuectl.engines.base import Engine
-
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
 
 
 class Lab(Protocol):
@@ -49,7 +48,7 @@ LABS = {"sqlite": SqliteLab}
 
 PRELUDE = """
 import sys
-from tests.engines.deeds import *
+from tests.support.engine_actions import *
 def say(*words):
     print(*words, flush=True)
 def until_told():

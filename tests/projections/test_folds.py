@@ -15,7 +15,7 @@ from projections.replay import Subjects
 from queuectl.decisions import Outcome
 from queuectl.engines.sqlite.view import SqliteStore
 from queuectl.events import Claimed, Heartbeat, Recorded, Unreadable, encode
-from tests.histories import BEGIN, Command, logs, written
+from tests.support.histories import BEGIN, Command, logs, written
 
 FEW = settings(max_examples=60)
 

@@ -6,7 +6,7 @@ import apsw
 
 from queuectl import Queue, Spec
 from queuectl.engines.sqlite.engine import SqliteEngine
-from tests.engines.deeds import claim
+from tests.support.engine_actions import claim
 
 QUEUES = 40
 

@@ -20,9 +20,9 @@ from queuectl.decisions import Outcome
 from queuectl.events import encode
 from queuectl.workers.recovery import worker_lock
 from queuectl.workers.turn import Ledger, Report
+from tests.support.paths import ROOT
 from tests.torture.verdict import Breach, Figures, Run
 
-ROOT = Path(__file__).parents[2]
 ENQUEUERS, CLAIMERS = 16, 8
 HICCUP, STARVED = 1.0, 20
 """Whoever waits for one transaction so many times longer than everybody's turn takes, and these seconds, starves."""

@@ -14,10 +14,9 @@ from pathlib import Path
 from queuectl import Queue
 from queuectl.events import encode
 from queuectl.workers.worker import Task
+from tests.support.paths import ROOT
 from tests.torture.disk_trials import scratch
 from tests.torture.verdict import Breach, Figures, Run
-
-ROOT = Path(__file__).parents[2]
 
 HURT = """
 import os, sys

@@ -10,12 +10,12 @@ import os
 import random
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any, Self
 
 import apsw
 
 from queuectl import Queue
+from tests.support.paths import ROOT
 from tests.torture.disk import WRITER, Calls, Op
 from tests.torture.disk_life import STEPS, Life, contradiction, dump, gist, judge, lay_out
 from tests.torture.disk_trials import record, scratch
@@ -34,7 +34,7 @@ class Victims:
     def __init__(self) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.torture.disk_witness"],
-            cwd=Path(__file__).parents[2],
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -21,9 +21,8 @@ from queuectl.clock import monotonic
 from queuectl.errors import Deadline, Refused
 from queuectl.events import encode
 from queuectl.spec import Spec
+from tests.support.paths import ROOT
 from tests.torture.verdict import Breach, Figures, Run, judge, litter, strays
-
-ROOT = Path(__file__).parents[2]
 
 JOB = r"""
 mark() { printf '%s %s %s %s\n' "$1" "$QUEUECTL_JOB_ID" "$QUEUECTL_ATTEMPT" "${EPOCHREALTIME/[.,]/}" >> marks; }

@@ -19,8 +19,8 @@ from queuectl.events import encode
 from queuectl.workers.recovery import rescuer, worker_lock
 from queuectl.workers.turn import Claim, Ledger, Report, Turn
 from queuectl.workers.worker import Task
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 HOUR = 3600 * SECOND
 NOON = micros("2026-06-01T12:00:00Z")
 

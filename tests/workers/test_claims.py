@@ -12,7 +12,7 @@ from queuectl.engines.base import Write
 from queuectl.events import Released
 from queuectl.host import processes
 from queuectl.workers.turn import Ledger
-from tests.workers.conftest import Fifo, Lab, gone
+from tests.support.lab import Fifo, Lab, gone
 
 
 def test_short_jobs_are_claimed_many_at_a_time_and_reported_many_at_a_time(lab: Lab) -> None:

@@ -10,7 +10,7 @@ from queuectl import Queue
 from queuectl.clock import monotonic
 from queuectl.events import WorkerStopped
 from queuectl.host import processes
-from tests.workers.conftest import START, Fifo, Lab
+from tests.support.lab import START, Fifo, Lab
 
 
 def test_an_empty_queue_is_drained_at_once(lab: Lab) -> None:

@@ -6,7 +6,7 @@ import statistics
 import time
 from pathlib import Path
 
-from tests.workers.conftest import Fifo, Lab
+from tests.support.lab import Fifo, Lab
 
 TICKS = os.sysconf("SC_CLK_TCK")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from queuectl.clock import micros
 from queuectl.events import Retried
-from tests.workers.conftest import Lab
+from tests.support.lab import Lab
 
 
 def test_a_basic_job_runs_and_its_output_is_kept(lab: Lab) -> None:

@@ -16,7 +16,7 @@ from queuectl.events import Interrupted, WorkerStopped
 from queuectl.workers.recovery import attempt_table, rescuer
 from queuectl.workers.supervisor import CANT_WRITE, Crew, Pool
 from queuectl.workers.worker import Task
-from tests.workers.conftest import START, Fifo, Lab, gone, kill_all
+from tests.support.lab import START, Fifo, Lab, gone, kill_all
 
 
 def reasons(lab: Lab) -> list[str | None]:

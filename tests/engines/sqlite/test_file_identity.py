@@ -1,0 +1,139 @@
+"""A queue whose files were removed, renamed or replaced while it was open acknowledges nothing that would be lost."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from queuectl import Queue
+from queuectl.engines.base import Write
+from queuectl.errors import Replaced, Unusable
+from queuectl.workers.recovery import worker_lock
+from tests.support.engine_actions import policy
+
+FORK = """
+import os, sys
+from queuectl import Queue
+from queuectl.errors import Replaced
+queue = Queue(sys.argv[1])
+queue.enqueue("true")
+if os.fork() == 0:
+    os._exit(0)
+os.wait()
+for name in ("", "-wal", "-shm"):
+    os.unlink(sys.argv[1] + name)
+for made in (False, True):
+    if made:
+        Queue(sys.argv[1]).close()
+    try:
+        queue.enqueue("true")
+    except Replaced as error:
+        print("removed" if "removed" in str(error) else "replaced", os.path.exists(sys.argv[1]))
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "q.db")
+
+
+@pytest.fixture
+def queue(path: str) -> Iterator[Queue]:
+    with Queue(path) as queue:
+        queue.enqueue("true")
+        yield queue
+
+
+def remove(path: str) -> None:
+    os.unlink(path)
+
+
+def rename(path: str) -> None:
+    os.rename(path, path + ".aside")
+
+
+def replace(path: str) -> None:
+    rename(path)
+    Path(path).touch(mode=0o600)
+
+
+ACTS: dict[str, Callable[[Queue], object]] = {
+    "enqueue": lambda queue: queue.enqueue("true"),
+    "status": lambda queue: queue.status(),
+    "check": lambda queue: queue.check(),
+    "replay": lambda queue: queue.replay(),
+    "tidy": lambda queue: queue.engine.tidy(),
+}
+
+
+@pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize("which", ["", "-wal", "-shm"])
+def test_nothing_is_done_with_files_that_are_gone(queue: Queue, path: str, which: str, act: str) -> None:
+    remove(path + which)
+    with pytest.raises(Replaced, match=rf"q\.db{which}: was removed or renamed while the queue was open"):
+        ACTS[act](queue)
+
+
+@pytest.mark.parametrize("which", ["", "-wal", "-shm"])
+def test_another_file_in_the_place_is_noticed(queue: Queue, path: str, which: str) -> None:
+    replace(path + which)
+    for act in (ACTS["enqueue"], ACTS["status"]):
+        with pytest.raises(Replaced, match=rf"q\.db{which}: was replaced while the queue was open"):
+            act(queue)
+
+
+def test_a_database_that_was_put_back_is_gone_on_with(queue: Queue, path: str) -> None:
+    rename(path)
+    with pytest.raises(Replaced):
+        queue.status()
+    os.rename(path + ".aside", path)
+    assert queue.enqueue("true") == "2"
+    assert queue.check() == []
+
+
+@pytest.mark.parametrize("which", ["", "-wal", "-shm"])
+def test_what_went_into_a_file_that_is_gone_is_not_acknowledged(queue: Queue, path: str, which: str) -> None:
+    def late() -> None:
+        with queue.engine.transaction() as tx:
+            tx.append([Write("job:late", None, [policy(tx.now)])], "test")
+            remove(path + which)
+
+    with pytest.raises(Replaced):
+        late()
+
+
+@pytest.mark.parametrize("gone", [["-wal"], ["-shm"], ["-wal", "-shm"]])
+@pytest.mark.parametrize("act", ["enqueue", "status"])
+def test_nothing_that_was_acknowledged_is_lost_with_the_log_ahead(path: str, gone: list[str], act: str) -> None:
+    with Queue(path) as queue:
+        queue.enqueue_many(["true"] * 3)
+        for which in gone:
+            remove(path + which)
+        with pytest.raises(Replaced):
+            ACTS[act](queue)
+    with Queue(path) as queue:
+        assert queue.status().total >= 3
+        assert queue.check() == []
+
+
+def test_after_a_fork_the_same_database_is_opened_or_none(path: str) -> None:
+    done = subprocess.run([sys.executable, "-c", FORK, path], stdout=subprocess.PIPE, text=True, timeout=30, check=True)
+    assert done.stdout == "removed False\nreplaced True\n"
+
+
+@pytest.mark.parametrize("which", ["", "-wal", "-shm"])
+def test_a_file_that_a_live_worker_has_open_is_not_made_anew(path: str, tmp_path: Path, which: str) -> None:
+    with Queue(path) as queue:
+        queue.enqueue("true")
+        queue.engine.tidy()
+    with worker_lock.take(queue.place.workers, "w1"):
+        remove(path + which)
+        before = sorted(tmp_path.iterdir())
+        with pytest.raises(Unusable, match=rf"q\.db{which}: is missing, but worker w1 is up and has it open"):
+            Queue(path)
+        assert sorted(tmp_path.iterdir()) == before, "nothing was made"
+    with Queue(path) as queue:
+        assert queue.status().total == (1 if which else 0)

@@ -1,0 +1,212 @@
+"""Who does not come out of the gate (R5), with real processes: named, and where it is a stopped worker, killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from queuectl.engines.sqlite.gate import Gate
+from queuectl.engines.sqlite.gate_holder import Holder, Watch, locker, look, pid_namespace, read_holder
+from queuectl.errors import Unusable
+from tests.support.paths import ROOT
+
+PRELUDE = """
+import os, signal, sys, time
+from queuectl.engines.sqlite.gate import Gate
+gate = Gate(sys.argv[1] + "/gate", stuck=1.0)
+def say(word):
+    print(word, flush=True)
+def until_told():
+    sys.stdin.readline()
+"""
+
+INSIDE = """
+with gate.hold(10):
+    say("inside")
+    until_told()
+"""
+
+BE_WORKER = """
+gate.worker = "w1"
+"""
+
+WORKER_INSIDE = BE_WORKER + INSIDE
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "workers").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def start(folder: Path) -> Iterator[Start]:
+    started: list[subprocess.Popen[str]] = []
+
+    def start(script: str, *args: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-c", PRELUDE + script, str(folder), *args]
+        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def hear(process: "subprocess.Popen[str]", word: str) -> None:
+    assert process.stdout is not None
+    assert process.stdout.readline() == word + "\n"
+
+
+def tell(process: "subprocess.Popen[str]") -> None:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def stop(process: "subprocess.Popen[str]") -> None:
+    process.send_signal(signal.SIGSTOP)
+    while (found := look(process.pid)) and found.state != "T":
+        time.sleep(0.001)
+
+
+def new_gate(folder: Path, stuck: float = 1.0) -> Gate:
+    return Gate(f"{folder}/gate", stuck=stuck)
+
+
+def test_a_worker_stopped_inside_is_killed_and_the_waiter_proceeds(folder: Path, start: Start) -> None:
+    holder = start(WORKER_INSIDE)
+    hear(holder, "inside")
+    stop(holder)
+    begin = time.monotonic()
+    with new_gate(folder).hold(None):
+        assert time.monotonic() - begin >= 1.0
+    assert holder.wait(50) == -signal.SIGKILL
+
+
+def test_a_stopped_process_that_is_no_worker_is_named_and_lives_on(folder: Path, start: Start) -> None:
+    holder = start(INSIDE)
+    hear(holder, "inside")
+    stop(holder)
+    with pytest.raises(Unusable, match=rf"process {holder.pid} .*stopped.*kill -CONT {holder.pid}"):
+        new_gate(folder, stuck=0.3).hold(0.9).__enter__()
+    assert holder.poll() is None
+    holder.send_signal(signal.SIGCONT)
+    tell(holder)
+    assert holder.wait(10) == 0
+
+
+def test_a_stopped_worker_whose_lock_file_was_removed_is_killed_all_the_same(folder: Path, start: Start) -> None:
+    holder = start('gate.worker = "w1"\n' + INSIDE)
+    hear(holder, "inside")
+    stop(holder)
+    with new_gate(folder, stuck=0.3).hold(10):
+        pass
+    assert holder.wait(10) == -signal.SIGKILL
+
+
+def test_a_running_worker_is_never_killed_however_slow(folder: Path, start: Start) -> None:
+    holder = start(WORKER_INSIDE.replace("until_told()", "time.sleep(1)"))
+    hear(holder, "inside")
+    with new_gate(folder, stuck=0.3).hold(None):
+        pass
+    assert holder.wait(10) == 0
+
+
+def test_a_worker_that_was_continued_between_is_not_killed(folder: Path, start: Start) -> None:
+    holder = start(WORKER_INSIDE)
+    hear(holder, "inside")
+    fd = os.open(folder / "gate", os.O_RDWR)
+    watch = Watch(fd, 0.5)
+    for _ in range(4):
+        stop(holder)
+        for _ in range(4):  # 0.3 s seen stopped, of 0.5
+            watch.look()
+            time.sleep(0.1)
+        holder.send_signal(signal.SIGCONT)
+        while (found := look(holder.pid)) and found.state == "T":
+            time.sleep(0.001)
+        watch.look()
+    os.close(fd)
+    tell(holder)
+    assert holder.wait(10) == 0
+
+
+def test_what_the_observer_did_not_see_does_not_count(folder: Path, start: Start) -> None:
+    holder = start(WORKER_INSIDE)
+    hear(holder, "inside")
+    stop(holder)
+    fd = os.open(folder / "gate", os.O_RDWR)
+    watch = Watch(fd, 0.5)  # looks each 0.1 s
+    watch.look()
+    time.sleep(1)  # as if the observer itself had been stopped
+    watch.look()
+    time.sleep(0.1)
+    assert holder.poll() is None
+    for _ in range(5):
+        time.sleep(0.1)
+        watch.look()
+    os.close(fd)
+    assert holder.wait(10) == -signal.SIGKILL
+
+
+def test_a_stopped_worker_is_not_killed_for_what_the_file_wrongly_says(folder: Path, start: Start) -> None:
+    worker = start(f"""
+{BE_WORKER}
+with gate.hold(10):
+    pass
+say("out")
+until_told()
+""")
+    hear(worker, "out")
+    text = (folder / "gate").read_bytes()
+    holder = start(INSIDE)
+    hear(holder, "inside")
+    (folder / "gate").write_bytes(text)  # as where the holder was stopped before it could write
+    stop(worker)
+    with pytest.raises(Unusable, match=f"process {holder.pid} "), new_gate(folder, stuck=0.3).hold(0.9):
+        pass
+    assert worker.poll() is None
+
+
+def test_pids_of_another_namespace_are_not_looked_up(folder: Path) -> None:
+    path = folder / "gate"
+    path.write_bytes(Holder(os.getpid(), 1, pid_namespace() + 1, "w1").text())
+    with path.open("rb") as file:
+        assert "another container" in Watch(file.fileno(), 1).tell()
+
+
+@pytest.mark.parametrize("text", [b"", b"12", b"1 2 3\n", b"a b c d\n", b"\xff \n"])
+def test_an_illegible_holder_is_not_known(folder: Path, text: bytes) -> None:
+    path = folder / "gate"
+    path.write_bytes(text)
+    with path.open("rb") as file:
+        assert read_holder(file.fileno()) is None
+        assert "can't be seen" in Watch(file.fileno(), 1).tell()
+
+
+def test_the_kernel_names_the_holder(folder: Path) -> None:
+    gate = new_gate(folder)
+    with (folder / "gate").open("wb") as file:
+        with gate.hold(1):
+            assert locker(file.fileno()) == os.getpid()
+        assert locker(file.fileno()) is None
+
+
+def test_a_worker_writes_its_id_into_the_file(folder: Path) -> None:
+    gate = new_gate(folder)
+    with gate.hold(0):
+        pass
+    gate.worker = "w7"
+    with gate.hold(0):
+        assert (folder / "gate").read_bytes().split(b"\n")[0].endswith(b" w7")
+    assert gate.worker == "w7"

@@ -1,0 +1,375 @@
+"""Finding what belongs to an attempt from outside, and ending it, and nothing else."""
+
+import fcntl
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from queuectl import clock
+from queuectl.host import processes
+from queuectl.workers.execution.attempt import Attempt, Start, launch
+from queuectl.workers.recovery.termination import Hunt, Left
+from tests.support.termination import end, hunt
+
+TAG = f"{os.getpid():x}cafe:job1:7"  # our own: this test may run twice at a time
+Leave = Callable[[str], int]
+
+
+class Scene:
+    """An attempt whose worker is gone: its main process has ended, or lives on; here is one process of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.output = str(folder / "output")
+        self._ready = str(folder / "ready")
+        self._script = folder / "detached.py"
+        self._script.write_text(
+            "import os, sys, time\n"
+            "if 'session' in sys.argv: os.setsid()\n"
+            "if 'close' in sys.argv: os.closerange(0, 100)\n"
+            f"with open({self._ready!r}, 'w') as ready: print(os.getpid(), file=ready)\n"
+            "time.sleep(1000)\n"
+        )
+        os.mkfifo(self._ready)
+        self._fd = os.open(self._ready, os.O_RDWR)
+        self._attempt: Attempt | None = None
+        self._pidfds: list[int] = []
+
+    def begin(self, command: str) -> Attempt:
+        env = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "PY": sys.executable,
+            "DETACHED": str(self._script),
+            "READY": self._ready,
+            processes.TAG: TAG,
+        }
+        self._attempt = launch(Start(command=command, output=self.output, env=env, keep_children=True))
+        self._attempt.close_output()
+        return self._attempt
+
+    def pid(self) -> int:
+        """Of the next process that says it is there."""
+        assert select.select([self._fd], [], [], 10)[0], "the command did not come so far"
+        line = b""
+        while not line.endswith(b"\n"):
+            line += os.read(self._fd, 1)
+        self._pidfds.append(os.pidfd_open(int(line)))
+        return int(line)
+
+    def leave(self, command: str) -> int:
+        """Let the main process end, leaving one process behind."""
+        attempt = self.begin(command)
+        pid = self.pid()
+        assert select.select([attempt], [], [], 10)[0]
+        attempt.collect(clock.monotonic())
+        assert attempt.outcome is not None
+        return pid
+
+    def has_ended(self, seconds: float = 0) -> bool:
+        """Whether the process named last has."""
+        return bool(select.select([self._pidfds[-1]], [], [], seconds)[0])
+
+    def close(self) -> None:
+        for pidfd in self._pidfds:
+            if not select.select([pidfd], [], [], 0)[0]:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            os.close(pidfd)
+        if self._attempt is not None and self._attempt.outcome is None:
+            self._attempt.end("interrupted", clock.monotonic(), grace=0)
+            while self._attempt.collect(clock.monotonic()) is None:
+                select.select([self._attempt], [], [], 1)
+        if os.path.exists(self.output):
+            hunt(self.output, TAG, soon(), grace=0)
+        os.close(self._fd)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    scene = Scene(tmp_path)
+    yield scene
+    scene.close()
+
+
+def soon(seconds: float = 10) -> float:
+    return clock.monotonic() + seconds
+
+
+# The table of R18. A process says that it is there by `echo $$ >$READY`, or by itself where it is Python.
+SAY = "echo $$ >$READY; exec sleep 1000"
+
+
+@pytest.mark.parametrize(
+    "command, by_lock, by_file, by_tag",
+    [
+        (f"sh -c '{SAY}' &", True, True, True),
+        (f"sh -c '{SAY}' >/dev/null 2>&1 &", True, True, True),
+        (f"setsid nohup sh -c '{SAY}' >/dev/null 2>&1 &", True, True, True),
+        (f"setsid sh -c '{SAY}' 77>&- &", True, True, True),
+        (f"env -i READY=$READY sh -c '{SAY}' 77>&- &", True, True, False),
+        (f"setsid env -i READY=$READY sh -c '{SAY}' >/dev/null 2>&1 &", True, True, False),
+        ("$PY $DETACHED close &", False, False, True),
+        ("$PY $DETACHED close session &", False, False, True),
+    ],
+)
+def test_what_is_left_is_found_by_lock_or_tag_and_ended(
+    scene: Scene, command: str, by_lock: bool, by_file: bool, by_tag: bool
+) -> None:
+    pid = scene.leave(command)
+    assert processes.lock_free(scene.output) is not by_lock
+    assert (pid in processes.holders(scene.output)) is by_file
+    assert (pid in processes.by_tag(TAG)) is by_tag
+    assert not hunt(scene.output, TAG, soon())
+    assert scene.has_ended()
+    assert processes.lock_free(scene.output)
+
+
+def test_what_hides_from_lock_and_tag_falls_to_the_subreaper() -> None:
+    program = """
+import os, select, sys
+from queuectl.host import processes
+assert processes.subreaper()
+ready, say = os.pipe()
+command = "env -i setsid sh -c 'echo $$; exec >/dev/null sleep 1000' & exit 3"
+child = os.posix_spawn("/bin/sh", ["sh", "-c", command], {}, file_actions=[(os.POSIX_SPAWN_DUP2, say, 1)])
+orphan = int(os.read(ready, 20))
+select.select([os.pidfd_open(child)], [], [])
+assert sorted(processes.children()) == sorted([child, orphan]), processes.children()
+assert processes.reap({child}) == []
+os.kill(orphan, 9)
+select.select([os.pidfd_open(orphan)], [], [])
+assert processes.state(orphan) == "Z"
+assert processes.reap({child}) == [(orphan, 9)]
+assert processes.state(orphan) is None
+assert processes.reap(()) == [(child, 3 << 8)]
+assert processes.reap(()) == []
+"""
+    env = {"PYTHONPATH": os.pathsep.join(sys.path), "PATH": os.environ.get("PATH", os.defpath)}
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=30, env=env)
+
+
+def test_a_hidden_process_in_the_session_of_a_tagged_one_is_found(scene: Scene) -> None:
+    attempt = scene.begin("env -i $PY $DETACHED close & wait")
+    pid = scene.pid()
+    assert pid not in processes.by_tag(TAG)
+    assert pid not in processes.holders(scene.output)
+    assert not hunt(scene.output, TAG, soon())
+    assert scene.has_ended()
+    assert attempt.collect(clock.monotonic()) is not None  # the tagged one too
+
+
+def test_a_process_that_leaves_another_one_when_it_is_ended_is_hunted_on(scene: Scene, tmp_path: Path) -> None:
+    heir = tmp_path / "heir"
+    heir.write_text("echo $$ >$READY; echo >$READY.2; exec sleep 1000")
+    os.mkfifo(tmp_path / "ready.2")  # whoever is ended waits there until its heir lives
+    scene.begin(f"trap 'setsid sh {heir} & read x <$READY.2; exit' TERM; echo $$ >$READY; while :; do sleep 0.05; done")
+    scene.pid()
+    assert not hunt(scene.output, TAG, soon())
+    scene.pid()
+    assert scene.has_ended()
+
+
+def test_who_ignores_term_is_killed_after_the_grace_period(scene: Scene) -> None:
+    scene.begin("trap '' TERM; echo $$ >$READY; while :; do sleep 1000; done")
+    pid = scene.pid()
+    left = hunt(scene.output, TAG, soon(0.3), grace=1000)
+    assert pid in left.pids
+    assert left
+    assert not scene.has_ended()
+    assert not hunt(scene.output, TAG, soon(), grace=0.1)
+    assert scene.has_ended()
+
+
+def test_a_hunt_step_by_step_never_waits(scene: Scene) -> None:
+    scene.begin("trap '' TERM; echo $$ >$READY; while :; do sleep 1000; done")
+    scene.pid()
+    hunting = Hunt(scene.output, TAG, grace=30.0)
+    assert not hunting.tick(1000.0)
+    assert hunting.left.pids
+    assert not select.select([hunting], [], [], 0.2)[0]
+    assert not hunting.tick(1029.0)
+    assert not hunting.tick(1030.0)
+    now = 1030.0
+    while not hunting.tick(now):
+        if hunting.fileno() >= 0:
+            assert select.select([hunting], [], [], 10)[0]
+        assert now < hunting.next_tick <= now + 0.25
+        now = hunting.next_tick
+    assert not hunting.left
+    assert hunting.fileno() == -1
+    hunting.close()
+    assert scene.has_ended()
+
+
+def test_nothing_to_hunt_is_soon_told(tmp_path: Path) -> None:
+    (tmp_path / "output").touch()
+    assert not hunt(str(tmp_path / "output"), TAG, soon())
+    assert not hunt(str(tmp_path / "missing"), TAG, soon())
+
+
+def test_a_lock_whose_holder_is_not_to_be_found_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "output"
+    with path.open("w") as file:  # by us: whoever hunts does not take himself for prey
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert hunt(str(path), TAG, soon(0.1)) == Left((), True)
+        assert Left((), True)
+    assert not hunt(str(path), TAG, soon())
+
+
+def test_who_only_reads_the_output_is_let_alone(scene: Scene) -> None:
+    Path(scene.output).touch()
+    reader = subprocess.Popen(["tail", "-f", scene.output], stdout=subprocess.DEVNULL)
+    try:
+        while not any(os.path.basename(scene.output) in link for link in links_of(reader.pid)):
+            os.sched_yield()
+        assert reader.pid not in processes.holders(scene.output)
+        assert not hunt(scene.output, TAG, soon())
+        assert reader.poll() is None
+    finally:
+        reader.kill()
+        reader.wait()
+
+
+def test_who_writes_to_another_file_of_that_name_is_let_alone(scene: Scene, tmp_path: Path) -> None:
+    Path(scene.output).touch()
+    (tmp_path / "other").mkdir()
+    with open(tmp_path / "other" / os.path.basename(scene.output), "w") as other:
+        writer = subprocess.Popen(["sleep", "1000"], stdout=other)
+    try:
+        assert writer.pid not in processes.holders(scene.output)
+    finally:
+        writer.kill()
+        writer.wait()
+
+
+def links_of(pid: int) -> list[str]:
+    found: list[str] = []
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
+        except FileNotFoundError:  # closed meanwhile
+            continue
+    return found
+
+
+def test_another_attempts_tag_is_not_taken_for_this_one(scene: Scene) -> None:
+    pid = scene.leave("$PY $DETACHED close &")
+    for other in (TAG[:-1], TAG + "1", TAG[1:], ""):
+        assert pid not in processes.by_tag(other)
+    assert pid in processes.by_tag(TAG)
+
+
+def test_a_lock_is_free_when_nobody_holds_it(tmp_path: Path) -> None:
+    path = tmp_path / "output"
+    with pytest.raises(FileNotFoundError):
+        processes.lock_free(str(path))
+    with path.open("w") as file:
+        assert processes.lock_free(str(path))
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # and asking has left no lock behind
+        assert not processes.lock_free(str(path))
+    with path.open() as asker:
+        fcntl.flock(asker, fcntl.LOCK_SH)  # somebody who asks at the same time
+        assert processes.lock_free(str(path))
+    (tmp_path / "folder").mkdir()  # how recovery takes an attempt that never started
+    assert processes.lock_free(str(tmp_path / "folder"))
+
+
+def test_state_group_session_and_start_time_are_those_of_the_process(scene: Scene) -> None:
+    attempt = scene.begin(f"sh -c '{SAY}' & exec sleep 1000")
+    child = scene.pid()
+    assert sorted(processes.group(attempt.pid)) == sorted([attempt.pid, child])
+    assert processes.session(child) == attempt.pid
+    assert processes.in_group(child, attempt.pid)
+    assert not processes.in_group(child, child)
+    began = processes.start_time(child)
+    assert began is not None
+    assert began == processes.start_time(child)
+    assert began >= (processes.start_time(os.getpid()) or 0)
+    assert processes.state(os.getpid()) == "R"
+    os.kill(attempt.pid, signal.SIGKILL)
+    assert select.select([attempt], [], [], 10)[0]
+    assert processes.state(attempt.pid) == "Z"
+    assert processes.group(attempt.pid) == [child]  # zombies count as gone
+    assert processes.session(attempt.pid) == 0
+
+
+def test_a_process_may_have_any_name(tmp_path: Path) -> None:
+    odd = tmp_path / ") Z 1 1"
+    odd.symlink_to(shutil.which("sleep") or "/bin/sleep")
+    child = subprocess.Popen([odd, "1000"])
+    try:
+        assert processes.session(child.pid) == os.getsid(0)
+        assert processes.in_group(child.pid, os.getpgrp())
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_a_pid_that_nobody_has_is_told(scene: Scene) -> None:
+    attempt = scene.begin("exit 0")
+    select.select([attempt], [], [], 10)
+    assert processes.given_away(attempt.pid)  # a zombie still has it
+    attempt.collect(clock.monotonic())
+    gone = attempt.pid
+    assert not processes.given_away(gone)
+    assert (processes.state(gone), processes.start_time(gone), processes.session(gone)) == (None, None, 0)
+    assert not processes.is_tagged(gone, TAG)
+    assert not processes.is_writer(gone, scene.output)
+
+
+def test_end_lets_a_process_end_in_order_and_kills_it_otherwise(scene: Scene) -> None:
+    scene.begin("trap 'exit 7' TERM; echo $$ >$READY; while :; do sleep 0.01; done")
+    pid = scene.pid()
+    assert end([pid], 1000, lambda found: found == pid) == []
+    attempt = scene._attempt
+    assert attempt is not None
+    outcome = attempt.collect(clock.monotonic())
+    assert outcome is not None
+    assert outcome.exit_code == 7
+
+
+def test_end_kills_who_does_not_listen(scene: Scene) -> None:
+    scene.begin("trap '' TERM; echo $$ >$READY; while :; do sleep 1000; done")
+    pid = scene.pid()
+    assert end([pid], 0.1, lambda _: True) == []
+    assert scene.has_ended()
+
+
+def test_end_tells_who_would_not_end(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.begin(SAY)
+    pid = scene.pid()
+    with monkeypatch.context() as patched:
+        patched.setattr(signal, "pidfd_send_signal", lambda fd, number: None)
+        assert end([pid], 0.05, lambda _: True, patience=0.05) == [pid]
+
+
+def test_end_spares_strangers_and_those_who_stand_above_it(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.begin(SAY)
+    pid = scene.pid()
+    neighbour = subprocess.Popen(["sleep", "1000"])  # in our own process group
+    sent: list[int] = []
+    before = os.listdir("/proc/self/fd")
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(signal, "pidfd_send_signal", lambda fd, number: sent.append(number))
+            assert end([pid], 0, lambda _: False, patience=0) == []  # not any longer what we looked for
+            for above in (1, os.getpid(), neighbour.pid, 4_194_305):  # the last is a pid that Linux never gives
+                assert end([above], 0, lambda _: True, patience=0) == []
+            patched.setattr(os, "getppid", lambda: pid)
+            assert end([pid], 0, lambda _: True, patience=0) == []
+        assert sent == []
+        assert os.listdir("/proc/self/fd") == before
+    finally:
+        neighbour.kill()
+        neighbour.wait()
+
+
+def test_boot_namespace_and_machine_have_names() -> None:
+    assert len(processes.boot_id()) == 36
+    assert processes.pid_namespace() == os.readlink(f"/proc/{os.getpid()}/ns/pid")
+    assert processes.machine_id().isalnum() or processes.machine_id() == ""

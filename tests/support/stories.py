@@ -1,0 +1,58 @@
+"""Logs written by hand: what happened to jobs, decided as a worker would, at moments that a test chooses."""
+
+from typing import Any
+
+from queuectl import decisions
+from queuectl.clock import SECOND
+from queuectl.decisions import Outcome
+from queuectl.queue import Queue
+from tests.support.engine_actions import policy
+from tests.support.histories import BEGIN, World
+
+
+class Story:
+    """A log in the making. Its clock stands still but where it is told to go on; moments are seconds from its start."""
+
+    def __init__(self) -> None:
+        self._world = World()
+
+    @property
+    def begin(self) -> int:
+        """µs UTC: 2027-01-15 08:00."""
+        return BEGIN
+
+    def wait(self, seconds: float) -> None:
+        """Nothing happens."""
+        self._world.now += round(seconds * SECOND)
+
+    def enqueue(self, *ids: str, delay: float = 0, **more: Any) -> None:
+        """Jobs are added, due `delay` seconds later."""
+        for id in ids:
+            self._world.append(f"job:{id}", [policy(self._world.now + round(delay * SECOND), **more)])
+
+    def claim(self, id: str, late: float = 0) -> None:
+        """A worker takes it, `late` seconds after it was due (or now, where that is later)."""
+        job = self._world.job(id)
+        assert job is not None
+        self._world.now = max(self._world.now, job.run_at + round(late * SECOND))
+        self._world.append(f"job:{id}", decisions.claim(job, "w", self._world.now))
+
+    def attempt(self, id: str, cause: str | None = None, *, seconds: float = 1, late: float = 0) -> None:
+        """An attempt: claimed, run for so long, ended; in failure, where there is a cause."""
+        self.claim(id, late)
+        self.wait(seconds)
+        job = self._world.job(id)
+        assert job is not None
+        outcome = Outcome(cause=cause, run_seconds=None if cause == "lost" else seconds)
+        self._world.append(
+            f"job:{id}", decisions.report(job, decisions.lease(job), outcome, self._world.now, draw=0.999)
+        )
+
+    def decide(self, id: str, decision: Any, *args: Any) -> None:
+        """Something else that happens to it, by one of `queuectl.decisions`."""
+        self._world.append(f"job:{id}", decision(self._world.job(id), *args))
+
+    def told(self, queue: Queue) -> Queue:
+        """Put it into an empty queue."""
+        queue.engine.load(self._world.log)
+        return queue

@@ -1,0 +1,305 @@
+"""A worker minds its files: what it can make again it makes again, and where its queue is gone it ends (R41)."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from queuectl import Queue
+from queuectl.clock import monotonic
+from queuectl.engines.base import Listener
+from queuectl.events import encode
+from queuectl.workers.chores import own_files
+from queuectl.workers.chores.own_files import PATIENCE, SURE, OwnFiles
+from queuectl.workers.recovery import attempt_table, worker_lock
+from queuectl.workers.recovery.attempt_table import Roster
+from tests.support.lab import ALONE, Fifo, Lab, gone
+
+QUICK = {"LOOK": 0.05, "SURE": 0.3, "PATIENCE": 0.6}
+"""Seconds within which a worker believes what it sees."""
+
+PARENT = """
+import sys, json
+from queuectl.workers import worker_process, supervisor; from queuectl.workers.chores import own_files
+alone, constants = sys.argv[2:]
+for name, value in json.loads(constants).items():
+    setattr(own_files, name, value)
+worker_process.command = lambda what: [sys.executable, "-c", alone, worker_process.encode(what).decode(), constants]
+supervisor.RESTART = 0.05
+sys.exit(supervisor.start(sys.argv[1]))
+"""
+
+
+OTHERS = """
+import sys
+from queuectl import Queue
+with Queue(sys.argv[1]) as queue:
+    for _ in range(20):
+        queue.enqueue("true")
+        queue.engine.tidy()
+"""
+"""Write back all that there is of the log ahead, and begin it anew, again and again."""
+
+
+class Scene:
+    """The files of one worker, which is this process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.queue = Queue(folder / "q.db")
+        self.place = self.queue.place
+        self.held = worker_lock.take(self.place.workers, "w1")
+        self.roster = Roster(self.held.path, 1)
+        self.bell = self.queue.engine.listen("work")
+        self.files = OwnFiles(self.queue, self.held, self.roster, self.bell, self.hang_up)
+
+    def hang_up(self) -> Listener:
+        self.bell.close()
+        self.bell = self.queue.engine.listen("work")
+        return self.bell
+
+    def tick(self, *moments: float) -> list[str]:
+        """Look at these moments, in seconds; what was told."""
+        return [told for moment in moments for told in self.files.tick(moment)]
+
+    def close(self) -> None:
+        self.bell.close()
+        self.queue.close()
+        self.held.close()
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    scene = Scene(tmp_path)
+    yield scene
+    scene.close()
+
+
+def test_nothing_is_told_where_all_is_in_its_place(scene: Scene) -> None:
+    scene.queue.enqueue("true")
+    assert scene.tick(1, 2, 100) == []
+    assert not scene.files.is_doubtful
+
+
+def test_a_rename_that_is_taken_back_in_time_is_only_waited_for(scene: Scene) -> None:
+    place = scene.place
+    away = [(path, path + ".away") for path in (*place.guarded, place.folder)]
+    for path, other in away:
+        os.rename(path, other)
+    assert scene.tick(1, 2, 3, 4, 5) == []
+    assert scene.files.is_doubtful
+    assert scene.files.is_adrift
+    for path, other in away:
+        os.rename(other, path)
+    assert scene.tick(6, 60) == []
+    assert not scene.files.is_doubtful
+    assert scene.files.displaced is None
+
+
+def test_a_lock_file_that_was_removed_is_made_again_with_what_it_held(scene: Scene) -> None:
+    scene.roster.enter(7, 1, 2, 3)
+    os.unlink(scene.held.path)
+    assert scene.tick(1, 1 + SURE - 0.1) == []
+    assert scene.files.is_doubtful
+    assert not scene.files.is_adrift
+    [told] = scene.tick(1 + SURE)
+    assert "has made another" in told
+    assert not scene.files.is_doubtful
+    assert worker_lock.held(scene.place.workers, "w1")
+    scene.roster.enter(8, 2, 2, 3)
+    assert {entry.pid for entry in attempt_table.read(scene.held.path)} == {7, 8}
+    assert os.listdir(scene.place.workers) == ["w1"]
+
+
+def test_a_copy_of_its_lock_file_becomes_its_own(scene: Scene) -> None:
+    shutil.copy(scene.held.path, scene.held.path + ".copy")
+    os.replace(scene.held.path + ".copy", scene.held.path)
+    scene.tick(1, 1 + SURE)
+    assert worker_lock.held(scene.place.workers, "w1")
+    assert not scene.files.is_doubtful
+
+
+def test_where_somebody_recovers_the_worker_it_is_lost(scene: Scene) -> None:
+    os.unlink(scene.held.path)
+    with worker_lock.take(scene.place.workers, "w1") as recoverer:
+        scene.tick(1, 1 + SURE)
+        assert scene.files.declared_lost
+        assert scene.files.is_doubtful
+        scene.held.close()
+        assert os.path.exists(recoverer.path)  # it is not the worker's to remove
+
+
+def test_a_doorbell_that_was_removed_is_made_again(scene: Scene) -> None:
+    shutil.rmtree(scene.place.bells)
+    os.mkdir(scene.place.bells)
+    assert "doorbell" in scene.tick(1, 1 + SURE)[0]
+    scene.queue.enqueue("true")
+    assert scene.bell.clear()
+    assert not scene.files.is_doubtful
+
+
+@pytest.mark.parametrize("names", [("-wal",), ("-shm",), ("-wal", "-shm")])
+def test_without_its_log_ahead_the_database_is_opened_anew_and_has_all(scene: Scene, names: tuple[str, ...]) -> None:
+    scene.queue.enqueue("true", id="before")
+    for name in names:
+        os.unlink(scene.place.database + name)
+    assert scene.tick(1) == []
+    assert scene.files.is_adrift
+    assert "opened anew" in scene.tick(1 + SURE)[0]
+    assert not scene.files.is_doubtful
+    scene.queue.enqueue("true", id="after")
+    with Queue(scene.place.database) as other:
+        assert [job.id for job in other.jobs()] == ["before", "after"]
+        assert other.check() == []
+
+
+def test_what_others_wrote_into_a_new_log_ahead_stays(scene: Scene) -> None:
+    scene.queue.enqueue("true", id="before")
+    for path in (scene.place.database + "-shm", scene.held.path):
+        os.unlink(path)
+    subprocess.run([sys.executable, "-c", OTHERS, scene.place.database], check=True)
+    scene.tick(1, 1 + SURE)
+    assert scene.queue.status().counts["pending"] == 21
+    assert scene.queue.check() == []
+
+
+@pytest.mark.parametrize("which", ["database", "folder"])
+def test_another_one_in_its_place_ends_the_worker_soon_none_later(scene: Scene, which: str) -> None:
+    path = getattr(scene.place, which)
+    os.rename(path, path + ".away")
+    scene.tick(1, PATIENCE)
+    assert scene.files.displaced is None
+    scene.tick(1 + PATIENCE)
+    assert f"{path}: has been missing for 60 s" in str(scene.files.displaced)
+
+
+@pytest.mark.parametrize("which", ["database", "folder"])
+def test_another_one_is_believed_at_the_second_look(scene: Scene, which: str) -> None:
+    path = Path(getattr(scene.place, which))
+    path.rename(f"{path}.away")
+    path.mkdir()
+    scene.tick(1, SURE)
+    assert scene.files.displaced is None
+    scene.tick(1 + SURE)
+    assert f"{path}: is another one" in str(scene.files.displaced)
+    assert scene.files.is_adrift
+
+
+def test_an_error_tells_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> None:
+        raise PermissionError(13, "no")
+
+    monkeypatch.setattr(own_files, "inode", refuse)
+    scene.tick(1, 1000)
+    assert not scene.files.is_doubtful
+
+
+# -- real workers ----------------------------------------------------------------------------------------------------
+
+
+def started(lab: Lab, fifo: Fifo) -> int:
+    """Have a job run for long; its process."""
+    command = f"trap 'echo > {lab.folder}/ended; exit' TERM; echo $$ > {fifo}; sleep 60 & wait"
+    lab.queue.enqueue(command, id="long", timeout=None)
+    return int(fifo.line())
+
+
+def replace_database(lab: Lab) -> None:
+    """Begin anew at the same path."""
+    lab.queue.close()
+    for path in lab.queue.place.guarded:
+        os.unlink(path)
+    shutil.rmtree(lab.queue.place.folder)
+
+
+def parent(lab: Lab) -> "subprocess.Popen[str]":
+    return lab.python(PARENT, lab.database, ALONE, encode(QUICK).decode())
+
+
+def test_a_worker_goes_on_without_lock_file_and_doorbell(lab: Lab, fifo: Fifo) -> None:
+    lab.worker(slots=1, drain=False, **QUICK)
+    [worker] = lab.up()
+    for folder in (lab.queue.place.workers, lab.queue.place.bells):
+        for name in os.listdir(folder):
+            os.unlink(f"{folder}/{name}")
+    lab.until(lambda: os.listdir(lab.queue.place.workers) == [worker.id])
+    lab.until(lambda: any(name.startswith("work-") for name in os.listdir(lab.queue.place.bells)))
+    began = monotonic()
+    id = lab.queue.enqueue(f"echo > {fifo}")
+    fifo.line()
+    assert monotonic() - began < 4  # it was rung
+    lab.until(lambda: lab.queue.job(id).state == "completed")
+    lab.queue.stop_workers()
+    assert gone(worker.pid)
+    assert lab.log()[-1] == "worker_stopped"
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_where_the_queue_is_gone_worker_and_parent_end_and_make_none(lab: Lab, fifo: Fifo, anew: bool) -> None:
+    process = parent(lab)
+    command = started(lab, fifo)
+    replace_database(lab)
+    if anew:
+        with Queue(lab.database) as queue:
+            queue.enqueue("true", id="new")
+
+    code, said = lab.ended(process)
+
+    assert code == 4
+    assert lab.database in said
+    assert gone(command)
+    assert (lab.folder / "ended").exists()  # by a TERM, in its grace
+    assert os.path.exists(lab.database) == anew
+    if anew:
+        with Queue(lab.database) as queue:
+            assert [record.type for record in queue.events()] == ["enqueued"]
+
+
+def test_where_only_the_folder_is_another_one_the_parent_goes_on_in_it(lab: Lab, fifo: Fifo) -> None:
+    process = parent(lab)
+    command = started(lab, fifo)
+    [first] = lab.queue.workers()
+    shutil.rmtree(lab.queue.place.folder)
+    Queue(lab.database).close()
+
+    [second] = lab.until(lambda: [each for each in lab.queue.workers() if each.id != first.id])
+
+    assert gone(command)
+    assert second.identity != first.identity
+    lab.until(lambda: lab.queue.job("long").state != "processing")
+    [lost] = [each for each in lab.queue.attempts("long") if each.number == 1]
+    assert lost.cause == "lost"
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    assert lab.ended(process)[0] == 0
+
+
+def test_a_crashed_worker_is_not_restarted_at_a_path_without_its_database(lab: Lab) -> None:
+    process = parent(lab)
+    [worker] = lab.up()
+    replace_database(lab)
+    os.kill(worker.pid, signal.SIGKILL)
+    code, said = lab.ended(process)
+    assert code == 4
+    assert "no worker is started again" in said
+    assert not os.path.exists(lab.database)
+
+
+def test_a_crashed_worker_is_restarted_when_the_queue_is_put_back_in_time(lab: Lab) -> None:
+    parent(lab)
+    [worker] = lab.up()
+    paths = [path for path in (*lab.queue.place.guarded, lab.queue.place.folder) if os.path.exists(path)]
+    for path in paths:
+        os.rename(path, path + ".away")
+    os.kill(worker.pid, signal.SIGKILL)
+    while not gone(worker.pid):
+        time.sleep(0.01)
+    time.sleep(0.2)  # in which it would have been restarted
+    for path in paths:
+        os.rename(path + ".away", path)
+    assert lab.until(lambda: [each for each in lab.queue.workers() if each.id != worker.id])

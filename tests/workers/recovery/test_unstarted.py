@@ -1,0 +1,80 @@
+"""Output files that others remove: nothing is called unstarted before it was looked for (R11), and it is told (R18)."""
+
+import shlex
+import signal
+from pathlib import Path
+
+import pytest
+
+from queuectl import decisions, doctor, paths
+from queuectl.doctor import Patient
+from queuectl.errors import OutputGone
+from queuectl.workers.recovery import attempt_table, rescuer
+from queuectl.workers.turn import tag
+from tests.support.lab import Fifo, Lab, gone, kill_all
+from tests.workers.recovery.test_rescuer import abandoned, pretend
+
+
+@pytest.mark.parametrize("hidden", ["", "exec env -i sh -c "])
+def test_an_attempt_whose_output_file_was_removed_is_not_called_unstarted(lab: Lab, fifo: Fifo, hidden: str) -> None:
+    body = f"echo $$ > {fifo}; while :; do sleep 0.05; done"
+    id = lab.queue.enqueue(hidden + shlex.quote(body) if hidden else body, timeout=None, max_retries=0)
+    lab.start()
+    pid = int(fifo.line())
+    for path in Path(lab.queue.place.output).iterdir():
+        path.unlink()
+    kill_all(lab)
+
+    report = rescuer.recover(lab.queue)
+
+    assert gone(pid)
+    assert [(found.outcome, found.then) for found in report.jobs] == [("failed", "dead")]
+    assert lab.queue.job(id).cause == "lost"
+
+
+def test_what_lives_of_a_claim_that_was_given_back_is_ended_before_the_next_start(lab: Lab, fifo: Fifo) -> None:
+    """Whoever gave it back may have been mistaken: each earlier claim is looked at, whatever its number."""
+    id = lab.queue.enqueue(f"echo $$ > {fifo}", timeout=None)
+    worker = pretend(lab, id)
+    abandoned(lab, worker)
+    rescuer.recover(lab.queue)
+    mark = tag(paths.identity(lab.queue.place), id, 2)
+    left = lab.python("import signal; signal.pause()", env={"QUEUECTL_TAG": mark, "QUEUECTL_DB": lab.database})
+
+    lab.start()
+
+    fifo.line()
+    assert left.wait(5) == -signal.SIGTERM
+    lab.queue.wait(id, timeout=10)
+    assert [(a.number, a.outcome) for a in lab.queue.attempts(id)] == [(1, "released"), (1, "completed")]
+
+
+def test_after_a_reboot_a_worker_that_was_told_to_stop_gives_its_jobs_back(lab: Lab) -> None:
+    id = lab.queue.enqueue("true", max_retries=0, on_lost="dead")
+    worker = pretend(lab, id, boot_id="another boot")
+    abandoned(lab, worker)
+    path = f"{lab.queue.place.workers}/{worker}"
+    assert attempt_table.stopped(path) is None
+    attempt_table.stop(path, decisions.Stop("SIGTERM"))
+
+    report = rescuer.recover(lab.queue)
+
+    assert [(found.outcome, found.then) for found in report.jobs] == [("interrupted", "pending")]
+
+
+def test_an_output_that_was_removed_is_told_by_doctor_too(lab: Lab) -> None:
+    id = lab.queue.enqueue("echo hello")
+    lab.queue.enqueue("true")  # which has written nothing
+    lab.drain()
+    with Patient(lab.database) as patient:
+        [fine] = doctor.CHECKS["outputs"](patient, lambda what: lambda done, total: None)
+        assert (fine.severity, fine.what) == ("ok", "1, all there")
+
+        for path in Path(lab.queue.place.output).iterdir():
+            path.unlink()
+
+        [told] = doctor.CHECKS["outputs"](patient, lambda what: lambda done, total: None)
+        assert told.severity == "warning"
+        assert told.what.endswith(f"of {id} (attempt 1)")
+    with pytest.raises(OutputGone, match="wrote 6 B"):
+        lab.queue.output(id)
