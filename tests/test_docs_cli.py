@@ -1,0 +1,26 @@
+"""docs/reference/cli.md is what the commands say of themselves."""
+
+import subprocess
+import sys
+
+from tests.support.cli_reference import COMMAND, PAGE
+from tests.support.paths import ROOT
+
+
+def test_the_cli_reference_is_up_to_date() -> None:
+    generated = subprocess.run(
+        [sys.executable, *COMMAND.split()[1:], "--print"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    assert PAGE.read_text(encoding="utf-8") == generated, f"out of date; run: {COMMAND}"
+
+
+def test_the_reference_names_each_command_once() -> None:
+    from queuectl.cli.app import _COMMANDS
+
+    titles = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("## ")]
+    assert titles == [f"## queuectl {name}" for name, _, _ in _COMMANDS if name != "recover-fail"]
