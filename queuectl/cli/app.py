@@ -19,18 +19,18 @@ RUNS_ARGV = ("enqueue", "run")
 _COMMANDS = (
     ("enqueue", "enqueue:enqueue", JOBS),
     ("run", "run:run", JOBS),
-    ("list", "jobs:list_jobs", JOBS),
+    ("list", "list:list_jobs", JOBS),
     ("status", "status:status", JOBS),
     ("inspect", "inspect:inspect", JOBS),
     ("logs", "logs:logs", JOBS),
     ("wait", "wait:wait", JOBS),
-    ("cancel", "jobs:cancel", JOBS),
-    ("retry", "jobs:retry", JOBS),
+    ("cancel", "cancel:cancel", JOBS),
+    ("retry", "retry:retry", JOBS),
     ("worker", "worker:app", WORKERS),
-    ("stop-workers", "worker:stop_workers", WORKERS),
+    ("stop-workers", "stop_workers:stop_workers", WORKERS),
     ("recover", "recover:recover", WORKERS),
     ("recover-fail", "recover:recover", WORKERS),
-    ("monitor", "recover:monitor", WORKERS),
+    ("monitor", "monitor:monitor", WORKERS),
     ("dlq", "dlq:app", DEAD),
     ("events", "events:events", HISTORY),
     ("stats", "stats:stats", HISTORY),
@@ -41,15 +41,15 @@ _COMMANDS = (
     ("config", "config:app", UPKEEP),
     ("archive", "archive:archive", UPKEEP),
     ("backup", "backup:backup", UPKEEP),
-    ("import", "backup:load", UPKEEP),
+    ("import", "import_log:import_log", UPKEEP),
     ("doctor", "doctor:doctor", UPKEEP),
     ("selftest", "selftest:selftest", UPKEEP),
 )
 
 CHANGES = frozenset({
-    "enqueue:enqueue", "jobs:cancel", "jobs:retry", "worker:stop", "worker:stop_workers", "recover:recover",
+    "enqueue:enqueue", "cancel:cancel", "retry:retry", "worker:stop", "stop_workers:stop_workers", "recover:recover",
     "dlq:retry", "dlq:purge", "replay:replay", "audit:seal", "config:set_", "config:unset", "archive:archive",
-    "backup:backup", "backup:load",
+    "backup:backup", "import_log:import_log",
 })  # fmt: skip
 """The commands that are done once they answer: an answer that can't be written is told on stderr (`answer.held`)."""
 

@@ -1,7 +1,7 @@
 """Which jobs `cancel`, `retry` and `dlq` change: those that are named, or all of some kind, after a question."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -73,3 +73,16 @@ def _yes(question: str) -> bool:
     sys.stderr.write(f"queuectl: {question} [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def changed(q: "Queue", ids: Iterable[str], json: bool) -> None:
+    """Print what has become of jobs: id and state."""
+    if json:
+        from queuectl.documents import job_document
+
+        output.documents(job_document(q.job(id)) for id in ids)
+        return
+    for id in ids:
+        job = q.job(id)
+        now = "being cancelled" if job.state == "processing" and job.cancel_requested else job.state
+        output.line(f"{output.safe(id)}  {output.paint(now, job.state)}")

@@ -1,18 +1,12 @@
-"""`queuectl backup` and `queuectl import`: a copy of the queue, and a log that comes from elsewhere."""
+"""`queuectl backup`: a copy of the queue in one file."""
 
-import os
-import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output
-from queuectl.errors import Invalid
-
-if TYPE_CHECKING:
-    from io import BufferedReader
 
 
 def backup(
@@ -45,51 +39,3 @@ def backup(
         output.document({"file": target, "bytes": size})
     else:
         output.note(f"wrote {target}, {size_text(size)}")
-
-
-def load(
-    source: Annotated[
-        str,
-        Parameter(
-            name="FILE",
-            help="What `queuectl export` wrote as NDJSON, or `archive`; - is stdin.",
-            allow_leading_hyphen=True,
-        ),
-    ],
-    /,
-    *,
-    json: p.Json = False,
-    db: p.Database = None,
-) -> None:
-    """Take an exported log into a new database, event by event as it was.
-
-    $ queuectl export -o audit.ndjson
-    $ queuectl import --db copy.db audit.ndjson
-
-    All or nothing, and only into a queue that has no event yet. What is packed with gzip is unpacked. The values
-    given with --secret are not in an export: a job that needs some is not run before `retry ID --secret NAME=VALUE`.
-    """
-    from queuectl.audit.event_lines import lines
-    from queuectl.audit.import_log import load as loaded
-
-    bar = output.progress("Rebuilding the views")
-    try:
-        with _source(source, db) as file, opening.opened(db, create=True) as q:
-            count = loaded(q, lines(file), bar)
-    except OSError as error:
-        raise Invalid(f"can't read {source!r}: {error.strerror}") from error
-    finally:
-        sys.stderr.flush()
-    if json:
-        output.document({"events": count})
-    else:
-        output.line(f"took in {count:,} event{'' if count == 1 else 's'}")
-
-
-def _source(source: str, db: str | None) -> "BufferedReader":
-    """The file to take in, or stdin. Raises Invalid for the queue's own: closing that would drop SQLite's locks."""
-    from queuectl import paths, settings
-
-    if source != "-" and os.path.realpath(source) in paths.place(settings.database(db).path).guarded:
-        raise Invalid(f"{source} is the queue itself: name what `queuectl export` or `archive` wrote")
-    return open(0 if source == "-" else source, "rb")

@@ -4,11 +4,9 @@ from typing import TYPE_CHECKING
 
 from cyclopts import App
 
-from queuectl.cli import opening
+from queuectl.cli import job_options, opening
 from queuectl.cli import parameters as p
-from queuectl.cli.commands import enqueue as asking
-from queuectl.cli.commands.jobs import changed
-from queuectl.cli.job_selection import All, Chosen, Ids, Wanted, Yes, choose
+from queuectl.cli.job_selection import All, Chosen, Ids, Wanted, Yes, changed, choose
 from queuectl.cli.ui import output
 from queuectl.errors import Refused
 
@@ -69,7 +67,7 @@ def retry(
     all: All = False,
     queue: p.Queue = None,
     yes: Yes = False,
-    changes: asking.Changed = None,
+    changes: job_options.ChangeOptions = None,
     json: p.JsonLines = False,
     db: p.Database = None,
 ) -> None:
@@ -83,7 +81,7 @@ def retry(
     wanted.check("dlq retry", _DEAD)
     with opening.opened(db) as q:
         if (chosen := _chosen(q, wanted, "retry")) is not None:
-            changed(q, q.retry(*chosen.ids, among=chosen.among, **asking.said(changes)), json)
+            changed(q, q.retry(*chosen.ids, among=chosen.among, **job_options.given_fields(changes)), json)
 
 
 @app.command

@@ -1,4 +1,4 @@
-"""`queuectl recover` and `queuectl monitor`: what becomes of the jobs of workers that died."""
+"""`queuectl recover`: the jobs of workers that died."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,7 +41,7 @@ def recover(
     if json:
         output.document(msgspec.structs.asdict(report))
     else:
-        _tell(report)
+        print_report(report)
         if not (report.jobs or report.workers or report.left):
             output.line("nothing to recover")
     for worker, jobs in silent:
@@ -53,29 +53,8 @@ def recover(
     return 1 if report.left else 0
 
 
-def monitor(*, json: p.JsonLines = False, logs: p.Logs = None, db: p.Database = None) -> None:
-    """Watch for dead workers and bring back their jobs, until Ctrl-C.
-
-    $ queuectl monitor
-
-    Every worker does this too; a monitor is for when none may be up for a while.
-    """
-    import sys
-
-    from queuectl.workers.chores import recovery_watch
-
-    with opening.opened(db, logs, follow=True) as q:
-        if sys.stderr.isatty():
-            output.note("watching for dead workers; Ctrl-C stops it")
-        for report in recovery_watch.monitor(q):
-            if json:
-                output.documents([msgspec.structs.asdict(report)], flush=True)
-            else:
-                _tell(report)
-                sys.stdout.flush()
-
-
-def _tell(report: "Report") -> None:
+def print_report(report: "Report") -> None:
+    """Print the dead workers, what became of each of their attempts, and what could not be ended."""
     for worker in report.workers:
         output.line(f"worker {output.safe(worker)} is dead")
     heads = ("JOB", "ATTEMPT", "WORKER", "OUTCOME", "NOW", "WHY")

@@ -4,9 +4,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from queuectl.cli import job_stdin, opening
+from queuectl.cli import job_options, job_stdin, opening
 from queuectl.cli import parameters as p
-from queuectl.cli.commands import enqueue as asking
 from queuectl.cli.commands.wait import code
 from queuectl.cli.ui import output, signals, stdout, stream
 from queuectl.errors import Refused
@@ -22,12 +21,12 @@ PIPE = 141
 
 
 def run(
-    command: asking.Command = None,
+    command: job_options.Command = None,
     /,
-    *words: asking.Words,
-    options: asking.Options = None,
+    *words: job_options.Words,
+    options: job_options.JobOptions = None,
     db: p.Database = None,
-    argv: asking.Argv = None,
+    argv: job_options.Argv = None,
 ) -> int:
     """Add a job, show its output while it runs, and exit with its exit code (128 + n for a signal).
 
@@ -39,7 +38,9 @@ def run(
     job. What is piped in, or a file behind <, is what it reads, copied first, up to 64 MiB. A list that a `while read`
     loop reads is left alone, unless it comes through a pipe: say </dev/null there.
     """
-    job = asking.filled(asking.asked(command, words, argv, "run"), asking.said(options))
+    job = job_options.with_defaults(
+        job_options.spec_from_words(command, words, argv, "run"), job_options.given_fields(options)
+    )
     if job.stdin is None and job_stdin.is_for_the_job():
         job = msgspec.structs.replace(job, stdin="-")
     if job.stdin == "-":
@@ -48,7 +49,7 @@ def run(
         from queuectl.workers.private_worker import Helper
 
         made = q.enqueue(job)
-        asking.tell_limit(q, made)
+        job_options.mention_time_limit(q, made)
         with Helper(q, [made], alone=True) as helper:
             return _followed(q, made, helper.mind)
 

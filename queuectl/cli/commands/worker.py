@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from queuectl.queue import Queue
 
 Now = Annotated[bool, Parameter(name="--now", help="End what they run; it then runs again.")]
-Patience = Annotated[
+Timeout = Annotated[
     float | None, p.option("--timeout", "DURATION", "Wait at most so long for them (exit code 124).", p.positive)
 ]
 
@@ -133,7 +133,7 @@ def _state(worker: "Worker", alive: bool | None) -> str:
 def stop(
     *ids: Annotated[str, Parameter(name="ID", help="These workers; all, where none is named.")],
     now: Now = False,
-    timeout: Patience = None,
+    timeout: Timeout = None,
     reason: p.Reason = None,
     json: p.JsonLines = False,
     db: p.Database = None,
@@ -154,19 +154,3 @@ def stop(
             output.line(f"{output.safe(id)}  stopped")
     if not gone and not own:
         output.note("no worker is up")
-
-
-def stop_workers(
-    *,
-    now: Now = False,
-    timeout: Patience = None,
-    reason: p.Reason = None,
-    json: p.JsonLines = False,
-    db: p.Database = None,
-) -> None:
-    """Stop all workers, and return when they are gone.
-
-    $ queuectl stop-workers
-    $ queuectl stop-workers --now
-    """
-    stop(now=now, timeout=timeout, reason=reason, json=json, db=db)

@@ -1,0 +1,32 @@
+"""`queuectl cancel`: end jobs that wait or run."""
+
+from queuectl.cli import opening
+from queuectl.cli import parameters as p
+from queuectl.cli.job_selection import All, Ids, Wanted, Yes, changed, choose
+
+_UNENDED = ("pending", "blocked", "processing", "failed")
+
+
+def cancel(
+    *ids: Ids,
+    all: All = False,
+    state: p.States = None,
+    queue: p.Queue = None,
+    yes: Yes = False,
+    reason: p.Reason = None,
+    json: p.JsonLines = False,
+    db: p.Database = None,
+) -> None:
+    """Cancel jobs: a waiting one at once, a running one is ended and stays `processing` until it is gone.
+
+    $ queuectl cancel job1
+    $ queuectl cancel 17 18 --reason 'wrong folder'
+    $ queuectl cancel --queue mail --state pending,failed
+
+    Of --all are those that wait or run. On a terminal it asks first, unless jobs are named.
+    """
+    wanted = Wanted(ids, all, queue, yes, state)
+    wanted.check("cancel", (*_UNENDED, "dead"))
+    with opening.opened(db) as q:
+        if (chosen := choose(q, wanted, "cancel", _UNENDED)) is not None:
+            changed(q, q.cancel(*chosen.ids, among=chosen.among, reason=reason), json)

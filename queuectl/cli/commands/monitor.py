@@ -1,0 +1,30 @@
+"""`queuectl monitor`: recovery without a worker that runs jobs."""
+
+import sys
+
+import msgspec
+
+from queuectl.cli import opening
+from queuectl.cli import parameters as p
+from queuectl.cli.commands.recover import print_report
+from queuectl.cli.ui import output
+
+
+def monitor(*, json: p.JsonLines = False, logs: p.Logs = None, db: p.Database = None) -> None:
+    """Watch for dead workers and bring back their jobs, until Ctrl-C.
+
+    $ queuectl monitor
+
+    Every worker does this too; a monitor is for when none may be up for a while.
+    """
+    from queuectl.workers.chores import recovery_watch
+
+    with opening.opened(db, logs, follow=True) as q:
+        if sys.stderr.isatty():
+            output.note("watching for dead workers; Ctrl-C stops it")
+        for report in recovery_watch.monitor(q):
+            if json:
+                output.documents([msgspec.structs.asdict(report)], flush=True)
+            else:
+                print_report(report)
+                sys.stdout.flush()

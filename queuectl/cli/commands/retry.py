@@ -1,0 +1,33 @@
+"""`queuectl retry`: run jobs again that have ended."""
+
+from queuectl.cli import job_options, opening
+from queuectl.cli import parameters as p
+from queuectl.cli.job_selection import All, Ids, Wanted, Yes, changed, choose
+
+_FAILED = ("dead", "cancelled")
+
+
+def retry(
+    *ids: Ids,
+    all: All = False,
+    state: p.States = None,
+    queue: p.Queue = None,
+    yes: Yes = False,
+    changes: job_options.ChangeOptions = None,
+    json: p.JsonLines = False,
+    db: p.Database = None,
+) -> None:
+    """Run finished jobs again: the same job, with its retry budget anew; its history is kept.
+
+    $ queuectl retry job1
+    $ queuectl retry --all --queue mail      all that are dead or cancelled; --state completed for those
+    $ queuectl retry 17 --timeout none       what is given is changed first, and stays so
+    $ queuectl retry 17 --secret TOKEN       its secret values are forgotten once it completed: give them anew
+
+    On a terminal it asks first, unless jobs are named.
+    """
+    wanted = Wanted(ids, all, queue, yes, state)
+    wanted.check("retry", (*_FAILED, "completed"))
+    with opening.opened(db) as q:
+        if (chosen := choose(q, wanted, "retry", _FAILED)) is not None:
+            changed(q, q.retry(*chosen.ids, among=chosen.among, **job_options.given_fields(changes)), json)
