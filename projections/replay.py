@@ -78,7 +78,7 @@ def fold_streams(
     """Fold pages of whole streams, one after the other, into empty tables. Returns the number of events.
 
     It takes half as long as in the order of the log, and no memory: a subject is done with before the next one comes.
-    Only for projections that ask nothing of one stream about another, as ours.
+    Only for projections that ask nothing of one stream about another, as ours (R45).
     """
     return _fold(projections, _changes_of_streams(pages), store, progress, total)
 

@@ -89,7 +89,7 @@ def is_from_outside(outcome: Outcome) -> bool:
 
 
 def explained(outcome: Outcome, stop: Stop | None) -> Outcome:
-    """The outcome of an attempt whose worker was told to stop: what else nobody could explain is that stop's doing."""
+    """The outcome of an attempt whose worker was told to stop: an end that this explains is an interruption (R40)."""
     if stop is None or not (outcome.cause == "lost" or is_from_outside(outcome)):
         return outcome
     return msgspec.structs.replace(outcome, cause="interrupted", stop=stop, error=None)

@@ -1,4 +1,4 @@
-"""The user's own queue where it has not been made yet: it is as good as empty, and asking makes nothing."""
+"""The user's own queue where it has not been made yet: it is as good as empty, and asking makes nothing (R44)."""
 
 import os
 import tempfile

@@ -32,6 +32,18 @@ def test_an_attempt_whose_output_file_was_removed_is_not_called_unstarted(lab: L
     assert lab.queue.job(id).cause == "lost"
 
 
+def test_a_start_cut_short_has_used_the_attempt(lab: Lab) -> None:
+    """A worker that died with the output file made may have started the command (R13)."""
+    id = lab.queue.enqueue("true", max_retries=0)
+    abandoned(lab, pretend(lab, id))
+    Path(lab.queue.place.output_of(paths.identity(lab.queue.place), id, 2)).touch()
+
+    report = rescuer.recover(lab.queue)
+
+    assert [(found.outcome, found.then) for found in report.jobs] == [("failed", "dead")]
+    assert lab.queue.job(id).cause == "lost"
+
+
 def test_what_lives_of_a_claim_that_was_given_back_is_ended_before_the_next_start(lab: Lab, fifo: Fifo) -> None:
     """Whoever gave it back may have been mistaken: each earlier claim is looked at, whatever its number."""
     id = lab.queue.enqueue(f"echo $$ > {fifo}", timeout=None)
