@@ -9,29 +9,29 @@ from contextlib import contextmanager
 from bench.measure import environment, queuectl
 from queuectl import Queue, clock
 from queuectl.decisions import Outcome
-from queuectl.workers.turn import Ledger, Report
+from queuectl.workers.turn import AttemptReport, TurnWriter
 
 PATIENCE = 30.0
 """Seconds within which workers must be up."""
 
 
-def ledger(queue: Queue) -> Ledger:
-    """The hand of a worker that has no processes. It must `start` once in each database."""
-    return Ledger(queue, "bench", (), "bench")
+def writer(queue: Queue) -> TurnWriter:
+    """Writes the turns of a worker that has no processes. It must `start` once in each database."""
+    return TurnWriter(queue, "bench", (), "bench")
 
 
-def turns(hand: Ledger, count: int, batch: int) -> int:
+def turns(writer: TurnWriter, count: int, batch: int) -> int:
     """So many transactions, each finishing what the one before has claimed and claiming anew; then the last finish.
 
     Returns how many jobs were finished.
     """
-    reports: list[Report] = []
+    reports: list[AttemptReport] = []
     finished = 0
     for want in (*[batch] * count, 0):
-        turn = hand.turn(reports, [], want)
+        turn = writer.turn(reports, [], want)
         finished += len(reports)
         outcome = Outcome(exit_code=0, started_at=clock.now(), run_seconds=0.001, cpu_seconds=0.001, output_bytes=0)
-        reports = [Report(claim.job, claim.lease, outcome) for claim in turn.claims]
+        reports = [AttemptReport(claim.job, claim.lease, outcome) for claim in turn.claims]
     return finished
 
 

@@ -15,7 +15,7 @@ from queuectl.clock import now
 from queuectl.errors import Invalid
 from queuectl.events import EnvironmentKept, Failed
 from queuectl.spec import Spec
-from queuectl.workers.turn import Ledger
+from queuectl.workers.turn import TurnWriter
 from tests.support.archives import work
 
 
@@ -123,9 +123,9 @@ def test_a_job_whose_environment_is_not_here_is_not_run(queue: Queue, tmp_path: 
     some = [record.json() for record in queue.events(job="1")]
     with Queue(tmp_path / "new.db") as new:
         load(new, iter(some))
-        ledger = Ledger(new, "w", (), "identity")
-        ledger.start(1)
-        assert ledger.turn([], [], 5).claims == []
+        writer = TurnWriter(new, "w", (), "identity")
+        writer.start(1)
+        assert writer.turn([], [], 5).claims == []
         assert new.job("1").state == "dead"
         failed: Any = next(new.events(type="failed")).event
         assert isinstance(failed, Failed)

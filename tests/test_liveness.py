@@ -14,7 +14,7 @@ from queuectl import Queue, paths
 from queuectl.liveness import Life, liveness, look
 from queuectl.paths import Place
 from queuectl.workers.recovery import worker_lock
-from queuectl.workers.turn import Ledger
+from queuectl.workers.turn import TurnWriter
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def queue(tmp_path: Path) -> Iterator[Queue]:
 @pytest.fixture
 def worker(queue: Queue) -> Worker:
     """This very process, which has no lock file."""
-    Ledger(queue, "w1", (), paths.identity(queue.place)).start(1)
+    TurnWriter(queue, "w1", (), paths.identity(queue.place)).start(1)
     [worker] = queue.workers()
     return worker
 

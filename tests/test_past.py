@@ -17,7 +17,7 @@ from queuectl.documents import job_document
 from queuectl.errors import NotFound, QueueError
 from queuectl.events import encode
 from queuectl.units import Then
-from queuectl.workers.turn import Claim, Ledger, Report
+from queuectl.workers.turn import AttemptReport, Claim, TurnWriter
 
 MOMENTS = 100
 
@@ -29,17 +29,19 @@ def queue(tmp_path: Path) -> Iterator[Queue]:
         yield queue
 
 
-def act(queue: Queue, ledger: Ledger, held: list[Claim], dice: random.Random) -> None:
+def act(queue: Queue, writer: TurnWriter, held: list[Claim], dice: random.Random) -> None:
     """Something happens."""
     waiting = [job.id for job in queue.jobs(state="pending")]
     final = [job.id for state in ("completed", "dead", "cancelled") for job in queue.jobs(state=state)]
     what = dice.choice(("enqueue", "enqueue", "claim", "claim", "report", "report", "cancel", "retry", "purge", "set"))
     if what == "claim":
-        held += ledger.turn([], [], dice.randint(1, 3)).claims
+        held += writer.turn([], [], dice.randint(1, 3)).claims
     elif what == "report" and held:
         claim = held.pop(dice.randrange(len(held)))
         cause = dice.choice((None, None, "exit", "timeout"))
-        ledger.turn([Report(claim.job, claim.lease, Outcome(cause=cause, exit_code=0 if cause is None else 3))], [], 0)
+        writer.turn(
+            [AttemptReport(claim.job, claim.lease, Outcome(cause=cause, exit_code=0 if cause is None else 3))], [], 0
+        )
     elif what == "cancel" and waiting:
         queue.cancel(dice.choice(waiting))
     elif what == "retry" and final:
@@ -78,18 +80,18 @@ def story(queue: Queue, dice: random.Random) -> list[Said]:
     """A hundred things happen, and what is said after each."""
     said: list[Said] = []
     held: list[Claim] = []
-    ledger, idle = (Ledger(queue, worker, (), "here") for worker in ("w1", "idle"))
-    ledger.start(3)
+    writer, idle = (TurnWriter(queue, worker, (), "here") for worker in ("w1", "idle"))
+    writer.start(3)
     idle.start(1)
     while len(said) < MOMENTS:
         if len(said) == MOMENTS // 4:
             idle.stop("drained")
-        act(queue, ledger, held, dice)
+        act(queue, writer, held, dice)
         status = queue.status()
         said.append(
             Said(Then(seq=status.seq), Then(at=status.at), status.json(), queue.status("mail").json(), listed(queue))
         )
-    ledger.stop("drained")
+    writer.stop("drained")
     return said
 
 

@@ -158,16 +158,16 @@ def test_names_and_values_are_looked_at(queue: Queue) -> None:
 
 def test_a_job_whose_values_are_missing_is_buried_naming_them(queue: Queue, path: Path) -> None:
     """As after an import or from a backup: it is not run, and not tried again."""
-    from queuectl.workers.turn import Ledger
+    from queuectl.workers.turn import TurnWriter
 
     queue.enqueue("true", id="a", secrets={"TOKEN": VALUE, "KEY": "k"})
     queue.enqueue("true", id="b", secrets={"KEY": "k"})
     db = apsw.Connection(str(path))
     db.execute("delete from secrets where job = 'a' and name = 'TOKEN'")
     db.close()
-    ledger = Ledger(queue, "w", (), "identity")
-    ledger.start(1)
-    turn = ledger.turn([], [], 5)
+    writer = TurnWriter(queue, "w", (), "identity")
+    writer.start(1)
+    turn = writer.turn([], [], 5)
     assert [(claim.job.id, claim.secrets) for claim in turn.claims] == [("b", {"KEY": "k"})]
     assert queue.job("a").state == "dead"
     failed = next(queue.events(type="failed")).event

@@ -19,7 +19,7 @@ from queuectl.clock import monotonic
 from queuectl.decisions import Outcome
 from queuectl.engines.sqlite import database
 from queuectl.errors import Outdated, QueueError, Unusable
-from queuectl.workers.turn import Ledger, Report
+from queuectl.workers.turn import AttemptReport, TurnWriter
 from tests.support.paths import ROOT
 
 DATA = ROOT / "tests" / "data"
@@ -136,13 +136,13 @@ def test_an_old_queue_goes_on(old: Path) -> None:
     with Queue(old) as queue:
         last = int(max((job.id for job in queue.jobs() if job.id.isdecimal()), key=int))
         assert int(queue.enqueue("true")) == last + 1
-        ledger = Ledger(queue, "w3", (), "0123456789abcdef")
-        ledger.start(1)
+        writer = TurnWriter(queue, "w3", (), "0123456789abcdef")
+        writer.start(1)
         ids = {job.id for state in ("pending", "failed") for job in queue.jobs(state=state)}
         ran: set[str] = set()
-        while claims := ledger.turn((), (), 10).claims:
-            reports = [Report(claim.job, claim.lease, Outcome(exit_code=0)) for claim in claims]
-            assert not ledger.turn(reports, (), 0).fenced
+        while claims := writer.turn((), (), 10).claims:
+            reports = [AttemptReport(claim.job, claim.lease, Outcome(exit_code=0)) for claim in claims]
+            assert not writer.turn(reports, (), 0).fenced
             ran |= {claim.lease.job for claim in claims}
         assert ran == ids
         assert {job.worker for job in queue.jobs(state="processing")} == {"w2"}
@@ -269,14 +269,16 @@ def build(path: Path) -> None:
     """A log of about 5,000 events."""
     with Queue(path) as queue:
         queue.engine.synchronize("normal")
-        ledger = Ledger(queue, "w", (), "0" * 16)
-        ledger.start(1)
+        writer = TurnWriter(queue, "w", (), "0" * 16)
+        writer.start(1)
         pick = Random(3)
         while queue.status().seq < EVENTS:
             queue.enqueue_many([Spec(command="true", queue=pick.choice("ab"), max_retries=0) for _ in range(500)])
-            claims = ledger.turn((), (), 480).claims
+            claims = writer.turn((), (), 480).claims
             causes = [pick.choice((None, None, "exit")) for _ in claims]
-            ledger.turn([Report(c.job, c.lease, Outcome(cause=x)) for c, x in zip(claims, causes, strict=True)], (), 0)
+            writer.turn(
+                [AttemptReport(c.job, c.lease, Outcome(cause=x)) for c, x in zip(claims, causes, strict=True)], (), 0
+            )
         queue.engine.tidy()
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from bench.hands import ledger, turns
+from bench.hands import turns, writer
 from bench.measure import Figure, Options, Side, Trial, rounds, timed
 from bench.scratch import Scratch
 from queuectl import Queue, Spec
@@ -24,8 +24,8 @@ def run(options: Options, scratch: Scratch) -> list[Figure]:
     with Queue(scratch.database()) as long, Queue(scratch.database()) as short:
         for queue, size in ((long, jobs), (short, 1_000)):
             queue.enqueue_many(["true"] * size)
-            ledger(queue).start(1)
-        turns(ledger(long), options.of(12, 4), OLDEST)
+            writer(queue).start(1)
+        turns(writer(long), options.of(12, 4), OLDEST)
         return [
             compared(
                 options, f"claim + finish, {jobs:,} waiting", "1,000 waiting", 1.25,
@@ -52,7 +52,7 @@ def queues(options: Options, scratch: Scratch) -> list[Figure]:
         )
         for queue, ready in ((full, spread), (empty, plainly)):
             queue.enqueue_many(ready(1_000))
-            ledger(queue).start(1)
+            writer(queue).start(1)
         name = f"claim + finish, {delayed:,} delayed, {many:,} queues"
         return [
             compared(options, name, "one queue, none delayed", 1.5, claiming(full, spread), claiming(empty, plainly))
@@ -66,7 +66,7 @@ def plainly(count: int) -> Iterable[Spec]:
 
 def claiming(queue: Queue, ready: Callable[[int], Iterable[Spec]]) -> Trial:
     """Microseconds for a job, in batches."""
-    hand = ledger(queue)
+    hand = writer(queue)
 
     def trial() -> float:
         queue.enqueue_many(ready(READY))

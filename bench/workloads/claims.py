@@ -2,7 +2,7 @@
 
 from bench import floor, peers
 from bench.floor import Script
-from bench.hands import ledger, turns
+from bench.hands import turns, writer
 from bench.measure import Figure, Options, Side, Trial, rounds, timed
 from bench.peers import Peer
 from bench.scratch import Scratch
@@ -26,12 +26,12 @@ def measure(options: Options, scratch: Scratch, batch: int, count: int, others: 
     origin = scratch.database()
     with Queue(origin) as queue:
         queue.enqueue_many(["true"] * jobs)
-        ledger(queue).start(1)
+        writer(queue).start(1)
     script = recorded(scratch.copy(origin), batch, count)
 
     def ours() -> float:
         with Queue(scratch.copy(origin)) as queue:
-            hand = ledger(queue)
+            hand = writer(queue)
             took = timed(lambda: turns(hand, count, batch))
             check(queue, jobs)
         return jobs / took
@@ -63,7 +63,7 @@ def measure(options: Options, scratch: Scratch, batch: int, count: int, others: 
 def recorded(database: str, batch: int, count: int) -> Script:
     """What SQLite is told while so many turns are taken."""
     with floor.watched() as watch, Queue(database) as queue:
-        hand = ledger(queue)
+        hand = writer(queue)
         script = watch()
         turns(hand, count, batch)
         return list(script)

@@ -1,7 +1,7 @@
 """Replay of 1,000,000 events, of jobs that were enqueued, claimed and completed, beside reading the same rows."""
 
 from bench import floor
-from bench.hands import ledger, turns
+from bench.hands import turns, writer
 from bench.measure import Figure, Options, Side, rounds, timed
 from bench.scratch import Scratch
 from queuectl import Queue
@@ -15,7 +15,7 @@ def run(options: Options, scratch: Scratch) -> list[Figure]:
     database = scratch.database()
     with Queue(database) as queue:
         queue.enqueue_many(["true"] * batches * BATCH)
-        hand = ledger(queue)
+        hand = writer(queue)
         hand.start(1)
         turns(hand, batches, BATCH)
         events = queue.status().seq

@@ -13,7 +13,7 @@ from typing import Any
 from queuectl import clock, paths
 from queuectl.errors import Unusable
 from queuectl.events import encode
-from queuectl.workers.turn import Report, Turn
+from queuectl.workers.turn import AttemptReport, Turn
 
 NAME = "worker.jsonl"
 
@@ -88,7 +88,7 @@ class Journal:
         os.close(old)
 
 
-def turn_lines(reports: Iterable[Report], turn: Turn) -> list[dict[str, Any]]:
+def turn_lines(reports: Iterable[AttemptReport], turn: Turn) -> list[dict[str, Any]]:
     """What became of the attempts that a turn has reported, a line each."""
     fates = dict(turn.failed)
     refused = set(turn.fenced)

@@ -17,8 +17,8 @@ from queuectl import clock, enclosing_jobs
 from queuectl.host import processes
 from queuectl.queue import Queue
 from queuectl.workers import worker_process
-from queuectl.workers.supervisor import Crew, unignored
-from queuectl.workers.task import Task
+from queuectl.workers.start_options import SupervisorOptions, WorkerOptions
+from queuectl.workers.supervisor import unignored
 
 PATIENCE = 1.0
 """Seconds that others have to start a job before it is run here; and between two looks at who does."""
@@ -33,7 +33,7 @@ LEASH = 9
 """The descriptor by which the worker's parent hears that the command is gone."""
 
 
-class Helper:
+class PrivateWorker:
     """At most one worker, started when it is needed, for the time of the context; what it runs then is finished."""
 
     def __init__(self, queue: Queue, ids: Sequence[str] = (), *, alone: bool = False) -> None:
@@ -84,7 +84,8 @@ class Helper:
 
     def _start(self) -> None:
         """In a process group of its own, and with nothing of the job inside which this is: that one may end before."""
-        task = Task(self._queue.url, "", 1, only=self._left[:AT_ONCE], helps=not self._ids, logs=self._queue.logs)
+        only = self._left[:AT_ONCE]
+        options = WorkerOptions(self._queue.url, "", 1, only=only, helps=not self._ids, logs=self._queue.logs)
         hear, self._leash = os.pipe2(os.O_CLOEXEC)
         env, inherited = dict(os.environ), [(os.POSIX_SPAWN_DUP2, hear, LEASH)]
         nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -95,7 +96,7 @@ class Helper:
         try:
             self._pid = os.posix_spawn(
                 sys.executable,
-                worker_process.command(Crew(task, 1, leash=LEASH)),
+                worker_process.command(SupervisorOptions(options, 1, leash=LEASH)),
                 env,
                 file_actions=inherited,
                 setpgroup=0,

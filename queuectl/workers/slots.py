@@ -28,7 +28,7 @@ from queuectl.workers.execution.spawn import environment
 from queuectl.workers.recovery.attempt_table import Roster
 from queuectl.workers.recovery.orphans import Strays
 from queuectl.workers.recovery.termination import Hunt
-from queuectl.workers.turn import Claim, Release, Report, tag
+from queuectl.workers.turn import AttemptReport, Claim, Release, tag
 
 REPORT = 0.025
 """Seconds that a report may wait for company while there are claimed jobs to start."""
@@ -41,7 +41,7 @@ COUNT = 1.0
 NEVER = float("inf")
 
 
-class Run(msgspec.Struct, frozen=True, gc=False):
+class RunningAttempt(msgspec.Struct, frozen=True, gc=False):
     """A command that runs."""
 
     claim: Claim
@@ -70,7 +70,7 @@ class Slots:
         self.count = count
         self.settings = Settings()
         """Those in force: how much output is kept of an attempt, and what becomes of one that writes more."""
-        self.reports: list[Report] = []
+        self.reports: list[AttemptReport] = []
         """Attempts that have ended, for the next turn."""
         self._unreported: list[int | None] = []
         """The places of these in the roster."""
@@ -92,7 +92,7 @@ class Slots:
         self._poll = poll
         self._complain = complain
         self._env = {name: value for name, value in os.environ.items() if name != processes.TAG}
-        self._running: dict[int, Run] = {}
+        self._running: dict[int, RunningAttempt] = {}
         self._hunts: list[tuple[Claim, Hunt]] = []
         self._next_output = 0.0
         self._strays = Strays()
@@ -128,7 +128,7 @@ class Slots:
         """Until when an order to stop may come that explains an end: what started before that would be ended too."""
         return self._doubtful_until if self.stop is None else 0.0
 
-    def settled(self, now: float) -> list[Report]:
+    def settled(self, now: float) -> list[AttemptReport]:
         """The reports, oldest first, up to one that an order to stop may still explain."""
         doubtful = now < self.doubtful_until
         return [*takewhile(lambda each: not (doubtful and decisions.is_from_outside(each.outcome)), self.reports)]
@@ -286,7 +286,7 @@ class Slots:
         place = None
         if attempt.outcome is None:
             place = self._roster.enter(attempt.pid, job.seq, lease.version, attempt.started_at)
-        self._watch(Run(claim, attempt, place, self.blocked, killed), now)
+        self._watch(RunningAttempt(claim, attempt, place, self.blocked, killed), now)
 
     def _left_of(self, claim: Claim) -> tuple[str, str] | None:
         """Output file and tag of an earlier claim of which something lives; None where nothing does."""
@@ -311,7 +311,7 @@ class Slots:
     def _mains(self) -> set[int]:
         return {run.attempt.pid for run in self._running.values()}
 
-    def _check_output(self, run: Run, now: float) -> None:
+    def _check_output(self, run: RunningAttempt, now: float) -> None:
         kill = self.settings.output_policy == "kill"
         run.attempt.check_output(self.settings.output_limit, now, kill=kill)
 
@@ -321,7 +321,7 @@ class Slots:
             self._killed = self._killings.count()
         return self._killed
 
-    def _suspicion(self, run: Run, outcome: attempts.Outcome) -> str | None:
+    def _suspicion(self, run: RunningAttempt, outcome: attempts.Outcome) -> str | None:
         """What to say of a SIGKILL that nobody here sent, to the command or, as a shell tells it, to one within it."""
         within = outcome.cause == "exit" and outcome.exit_code == 128 + signal.SIGKILL
         if not within and (outcome.cause, outcome.signal) != ("signal", signal.SIGKILL):
@@ -334,7 +334,7 @@ class Slots:
             return f"perhaps a process of it was killed for memory{told}"
         return None
 
-    def _watch(self, run: Run, now: float) -> None:
+    def _watch(self, run: RunningAttempt, now: float) -> None:
         if run.attempt.outcome is not None:
             self._ended(run, run.attempt.outcome, now)
         else:
@@ -351,7 +351,7 @@ class Slots:
             self._poll.unregister(fd)
             self._watch(run, now)
 
-    def _ended(self, run: Run, outcome: attempts.Outcome, now: float) -> None:
+    def _ended(self, run: RunningAttempt, outcome: attempts.Outcome, now: float) -> None:
         reported = decisions.explained(_reported(run.claim, outcome, self.stop), self.stop)
         if self.stop is None and decisions.is_from_outside(reported) and now >= self._doubtful_until:
             self._doubtful_until = now + DOUBT  # not later for each further one: reports must not wait for ever
@@ -359,7 +359,7 @@ class Slots:
             self._strays.spare(self._mains(), run.claim.job.id)
         if reported.stop is None and (error := self._suspicion(run, outcome)) is not None:
             reported = msgspec.structs.replace(reported, error=error)
-        self.reports.append(Report(run.claim.job, run.claim.lease, reported))
+        self.reports.append(AttemptReport(run.claim.job, run.claim.lease, reported))
         self._unreported.append(run.place)
         self.due = min(self.due, now + REPORT)
         # While the worker writes it sees no ends, so that a slow disk would make short commands look long.

@@ -22,7 +22,7 @@ from queuectl.host import processes
 from queuectl.host.oom import PERHAPS, Killings
 from queuectl.queue import Queue
 from queuectl.workers import worker_process
-from queuectl.workers.chores.own_files import Home, Kept
+from queuectl.workers.chores.file_monitor import QueueFiles, WatchedFile
 from queuectl.workers.inheritance import leave_job, make_room
 from queuectl.workers.journal import opened
 from queuectl.workers.recovery import attempt_table, worker_lock
@@ -30,9 +30,10 @@ from queuectl.workers.recovery.orphans import Strays
 from queuectl.workers.recovery.rescuer import Pass, Report, outcomes, taken, write_report
 from queuectl.workers.recovery.termination import GRACE
 from queuectl.workers.recovery.worker_lock import Gone
+from queuectl.workers.start_options import SupervisorOptions, WorkerOptions
 from queuectl.workers.stderr import is_watched, say
-from queuectl.workers.worker import ORDER_KILL, ORDER_STOP, Task
-from queuectl.workers.worker_process import Hand, hire, order
+from queuectl.workers.worker import ORDER_KILL, ORDER_STOP
+from queuectl.workers.worker_process import WorkerProcess, order, spawn_worker
 
 TAKE_OVER = 2.0
 """Seconds after which a dead worker whose lock is not free is left to others."""
@@ -56,19 +57,7 @@ ANSWER = 9
 """The descriptor on which a detached parent says that it is ready."""
 
 
-class Crew(msgspec.Struct, frozen=True, tag="pool"):
-    """What a parent is for, as it is handed to a detached one."""
-
-    task: Task
-    """What each worker is for; its `worker` and `orders` are filled in for each."""
-    count: int
-    ready: int | None = None
-    """A descriptor on which it says that its workers are starting, or what went wrong."""
-    leash: int | None = None
-    """A descriptor whose end is a first signal to stop: whoever wanted these workers is gone."""
-
-
-class Death(msgspec.Struct):
+class CrashedWorker(msgspec.Struct):
     """The end of a worker whose jobs must be recovered."""
 
     how: str
@@ -95,35 +84,35 @@ def start(
     """
     leave_job()
     make_room(slots)
-    task = Task(url, "", slots, list(queues), drain, seconds, logs=logs)
-    return _detach(Crew(task, count)) if detach else Pool(Crew(task, count)).run()
+    options = SupervisorOptions(WorkerOptions(url, "", slots, list(queues), drain, seconds, logs=logs), count)
+    return _detach(options) if detach else Supervisor(options).run()
 
 
-class Pool:
+class Supervisor:
     """The parent at work. One thread; it waits for its workers' ends and for signals."""
 
-    def __init__(self, crew: Crew) -> None:
+    def __init__(self, options: SupervisorOptions) -> None:
         """Opens the database, so that what is wrong with it is told before anything is started. Raises Unusable."""
-        self._crew = crew
-        self._queue = Queue(crew.task.url, create=False, logs=crew.task.logs)
+        self._options = options
+        self._queue = Queue(options.worker.url, create=False, logs=options.worker.logs)
         with self._queue.engine.snapshot() as view:
             self._queue.settings(view).require(*WORKER_SETTINGS)
-        self._home = Home(self._queue.place)
-        self._hands: dict[int, Hand] = {}
+        self._home = QueueFiles(self._queue.place)
+        self._workers: dict[int, WorkerProcess] = {}
         self._restarts: list[float] = []
         self._passes: list[Pass] = []
-        self._dead: dict[str, Death] = {}
+        self._dead: dict[str, CrashedWorker] = {}
         """Workers that have died and are still to be recovered."""
         self._killings = Killings()
         self._strays = Strays()
         self._reaped: dict[int, int] = {}
         """Wait statuses of what fell to us: commands of a worker that has just died may be among them."""
         self._fresh: dict[int, int] = {}
-        self._until = monotonic() + crew.task.seconds if crew.task.seconds is not None else None
+        self._until = monotonic() + options.worker.seconds if options.worker.seconds is not None else None
         self._signals = 0
         self._code = 0
-        self._leash = crew.leash
-        for fd in (crew.ready, crew.leash):
+        self._leash = options.leash
+        for fd in (options.ready, options.leash):
             if fd is not None:
                 os.set_inheritable(fd, False)  # not for the workers: its end is waited for
 
@@ -135,20 +124,20 @@ class Pool:
         old = {number: signal.signal(number, _heard) for number in unignored()}
         woken = signal.set_wakeup_fd(tell)
         try:
-            for _ in range(self._crew.count):
-                self._hire(successor=False)
+            for _ in range(self._options.count):
+                self._spawn(successor=False)
             self._say_ready()
-            while self._hands or self._restarts or self._passes or self._dead:
+            while self._workers or self._restarts or self._passes or self._dead:
                 self._wait(hear)
-                if self._signals > 3 and not self._hands:
+                if self._signals > 3 and not self._workers:
                     break
         finally:
             signal.set_wakeup_fd(woken)
             for number, handler in old.items():
                 signal.signal(number, handler)
             signal.signal(signal.SIGCHLD, child)
-            for hand in self._hands.values():
-                os.close(hand.orders)  # which is an order to stop
+            for worker in self._workers.values():
+                os.close(worker.orders)  # which is an order to stop
             for each in self._passes:
                 each.abandon()
             self._queue.close()
@@ -156,34 +145,34 @@ class Pool:
             os.close(tell)
         return self._code
 
-    def _hire(self, *, successor: bool) -> None:
-        task = msgspec.structs.replace(self._crew.task, database=self._home.database.opened)
+    def _spawn(self, *, successor: bool) -> None:
+        options = msgspec.structs.replace(self._options.worker, database=self._home.database.opened)
         if self._until is not None:
-            task = msgspec.structs.replace(task, seconds=max(0.0, self._until - monotonic()))
+            options = msgspec.structs.replace(options, seconds=max(0.0, self._until - monotonic()))
         try:
-            hand = hire(task, self._killings.count(), successor)
+            worker = spawn_worker(options, self._killings.count(), successor)
         except OSError as error:
             if not successor:
                 raise
             say(f"can't start another worker just now: {error.strerror}")
             self._restarts.append(monotonic() + LONG_RESTART)
             return
-        self._hands[hand.pidfd] = hand
+        self._workers[worker.pidfd] = worker
 
     def _say_ready(self) -> None:
-        if self._crew.ready is not None:
+        if self._options.ready is not None:
             with suppress(OSError):  # who started us may be gone
-                os.write(self._crew.ready, READY)
-            os.close(self._crew.ready)
-        if is_watched() and not self._crew.task.beside:
-            many = f"{self._crew.count} workers" if self._crew.count != 1 else "1 worker"
-            slots = f", {self._crew.task.slots} slots each" if self._crew.task.slots != 1 else ""
+                os.write(self._options.ready, READY)
+            os.close(self._options.ready)
+        if is_watched() and not self._options.worker.is_private:
+            many = f"{self._options.count} workers" if self._options.count != 1 else "1 worker"
+            slots = f", {self._options.worker.slots} slots each" if self._options.worker.slots != 1 else ""
             say(f"{many} up{slots}; Ctrl-C finishes what runs and stops")
 
     def _wait(self, hear: int) -> None:
         poll = select.poll()
         poll.register(hear, select.POLLIN)
-        for pidfd in self._hands:
+        for pidfd in self._workers:
             poll.register(pidfd, select.POLLIN)
         if self._leash is not None:
             poll.register(self._leash, select.POLLIN)
@@ -199,14 +188,14 @@ class Pool:
                 if not self._signals:
                     self._count(bytes([signal.SIGTERM]))
             else:
-                self._bury(self._hands.pop(fd))
+                self._reap(self._workers.pop(fd))
         now = monotonic()
         self._take_over(now)
         for each in [each for each in self._passes if now >= each.next_tick]:
             if each.tick(now):
                 self._passes.remove(each)
                 self._tell(each.report)
-            elif each.failing and not self._hands and (self._signals or self._code):
+            elif each.failing and not self._workers and (self._signals or self._code):
                 self._passes.remove(each)  # we are to end: whoever can write again recovers it
                 each.abandon()
         if self._passes:
@@ -215,12 +204,12 @@ class Pool:
         self._restarts = [moment for moment in self._restarts if moment > now] if not self._signals else []
         for _ in due if not self._signals else ():
             if self._is_at_home(now):
-                self._hire(successor=True)
+                self._spawn(successor=True)
             elif not self._code:
                 self._restarts.append(now + RESTART)
         # Those of this turn and of the one before: a worker's end may be heard of a moment after its orphans'.
         kept = self._reaped if self._dead else self._fresh
-        self._reaped = {**kept, **(fresh := dict(processes.reap({hand.pid for hand in self._hands.values()})))}
+        self._reaped = {**kept, **(fresh := dict(processes.reap({worker.pid for worker in self._workers.values()})))}
         self._fresh = fresh
 
     def _count(self, numbers: bytes) -> None:
@@ -229,42 +218,42 @@ class Pool:
                 continue  # a terminal that is closed sends more than one
             self._signals += 1
             stop = Stop(signal.Signals(number).name)
-            for hand in self._hands.values():
+            for worker in self._workers.values():
                 with suppress(OSError):  # a full disk saves nobody; recovery will only not know why
-                    attempt_table.stop(f"{self._queue.place.workers}/{hand.id}", stop)
+                    attempt_table.stop(f"{self._queue.place.workers}/{worker.id}", stop)
                 if self._signals > 2:
-                    signal.pidfd_send_signal(hand.pidfd, signal.SIGKILL)
+                    signal.pidfd_send_signal(worker.pidfd, signal.SIGKILL)
                 else:
-                    order(hand, ORDER_STOP if self._signals == 1 else ORDER_KILL, number)
-            if is_watched() and not self._crew.task.beside:
+                    order(worker, ORDER_STOP if self._signals == 1 else ORDER_KILL, number)
+            if is_watched() and not self._options.worker.is_private:
                 say(
                     "finishing what runs; once more ends it"
                     if self._signals == 1
                     else "ending what runs: it runs again"
                 )
 
-    def _bury(self, hand: Hand) -> None:
+    def _reap(self, worker: WorkerProcess) -> None:
         """A worker has ended: in good order, for a reason that a successor would share, or by a crash."""
-        _, status = os.waitpid(hand.pid, 0)
-        os.close(hand.pidfd)
-        os.close(hand.orders)
+        _, status = os.waitpid(worker.pid, 0)
+        os.close(worker.pidfd)
+        os.close(worker.orders)
         code = os.waitstatus_to_exitcode(status)
         if code == 0:
             return
         if code == -signal.SIGKILL:
-            how = f"was {PERHAPS}{self._killings.since(hand.killings)}"
+            how = f"was {PERHAPS}{self._killings.since(worker.killings)}"
         else:
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         if code == 4 and not self._home.is_same_database():
             self._give_up()
             return
-        self._dead[hand.id] = Death(how, monotonic() + TAKE_OVER)
-        if code == 4 and self._move_in(hand):
+        self._dead[worker.id] = CrashedWorker(how, monotonic() + TAKE_OVER)
+        if code == 4 and self._move_in(worker):
             return
-        if code == 4 or (code == CANT_WRITE and not hand.successor):
+        if code == 4 or (code == CANT_WRITE and not worker.successor):
             self._code = 4
         elif not self._signals:
-            say(f"worker {hand.id} (process {hand.pid}) {how}; starting another")
+            say(f"worker {worker.id} (process {worker.pid}) {how}; starting another")
             self._restarts.append(monotonic() + (LONG_RESTART if code == CANT_WRITE else RESTART))
 
     def _is_at_home(self, now: float) -> bool:
@@ -291,19 +280,19 @@ class Pool:
             each.abandon()
         self._passes.clear()
 
-    def _move_in(self, hand: Hand) -> bool:
+    def _move_in(self, worker: WorkerProcess) -> bool:
         """Where a worker ended because the folder beside the database was replaced, start another in the new one."""
         if self._home.is_same_folder():
             return False
         try:
             self._queue.engine.reopen()
-            self._home.folder = Kept(self._queue.place.folder)
-            asked = next((each.state == "stopping" for each in self._queue.workers() if each.id == hand.id), False)
+            self._home.folder = WatchedFile(self._queue.place.folder)
+            asked = next((each.state == "stopping" for each in self._queue.workers() if each.id == worker.id), False)
         except QueueError as error:
             say(f"{error}")
             return False
         if not self._signals and not asked:
-            say(f"worker {hand.id} has ended; starting another in the new folder")
+            say(f"worker {worker.id} has ended; starting another in the new folder")
             self._restarts.append(monotonic() + RESTART)
         return True
 
@@ -319,7 +308,7 @@ class Pool:
                 with suppress(QueueError, OSError):  # where it can't be done just now it is left to others
                     held = taken(self._queue, id)
             if held is not None:
-                self._reaped.update(processes.reap({hand.pid for hand in self._hands.values()}))
+                self._reaped.update(processes.reap({worker.pid for worker in self._workers.values()}))
                 known = outcomes(held.path, self._reaped)
                 self._passes.append(
                     Pass(
@@ -338,7 +327,7 @@ class Pool:
 
     def _look_for_strays(self) -> list[int]:
         # What falls to us was a dead worker's, however long the others have been running.
-        workers = {hand.pid for hand in self._hands.values()}
+        workers = {worker.pid for worker in self._workers.values()}
         return [pid for pid in self._strays.look(()) if pid not in workers]
 
     def _tell(self, report: Report) -> None:
@@ -358,18 +347,18 @@ def _heard(number: int, frame: object) -> None:
     """Nothing: the number comes through the wakeup descriptor."""
 
 
-def _detach(crew: Crew) -> int:
+def _detach(options: SupervisorOptions) -> int:
     """Start a parent in a session of its own, with its messages in `logs/worker.log`, and wait until it is up."""
-    place = paths.place(crew.task.url)
-    with Queue(place.database, create=False, logs=crew.task.logs) as queue:
+    place = paths.place(options.worker.url)
+    with Queue(place.database, create=False, logs=options.worker.logs) as queue:
         logs, log = queue.logs, f"{queue.logs}/worker.log"
     out = opened(logs, "worker.log")
     hear, tell = os.pipe2(os.O_CLOEXEC)
     nothing = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-    crew = msgspec.structs.replace(crew, ready=ANSWER)
+    options = msgspec.structs.replace(options, ready=ANSWER)
     pid = os.posix_spawn(
         sys.executable,
-        worker_process.command(crew),
+        worker_process.command(options),
         # Inside of no job: whoever detaches workers does not wait for them.
         {name: value for name, value in os.environ.items() if name != "QUEUECTL_JOB_ID"},
         file_actions=[

@@ -35,7 +35,7 @@ class Claim(msgspec.Struct, frozen=True):
     """Output file and tag of each claim before, of which nothing may live when this one starts."""
 
 
-class Report(msgspec.Struct, frozen=True):
+class AttemptReport(msgspec.Struct, frozen=True):
     """An attempt that has ended."""
 
     job: Job
@@ -77,7 +77,7 @@ class Turn(msgspec.Struct):
     """Why no job may be started just now."""
 
 
-class Ledger:
+class TurnWriter:
     """A worker's hand in the log."""
 
     def __init__(
@@ -146,7 +146,7 @@ class Ledger:
 
     def turn(
         self,
-        reports: Sequence[Report],
+        reports: Sequence[AttemptReport],
         releases: Sequence[Release],
         want: int,
         *,
@@ -171,7 +171,7 @@ class Ledger:
 
     def _turn(
         self,
-        reports: Sequence[Report],
+        reports: Sequence[AttemptReport],
         releases: Sequence[Release],
         want: int,
         holding: Sequence[Lease],

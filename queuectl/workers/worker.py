@@ -16,16 +16,16 @@ from queuectl.decisions import Stop
 from queuectl.engines.base import Listener
 from queuectl.errors import Outdated, QueueError
 from queuectl.queue import Queue
-from queuectl.workers.chores.own_files import Displaced, OwnFiles
-from queuectl.workers.chores.recovery_watch import Watch
-from queuectl.workers.chores.sealing import Sealer
+from queuectl.workers.chores.file_monitor import FileMonitor, QueueGone
+from queuectl.workers.chores.recovery_watch import RecoveryWatch
+from queuectl.workers.chores.sealing import SealChore
 from queuectl.workers.journal import Journal, turn_lines
 from queuectl.workers.recovery.attempt_table import Roster
 from queuectl.workers.recovery.worker_lock import WorkerLock
 from queuectl.workers.slots import NEVER, Slots
+from queuectl.workers.start_options import WorkerOptions
 from queuectl.workers.stderr import say
-from queuectl.workers.task import Task as Task
-from queuectl.workers.turn import Claim, Ledger, Turn
+from queuectl.workers.turn import Claim, Turn, TurnWriter
 
 AHEAD = 0.020
 """Seconds of work that may be claimed ahead."""
@@ -53,32 +53,34 @@ ORDER_STOP = b"s"
 ORDER_KILL = b"k"
 
 
-class Loop:
+class WorkerLoop:
     """A worker at work, until it is told to stop or nothing is left to do."""
 
-    def __init__(self, queue: Queue, task: Task, journal: Journal, roster: Roster, held: WorkerLock) -> None:
+    def __init__(
+        self, queue: Queue, options: WorkerOptions, journal: Journal, roster: Roster, held: WorkerLock
+    ) -> None:
         self._queue = queue
-        self._task = task
+        self._options = options
         self._journal = journal
         self._roster = roster
         identity = paths.identity(queue.place)
-        self._ledger = Ledger(queue, task.worker, task.queues, identity, task.only)
-        self._watch = Watch(queue, self._ledger, journal)
-        self._sealer = Sealer(queue, task.worker, journal, self._tell)
+        self._writer = TurnWriter(queue, options.worker, options.queues, identity, options.only)
+        self._watch = RecoveryWatch(queue, self._writer, journal)
+        self._sealer = SealChore(queue, options.worker, journal, self._tell)
         self._poll = select.poll()
-        self._slots = Slots(queue, identity, task.slots, roster, self._poll, self._stumble)
+        self._slots = Slots(queue, identity, options.slots, roster, self._poll, self._stumble)
         self._bell = queue.engine.listen("work")
         self._log_bell: Listener | None = None
         self._poll.register(self._bell.fileno(), select.POLLIN)
-        self._files = OwnFiles(queue, held, roster, self._bell, self._listen_anew)
-        if task.orders is not None:
-            self._poll.register(task.orders, select.POLLIN)
+        self._files = FileMonitor(queue, held, roster, self._bell, self._listen_anew)
+        if options.orders is not None:
+            self._poll.register(options.orders, select.POLLIN)
         self._claims: deque[tuple[Claim, float]] = deque()
         """What is claimed and not started, and since when."""
 
         now = monotonic()
-        self._until = now + task.seconds if task.seconds is not None else NEVER
-        self._drains = task.drain or bool(task.only)
+        self._until = now + options.seconds if options.seconds is not None else NEVER
+        self._drains = options.drain or bool(options.only)
         self._rung = True
         self._next_claim = now
         """When there may be something to claim."""
@@ -97,10 +99,10 @@ class Loop:
     def run(self) -> bool:
         """Work. False where something could not be ended, or said, and is left to recovery.
 
-        Raises Outdated where a newer queuectl has been at the database, Displaced where the queue is gone.
+        Raises Outdated where a newer queuectl has been at the database, QueueGone where the queue is gone.
         """
-        self._ledger.start(self._task.slots, drain=self._drains or self._task.helps)
-        self._journal.write([{"event": "started", "pid": os.getpid(), "slots": self._task.slots}])
+        self._writer.start(self._options.slots, drain=self._drains or self._options.helps)
+        self._journal.write([{"event": "started", "pid": os.getpid(), "slots": self._options.slots}])
         while not self._over():
             self._wait()
             now = monotonic()
@@ -116,8 +118,8 @@ class Loop:
         self._hush()
         self._bell.close()
         if self._files.displaced is not None:
-            raise Displaced(
-                f"{self._files.displaced}: what worker {self._task.worker} ran was ended; start workers anew"
+            raise QueueGone(
+                f"{self._files.displaced}: what worker {self._options.worker} ran was ended; start workers anew"
             )
         if self._held() or self._slots.due < NEVER:
             self._journal.write([{"event": "error", "error": "stopped, though not all could be ended or reported"}])
@@ -125,7 +127,7 @@ class Loop:
         self._tidy(monotonic())  # so that the file alone is the whole queue, when nobody else is at work
         reason = self._stopping or "drained"
         self._journal.write([{"event": "stopped", "reason": reason}])
-        return self._ledger.stop(reason)
+        return self._writer.stop(reason)
 
     # -- waiting -----------------------------------------------------------------------------------------------------
 
@@ -145,7 +147,7 @@ class Loop:
                 self._slots.collect(fd, now)
                 self._may_claim_ahead = True
                 self._pause = PAUSE / 2
-            elif fd == self._task.orders:
+            elif fd == self._options.orders:
                 self._obey(fd)
             else:
                 self._ring()
@@ -248,7 +250,7 @@ class Loop:
         if self._rung:
             return max(now, self._paused_until)
         at = self._next_beat if self._held() else NEVER
-        if len(self._claims) < self._task.slots and self._wanted() > 0:
+        if len(self._claims) < self._options.slots and self._wanted() > 0:
             # What is claimed would not keep the slots busy.
             at = min(at, max(self._next_claim, self._next_try))
         if self._slots.due < NEVER:
@@ -262,7 +264,7 @@ class Loop:
         if self._stopping is not None or self._files.is_doubtful or monotonic() < self._slots.doubtful_until:
             return 0
         free = self._slots.free - len(self._claims)
-        if self._may_claim_ahead and self._slots.run_time < AHEAD and not self._task.only:
+        if self._may_claim_ahead and self._slots.run_time < AHEAD and not self._options.only:
             free += min(MOST_AHEAD, int(AHEAD / self._slots.pace))
         return max(0, free)
 
@@ -272,7 +274,7 @@ class Loop:
         heartbeat = now >= self._next_beat and self._held()
         rung, self._rung = self._rung, False  # it may ring again while we wait for others to write
         try:
-            turn = self._ledger.turn(
+            turn = self._writer.turn(
                 reports,
                 releases,
                 want,
@@ -354,7 +356,7 @@ class Loop:
         self._journal.write([{"event": "error", "error": what}])
         if what != self._told:
             self._told = what
-            say(f"worker {self._task.worker}: {what}")
+            say(f"worker {self._options.worker}: {what}")
 
     # -- stopping ----------------------------------------------------------------------------------------------------
 

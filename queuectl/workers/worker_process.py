@@ -6,13 +6,13 @@ import sys
 import msgspec
 
 from queuectl.events import encode
-from queuectl.workers.worker import Task
+from queuectl.workers.start_options import WorkerOptions
 
 ORDERS = 3
 """The descriptor on which a worker finds its orders."""
 
 
-class Hand(msgspec.Struct):
+class WorkerProcess(msgspec.Struct):
     """One worker process of ours."""
 
     id: str
@@ -26,24 +26,24 @@ class Hand(msgspec.Struct):
     """Whether it stands in for one that crashed."""
 
 
-def order(hand: Hand, order: bytes, number: int) -> None:
+def order(worker: WorkerProcess, order: bytes, number: int) -> None:
     """Tell a worker what to do, and by which signal; one that has ended is not told."""
     try:
-        os.write(hand.orders, order + bytes([number]))
+        os.write(worker.orders, order + bytes([number]))
     except BrokenPipeError:
         pass  # it has ended, which we hear of next
 
 
-def hire(task: Task, killings: int | None, successor: bool) -> Hand:
+def spawn_worker(options: WorkerOptions, killings: int | None, successor: bool) -> WorkerProcess:
     """Start a worker process. posix_spawn, never fork: this process may have the database open (R7)."""
     id = os.urandom(4).hex()
     hear, tell = os.pipe2(os.O_CLOEXEC)
-    task = msgspec.structs.replace(task, worker=id, orders=ORDERS)
+    options = msgspec.structs.replace(options, worker=id, orders=ORDERS)
     nothing = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     try:
         pid = os.posix_spawn(
             sys.executable,
-            command(task),
+            command(options),
             os.environ,
             # Onto itself is fine as well: it takes close-on-exec away.
             file_actions=[(os.POSIX_SPAWN_DUP2, nothing, 0), (os.POSIX_SPAWN_DUP2, hear, ORDERS)],
@@ -56,7 +56,7 @@ def hire(task: Task, killings: int | None, successor: bool) -> Hand:
     finally:
         os.close(hear)
         os.close(nothing)
-    return Hand(id, pid, os.pidfd_open(pid), tell, killings, successor)
+    return WorkerProcess(id, pid, os.pidfd_open(pid), tell, killings, successor)
 
 
 def command(what: msgspec.Struct) -> list[str]:

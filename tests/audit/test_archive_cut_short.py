@@ -19,7 +19,7 @@ from queuectl.audit.archive_file import read
 from queuectl.clock import monotonic, now
 from queuectl.decisions import Outcome
 from queuectl.events import Archived, Claimed, Recorded
-from queuectl.workers.turn import Ledger, Report
+from queuectl.workers.turn import AttemptReport, TurnWriter
 from tests.support.paths import ROOT
 
 JOBS = 240
@@ -46,12 +46,12 @@ def lived(path: Path) -> None:
         queue.engine.synchronize("normal")
         queue.enqueue_many(["true"] * JOBS)
         for worker, cause in (("w1", "exit"), ("w2", None)):
-            ledger = Ledger(queue, worker, (), "here")
-            ledger.start(1)
-            claims = ledger.turn([], [], JOBS).claims
-            ledger.turn([Report(claim.job, claim.lease, Outcome(cause=cause)) for claim in claims], [], 0)
+            writer = TurnWriter(queue, worker, (), "here")
+            writer.start(1)
+            claims = writer.turn([], [], JOBS).claims
+            writer.turn([AttemptReport(claim.job, claim.lease, Outcome(cause=cause)) for claim in claims], [], 0)
             queue.cancel(*(claim.job.id for claim in claims if cause and int(claim.job.id) % 50))
-            ledger.stop("drained")
+            writer.stop("drained")
 
 
 def copied(template: Path, folder: Path) -> Path:

@@ -24,7 +24,7 @@ from queuectl.decisions import Outcome
 from queuectl.engines.base import Write
 from queuectl.events import Heartbeat, Held, StopRequested, WorkerLost, WorkerStarted, WorkerStopped
 from queuectl.spec import Spec
-from queuectl.workers.turn import Claim, Ledger, Report
+from queuectl.workers.turn import AttemptReport, Claim, TurnWriter
 
 BEGIN = clock.micros("2026-11-24T09:00:00Z")
 IDENTITY = "0123456789abcdef"
@@ -52,13 +52,15 @@ class Maker:
     def turn(self, worker: str, outcomes: tuple[Outcome, ...] = (), want: int = 0, release: int = 0) -> None:
         """Report on what has been held longest, give some back, claim more."""
         held = self.held[worker]
-        reports = [Report(claim.job, claim.lease, outcome) for claim, outcome in zip(held, outcomes, strict=False)]
+        reports = [
+            AttemptReport(claim.job, claim.lease, outcome) for claim, outcome in zip(held, outcomes, strict=False)
+        ]
         del held[: len(reports)]
         self.give_back(worker, held[:release])
         del held[:release]
-        ledger = Ledger(self.queue, worker, (), IDENTITY)
+        writer = TurnWriter(self.queue, worker, (), IDENTITY)
         holding = [claim.lease for claim in held]
-        held += ledger.turn(reports, (), want, holding=holding, heartbeat=bool(holding)).claims
+        held += writer.turn(reports, (), want, holding=holding, heartbeat=bool(holding)).claims
 
     def give_back(self, worker: str, claims: list[Claim]) -> None:
         with self.queue.engine.transaction() as tx:

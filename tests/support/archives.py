@@ -6,21 +6,21 @@ from pathlib import Path
 from queuectl import Queue, paths
 from queuectl.decisions import Outcome
 from queuectl.events import Archived, Recorded
-from queuectl.workers.turn import Ledger, Report
+from queuectl.workers.turn import AttemptReport, TurnWriter
 
 
 def work(queue: Queue, worker: str, *, cause: str | None = None, limit: int = 1000, stop: bool = True) -> list[str]:
     """A worker runs what is ready, leaves an output of each attempt, and stops."""
     identity = paths.identity(queue.place)
-    ledger = Ledger(queue, worker, (), identity)
-    ledger.start(1)
-    claims = ledger.turn([], [], limit).claims
+    writer = TurnWriter(queue, worker, (), identity)
+    writer.start(1)
+    claims = writer.turn([], [], limit).claims
     for claim in claims:
         Path(queue.place.output_of(identity, claim.job.id, claim.lease.version)).write_text("done\n")
     outcome = Outcome(cause=cause, exit_code=0 if cause is None else 1)
-    ledger.turn([Report(claim.job, claim.lease, outcome) for claim in claims], [], 0)
+    writer.turn([AttemptReport(claim.job, claim.lease, outcome) for claim in claims], [], 0)
     if stop:
-        ledger.stop("drained")
+        writer.stop("drained")
     return [claim.job.id for claim in claims]
 
 

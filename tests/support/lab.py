@@ -14,7 +14,7 @@ from queuectl import Queue
 from queuectl.clock import monotonic
 from queuectl.events import Recorded, encode
 from queuectl.host import processes
-from queuectl.workers.worker import Task
+from queuectl.workers.start_options import WorkerOptions
 
 START = """
 import sys, json
@@ -24,9 +24,9 @@ sys.exit(start(sys.argv[1], **json.loads(sys.argv[2])))
 ALONE = """
 import sys, json
 from queuectl.workers import worker, slots
-from queuectl.workers.chores import own_files
+from queuectl.workers.chores import file_monitor
 for name, value in json.loads(sys.argv[2]).items():
-    for module in (worker, own_files, slots):
+    for module in (worker, file_monitor, slots):
         if hasattr(module, name):
             setattr(module, name, value)
 from queuectl.workers.__main__ import main
@@ -50,7 +50,7 @@ class Lab:
 
     def worker(self, *, slots: int = 1, drain: bool = False, **constants: float) -> subprocess.Popen[str]:
         """One worker process without a parent, with constants of the loop changed; it has the id `alone`."""
-        task = Task(self.database, "alone", slots=slots, drain=drain)
+        task = WorkerOptions(self.database, "alone", slots=slots, drain=drain)
         return self.python(ALONE, encode(task).decode(), encode(constants).decode())
 
     def python(self, code: str, *words: str, **options: Any) -> subprocess.Popen[str]:

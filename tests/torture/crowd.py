@@ -19,7 +19,7 @@ from queuectl.clock import monotonic
 from queuectl.decisions import Outcome
 from queuectl.events import encode
 from queuectl.workers.recovery import worker_lock
-from queuectl.workers.turn import Ledger, Report
+from queuectl.workers.turn import AttemptReport, TurnWriter
 from tests.support.paths import ROOT
 from tests.torture.verdict import Breach, Figures, Run
 
@@ -68,24 +68,24 @@ def _go() -> None:
 def _claim(queue: Queue, told: Told, seconds: float) -> None:
     me = f"claimer-{os.getpid()}"
     queue.engine.identify(me)
-    ledger = Ledger(queue, me, (), paths.identity(queue.place))
+    writer = TurnWriter(queue, me, (), paths.identity(queue.place))
     bell = queue.engine.listen("work")
     with worker_lock.take(queue.place.workers, me):
-        ledger.start(8)
+        writer.start(8)
         _go()
         end = monotonic() + seconds
-        reports: list[Report] = []
+        reports: list[AttemptReport] = []
         while (began := monotonic()) < end or reports:
             bell.clear()
-            turn = ledger.turn(reports, (), 8 if began < end else 0)
+            turn = writer.turn(reports, (), 8 if began < end else 0)
             told.waits.append(monotonic() - began)
             if turn.fenced:
                 raise AssertionError(f"fenced, though nobody died: {turn.fenced}")
             told.ids += [report.lease.job for report in reports]
-            reports = [Report(claim.job, claim.lease, Outcome(exit_code=0)) for claim in turn.claims]
+            reports = [AttemptReport(claim.job, claim.lease, Outcome(exit_code=0)) for claim in turn.claims]
             if not reports:
                 bell.wait(min(0.5, end - monotonic()))
-        ledger.stop("time is up")
+        writer.stop("time is up")
     bell.close()
 
 

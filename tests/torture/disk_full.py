@@ -13,7 +13,7 @@ from pathlib import Path
 
 from queuectl import Queue
 from queuectl.events import encode
-from queuectl.workers.worker import Task
+from queuectl.workers.start_options import WorkerOptions
 from tests.support.paths import ROOT
 from tests.torture.disk_trials import scratch
 from tests.torture.verdict import Breach, Figures, Run
@@ -99,7 +99,9 @@ def worker(folder: Path, number: int) -> list[str]:
     with Queue(path) as queue:
         queue.enqueue("sleep 1.5; echo through", id="long")
         queue.enqueue("true", id="later", delay=1)
-        process = hurt(path, switch, number, "worker", encode(Task(path, "alone", slots=2, drain=True)).decode())
+        process = hurt(
+            path, switch, number, "worker", encode(WorkerOptions(path, "alone", slots=2, drain=True)).decode()
+        )
         try:
             wrong = _pause(queue, process, switch.touch, switch.unlink)
             if Path(queue.output("long")).read_text() != "through\n":
@@ -167,7 +169,9 @@ def small(folder: Path) -> list[str]:
     with Queue(path) as queue:
         queue.enqueue("sleep 1.5", id="long")
         queue.enqueue("true", id="later", delay=1)
-        process = hurt(path, folder / "never", 0, "worker", encode(Task(path, "alone", slots=2, drain=True)).decode())
+        process = hurt(
+            path, folder / "never", 0, "worker", encode(WorkerOptions(path, "alone", slots=2, drain=True)).decode()
+        )
         try:
             wrong = _pause(queue, process, lambda: _fill(filler, path), lambda: filler.unlink())
         finally:

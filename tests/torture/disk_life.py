@@ -11,7 +11,7 @@ from queuectl import Queue
 from queuectl.decisions import Lease, Outcome
 from queuectl.engines.sqlite import database
 from queuectl.errors import Unusable
-from queuectl.workers.turn import Claim, Ledger, Release, Report
+from queuectl.workers.turn import AttemptReport, Claim, Release, TurnWriter
 
 Dump = dict[str, list[tuple[Any, ...]]]
 """Every row of every table."""
@@ -37,8 +37,8 @@ class Life:
         return self.opened
 
     @property
-    def ledger(self) -> Ledger:
-        return Ledger(self.queue, WORKER, (), "identity")
+    def writer(self) -> TurnWriter:
+        return TurnWriter(self.queue, WORKER, (), "identity")
 
     def open(self) -> None:
         assert self.queue.url == self.path
@@ -49,16 +49,18 @@ class Life:
             opened.close()
 
     def claim(self, want: int) -> None:
-        turn = self.ledger.turn([], [], want)
+        turn = self.writer.turn([], [], want)
         self.claims.update({claim.job.id: claim for claim in turn.claims})
 
     def report(self, *ends: tuple[str, Outcome | None], want: int = 0, beat: bool = False) -> None:
         """Report how claimed jobs ended, None: given back; and claim the next."""
-        reports = [Report(self.claims[id].job, self.claims[id].lease, end) for id, end in ends if end is not None]
+        reports = [
+            AttemptReport(self.claims[id].job, self.claims[id].lease, end) for id, end in ends if end is not None
+        ]
         releases = [Release(self.claims[id].lease, "not started") for id, end in ends if end is None]
         gone = {id for id, _ in ends}
         holding: list[Lease] = [claim.lease for id, claim in self.claims.items() if id not in gone]
-        turn = self.ledger.turn(reports, releases, want, holding=holding, heartbeat=beat, look=True)
+        turn = self.writer.turn(reports, releases, want, holding=holding, heartbeat=beat, look=True)
         assert not turn.fenced
         for id in gone:
             del self.claims[id]
@@ -66,7 +68,7 @@ class Life:
 
     def stop(self) -> None:
         """The worker says that it is through; where it can't, the loop would leave that to recovery."""
-        if not self.ledger.stop("drained"):
+        if not self.writer.stop("drained"):
             raise Unusable("the worker's end was not written")
 
     def leave(self) -> None:
@@ -92,7 +94,7 @@ STEPS: tuple[tuple[str, Callable[[Life], object], str], ...] = (
     ("store a setting", lambda life: life.queue.set_config("max-retries", "2"), ""),
     ("enqueue a", add, "a=pending"),
     ("enqueue 1 to 8", add_many, "a=pending 1=pending 8=pending"),
-    ("a worker starts", lambda life: life.ledger.start(2), ""),
+    ("a worker starts", lambda life: life.writer.start(2), ""),
     ("claim a and 1", lambda life: life.claim(2), "a=processing 1=processing 2=pending"),
     ("a fails and is claimed again", lambda life: life.report(("a", FAILED), want=1), "a=processing 1=processing"),
     ("write the log back", lambda life: life.queue.engine.tidy(), "a=processing"),

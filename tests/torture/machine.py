@@ -17,7 +17,7 @@ from queuectl import paths
 from queuectl.decisions import Lease, Outcome
 from queuectl.errors import QueueError
 from queuectl.workers.recovery import rescuer, worker_lock
-from queuectl.workers.turn import Claim, Ledger, Release, Report, tag
+from queuectl.workers.turn import AttemptReport, Claim, Release, TurnWriter, tag
 from tests.torture.machine_model import Ended, Held
 from tests.torture.machine_scene import Prey, Sim, Template, World, dice, held, simulated
 from tests.torture.machine_users import Users
@@ -103,8 +103,8 @@ class Machine(Users):
 
     # -- workers -----------------------------------------------------------------------------------------------------
 
-    def ledger(self, sim: Sim) -> Ledger:
-        return Ledger(self.queue, sim.id, sim.queues, paths.identity(self.queue.place))
+    def writer(self, sim: Sim) -> TurnWriter:
+        return TurnWriter(self.queue, sim.id, sim.queues, paths.identity(self.queue.place))
 
     def start_worker(self, pick: Random) -> None:
         self.born += 1
@@ -113,7 +113,7 @@ class Machine(Users):
         if pick.random() < 0.05:
             self.end(sim)  # before it said a word
             return
-        self.ledger(sim).start(2)
+        self.writer(sim).start(2)
         self.sims[id] = sim
         self.model.start_worker(id, sim.queues, World.boot)
         self.model.commit()
@@ -151,17 +151,17 @@ class Machine(Users):
         for claim in [claim for claim in sim.claims if pick.random() < 0.2]:
             sim.claims.remove(claim)
             sim.returns.append(claim.lease)
-        reports: list[Report] = []
+        reports: list[AttemptReport] = []
         for claim in ended:
             sim.running.remove(claim)
             cause = pick.choice(CAUSES)
             code = {None: 0, "exit": pick.randrange(1, 4)}.get(cause)
             outcome = Outcome(cause=cause, exit_code=code, signal=9 if cause == "signal" else None, run_seconds=0.5)
-            reports.append(Report(claim.job, claim.lease, outcome))
+            reports.append(AttemptReport(claim.job, claim.lease, outcome))
         releases, sim.returns = sim.returns, []
         heartbeat, look, drain = pick.random() < 0.2, pick.random() < 0.4, pick.random() < 0.3
         holding = sim.leases
-        turn = self.ledger(sim).turn(
+        turn = self.writer(sim).turn(
             reports,
             [Release(lease, "not started in time") for lease in releases],
             want,
@@ -221,7 +221,7 @@ class Machine(Users):
         """A worker that holds nothing says goodbye."""
         sim = pick.choice(list(self.sims.values()))
         if not sim.leases and not sim.returns:
-            self.ledger(sim).stop("drained")
+            self.writer(sim).stop("drained")
             self.model.end_worker(sim.id, "stopped")
             self.model.commit()
             assert sim.lock is not None

@@ -17,8 +17,8 @@ from queuectl.decisions import Lease, Outcome
 from queuectl.errors import TimeWarning
 from queuectl.events import encode
 from queuectl.workers.recovery import rescuer, worker_lock
-from queuectl.workers.turn import Claim, Ledger, Report, Turn
-from queuectl.workers.worker import Task
+from queuectl.workers.start_options import WorkerOptions
+from queuectl.workers.turn import AttemptReport, Claim, Turn, TurnWriter
 from tests.support.paths import ROOT
 
 HOUR = 3600 * SECOND
@@ -75,19 +75,19 @@ class Hand:
 
     def __init__(self, queue: Queue, id: str = "w") -> None:
         self.lock = worker_lock.take(queue.place.workers, id)
-        self.ledger = Ledger(queue, id, (), paths.identity(queue.place))
-        self.ledger.start(1)
+        self.writer = TurnWriter(queue, id, (), paths.identity(queue.place))
+        self.writer.start(1)
         self.held: set[Lease] = set()
 
-    def turn(self, *reports: Report, want: int = 10, look: bool = True) -> Turn:
+    def turn(self, *reports: AttemptReport, want: int = 10, look: bool = True) -> Turn:
         self.held -= {report.lease for report in reports}
-        turn = self.ledger.turn(reports, (), want, holding=[*self.held], look=look)
+        turn = self.writer.turn(reports, (), want, holding=[*self.held], look=look)
         self.held |= {claim.lease for claim in turn.claims}
         return turn
 
 
-def failed(claim: Claim) -> Report:
-    return Report(claim.job, claim.lease, Outcome(cause="exit", exit_code=1))
+def failed(claim: Claim) -> AttemptReport:
+    return AttemptReport(claim.job, claim.lease, Outcome(cause="exit", exit_code=1))
 
 
 def in_order(queue: Queue) -> None:
@@ -212,12 +212,12 @@ def test_no_worker_is_declared_dead_because_the_clock_jumped(queue: Queue, wall:
     worker = Hand(queue)
     queue.enqueue("sleep 9", id="a")
     [claim] = worker.turn().claims
-    worker.ledger.turn((), (), 0, holding=[claim.lease], heartbeat=True)
+    worker.writer.turn((), (), 0, holding=[claim.lease], heartbeat=True)
     wall.jump(hours)
     report = rescuer.recover(queue)
     assert (report.workers, report.jobs, report.left) == ([], [], [])
     assert queue.job("a").worker == "w"
-    assert not worker.turn(Report(claim.job, claim.lease, Outcome(exit_code=0))).fenced
+    assert not worker.turn(AttemptReport(claim.job, claim.lease, Outcome(exit_code=0))).fenced
     assert queue.job("a").state == "completed"
 
 
@@ -247,7 +247,7 @@ def jumpy(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
     processes: list[subprocess.Popen[str]] = []
 
     def start(id: str) -> subprocess.Popen[str]:
-        task = encode(Task(str(tmp_path / "q.db"), id, slots=2, drain=True)).decode()
+        task = encode(WorkerOptions(str(tmp_path / "q.db"), id, slots=2, drain=True)).decode()
         command = [sys.executable, "-c", JUMPY, task, id]
         processes.append(
             subprocess.Popen(

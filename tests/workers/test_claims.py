@@ -11,7 +11,7 @@ from queuectl.clock import micros
 from queuectl.engines.base import Write
 from queuectl.events import Released
 from queuectl.host import processes
-from queuectl.workers.turn import Ledger
+from queuectl.workers.turn import TurnWriter
 from tests.support.lab import Fifo, Lab, gone
 
 
@@ -190,7 +190,7 @@ def test_more_slots_than_files_can_be_opened_are_refused(lab: Lab) -> None:
 
 def test_a_claim_that_its_worker_does_not_know_of_is_given_back(lab: Lab) -> None:
     """The turn was written, and yet reported as failed: nobody would ever start the job."""
-    worker = Ledger(lab.queue, "w1", (), "cafe")
+    worker = TurnWriter(lab.queue, "w1", (), "cafe")
     worker.start(1)
     lost, kept = lab.queue.enqueue("true"), lab.queue.enqueue("true")
     worker.turn((), (), 1)

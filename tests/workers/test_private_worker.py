@@ -11,8 +11,8 @@ from queuectl import Queue, enclosing_jobs
 from queuectl.errors import Refused
 from queuectl.host import processes
 from queuectl.spec import Spec
-from queuectl.workers.private_worker import Helper
-from queuectl.workers.turn import Ledger
+from queuectl.workers.private_worker import PrivateWorker
+from queuectl.workers.turn import TurnWriter
 from tests.support.lab import Fifo, Lab
 
 Q = f"{sys.executable} -m queuectl"
@@ -90,10 +90,10 @@ def test_a_helper_outlives_its_command_only_until_what_it_runs_has_ended(lab: La
 
 
 def test_what_is_inside_of_a_job_is_known_by_its_attempt(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    ledger = Ledger(lab.queue, "w", (), "cafe")
-    ledger.start(1)
+    writer = TurnWriter(lab.queue, "w", (), "cafe")
+    writer.start(1)
     lab.queue.enqueue("true", id="a")
-    ledger.turn([], [], 1)
+    writer.turn([], [], 1)
     monkeypatch.setenv("QUEUECTL_JOB_ID", "a")
     monkeypatch.setenv("QUEUECTL_DB", f"sqlite:///{lab.database}")
     for attempt, inside in (("1", True), ("2", False)):
@@ -109,16 +109,16 @@ def test_what_is_inside_of_a_job_is_known_by_its_attempt(lab: Lab, monkeypatch: 
 
 def test_a_worker_for_one_job_serves_nobody_else(lab: Lab) -> None:
     lab.queue.enqueue("true", id="a")
-    Ledger(lab.queue, "private", (), "cafe", ["a"]).start(1)
+    TurnWriter(lab.queue, "private", (), "cafe", ["a"]).start(1)
     assert not lab.queue.serves("default")
-    Ledger(lab.queue, "other", ("mail",), "cafe").start(1)
+    TurnWriter(lab.queue, "other", ("mail",), "cafe").start(1)
     assert (lab.queue.serves("mail"), lab.queue.serves("default")) == (True, False)
 
 
 def test_outside_of_a_job_nobody_helps_where_that_was_not_asked_for(lab: Lab) -> None:
     id = lab.queue.enqueue("true")
-    with Helper(lab.queue, [id]) as helper:
+    with PrivateWorker(lab.queue, [id]) as helper:
         helper.mind()
-    with Helper(lab.queue, [id], alone=True):
+    with PrivateWorker(lab.queue, [id], alone=True):
         lab.queue.wait(id, timeout=20)
     assert [worker.private for worker in lab.queue.workers(all=True)] == [True]

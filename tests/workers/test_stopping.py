@@ -14,8 +14,8 @@ from queuectl import Queue
 from queuectl.errors import NotFound
 from queuectl.events import Interrupted, WorkerStopped
 from queuectl.workers.recovery import attempt_table, rescuer
-from queuectl.workers.supervisor import CANT_WRITE, Crew, Pool
-from queuectl.workers.worker import Task
+from queuectl.workers.start_options import WorkerOptions
+from queuectl.workers.supervisor import CANT_WRITE, Supervisor, SupervisorOptions
 from tests.support.lab import START, Fifo, Lab, gone, kill_all
 
 
@@ -342,13 +342,15 @@ def test_detached_workers_outlive_their_starter_and_end_when_asked(lab: Lab) -> 
     assert log.read_text() == ""
 
 
-@pytest.mark.parametrize("crew, code", [('{{"type": "pool", "task": {}, "count": 1}}', 4), ("{}", CANT_WRITE)])
-def test_a_database_that_cannot_be_used_is_exit_code_4(lab: Lab, tmp_path: Path, crew: str, code: int) -> None:
+@pytest.mark.parametrize(
+    "options, code", [('{{"type": "supervisor", "worker": {}, "count": 1}}', 4), ("{}", CANT_WRITE)]
+)
+def test_a_database_that_cannot_be_used_is_exit_code_4(lab: Lab, tmp_path: Path, options: str, code: int) -> None:
     other = tmp_path / "other.db"
     other.write_bytes(b"SQLite format 3\0 is what it says, but it is not" * 100)
 
     main = "import sys; from queuectl.workers.__main__ import main; sys.exit(main(sys.argv[1:]))"
-    process = lab.python(main, crew.format(f'{{"type": "worker", "url": "{other}", "worker": "w"}}'))
+    process = lab.python(main, options.format(f'{{"type": "worker", "url": "{other}", "worker": "w"}}'))
 
     status, said = lab.ended(process)
     assert status == code
@@ -379,7 +381,7 @@ def test_a_parent_that_is_to_end_waits_for_no_recovery_that_cannot_be_written(tm
             self.left = True
 
     Queue(tmp_path / "q.db").close()
-    pool, failing = Pool(Crew(Task(str(tmp_path / "q.db"), "", 1), 0)), Failing()
+    pool, failing = Supervisor(SupervisorOptions(WorkerOptions(str(tmp_path / "q.db"), "", 1), 0)), Failing()
     pool._passes.append(failing)  # type: ignore[arg-type]
     pool._code = 4
     assert pool.run() == 4

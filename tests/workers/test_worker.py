@@ -11,7 +11,7 @@ import pytest
 from queuectl.events import Completed, Failed, Heartbeat
 from queuectl.host import processes
 from queuectl.workers.execution import output
-from queuectl.workers.turn import Ledger
+from queuectl.workers.turn import TurnWriter
 from tests.support.lab import Fifo, Lab, gone
 
 
@@ -219,8 +219,8 @@ def test_heartbeats_name_the_attempts_that_a_worker_holds(lab: Lab, fifo: Fifo) 
 
 
 def test_a_worker_says_which_process_it_is_and_for_whom(lab: Lab) -> None:
-    Ledger(lab.queue, "shared", (), "cafe").start(1)
-    Ledger(lab.queue, "private", (), "cafe", only=["7"]).start(1)
+    TurnWriter(lab.queue, "shared", (), "cafe").start(1)
+    TurnWriter(lab.queue, "private", (), "cafe", only=["7"]).start(1)
 
     shared, private = lab.queue.workers()
 

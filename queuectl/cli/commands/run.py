@@ -46,11 +46,11 @@ def run(
     if job.stdin == "-":
         job_stdin.expect()
     with signals.heard(), opening.opened(db, create=True) as q:
-        from queuectl.workers.private_worker import Helper
+        from queuectl.workers.private_worker import PrivateWorker
 
         made = q.enqueue(job)
         job_options.mention_time_limit(q, made)
-        with Helper(q, [made], alone=True) as helper:
+        with PrivateWorker(q, [made], alone=True) as helper:
             return _followed(q, made, helper.mind)
 
 

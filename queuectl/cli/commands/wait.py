@@ -67,9 +67,9 @@ def wait(
 def _helper(q: "Queue", ids: list[str]):
     if enclosing_jobs.inside(q.place) is None:
         return nullcontext()
-    from queuectl.workers.private_worker import Helper
+    from queuectl.workers.private_worker import PrivateWorker
 
-    return Helper(q, ids)
+    return PrivateWorker(q, ids)
 
 
 class _Told:

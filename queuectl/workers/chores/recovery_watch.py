@@ -16,7 +16,7 @@ from queuectl.workers.journal import Journal
 from queuectl.workers.recovery import hang_detector, worker_lock
 from queuectl.workers.recovery.hang_detector import Silence
 from queuectl.workers.recovery.rescuer import Pass, Report, gone, recover, taken, write_report
-from queuectl.workers.turn import Ledger
+from queuectl.workers.turn import TurnWriter
 
 SCAN = 1.0
 """Seconds between two looks for dead workers."""
@@ -24,10 +24,10 @@ COURTESY = 2.0
 """Seconds that others leave to a dead worker's parent, which alone knows how its commands ended."""
 
 
-class Watch:
+class RecoveryWatch:
     """Looks for dead workers again and again, and recovers them: what every worker does beside its work (R19)."""
 
-    def __init__(self, queue: Queue, me: Ledger, journal: Journal | None = None) -> None:
+    def __init__(self, queue: Queue, me: TurnWriter, journal: Journal | None = None) -> None:
         """`me` is live in the log."""
         self.next_tick = monotonic() + SCAN
         self._queue = queue
@@ -104,22 +104,22 @@ class Watch:
 
 
 @contextmanager
-def observer(queue: Queue) -> Generator[Ledger]:
+def observer(queue: Queue) -> Generator[TurnWriter]:
     """Be a worker without slots for a while: one who recovers others, and is not counted among the workers."""
     id = os.urandom(4).hex()
     with worker_lock.take(queue.place.workers, id):
-        ledger = Ledger(queue, id, (), paths.identity(queue.place))
-        ledger.start(slots=0)
+        writer = TurnWriter(queue, id, (), paths.identity(queue.place))
+        writer.start(slots=0)
         try:
-            yield ledger
+            yield writer
         finally:
-            ledger.stop("observer")
+            writer.stop("observer")
 
 
 def monitor(queue: Queue) -> Iterator[Report]:
     """Recovery as a service: watch for ever, and tell what each finished recovery did."""
     with observer(queue) as me:
-        watch = Watch(queue, me)
+        watch = RecoveryWatch(queue, me)
         while True:
             yield from watch.tick(monotonic())
             processes.wait([], max(0.0, watch.next_tick - monotonic()))

@@ -26,8 +26,8 @@ REST = 60.0
 """Seconds after a failure: what is wrong with a log doesn't mend itself."""
 
 
-class Sealer:
-    """Driven by the worker's loop as `Watch` is: `tick` when `next_tick` has come and nothing else is to do."""
+class SealChore:
+    """Driven by the worker's loop as `RecoveryWatch` is: `tick` when `next_tick` has come and nothing else is to do."""
 
     def __init__(self, queue: Queue, worker: str, journal: Journal, tell: Callable[[str], None]) -> None:
         """`tell` is told of what goes wrong."""

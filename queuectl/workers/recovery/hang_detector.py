@@ -19,7 +19,7 @@ from queuectl.host import processes
 from queuectl.liveness import Life
 from queuectl.queue import Queue
 from queuectl.workers.recovery import attempt_table, worker_lock
-from queuectl.workers.turn import Ledger
+from queuectl.workers.turn import TurnWriter
 
 INTERVAL = 5.0
 """Seconds between two looks, each with a heartbeat of the observer's own while somebody is silent."""
@@ -38,7 +38,7 @@ Word = tuple[int, frozenset[tuple[str, int | None]]]
 class Silence:
     """What one observer has heard of the others. `me` must be live in the log: its heartbeats are written there."""
 
-    def __init__(self, queue: Queue, me: Ledger) -> None:
+    def __init__(self, queue: Queue, me: TurnWriter) -> None:
         self.next_tick = monotonic()
         """When to look again, in monotonic seconds."""
         self._queue = queue

@@ -20,8 +20,8 @@ from queuectl.events import Event, WorkerLost, WorkerStarted, WorkerStopped, enc
 from queuectl.host import processes
 from queuectl.workers.recovery import rescuer, worker_lock
 from queuectl.workers.recovery.attempt_table import Roster
+from queuectl.workers.start_options import WorkerOptions
 from queuectl.workers.turn import tag
-from queuectl.workers.worker import Task
 from tests.support.lab import Fifo, Lab, kill_all
 
 POWERLESS = """
@@ -56,7 +56,7 @@ def recover(lab: Lab) -> None:
 
 def powerless(lab: Lab) -> None:
     """Start a worker that may signal nothing of what it runs."""
-    lab.python(POWERLESS, encode(Task(lab.database, "alone")).decode())
+    lab.python(POWERLESS, encode(WorkerOptions(lab.database, "alone")).decode())
 
 
 def claimed(lab: Lab, id: str, pid: int = 1, pid_namespace: str | None = None) -> Job:

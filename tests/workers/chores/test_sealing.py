@@ -15,7 +15,7 @@ from queuectl.audit.verify import verify
 from queuectl.clock import monotonic
 from queuectl.engines.base import Leaf
 from queuectl.events import Recorded
-from queuectl.workers.chores.sealing import PAGE, REST, Sealer
+from queuectl.workers.chores.sealing import PAGE, REST, SealChore
 from queuectl.workers.journal import Journal
 from queuectl.workers.slots import NEVER
 from tests.support.lab import Lab
@@ -30,8 +30,8 @@ class Scene:
         self.told: list[str] = []
         self.sealer = self.another()
 
-    def another(self) -> Sealer:
-        return Sealer(self.queue, "me", self.journal, self.told.append)
+    def another(self) -> SealChore:
+        return SealChore(self.queue, "me", self.journal, self.told.append)
 
     def seals(self) -> int:
         return len(list(self.queue.events(type="sealed")))

@@ -10,7 +10,7 @@ from projections.jobs import Job
 from queuectl.clock import micros
 from queuectl.events import Failed, Retried, WorkerLost, encode
 from queuectl.host.oom import Killings
-from queuectl.workers.worker import Task
+from queuectl.workers.start_options import WorkerOptions
 from tests.support.lab import Fifo, Lab, gone
 
 
@@ -93,8 +93,8 @@ def test_a_shell_that_tells_of_a_kill_is_believed_when_the_kernel_counts_one(lab
     after = lab.queue.enqueue("kill -KILL $$", max_retries=0)
     chosen = lab.queue.enqueue("exit 137", max_retries=0)
 
-    task = encode(Task(lab.database, "alone", drain=True)).decode()
-    assert lab.ended(lab.python(COUNTED, task, str(counts)))[0] == 0
+    options = encode(WorkerOptions(lab.database, "alone", drain=True)).decode()
+    assert lab.ended(lab.python(COUNTED, options, str(counts)))[0] == 0
 
     told = (
         "perhaps a process of it was killed for memory; the kernel counts 2 killed for memory on this machine meanwhile"

@@ -16,8 +16,8 @@ from queuectl.host import processes
 from queuectl.workers.chores import recovery_watch
 from queuectl.workers.recovery import hang_detector
 from queuectl.workers.recovery.hang_detector import INTERVAL, LATE, SILENCE, Silence
-from queuectl.workers.turn import Ledger, Release
-from queuectl.workers.worker import Task
+from queuectl.workers.start_options import WorkerOptions
+from queuectl.workers.turn import Release, TurnWriter
 from tests.support.lab import Lab
 
 HUNG = """
@@ -50,17 +50,17 @@ time.sleep(float(sys.argv[2]))
 """
 
 
-def silent(lab: Lab, id: str = "mute") -> Ledger:
+def silent(lab: Lab, id: str = "mute") -> TurnWriter:
     """A worker that holds a job and never says another word."""
-    worker = Ledger(lab.queue, id, (), "cafe")
+    worker = TurnWriter(lab.queue, id, (), "cafe")
     worker.start(1)
     assert worker.turn([], [], 1).claims
     return worker
 
 
 @pytest.fixture
-def observer(lab: Lab) -> Ledger:
-    me = Ledger(lab.queue, "observer", (), "cafe")
+def observer(lab: Lab) -> TurnWriter:
+    me = TurnWriter(lab.queue, "observer", (), "cafe")
     me.start(0)
     return me
 
@@ -77,7 +77,7 @@ def judged(silence: Silence, at: float) -> list[str]:
     return [worker.id for worker in silence.tick(at)]
 
 
-def test_who_holds_a_job_and_is_silent_long_enough_is_hung(lab: Lab, observer: Ledger) -> None:
+def test_who_holds_a_job_and_is_silent_long_enough_is_hung(lab: Lab, observer: TurnWriter) -> None:
     lab.queue.enqueue("true")
     silent(lab)
     silence, now = Silence(lab.queue, observer), clock.monotonic()
@@ -87,7 +87,7 @@ def test_who_holds_a_job_and_is_silent_long_enough_is_hung(lab: Lab, observer: L
     assert len(beats) == 4, "the observer shows that it could write, at every look while somebody is silent"
 
 
-def test_one_word_is_enough(lab: Lab, observer: Ledger) -> None:
+def test_one_word_is_enough(lab: Lab, observer: TurnWriter) -> None:
     lab.queue.enqueue("true")
     worker = silent(lab)
     silence, now = Silence(lab.queue, observer), clock.monotonic()
@@ -98,9 +98,9 @@ def test_one_word_is_enough(lab: Lab, observer: Ledger) -> None:
         assert judged(silence, now + step * INTERVAL) == []
 
 
-def test_a_worker_that_reports_and_claims_without_heartbeats_lives(lab: Lab, observer: Ledger) -> None:
+def test_a_worker_that_reports_and_claims_without_heartbeats_lives(lab: Lab, observer: TurnWriter) -> None:
     lab.queue.enqueue_many(["true"] * 9)
-    worker = Ledger(lab.queue, "busy", (), "cafe")
+    worker = TurnWriter(lab.queue, "busy", (), "cafe")
     worker.start(1)
     held = worker.turn([], [], 1).claims[0].lease
     silence, now = Silence(lab.queue, observer), clock.monotonic()
@@ -109,13 +109,13 @@ def test_a_worker_that_reports_and_claims_without_heartbeats_lives(lab: Lab, obs
         held = worker.turn([], [Release(held, "to and fro")], 1).claims[0].lease
 
 
-def test_a_worker_that_holds_nothing_is_never_hung(lab: Lab, observer: Ledger) -> None:
-    Ledger(lab.queue, "idle", (), "cafe").start(1)
+def test_a_worker_that_holds_nothing_is_never_hung(lab: Lab, observer: TurnWriter) -> None:
+    TurnWriter(lab.queue, "idle", (), "cafe").start(1)
     silence, now = Silence(lab.queue, observer), clock.monotonic()
     assert [judged(silence, now + step * INTERVAL) for step in range(6)] == [[]] * 6
 
 
-def test_a_job_of_a_worker_that_has_stopped_is_judged_by_silence_too(lab: Lab, observer: Ledger) -> None:
+def test_a_job_of_a_worker_that_has_stopped_is_judged_by_silence_too(lab: Lab, observer: TurnWriter) -> None:
     lab.queue.enqueue("true")
     silent(lab)
     with lab.queue.engine.transaction() as tx:
@@ -124,16 +124,16 @@ def test_a_job_of_a_worker_that_has_stopped_is_judged_by_silence_too(lab: Lab, o
     assert [judged(silence, now + step * INTERVAL) for step in range(4)] == [[], [], [], ["mute"]]
 
 
-def test_when_nobody_can_write_nobody_is_hung(lab: Lab, observer: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_when_nobody_can_write_nobody_is_hung(lab: Lab, observer: TurnWriter, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.queue.enqueue("true")
     silent(lab)
     silence, now = Silence(lab.queue, observer), clock.monotonic()
 
-    def full(self: Ledger, patience: float) -> None:
+    def full(self: TurnWriter, patience: float) -> None:
         raise Unusable("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Ledger, "beat", full)
+        patch.setattr(TurnWriter, "beat", full)
         looks = [judged(silence, now + step * INTERVAL) for step in range(12)]
     assert looks == [[]] * 12, "a minute without a word"
     after = [judged(silence, now + (12 + step) * INTERVAL) for step in range(4)]
@@ -141,7 +141,7 @@ def test_when_nobody_can_write_nobody_is_hung(lab: Lab, observer: Ledger, monkey
 
 
 def test_an_observer_whose_own_word_came_late_has_heard_nothing(
-    lab: Lab, observer: Ledger, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, observer: TurnWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hang_detector, "LATE", 0.2)
     lab.queue.enqueue("true")
@@ -156,7 +156,7 @@ def test_an_observer_whose_own_word_came_late_has_heard_nothing(
 
 def test_nobody_dies_because_everybody_waits_to_write(lab: Lab) -> None:
     ids = [lab.queue.enqueue("sleep 60", timeout=None) for _ in range(2)]
-    workers = [lab.python(NERVOUS, encode(Task(lab.database, id)).decode()) for id in ("one", "two")]
+    workers = [lab.python(NERVOUS, encode(WorkerOptions(lab.database, id)).decode()) for id in ("one", "two")]
     monitor = lab.python(NERVOUS, lab.database)
     lab.up(3)
     for id in ids:
@@ -175,7 +175,7 @@ def test_nobody_dies_because_everybody_waits_to_write(lab: Lab) -> None:
     assert [lab.queue.job(id).attempt for id in ids] == [1, 1]
 
 
-def test_an_observer_that_was_stopped_itself_has_seen_nothing(lab: Lab, observer: Ledger) -> None:
+def test_an_observer_that_was_stopped_itself_has_seen_nothing(lab: Lab, observer: TurnWriter) -> None:
     lab.queue.enqueue("true")
     silent(lab)
     silence, now = Silence(lab.queue, observer), clock.monotonic()
@@ -183,7 +183,7 @@ def test_an_observer_that_was_stopped_itself_has_seen_nothing(lab: Lab, observer
     assert judged(silence, now + SILENCE + INTERVAL + LATE + 1) == []
 
 
-def test_the_age_of_a_heartbeat_is_never_looked_at(lab: Lab, observer: Ledger) -> None:
+def test_the_age_of_a_heartbeat_is_never_looked_at(lab: Lab, observer: TurnWriter) -> None:
     """An old stamp says nothing: the wall clock may have jumped, or nobody could write."""
     lab.queue.enqueue("true")
     silent(lab)
@@ -193,14 +193,14 @@ def test_the_age_of_a_heartbeat_is_never_looked_at(lab: Lab, observer: Ledger) -
 
 
 def test_who_can_not_be_seen_is_recovered_after_its_silence(
-    lab: Lab, observer: Ledger, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, observer: TurnWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker of another container whose lock file was removed: only its heartbeats could tell."""
     id = lab.queue.enqueue("true")
     with monkeypatch.context() as patch:
         patch.setattr(processes, "pid_namespace", lambda: "pid:[1]")
         silent(lab)
-    looking, now = recovery_watch.Watch(lab.queue, observer), clock.monotonic()
+    looking, now = recovery_watch.RecoveryWatch(lab.queue, observer), clock.monotonic()
     for second in range(15):
         looking.tick(now + second)
     assert lab.queue.job(id).state == "processing"
@@ -261,7 +261,7 @@ def test_a_monitor_is_a_worker_without_slots_and_not_counted(lab: Lab) -> None:
     assert lab.queue.workers() == []
 
 
-def test_what_heartbeats_say(lab: Lab, observer: Ledger) -> None:
+def test_what_heartbeats_say(lab: Lab, observer: TurnWriter) -> None:
     observer.beat(1.0)
     last = list(lab.queue.events(type="heartbeat"))[-1]
     assert last.event == Heartbeat(attempts=list[Held]())

@@ -20,7 +20,7 @@ from queuectl.host import processes
 from queuectl.workers.chores import recovery_watch
 from queuectl.workers.recovery import attempt_table, rescuer, worker_lock
 from queuectl.workers.recovery.termination import Hunt
-from queuectl.workers.turn import Ledger
+from queuectl.workers.turn import TurnWriter
 from tests.support.lab import Fifo, Lab, gone, kill_all
 
 
@@ -242,7 +242,7 @@ def test_a_job_whose_worker_has_ended_is_recovered_however_that_came_to_be(lab: 
 
 
 def test_a_worker_that_was_declared_lost_claims_nothing(lab: Lab) -> None:
-    worker = Ledger(lab.queue, "w1", (), paths.identity(lab.queue.place))
+    worker = TurnWriter(lab.queue, "w1", (), paths.identity(lab.queue.place))
     worker.start(1)
     with lab.queue.engine.transaction() as tx:
         tx.append([Write("worker:w1", tx.worker("w1"), [WorkerLost()])], "test")
@@ -324,7 +324,7 @@ def test_others_leave_a_dead_worker_to_its_parent_for_a_while(lab: Lab) -> None:
     id = lab.queue.enqueue("true")
     abandoned(lab, pretend(lab, id))
     with recovery_watch.observer(lab.queue) as me:
-        looking, now = recovery_watch.Watch(lab.queue, me), monotonic()
+        looking, now = recovery_watch.RecoveryWatch(lab.queue, me), monotonic()
         seen = [(after, bool(looking.tick(now + after))) for after in (1.1, 2.2, 3.0)]
         assert seen == [(1.1, False), (2.2, False), (3.0, False)]
         assert lab.log(id) == ["enqueued", "claimed"]

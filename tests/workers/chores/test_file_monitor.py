@@ -15,8 +15,8 @@ from queuectl import Queue
 from queuectl.clock import monotonic
 from queuectl.engines.base import Listener
 from queuectl.events import encode
-from queuectl.workers.chores import own_files
-from queuectl.workers.chores.own_files import PATIENCE, SURE, OwnFiles
+from queuectl.workers.chores import file_monitor
+from queuectl.workers.chores.file_monitor import PATIENCE, SURE, FileMonitor
 from queuectl.workers.recovery import attempt_table, worker_lock
 from queuectl.workers.recovery.attempt_table import Roster
 from tests.support.lab import ALONE, Fifo, Lab, gone
@@ -26,10 +26,10 @@ QUICK = {"LOOK": 0.05, "SURE": 0.3, "PATIENCE": 0.6}
 
 PARENT = """
 import sys, json
-from queuectl.workers import worker_process, supervisor; from queuectl.workers.chores import own_files
+from queuectl.workers import worker_process, supervisor; from queuectl.workers.chores import file_monitor
 alone, constants = sys.argv[2:]
 for name, value in json.loads(constants).items():
-    setattr(own_files, name, value)
+    setattr(file_monitor, name, value)
 worker_process.command = lambda what: [sys.executable, "-c", alone, worker_process.encode(what).decode(), constants]
 supervisor.RESTART = 0.05
 sys.exit(supervisor.start(sys.argv[1]))
@@ -56,7 +56,7 @@ class Scene:
         self.held = worker_lock.take(self.place.workers, "w1")
         self.roster = Roster(self.held.path, 1)
         self.bell = self.queue.engine.listen("work")
-        self.files = OwnFiles(self.queue, self.held, self.roster, self.bell, self.hang_up)
+        self.files = FileMonitor(self.queue, self.held, self.roster, self.bell, self.hang_up)
 
     def hang_up(self) -> Listener:
         self.bell.close()
@@ -194,7 +194,7 @@ def test_an_error_tells_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -
     def refuse(path: str) -> None:
         raise PermissionError(13, "no")
 
-    monkeypatch.setattr(own_files, "inode", refuse)
+    monkeypatch.setattr(file_monitor, "inode", refuse)
     scene.tick(1, 1000)
     assert not scene.files.is_doubtful
 

@@ -30,7 +30,7 @@ Inode = tuple[int, int] | None
 """Device and inode; None where there is no file."""
 
 
-class Displaced(Unusable):
+class QueueGone(Unusable):
     """The queue is not there any more: another one is in its place, or none."""
 
 
@@ -43,7 +43,7 @@ def inode(path: str) -> Inode:
     return found.st_dev, found.st_ino
 
 
-class Kept:
+class WatchedFile:
     """A path, and what was opened there."""
 
     def __init__(self, path: str) -> None:
@@ -68,11 +68,11 @@ class Kept:
         return self.since is not None and now - self.since >= (SURE if self.found is not None else missing)
 
 
-class Home:
+class QueueFiles:
     """Where a queue is, as far as files tell: its database and its folder, as they were opened."""
 
     def __init__(self, place: Place) -> None:
-        self.database, self.folder = Kept(place.database), Kept(place.folder)
+        self.database, self.folder = WatchedFile(place.database), WatchedFile(place.folder)
 
     def is_same_database(self) -> bool:
         """Whether the database is in its place just now. The folder can be made again, the log can't."""
@@ -98,7 +98,7 @@ class Home:
         return None
 
 
-class OwnFiles:
+class FileMonitor:
     """The files of one worker: to be looked at by calling `tick` at `next_tick`."""
 
     def __init__(
@@ -111,9 +111,9 @@ class OwnFiles:
         self.declared_lost = False
         """Whether somebody else has this worker's lock, which is for him who recovers it."""
         self._queue, self._held, self._roster, self._hang_up = queue, held, roster, hang_up
-        self._home = Home(queue.place)
-        self._side_files = [Kept(path) for path in queue.place.guarded[1:]]
-        self._lock, self._bell = Kept(held.path), Kept(bell.path)
+        self._home = QueueFiles(queue.place)
+        self._side_files = [WatchedFile(path) for path in queue.place.guarded[1:]]
+        self._lock, self._bell = WatchedFile(held.path), WatchedFile(bell.path)
 
     @property
     def is_doubtful(self) -> bool:
@@ -143,7 +143,7 @@ class OwnFiles:
         if self._lock.is_lost(now) and not self.declared_lost:
             told += self._lock_again()
         if self._bell.is_lost(now):
-            self._bell = Kept(self._hang_up().path)
+            self._bell = WatchedFile(self._hang_up().path)
             told.append("its doorbell was removed: it has made another")
         return told
 
@@ -155,7 +155,7 @@ class OwnFiles:
             if any(kept.since is not None and now - kept.since >= PATIENCE for kept in self._side_files):
                 self.displaced = str(error)
             return [str(error)]
-        self._side_files = [Kept(kept.path) for kept in self._side_files]
+        self._side_files = [WatchedFile(kept.path) for kept in self._side_files]
         return [f"{names} had been removed: the database was opened anew"]
 
     def _lock_again(self) -> list[str]:
@@ -165,5 +165,5 @@ class OwnFiles:
                 return ["its lock is held by who recovers it: it claims nothing more"]
         except OSError as error:
             return [f"its lock file was removed, and can't be made again: {error.strerror}"]
-        self._lock = Kept(self._held.path)
+        self._lock = WatchedFile(self._held.path)
         return ["its lock file was removed: it has made another"]

@@ -1,0 +1,47 @@
+"""The options with which a supervisor and its workers are started, handed over as JSON on the command line."""
+
+import msgspec
+
+
+class WorkerOptions(msgspec.Struct, frozen=True, tag="worker"):
+    """The options of one worker process."""
+
+    url: str
+    worker: str
+    """The worker's id; the supervisor fills it in."""
+    slots: int = 1
+    """How many commands may run at once."""
+    queues: list[str] = []
+    """The queues to serve; empty: all."""
+    drain: bool = False
+    """Stop once nothing is left that will run by itself."""
+    seconds: float | None = None
+    """Stop after so many seconds."""
+    only: list[str] = []
+    """The ids of the only jobs to run; the worker stops after the last of them. Empty: any job."""
+    helps: bool = False
+    """Run what a `wait` inside a job waits for, until that stops the worker."""
+    logs: str | None = None
+    """The folder for `worker.jsonl`; None: the queue's own."""
+    database: tuple[int, int] | None = None
+    """Device and inode that the database must have; None: any."""
+    orders: int | None = None
+    """The descriptor from which orders are read; its end is an order to stop as well."""
+
+    @property
+    def is_private(self) -> bool:
+        """Whether the worker serves one command that waits for it; its supervisor writes no messages then."""
+        return bool(self.only) or self.helps
+
+
+class SupervisorOptions(msgspec.Struct, frozen=True, tag="supervisor"):
+    """The options of a supervisor."""
+
+    worker: WorkerOptions
+    """The options of each worker, without those that differ from one to the next."""
+    count: int
+    """How many workers to run."""
+    ready: int | None = None
+    """A descriptor to which `READY` is written once the workers have been spawned."""
+    leash: int | None = None
+    """A descriptor whose end counts as the first signal to stop."""
