@@ -106,7 +106,7 @@ class Queue(Reading):
         wanted = [as_spec(spec, {}) for spec in specs]
         asked = {spec.stdin for spec in wanted if spec.stdin}
         inputs = {path: policy.copy_stdin(path, self.place) for path in asked}  # once: there is but one standard input
-        folder = _here()
+        folder = _here() if any(spec.cwd is None for spec in wanted) else "/"
         ids: list[str] = []
         with self._engine.transaction() as tx:
             settings = self.settings(tx)

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypedDict
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from queuectl import units
+from queuectl import clock, units
 from queuectl.bounds import (
     BASES,
     JITTERS,
@@ -254,7 +254,7 @@ def check(spec: Spec) -> Spec:
     if spec.delay is not None:
         within("delay", spec.delay, 0, units.LONGEST)
     if spec.at is not None:
-        within("at", spec.at, 0, 253_402_300_799_999_999)  # the end of the year 9999
+        within("at", spec.at, 0, units.LATEST)
     if spec.backoff_max is not None:
         within("backoff_max", spec.backoff_max, 0, units.LONGEST)
     if spec.timeout is not UNSET and spec.timeout is not None:
@@ -319,13 +319,17 @@ def _path(what: str, path: str | None) -> str | None:
 
 def _seconds(what: str, value: float | str) -> float:
     try:
-        return units.duration(value) if isinstance(value, str) else units.bounded(value, f"{value:g}")
+        return units.duration(value) if isinstance(value, str) else units.seconds(value)
     except Invalid as error:
         raise Invalid(f"{what}: {error}") from None
 
 
 def when(text: str) -> dict[str, Any]:
     """`{"delay": seconds}` for a duration ahead, or `{"at": microseconds}` for a moment. Raises Invalid."""
+    if (at := units.written(text, clock.now())) is not None:  # 20261201 is a day, not so many seconds
+        if not 0 <= at <= units.LATEST:
+            raise Invalid(f"{text!r} is not a moment from 1970 to the year 9000")
+        return {"at": at}
     try:
         return {"delay": units.duration(text)}
     except Invalid:
@@ -334,7 +338,7 @@ def when(text: str) -> dict[str, Any]:
 
 def _when(value: float | str) -> dict[str, Any]:
     try:
-        return when(value if isinstance(value, str) else f"{value:f}")
+        return when(value if isinstance(value, str) else units.decimal(value))
     except Invalid as error:
         raise Invalid(f"at: {error}") from None
 

@@ -19,6 +19,9 @@ from queuectl.errors import Invalid, TimeWarning
 LONGEST = 100 * 366 * 86400.0
 """The longest duration that is accepted, in seconds (100 years): sums with it stay within the calendar."""
 
+LATEST = clock.micros("9000-01-01T00:00:00Z")
+"""The latest moment of an event or a job: what comes after it is still within the calendar."""
+
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -30,9 +33,7 @@ def duration(text: str) -> float:
     """Seconds from `90`, `1.5`, `90s`, `5m`, `2h30m`, `1d`, `250ms`. Raises Invalid; never negative."""
     word = text.strip().lower()
     if _is_unix_time(word):
-        seconds = float(word) / (1000 if float(word) >= 1e11 else 1)
-        then = (_EPOCH + timedelta(seconds=round(seconds))).isoformat().replace("+00:00", "Z")
-        raise Invalid(f"{text!r} is not a duration but a Unix time: as a moment write {then}")
+        raise _unix_time(word, text)
     if re.fullmatch(r"\d+(?:\.\d+)?", word, re.ASCII):
         seconds = float(word)
     elif re.fullmatch(_DURATION, word, re.ASCII):
@@ -41,6 +42,19 @@ def duration(text: str) -> float:
     else:
         raise Invalid(f"{text!r} is not a duration; write 90, 90s, 5m, 2h30m or 1d")
     return bounded(seconds, text)
+
+
+def seconds(value: float) -> float:
+    """A duration that is given as a number of seconds, if it can be one. Raises Invalid."""
+    text = decimal(value)
+    if _is_unix_time(text):
+        raise _unix_time(text, text)
+    return bounded(value, f"{value:g}")
+
+
+def decimal(value: float) -> str:
+    """A number without an exponent, to six decimals."""
+    return f"{value:f}".rstrip("0").rstrip(".")
 
 
 def bounded(seconds: float, text: str) -> float:
@@ -54,11 +68,11 @@ def moment(text: str, now: int | None = None) -> int:
     """A moment as microseconds UTC: ISO 8601 (local time where it names no zone), a time of day, or a duration ahead.
 
     `02:30` is the next one; `today 14:00` and `tomorrow 02:30` say the day. A local time that a clock skips means the
-    first moment after it, with a TimeWarning; of one that it shows twice, the first is meant. Raises Invalid. `now` is
-    the clock's unless given.
+    first moment after it, with a TimeWarning; of one that it shows twice, the first is meant, or the second where only
+    the first has passed. Raises Invalid. `now` is the clock's unless given.
     """
     now = clock.now() if now is None else now
-    stamp = _written(text, now, ahead=True)
+    stamp = written(text, now)
     if stamp is not None:
         return stamp
     try:
@@ -74,7 +88,7 @@ def past(text: str, now: int | None = None) -> int:
     `02:30` is the last one; `today 09:00` and `yesterday 14:00` say the day. Raises Invalid.
     """
     now = clock.now() if now is None else now
-    stamp = _written(text, now, ahead=False)
+    stamp = written(text, now, ahead=False)
     if stamp is not None:
         return stamp
     try:
@@ -95,31 +109,48 @@ def _is_unix_time(word: str) -> bool:
     return re.fullmatch(r"\d{10,13}(?:\.\d+)?", word, re.ASCII) is not None
 
 
-def _written(text: str, now: int, *, ahead: bool) -> int | None:
+def _unix_time(word: str, text: str) -> Invalid:
+    value = float(word)
+    then = (_EPOCH + timedelta(seconds=round(value / (1000 if value >= 1e11 else 1)))).isoformat()
+    return Invalid(f"{text!r} is not a duration but a Unix time: as a moment write {then.replace('+00:00', 'Z')}")
+
+
+def written(text: str, now: int, *, ahead: bool = True) -> int | None:
     """A moment that is written as a date or as a time of day; None for anything else."""
     word = text.strip().lower()
     found = re.fullmatch(r"(?:(today|tomorrow|yesterday)[ t]+)?(\d{1,2}):(\d\d)(?::(\d\d))?", word, re.ASCII)
     if found is None:
-        return _iso(text)
+        return _iso(text, now, ahead)
     day, hour, minute, second = found[1], int(found[2]), int(found[3]), int(found[4] or 0)
     if hour > 23 or minute > 59 or second > 59 or (day == "yesterday" if ahead else day == "tomorrow"):
         return None
     local = datetime.fromtimestamp(now / 1_000_000, UTC).astimezone().replace(tzinfo=None)
     wanted = local.replace(hour=hour, minute=minute, second=second, microsecond=0, fold=0)
     if day is not None:
-        return _local(wanted + timedelta(days={"today": 0, "tomorrow": 1, "yesterday": -1}[day]), text)
+        wanted += timedelta(days={"today": 0, "tomorrow": 1, "yesterday": -1}[day])
+        return _one_of(_local(wanted, text), now, ahead)
     days = (0, 1, 2) if ahead else (0, -1, -2)
-    times = [_local(wanted + timedelta(days=each), text, quiet=True) for each in days]
-    best = next(each for each, time in zip(days, times, strict=True) if (time > now if ahead else time <= now))
-    return _local(wanted + timedelta(days=best), text)
+    pairs = [_local(wanted + timedelta(days=each), text, quiet=True) for each in days]
+    best = next(each for each, pair in zip(days, pairs, strict=True) if (pair[1] > now if ahead else pair[0] <= now))
+    first, second = _local(wanted + timedelta(days=best), text)
+    return second if not ahead and second <= now else _one_of((first, second), now, ahead)
 
 
-def _local(when: datetime, text: str, *, quiet: bool = False) -> int:
-    """A local time without a zone. One that the clock skips is the first moment after it, and is warned of."""
+def _one_of(times: tuple[int, int], now: int, ahead: bool) -> int:
+    """Of the two moments of a local time the first, or the second where that is still to come and the first is not."""
+    first, second = times
+    return second if ahead and first <= now < second else first
+
+
+def _local(when: datetime, text: str, *, quiet: bool = False) -> tuple[int, int]:
+    """The two moments of a local time without a zone, nearly always one and the same.
+
+    A time that the clock skips is the first moment after it, and is warned of.
+    """
     early, late = sorted((when.replace(fold=fold).astimezone(UTC) - _EPOCH) // _TICK for fold in (0, 1))
     shown = datetime.fromtimestamp(early // 1_000_000, UTC).astimezone().replace(tzinfo=None)
     if shown.replace(microsecond=when.microsecond, fold=0) == when.replace(fold=0):
-        return early
+        return early, late
     low, high = early // 1_000_000, late // 1_000_000  # the clock was put forward between the two
     offset = _offset(low)
     while high - low > 1:
@@ -131,7 +162,7 @@ def _local(when: datetime, text: str, *, quiet: bool = False) -> int:
     if not quiet:
         then = datetime.fromtimestamp(high, UTC).astimezone().isoformat(timespec="seconds")
         warnings.warn(f"{text!r} is a time that the clock skips: {then} is meant, the first after it", TimeWarning, 1)
-    return high * 1_000_000
+    return high * 1_000_000, high * 1_000_000
 
 
 def _offset(seconds: int) -> timedelta | None:
@@ -158,14 +189,14 @@ def seq(text: str) -> int | None:
     return whole(text[4:], 0, 2**63 - 1, shown=text)
 
 
-def _iso(text: str) -> int | None:
+def _iso(text: str, now: int, ahead: bool) -> int | None:
     word = text.strip()
     if not re.match(r"\d{4}-?\d\d-?\d\d", word, re.ASCII):  # `fromisoformat` would take 2026W01 too: leave that
         return None
     try:
         when = datetime.fromisoformat(word)
         if when.tzinfo is None:
-            return _local(when, text)
+            return _one_of(_local(when, text), now, ahead)
         return (when.astimezone(UTC) - _EPOCH) // _TICK
     except (ValueError, OverflowError):
         return None
@@ -204,10 +235,10 @@ def size(text: str) -> int:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """` (did you mean 'x'?)` for the known word most like this one, or nothing: to be put behind a message."""
-    near = sorted((_mistakes(_letters(word), _letters(name)), name) for name in known)
-    if near and near[0][0] <= max(len(_letters(near[0][1])) // 4, 1):
-        return f" (did you mean {near[0][1]!r}?)"
-    begun = [name for _, name in near if len(_letters(word)) > 2 and _letters(name).startswith(_letters(word))]
+    near = sorted((_mistakes(_letters(word), _letters(name)), abs(len(word) - len(name)), name) for name in known)
+    if near and near[0][0] <= max(len(_letters(near[0][2])) // 4, 1):
+        return f" (did you mean {near[0][2]!r}?)"
+    begun = [name for _, _, name in near if len(_letters(word)) > 2 and _letters(name).startswith(_letters(word))]
     return f" (did you mean {begun[0]!r}?)" if len(begun) == 1 else ""
 
 

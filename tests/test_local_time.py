@@ -69,7 +69,6 @@ def test_a_time_that_the_clock_shows_twice_is_the_first(
         ("2026-11-24T23:30:00Z", "today 14:00", "2026-11-25T13:00:00Z"),
         ("2026-11-24T09:00:00Z", "Tomorrow 2:30:05", "2026-11-25T01:30:05Z"),
         ("2026-03-29T01:00:00Z", "02:30", "2026-03-30T00:30:00Z"),
-        ("2026-10-25T00:45:00Z", "02:30", "2026-10-26T01:30:00Z"),
     ],
 )
 def test_a_time_of_day_is_the_next_one(monkeypatch: pytest.MonkeyPatch, now: str, text: str, moment: str):
@@ -78,6 +77,31 @@ def test_a_time_of_day_is_the_next_one(monkeypatch: pytest.MonkeyPatch, now: str
         warnings.simplefilter("error")
         assert units.moment(text, clock.micros(now)) == clock.micros(moment)
         assert units.moment(text, clock.micros(now)) > clock.micros(now) or text.startswith("today")
+
+
+@pytest.mark.parametrize(
+    "now,text,moment",
+    [
+        ("2026-10-25T00:45:00Z", "02:30", "2026-10-25T01:30:00Z"),  # 02:45, to be put back at 03:00
+        ("2026-10-25T01:15:00Z", "02:30", "2026-10-25T01:30:00Z"),  # 02:15, the second time
+        ("2026-10-25T01:15:00Z", "today 02:30", "2026-10-25T01:30:00Z"),
+        ("2026-10-25T01:15:00Z", "2026-10-25T02:30", "2026-10-25T01:30:00Z"),
+        ("2026-10-25T00:15:00Z", "02:30", "2026-10-25T00:30:00Z"),
+        ("2026-10-25T01:30:00Z", "02:30", "2026-10-26T01:30:00Z"),
+        ("2026-10-25T01:30:00Z", "2026-10-25T02:30", "2026-10-25T00:30:00Z"),
+    ],
+)
+def test_in_the_hour_that_comes_twice_no_job_runs_too_early_nor_a_day_late(
+    monkeypatch: pytest.MonkeyPatch, now: str, text: str, moment: str
+):
+    live_in("Europe/Berlin", monkeypatch)
+    assert units.moment(text, clock.micros(now)) == clock.micros(moment)
+
+
+def test_the_last_one_of_a_time_that_came_twice(monkeypatch: pytest.MonkeyPatch):
+    live_in("Europe/Berlin", monkeypatch)
+    for now, moment in (("01:45", "01:30"), ("01:15", "00:30"), ("00:45", "00:30")):
+        assert units.past("02:30", clock.micros(f"2026-10-25T{now}:00Z")) == clock.micros(f"2026-10-25T{moment}:00Z")
 
 
 def test_of_the_past_a_time_of_day_is_the_last_one(monkeypatch: pytest.MonkeyPatch):
@@ -101,6 +125,27 @@ def test_a_unix_time_is_refused_with_how_to_write_it(text: str):
             read(text)
     with pytest.raises(Invalid, match=r"write 2026-11-30T00:53:20Z"):
         spec.given('{"command": "true", "at": 1796000000}')
+
+
+@pytest.mark.parametrize("field", ["at", "delay", "timeout", "backoff_max"])
+@pytest.mark.parametrize("text", ["1796000000", "1796000000.25"])
+def test_a_number_in_a_spec_that_can_only_be_a_unix_time_is_refused(field: str, text: str):
+    with pytest.raises(Invalid, match=rf"^{field}: '{text}' is not a duration but a Unix time: .*00:53:20Z"):
+        spec.given(f'{{"command": "true", "{field}": {text}}}')
+    assert spec.given('{"command": "true", "timeout": 1e8}').timeout == 1e8
+    assert spec.given('{"command": "true", "delay": 1e-7}').delay == 1e-7
+
+
+def test_a_date_without_dashes_is_a_day_for_at_as_for_since(monkeypatch: pytest.MonkeyPatch):
+    live_in("UTC", monkeypatch)
+    assert spec.when("20261201") == {"at": clock.micros("2026-12-01T00:00:00Z")}
+    assert spec.when("20269901") == {"delay": 20269901.0}
+
+
+@pytest.mark.parametrize("text", ["9500-01-01", "1969-12-30T00:00Z"])
+def test_a_moment_with_which_the_log_could_not_be_imported_is_refused(text: str):
+    with pytest.raises(Invalid, match=rf"^'{text}' is not a moment from 1970 to the year 9000$"):
+        spec.when(text)
 
 
 def test_a_time_of_day_can_stand_in_a_spec(monkeypatch: pytest.MonkeyPatch):

@@ -118,6 +118,7 @@ def test_a_size_for_people(count: int, text: str):
 def test_the_nearest_word_is_offered_only_where_it_is_near():
     assert units.nearest("max-retres", ["max-retries", "timeout"]) == " (did you mean 'max-retries'?)"
     assert units.nearest("max-retries", ["max_retries"]) == " (did you mean 'max_retries'?)"
+    assert units.nearest("statsu", ["stats", "status"]) == " (did you mean 'status'?)"
     assert units.nearest("retires", ["retries"]) == " (did you mean 'retries'?)"
     assert units.nearest("--max-ret", ["--max-retries", "--memory"]) == " (did you mean '--max-retries'?)"
     for word, known in (

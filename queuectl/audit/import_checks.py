@@ -12,9 +12,10 @@ from typing import Any
 from msgspec import ValidationError, convert
 from msgspec.structs import asdict, astuple
 
-from queuectl import bounds, settings, spec
+from queuectl import bounds, settings, spec, units
 from queuectl.audit.seal import read_seal
 from queuectl.clock import micros
+from queuectl.environment import digest
 from queuectl.errors import Invalid
 from queuectl.events import (
     Archived,
@@ -32,9 +33,6 @@ from queuectl.events import (
 
 LARGEST = 1 << 53
 """Above every number that a log comes to, and below what JSON and SQLite can't hold any more."""
-
-LATEST = micros("9000-01-01T00:00:00Z")
-"""Room is needed behind the last event: each is later than the one before."""
 
 WORKERS = frozenset({"worker_started", "heartbeat", "stop_requested", "worker_stopped", "worker_lost"})
 KINDS: Mapping[str, tuple[str, ...]] = {
@@ -64,7 +62,7 @@ class Sequence:
             raise Invalid(f"event {record.seq}: no event has such a number")
         if record.seq <= seq:
             raise Invalid(f"event {record.seq} comes after event {seq}")
-        if not 0 <= record.at < LATEST:
+        if not 0 <= record.at < units.LATEST:  # room behind the last event: each is later than the one before
             raise Invalid(f"event {record.seq}: its moment lies before 1970 or after the year 9000")
         if record.at < at:
             raise Invalid(f"event {record.seq} is older than event {seq} before it")
@@ -143,7 +141,7 @@ MOMENTS = frozenset({"run_at", "started_at", "at", "not_before"})
 
 def _check_moment(name: str, text: str) -> None:
     try:
-        if 0 <= micros(text) < LATEST:
+        if 0 <= micros(text) <= units.LATEST:
             return
     except (ValueError, OverflowError):
         pass
@@ -190,6 +188,8 @@ def _check_edited(record: Recorded, event: Edited) -> None:
 def _check_environment(record: Recorded, event: EnvironmentKept) -> None:
     _check_environment_name(record.subject)
     bounds.check_env(event.variables, event.variables)
+    if record.subject != digest(event):  # jobs that are added later would be given what they never had
+        raise Invalid("does not hold what its name says: the name is a hash of it")
     if event.umask is not None and not re.fullmatch("[0-7]{1,4}", event.umask):
         raise Invalid(f"umask: {event.umask!r} is none")
 

@@ -261,7 +261,8 @@ class Walk:
         self._verdict.seal = seal
 
     def _unproven(self, seal: Seal, before: Seal) -> str:
-        what = f"the leaves of events {before.upto + 1:,}-{seal.upto:,} do not lead to the seal in event {seal.seq:,}"
+        which = f"{before.upto + 1:,}-{seal.upto:,}" if seal.upto > before.upto else f"up to {seal.upto:,}"
+        what = f"the leaves of events {which} do not lead to the seal in event {seal.seq:,}"
         if self._lost:
             return f"{what}: {self._lost:,} of them {'is' if self._lost == 1 else 'are'} gone"
         return f"{what}: some were changed, removed or put in, or the seal was changed"

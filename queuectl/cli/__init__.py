@@ -36,6 +36,8 @@ def _main(words: list[str]) -> int:
     from queuectl.cli.ui import output, stdout
 
     output.prepare()
+    if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:  # that would take away the exit codes of what we start
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     warnings.filterwarnings("default", category=Notice)
     warnings.showwarning = _warn
     try:

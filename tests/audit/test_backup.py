@@ -247,6 +247,8 @@ def test_what_is_no_whole_log_is_refused_by_line_and_nothing_is_taken_in(
         ({"data": {"env": {"A=B": "x"}}}, "is not the name of a variable"),
         ({"type": "config_set", "stream": "config", "data": {"key": "timeout", "value": "banana"}}, "timeout: "),
         ({"type": "config_set", "stream": "config", "data": {"key": "colour", "value": "red"}}, "there is no setting"),
+        ({"type": "environment_kept", "stream": "env:0123456789abcdef0123456789abcdef", "data": {"variables": {}}},
+         "does not hold what its name says"),
         ({"type": "worker_started", "stream": "worker:a", "data": {"host": "h", "pid": 1, "slots": 1,
           "identity": "../../x"}}, "identity: "),
         ({"type": "archived", "stream": "job:a", "data": {"file": "/a", "events": 5, "state": "dead",

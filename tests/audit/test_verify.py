@@ -140,6 +140,8 @@ def test_an_event_that_was_changed_is_named(path: Path, change: str) -> None:
         # leaves
         (["update leaves set hash = zeroblob(32) where seq = 3"],
          [("leaf", "the leaf of event 3 (enqueued of job:3) was changed; the event is as it was sealed")]),
+        (["update leaves set hash = 'text' where seq = 3"],
+         [("leaf", "the leaf of event 3 (enqueued of job:3) was changed; the event is as it was sealed")]),
         (["update leaves set at = at + 1 where seq = 3"],
          [("leaf", "the leaf of event 3 names another moment than the event: it was changed")]),
         (["delete from leaves where seq = 3"],

@@ -220,6 +220,7 @@ def test_a_database_of_an_engine_that_is_not_there(queuectl: Shell):
     [
         (["statuss"], "no command 'statuss' (did you mean 'status'?)"),
         (["ls"], "no command 'ls' (did you mean 'list'?)"),
+        (["workers"], "no command 'workers' (did you mean 'worker list'?)"),
         (["daemon"], "no command 'daemon' (did you mean 'worker start'?)"),
         (["worker", "kill"], "no command 'worker kill' (did you mean 'worker stop'?)"),
         (["pause"], "no command 'pause'; see"),
@@ -341,3 +342,5 @@ def test_a_working_directory_that_is_gone(queuectl: Shell):
     queuectl.env["QUEUECTL_DB"] = str(queuectl.folder / "q.db")
     assert _sh(queuectl, "mkdir gone; cd gone; rmdir ../gone; queuectl enqueue true").code == 2
     _nothing(queuectl)
+    elsewhere = "mkdir gone; cd gone; rmdir ../gone; queuectl run --cwd /tmp pwd"
+    assert _sh(queuectl, elsewhere).ok().out == "/tmp\n"

@@ -155,3 +155,12 @@ def test_the_doctor_names_a_queue_whose_due_jobs_no_worker_takes(queue: Queue):
     finding = workers.findings[-1]
     assert finding.what == "2 jobs wait in the queue gpu, which no worker serves"
     assert finding.do == "start one with `queuectl worker start --queue gpu`"
+
+
+def test_events_stand_below_each_other_whatever_the_id_is_written_in(queuectl: Shell):
+    from queuectl.cli.ui.output import cells_wide
+
+    for id in ("plain", "漢字", "grün"):
+        queuectl("enqueue", "--id", id, "true").ok()
+    lines = queuectl("events").ok().lines
+    assert len({cells_wide(line.partition("enqueued")[0]) for line in lines}) == 1

@@ -45,7 +45,7 @@ def test_what_runs_now_is_shown_and_followed_with_each_line_behind_its_id(two: S
 
 def test_where_nothing_runs_the_last_that_ended_is_named(queuectl: Shell):
     queuectl.make()
-    assert queuectl("logs").ok().err == "queuectl: nothing runs now; no job has ended yet\n"
+    assert queuectl("logs").ok().err == "queuectl: nothing runs now; there is no job that has ended\n"
     queuectl("enqueue", "--id", "a b", "echo out").ok()
     queuectl.drain()
     for words in (["logs"], ["logs", "--follow"]):

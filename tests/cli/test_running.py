@@ -68,6 +68,8 @@ def test_run_streams_the_output_and_gives_the_exit_code(queuectl: Shell):
     assert (answer.code, answer.out) == (0, "a b")
     assert queuectl("run", "--max-retries", "0", "kill -9 $$").code == 128 + 9
     assert queuectl("run", "--max-retries", "0", "--", "no-such-program").code == 127
+    answer = queuectl("run", "--max-retries", "0", "--cwd", "/no/such/folder", "true")
+    assert (answer.code, answer.err) == (127, "queuectl: working directory /no/such/folder: not found\n"), "once"
     assert queuectl("worker", "list").out == "", "its own worker is gone"
 
 
@@ -283,3 +285,10 @@ def test_the_selftest_passes_and_leaves_nothing(queuectl: Shell):
     assert answer.lines[-1].startswith("selftest passed in ")
     assert list(scratch.iterdir()) == []
     assert not (queuectl.folder / "q.db").exists()
+
+
+def test_run_started_by_a_program_that_ignores_sigchld_gives_the_exit_code(queuectl: Shell):
+    queuectl.make()
+    queuectl.before = ["env", "--ignore-signal=CHLD"]
+    answer = queuectl("run", "--max-retries", "0", "exit 7")
+    assert (answer.code, answer.err) == (7, "")

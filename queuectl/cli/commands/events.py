@@ -78,7 +78,9 @@ def _told(records: Iterable["Recorded"], follow: bool) -> None:
 
     room = output.width()
     for record in records:
-        head = f"{record.seq:>7}  {wording.local(record.at):<8}  {output.safe(record.stream):<16}  "
+        stream = output.safe(record.stream)
+        blank = " " * (16 - output.cells_wide(stream))
+        head = f"{record.seq:>7}  {wording.local(record.at):<8}  {stream}{blank}  "
         what = output.safe(wording.told(record))
         line = f"{head}{what}  [{output.safe(record.actor)}]"
         if output.cells_wide(line) > room:  # who did it is the first to go

@@ -93,7 +93,7 @@ def _running(q: "Queue", follow: bool) -> list[str]:
     jobs = sorted(q.jobs(state="processing"), key=lambda job: (job.claimed_at or 0, job.seq))
     running = [job.id for job in jobs if not (follow and _own(q, job.id))]
     if not running:
-        ended = "no job has ended yet"
+        ended = "there is no job that has ended"
         for last in q.jobs(state=tuple(FINAL), limit=1):
             ended = f"the last that ended is {last.id}: `queuectl logs {shlex.quote(last.id)}`"
         output.note(f"nothing{' else' if jobs else ''} runs now; {ended}")

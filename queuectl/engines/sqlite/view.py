@@ -134,7 +134,7 @@ class SqliteView(SqliteList, SqliteHealth):
 
     def leaves(self, *, after: int = 0, upto: int | None = None, limit: int = 1000) -> list[Leaf]:
         rows = self._db.execute(
-            "select seq, at, hash from leaves where seq > ? and seq <= ? order by seq limit ?",
+            "select seq, at, cast(hash as blob) from leaves where seq > ? and seq <= ? order by seq limit ?",
             (after, upto if upto is not None else 1 << 62, limit),
         )
         return [Leaf(*row) for row in rows]
