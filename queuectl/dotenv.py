@@ -17,8 +17,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from queuectl.errors import Invalid, SettingWarning, Unusable
-from queuectl.paths import distrust, shown
+from queuectl.errors import Invalid, SettingWarning, Unusable, shown
+from queuectl.host.trust import distrust
 
 MOST = 64 << 10
 """Bytes of a `.env` that is read."""

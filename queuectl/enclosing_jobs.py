@@ -9,18 +9,19 @@ import os
 from collections.abc import Collection
 
 from projections.jobs import Job
-from queuectl import paths
-from queuectl.engines.base import View
+from queuectl.engines import resolve
+from queuectl.engines.base import Engine
+from queuectl.engines.view import View
 from queuectl.errors import QueueError, Refused
 
 
-def inside(place: paths.Place) -> str | None:
+def inside(engine: Engine) -> str | None:
     """The id of the job of this queue inside which this process runs, by its environment; None: of none."""
     id, database = os.environ.get("QUEUECTL_JOB_ID"), os.environ.get("QUEUECTL_DB")
     if not id or not database:
         return None
     try:
-        return id if database == place.database or paths.place(database) == place else None
+        return id if engine.url in (database, resolve(database)) else None
     except QueueError:
         return None
 

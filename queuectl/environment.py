@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from queuectl.errors import Invalid
 from queuectl.events import EnvironmentKept, encode
+from queuectl.host import procfs
 
 ALL = "all"
 
@@ -67,7 +68,7 @@ def keep(
     chosen = tuple(chosen)
     if not chosen:
         return None
-    umask = _umask() if umask is None else umask
+    umask = procfs.umask() if umask is None else umask
     whole = chosen == (ALL,)
     found: dict[str, str] = {}
     for pattern in ("*",) if whole else chosen:
@@ -96,7 +97,7 @@ class Keeper:
         """What is kept, with the hash that names it; None where nothing was chosen. Raises as `keep` does."""
         if not chosen:
             return None
-        umask = _umask()
+        umask = procfs.umask()
         asked = (chosen, snapshot(), umask)
         if asked != self._asked:
             kept = keep(chosen, umask=umask)
@@ -147,20 +148,3 @@ def _storable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _umask() -> int:
-    """This process's umask. Asking for it by setting it would be seen by other threads."""
-    try:
-        fd = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            _, found, rest = os.read(fd, 256).partition(b"\nUmask:")  # the second line
-        finally:
-            os.close(fd)
-        if found:
-            return int(rest.partition(b"\n")[0], 8)
-    except OSError:
-        pass
-    umask = os.umask(0o077)
-    os.umask(umask)
-    return umask

@@ -4,6 +4,11 @@ Every error knows the exit code the command line gives for it (`exit_code`).
 """
 
 
+def shown(path: str) -> str:
+    """A path as it may stand in a message of one line: quoted and escaped where it holds what could break it."""
+    return path if path.isprintable() else ascii(path)
+
+
 class QueueError(Exception):
     """Something the caller asked for could not be done."""
 

@@ -7,7 +7,7 @@ import msgspec
 
 from projections import jobs
 from projections.jobs import Job
-from queuectl.engines.base import Filter, View
+from queuectl.engines.view import Filter, View
 from queuectl.errors import NotFound
 from queuectl.events import Archived, Cancelled, Claimed, Completed, Failed, Heartbeat, Interrupted, Recorded, Released
 

@@ -2,16 +2,17 @@
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec import to_builtins
 from msgspec.structs import replace
 
 from queuectl.clock import SECOND, text
-from queuectl.errors import Invalid, Unusable
+from queuectl.errors import Invalid, Unusable, shown
 from queuectl.events import SHELL, Enqueued
-from queuectl.paths import Place, shown
+from queuectl.home import Home
+from queuectl.host.atomic_file import write_file
 from queuectl.settings import Settings
 from queuectl.spec import Spec
 
@@ -82,26 +83,27 @@ def edit(before: Enqueued, said: Mapping[str, Any], stdin: str | None) -> Enqueu
     return replace(before, **new)
 
 
-def copy_stdin(path: str, place: Place) -> str:
+def copy_stdin(path: str, home: Home, is_database: Callable[[str], bool]) -> str:
     """Copy a job's input into the queue's folder and give the copy's name: the same content has the same name.
 
-    Only a regular file, or `-` for what this process reads, to its end; up to 64 MiB. Raises Invalid.
+    Only a regular file, or `-` for what this process reads, to its end; up to 64 MiB. A file for which
+    `is_database` is true is not opened. Raises Invalid.
     """
     import hashlib
 
-    data = _stdin() if path == "-" else _file(path, place)
+    data = _stdin() if path == "-" else _file(path, is_database)
     if len(data) > STDIN_LIMIT:
         what = "what is piped in" if path == "-" else repr(path)
         raise Invalid(
             f"stdin: {what} is larger than {STDIN_LIMIT >> 20} MiB; put it into a file that the command opens itself"
         )
     name = hashlib.sha256(data).hexdigest()
-    target = f"{place.stdin}/{name}"
+    target = f"{home.stdin}/{name}"
     if not os.path.exists(target):
         try:
-            _keep(data, target)
+            write_file(target, data, replace=True)
         except OSError as error:
-            raise Unusable(f"{shown(place.stdin)}: can't keep the input: {error.strerror}") from error
+            raise Unusable(f"{shown(home.stdin)}: can't keep the input: {error.strerror}") from error
     return name
 
 
@@ -114,37 +116,15 @@ def _stdin() -> bytes:
         raise Invalid(f"stdin: can't read what this command was given: {error.strerror}") from None
 
 
-def _file(path: str, place: Place) -> bytes:
+def _file(path: str, is_database: Callable[[str], bool]) -> bytes:
     try:
         found = os.stat(path)
         if not stat.S_ISREG(found.st_mode):
             raise Invalid(f"stdin: {path!r} is not a regular file; give one, or pipe it into --stdin -")
-        if any(os.path.exists(own) and os.path.samestat(found, os.stat(own)) for own in place.guarded):
+        if is_database(path):
             # To close it again would drop SQLite's locks.
             raise Invalid(f"stdin: {path!r} is the queue's own database; give a copy of it")
         with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as source:
             return source.read(STDIN_LIMIT + 1)
     except OSError as error:
         raise Invalid(f"stdin: can't read {path!r}: {error.strerror}") from None
-
-
-def _keep(data: bytes, target: str) -> None:
-    """Write the file whole, and for good before any event names it, or leave nothing behind."""
-    folder, name = os.path.split(target)
-    draft = f"{folder}/.{name}-{os.urandom(4).hex()}"
-    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with open(fd, "wb") as copy:
-            os.fchmod(fd, 0o600)
-            copy.write(data)
-            copy.flush()
-            os.fsync(fd)
-        os.replace(draft, target)
-    except BaseException:
-        os.unlink(draft)
-        raise
-    at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(at)  # its name, too, must survive a power cut that the event survives
-    finally:
-        os.close(at)

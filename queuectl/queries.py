@@ -13,16 +13,17 @@ from projections.config import Config
 from projections.environments import Environment
 from projections.jobs import STATES, Job
 from projections.workers import Worker
-from queuectl import environment, history, paths, settings
+from queuectl import disk, environment, history, settings
 from queuectl.clock import now, text
+from queuectl.disk import Disk
 from queuectl.dotenv import EnvFile
-from queuectl.engines.base import Engine, Filter, Progress, View
+from queuectl.engines.base import Engine, Progress
 from queuectl.engines.job_filter import JobFilter
+from queuectl.engines.view import Filter, View
 from queuectl.errors import Invalid, NotFound, OutputGone, QueueError
 from queuectl.events import Recorded
 from queuectl.history import Moment
-from queuectl.host import disk
-from queuectl.host.disk import Disk
+from queuectl.home import Home
 from queuectl.listing import PAGE, Listing
 from queuectl.liveness import Life, liveness
 from queuectl.settings import Resolved, Settings
@@ -89,7 +90,6 @@ def to_serve(queue: str) -> str:
 class Reading:
     """What can be asked of the queue in one database. `Queue` adds what can be done to it."""
 
-    place: paths.Place
     logs: str
     """The folder of `worker.jsonl` and the reports of recoveries."""
     _engine: Engine
@@ -101,7 +101,12 @@ class Reading:
     @property
     def url(self) -> str:
         """The absolute path of the database."""
-        return self.place.database
+        return self._engine.url
+
+    @property
+    def home(self) -> Home:
+        """The queue's folder on this host."""
+        return self._engine.home
 
     @property
     def engine(self) -> Engine:
@@ -279,7 +284,7 @@ class Reading:
             raise NotFound(f"job {id} has no attempt {attempt}")
         for each in reversed(attempts):
             worker = workers[each.worker]
-            path = self.place.output_of(worker.identity if worker is not None else "", id, each.lease)
+            path = self.home.output_of(worker.identity if worker is not None else "", id, each.lease)
             if os.path.isfile(path):
                 return path
             if each.started_at is not None or each.cause == "lost":
@@ -306,7 +311,7 @@ class Reading:
     def disk(self) -> Disk:
         """The free space on the queue's disk, and the floor below which no new job starts."""
         with self._engine.snapshot() as view:
-            return disk.look(self.place, self.settings(view))
+            return disk.look(self.home, self.settings(view))
 
     # -- workers -----------------------------------------------------------------------------------------------------
 
@@ -363,7 +368,7 @@ class Reading:
 
     def liveness(self, worker: Worker) -> Life:
         """Whether the worker's process lives, is gone, or can't be seen from here."""
-        return liveness(worker, self.place)
+        return liveness(worker, self._engine)
 
     def sees(self, worker: Worker) -> bool | None:
         """Whether the worker's process lives; None where that can't be told from here."""

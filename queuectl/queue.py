@@ -10,9 +10,10 @@ import msgspec
 from projections.config import Config
 from projections.jobs import FINAL, Job
 from projections.workers import Worker
-from queuectl import decisions, dotenv, enclosing_jobs, engines, environment, paths, policy, settings
+from queuectl import decisions, dotenv, enclosing_jobs, engines, environment, policy, settings
 from queuectl.clock import monotonic
-from queuectl.engines.base import Progress, Transaction, View, Write
+from queuectl.engines.base import Progress
+from queuectl.engines.view import Transaction, View, Write
 from queuectl.errors import Deadline, Invalid, NotFound, Refused
 from queuectl.events import ConfigSet, Event, StopRequested
 from queuectl.liveness import Life, any_lives, parents
@@ -54,16 +55,16 @@ class Queue(Reading):
         logs: str | os.PathLike[str] | None = None,
         progress: Progress | None = None,
     ) -> None:
-        self.place = paths.place(os.fspath(url) if url is not None else settings.database().path)
+        url = os.fspath(url) if url is not None else settings.database().path
         self._env_file = dotenv.read()
-        self.logs = os.path.abspath(logs or settings.logs(self._env_file) or self.place.logs)
         self.actor = actor if actor is not None else f"library:{caller()}"
         self._keeper = environment.Keeper()
         self._kept: str | None = None
         """The environment that the log is known to have: none is ever taken out of it."""
-        self._engine = engines.connect(self.place.database, create=create, progress=progress)
+        self._engine = engines.connect(url, create=create, progress=progress)
         self.made = self._engine.made
         try:
+            self.logs = os.path.abspath(logs or settings.logs(self._env_file) or self.home.logs)
             with self._engine.snapshot() as view:
                 synchronous = self.settings(view).synchronous
             if synchronous != "full":
@@ -104,8 +105,8 @@ class Queue(Reading):
         `progress` is told how many are in. Raises as `enqueue` does.
         """
         wanted = [as_spec(spec, {}) for spec in specs]
-        asked = {spec.stdin for spec in wanted if spec.stdin}
-        inputs = {path: policy.copy_stdin(path, self.place) for path in asked}  # once: there is but one standard input
+        asked = {spec.stdin for spec in wanted if spec.stdin}  # once: there is but one standard input
+        inputs = {path: policy.copy_stdin(path, self.home, self._engine.owns) for path in asked}
         folder = _here() if any(spec.cwd is None for spec in wanted) else "/"
         ids: list[str] = []
         with self._engine.transaction() as tx:
@@ -182,7 +183,7 @@ class Queue(Reading):
         if "command" not in fields and "argv" not in fields:
             fields["command"] = "true"
         spec = build(fields)
-        stdin = policy.copy_stdin(spec.stdin, self.place) if spec.stdin else None
+        stdin = policy.copy_stdin(spec.stdin, self.home, self._engine.owns) if spec.stdin else None
         said = {name: getattr(spec, name) for name in changes if name not in ("secrets", "reason")}
         secrets = sorted(spec.secrets) if "secrets" in changes else None
 
@@ -240,7 +241,7 @@ class Queue(Reading):
         Raises Deadline, NotFound, and Refused for a job that would wait for itself so.
         """
         deadline = monotonic() + timeout if timeout is not None else None
-        inside = enclosing_jobs.inside(self.place)
+        inside = enclosing_jobs.inside(self._engine)
         with self._engine.snapshot() as view:
             for id in ids:
                 enclosing_jobs.refuse_own(view, inside, id)
@@ -307,13 +308,13 @@ class Queue(Reading):
                 if id not in live:
                     raise NotFound(f"no worker {id!r} is up; see `queuectl worker list`")
             chosen = list(dict.fromkeys(ids)) or list(live)
-            ask = [StopRequested(now=now, reason=reason, inside=enclosing_jobs.inside(self.place))]
+            ask = [StopRequested(now=now, reason=reason, inside=enclosing_jobs.inside(self._engine))]
             asked = [live[id] for id in chosen if live[id].state == "running" or now > live[id].stop_now]
             tx.append([Write(f"worker:{worker.id}", worker, ask) for worker in asked], self.actor)
             own = self._hosting(tx)
             chosen = [id for id in chosen if id not in own]
-            others = parents([worker for id, worker in live.items() if id not in chosen], self.place)
-            above = parents([live[id] for id in chosen], self.place)  # asked now: who has ended has no parent
+            others = parents([worker for id, worker in live.items() if id not in chosen], self._engine)
+            above = parents([live[id] for id in chosen], self._engine)  # asked now: who has ended has no parent
         deadline = monotonic() + timeout if timeout is not None else None
         bell = self._engine.listen("log")
         try:
@@ -333,7 +334,7 @@ class Queue(Reading):
     def refuse_own(self, id: str) -> None:
         """Raises Refused where this process runs inside of this job, or of one that it waits for."""
         with self._engine.snapshot() as view:
-            enclosing_jobs.refuse_own(view, enclosing_jobs.inside(self.place), id)
+            enclosing_jobs.refuse_own(view, enclosing_jobs.inside(self._engine), id)
 
     def hosting(self) -> list[str]:
         """The workers that can't end before the job inside which this process runs; [] outside of a job."""
@@ -341,7 +342,7 @@ class Queue(Reading):
             return self._hosting(view)
 
     def _hosting(self, view: View) -> list[str]:
-        hosts = enclosing_jobs.hosts(view, enclosing_jobs.inside(self.place))
+        hosts = enclosing_jobs.hosts(view, enclosing_jobs.inside(self._engine))
         return [host.worker for host in hosts if host.worker is not None]
 
     def _still_up(self, workers: Iterable[Worker]) -> set[str]:

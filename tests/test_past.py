@@ -210,7 +210,7 @@ def test_before_the_log_began_nothing_was_there(queue: Queue) -> None:
 def test_looking_back_drops_none_of_the_locks_of_this_process(queue: Queue) -> None:
     """It opens the live file a second time, by the same SQLite, which knows what is still locked (R6)."""
     queue.enqueue("true")
-    files = {os.stat(path).st_ino for path in queue.place.guarded}
+    files = {os.stat(path).st_ino for path in queue.engine.files}
 
     def locks() -> list[str]:
         lines = Path("/proc/locks").read_text().splitlines()

@@ -12,7 +12,8 @@ from freezegun import freeze_time
 from queuectl import Queue, Spec, decisions
 from queuectl.clock import micros
 from queuectl.decisions import Outcome
-from queuectl.engines.base import Write
+from queuectl.engines.sqlite.location import locate
+from queuectl.engines.view import Write
 from queuectl.errors import Invalid, NotFound, OutputGone
 from queuectl.events import Heartbeat, Held
 from queuectl.queries import PAGE
@@ -168,9 +169,9 @@ with Queue(sys.argv[1]) as queue:
         assert next(log).subject == id
     writer.stdin.close()
     assert writer.wait(30) == 0
-    assert len(os.listdir(queue.place.bells)) == 1
+    assert len(os.listdir(locate(queue.url).bells)) == 1
     log.close()  # pyright: ignore[reportAttributeAccessIssue]
-    assert os.listdir(queue.place.bells) == []
+    assert os.listdir(locate(queue.url).bells) == []
 
 
 # -- history ---------------------------------------------------------------------------------------------------------
@@ -281,7 +282,7 @@ def test_the_output_of_an_attempt_is_found_by_its_lease(queue: Queue) -> None:
         leases.append(lease.version)
         with pytest.raises(NotFound, match="no output"):
             queue.output("a", lease.attempt)
-        Path(queue.place.output_of("", "a", lease.version)).write_text(f"attempt {lease.attempt}")
+        Path(queue.home.output_of("", "a", lease.version)).write_text(f"attempt {lease.attempt}")
         report(queue.engine, lease, cause)
     assert Path(queue.output("a")).read_text() == "attempt 2"
     assert Path(queue.output("a", 1)).read_text() == "attempt 1"

@@ -12,6 +12,7 @@ from freezegun import freeze_time
 
 from queuectl import Queue, Spec
 from queuectl.clock import SECOND, micros
+from queuectl.engines.sqlite.location import locate
 from queuectl.errors import Deadline, Invalid, NotFound, Refused
 from queuectl.events import Enqueued, EnvironmentKept
 from queuectl.spec import Fields
@@ -69,7 +70,7 @@ def test_a_job_is_added_with_all_that_was_said(queue: Queue, tmp_path: Path) -> 
     assert (spec.on_lost, spec.keep_children, spec.reason) == ("dead", True, "why not")
     assert spec.cwd == str(tmp_path / "sub")
     assert spec.stdin is not None
-    assert Path(queue.place.stdin, spec.stdin).read_text() == "text"
+    assert Path(queue.home.stdin, spec.stdin).read_text() == "text"
 
 
 def test_ids_are_given_or_count_up(queue: Queue) -> None:
@@ -173,7 +174,7 @@ def test_only_a_regular_file_is_input(queue: Queue, tmp_path: Path) -> None:
     (tmp_path / "one").write_text("same")
     (tmp_path / "two").write_text("same")
     queue.enqueue_many([Spec(command="true", stdin="one"), Spec(command="true", stdin="two")])
-    assert len(os.listdir(queue.place.stdin)) == 1
+    assert len(os.listdir(queue.home.stdin)) == 1
 
 
 # -- settings --------------------------------------------------------------------------------------------------------
@@ -327,7 +328,7 @@ def test_wait_has_a_deadline(queue: Queue) -> None:
         assert error.value.exit_code == 124
     with pytest.raises(NotFound):
         queue.wait("nobody")
-    assert os.listdir(queue.place.bells) == []
+    assert os.listdir(locate(queue.url).bells) == []
 
 
 def test_wait_is_woken_by_the_process_that_ends_the_job(queue: Queue) -> None:

@@ -17,11 +17,12 @@ import msgspec
 
 from projections import evolve
 from projections.jobs import FINAL
-from queuectl import clock, paths
+from queuectl import clock
 from queuectl.audit.archive_file import read
 from queuectl.audit.leaves import leaf
 from queuectl.audit.seal import seal
-from queuectl.engines.base import Filter, Leaf, Progress, Transaction, View, Write
+from queuectl.engines.base import Progress
+from queuectl.engines.view import Filter, Leaf, Transaction, View, Write
 from queuectl.errors import Invalid, QueueError, Refused
 from queuectl.events import VOCABULARY, Archived, Passed, Recorded
 from queuectl.host.atomic_file import draft, sync
@@ -90,7 +91,7 @@ def archive(
     where the file can't be written, or is something else; nothing has been removed then.
     """
     path = os.path.abspath(path)
-    if os.path.realpath(path) in queue.place.guarded:
+    if queue.engine.owns(path):
         raise Invalid(f"{path} is the queue itself: name another file")
     with queue.engine.transaction() as tx:  # in which a projection that is only late catches up
         _refuse_late(tx)
@@ -126,7 +127,7 @@ def _refuse_late(view: View) -> None:
 
 def _written(queue: Queue, path: str, streams: Collection[str], upto: int, bars: Bars) -> dict[str, Stream]:
     """Write the events of these streams up to seq `upto`, and read them back. Raises QueueError: there is no file."""
-    with draft(path, queue.place) as name:
+    with draft(path) as name:
         with (
             open(name, "wb") as file,
             gzip.GzipFile("", "wb", PACKING, file, mtime=0) as packed,
@@ -243,7 +244,7 @@ class _Removal:
 
     def __init__(self, queue: Queue, path: str, held: dict[str, Stream], progress: Progress) -> None:
         self._queue, self._path, self._held, self._progress = queue, path, held, progress
-        self._identity = paths.identity(queue.place)
+        self._identity = queue.home.identity()
         self._size = BATCH
         self._count = 0
 
@@ -301,7 +302,7 @@ class _Removal:
     def _remove_outputs(self, stream: str) -> None:
         """The output of every attempt of a job; where one never started, recovery has left a folder in its place."""
         for lease in self._held[stream].leases:
-            path = self._queue.place.output_of(self._identity, stream.partition(":")[2], lease)
+            path = self._queue.home.output_of(self._identity, stream.partition(":")[2], lease)
             try:
                 os.unlink(path)
             except FileNotFoundError:

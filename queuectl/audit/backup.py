@@ -12,6 +12,6 @@ def backup(queue: Queue, path: str, *, secrets: bool = False, force: bool = Fals
     The values given with `--secret` are left out unless `secrets`. Outputs and copied inputs are not part of it, nor is
     the queue's identity: a copy is another queue. Raises QueueError where it can't be written, Unusable.
     """
-    with draft(path, queue.place, force=force) as name:
+    with draft(path, force=force, never=queue.engine.files) as name:
         queue.engine.copy(name, secrets=secrets)
         return os.stat(name).st_size

@@ -9,7 +9,8 @@ from hashlib import sha256
 import msgspec
 from msgspec.structs import astuple
 
-from queuectl.engines.base import Engine, Leaf, View
+from queuectl.engines.base import Engine
+from queuectl.engines.view import Leaf, View
 from queuectl.errors import QueueError
 from queuectl.events import Recorded
 

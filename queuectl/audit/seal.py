@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from queuectl.audit import leaves
-from queuectl.engines.base import Progress, View, Write
+from queuectl.engines.base import Progress
+from queuectl.engines.view import View, Write
 from queuectl.errors import Conflict, QueueError
 from queuectl.events import Recorded, Sealed, Unreadable
 from queuectl.queue import Queue

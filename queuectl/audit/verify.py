@@ -5,7 +5,6 @@ by the leaves as they are kept, and by the leaves that the events have now. Wher
 way that leads to the seal tells which of the two was changed.
 """
 
-import os
 from array import array
 from collections.abc import Iterator, Sequence
 from types import TracebackType
@@ -13,12 +12,13 @@ from typing import Self
 
 import msgspec
 
-from queuectl import engines, paths
+from queuectl import engines
 from queuectl.audit.leaves import START, chain, leaf, page
 from queuectl.audit.seal import STREAM, Seal, read_seal
 from queuectl.audit.verdict import MOST, Finding, Ranges, Verdict, events
 from queuectl.audit.verify_archives import Tombstones, exhume
-from queuectl.engines.base import Filter, Leaf, Progress
+from queuectl.engines.base import Progress
+from queuectl.engines.view import Filter, Leaf
 from queuectl.errors import Invalid
 from queuectl.events import Newer, Recorded, Unreadable
 from queuectl.queries import Reading
@@ -309,9 +309,8 @@ class Accused(Reading):
 
     def __init__(self, url: str) -> None:
         """Raises Unusable where the database can't be read, Absent where there is none, Invalid for a bad URL."""
-        self.place = paths.place(url)
-        self.logs = self.place.logs
-        self._engine = engines.connect(self.place.database, create=False, healing=False)
+        self._engine = engines.connect(url, create=False, healing=False)
+        self.logs = self.home.logs
 
     def __enter__(self) -> Self:
         return self
@@ -336,8 +335,7 @@ def verify(
     here is wrong unless `allow_missing_archives`: what was in it is unproven. Raises Invalid where one of `archives` is
     the queue's own, Unusable where the database can't be read.
     """
-    guarded = queue.place.guarded
-    if own := [path for path in archives if os.path.realpath(path) in guarded]:
+    if own := [path for path in archives if queue.engine.owns(path)]:
         raise Invalid(f"{own[0]} is the queue itself, no archive")
     verdict = Verdict(allows_missing=allow_missing_archives)
     walk = Walk(queue, anchors, verdict, progress)

@@ -15,10 +15,10 @@ import msgspec
 from queuectl.audit.archive_file import read
 from queuectl.audit.leaves import leaf
 from queuectl.audit.verdict import Finding, Ranges, Unchecked, Verdict, events, ranges
-from queuectl.engines.base import Engine, View
+from queuectl.engines.base import Engine
+from queuectl.engines.view import View
 from queuectl.errors import QueueError
 from queuectl.events import Archived, Recorded, Unreadable
-from queuectl.paths import Place
 from queuectl.queries import Reading
 
 PAGE = 1000
@@ -159,7 +159,7 @@ def exhume(
     damaged = 0
     for name, file in tombstones.files.items():
         path = given.pop(os.path.basename(name), name if os.path.isabs(name) else "")
-        if not _is_here(path, queue.place):
+        if not _is_here(path, engine):
             missing[name] = file
         elif not search.look(path):
             damaged += file.events  # which has been said
@@ -177,14 +177,12 @@ def exhume(
         verdict.add(_removed(gone, gone.count - excused, whole=True))
 
 
-def _is_here(path: str, place: Place) -> bool:
-    """Whether there is a file to be read that is not the queue itself: who opened that would drop SQLite's locks."""
+def _is_here(path: str, engine: Engine) -> bool:
+    """Whether there is a file to be read that is not the queue itself."""
     try:
-        found = os.stat(path)
+        return os.path.exists(path) and not engine.owns(path)
     except (OSError, ValueError):  # a tombstone may name anything
         return False
-    own = [os.stat(each) for each in place.guarded if os.path.exists(each)]
-    return not any(os.path.samestat(found, each) for each in own)
 
 
 def _removed(gone: Ranges, count: int, *, whole: bool, told: bool = False) -> Finding:

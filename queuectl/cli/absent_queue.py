@@ -5,7 +5,8 @@ import tempfile
 import time
 
 from queuectl.cli.ui import output
-from queuectl.paths import place, shown
+from queuectl.engines import resolve
+from queuectl.errors import shown
 from queuectl.queue import Queue
 
 _PAUSE = 0.2
@@ -17,7 +18,7 @@ class _Empty(Queue):
 
     def __init__(self, path: str, actor: str) -> None:
         """`path` is where the real one would be."""
-        self._real = place(path).database
+        self._real = resolve(path)
         self._folder = tempfile.TemporaryDirectory(prefix="queuectl-", ignore_cleanup_errors=True)
         try:
             super().__init__(os.path.join(self._folder.name, "queue.db"), actor=actor)
@@ -43,7 +44,7 @@ def appeared(path: str, actor: str, logs: str | None) -> Queue:
     """The queue, as soon as somebody has made it."""
     from queuectl.errors import Absent
 
-    output.note(f"there is no queue yet at {shown(place(path).database)}: waiting for it")
+    output.note(f"there is no queue yet at {shown(resolve(path))}: waiting for it")
     while True:
         time.sleep(_PAUSE)
         try:

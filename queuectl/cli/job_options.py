@@ -236,7 +236,7 @@ def mention_time_limit(q: "Queue", id: str) -> None:
     if job.timeout != settings.Settings().timeout or q.config()["timeout"].source != "default":
         return
     try:
-        told = os.open(q.place.told, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        told = os.open(q.home.notices, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with open(told, "rb+", buffering=0) as file:
             line = f"{job.queue}\n".encode()
             if line in file.readlines():

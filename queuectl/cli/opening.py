@@ -19,8 +19,7 @@ def opened(db: str | None, logs: str | None = None, *, create: bool = False, fol
     Raises Unusable (Absent where the named one is not there), Invalid.
     """
     from queuectl.cli.ui import output
-    from queuectl.errors import Absent
-    from queuectl.paths import shown
+    from queuectl.errors import Absent, shown
     from queuectl.queue import Queue, caller
     from queuectl.settings import database
 

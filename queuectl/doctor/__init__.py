@@ -10,11 +10,11 @@ from typing import Any, Self
 
 import msgspec
 
-from queuectl import dotenv, engines, paths
+from queuectl import dotenv, engines
 from queuectl.doctor.checks import environment, log, workers
 from queuectl.doctor.finding import Finding, Severity, problem
 from queuectl.engines.base import Progress
-from queuectl.errors import QueueError
+from queuectl.errors import QueueError, shown
 from queuectl.queries import Reading
 
 Bars = Callable[[str], Progress]
@@ -43,10 +43,9 @@ class Patient(Reading):
 
     def __init__(self, url: str, *, progress: Progress | None = None) -> None:
         """`url` and `progress` are as for `Queue`. Raises Unusable (Absent where there is none), Invalid."""
-        self.place = paths.place(url)
-        self.logs = self.place.logs
+        self._engine = engines.connect(url, create=False, progress=progress)
+        self.logs = self.home.logs
         self._env_file = dotenv.read()
-        self._engine = engines.connect(self.place.database, create=False, progress=progress)
 
     def __enter__(self) -> Self:
         return self
@@ -82,19 +81,19 @@ def examine(patient: Patient, bars: Bars = lambda what: lambda done, total: None
 
 
 def _made(check: Callable[[Patient, Bars], Iterator[Finding]], patient: Patient, bars: Bars) -> Iterator[Finding]:
-    shown: list[Progress] = []
+    started: list[Progress] = []
 
     def bar(what: str) -> Progress:
-        shown.append(bars(what))
-        return shown[-1]
+        started.append(bars(what))
+        return started[-1]
 
     try:
         yield from check(patient, bar)
     except (QueueError, OSError) as error:
         why = str(error)
         if isinstance(error, OSError):
-            why = f"{paths.shown(str(error.filename))}: {error.strerror}" if error.filename is not None else why
+            why = f"{shown(str(error.filename))}: {error.strerror}" if error.filename is not None else why
         yield problem(f"could not be looked at: {why}", "mend that first, then ask again")
     finally:
-        for each in shown:
+        for each in started:
             each(1, 1)  # where it was broken off

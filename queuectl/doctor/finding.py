@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from queuectl.host import processes
+from queuectl.host import processes, procfs
 
 Severity = Literal["ok", "warning", "problem"]
 
@@ -75,9 +75,4 @@ class Process(msgspec.Struct, frozen=True):
 
 def process(pid: int) -> Process:
     """A process as /proc shows it now, with its whole command line where that can be read."""
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb", buffering=0) as file:
-            command = file.readall().decode(errors="replace").rstrip("\0").replace("\0", " ")
-    except OSError:
-        command = ""
-    return Process(pid, command or "?", processes.state(pid) or "?")
+    return Process(pid, procfs.command_line(pid) or "?", processes.state(pid) or "?")

@@ -1,4 +1,4 @@
-"""Where log and projections live. `connect` is the one place that knows which engine a URL means."""
+"""Where log and projections live. This is the one place that knows which engine a URL means."""
 
 from projections.replay import Progress
 from queuectl.engines.base import Engine
@@ -18,6 +18,23 @@ def connect(
     Invalid for a URL of no known kind, Unusable for a bad file, Absent where there is none.
     """
     from queuectl.engines.sqlite.engine import SqliteEngine
-    from queuectl.paths import place
+    from queuectl.engines.sqlite.location import locate
 
-    return SqliteEngine(place(url), create=create, progress=progress, patience=patience, healing=healing)
+    return SqliteEngine(locate(url), create=create, progress=progress, patience=patience, healing=healing)
+
+
+def resolve(url: str) -> str:
+    """The URL under which the engine of this database is known (`Engine.url`); nothing is opened.
+
+    Raises Invalid for a URL of no known kind, Unusable for a symbolic link that another user made.
+    """
+    from queuectl.engines.sqlite.location import locate
+
+    return locate(url).database
+
+
+def files(url: str) -> tuple[str, ...]:
+    """The files of a database (`Engine.files`); nothing is opened. Raises as `resolve` does."""
+    from queuectl.engines.sqlite.location import locate
+
+    return locate(url).files

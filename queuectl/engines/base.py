@@ -13,276 +13,22 @@ An engine promises:
 - who listens is woken soon after another process has appended.
 """
 
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
-from projections import Change, evolve
-from projections.attempts import Attempt
-from projections.config import Config
-from projections.environments import Environment
-from projections.jobs import Job
 from projections.replay import Progress
-from projections.workers import Worker
-from queuectl.engines.job_filter import JobFilter
-from queuectl.events import Event, Recorded
-
-
-class Write(msgspec.Struct, frozen=True, gc=False):
-    """Events to append to one stream after `before`, the subject they were decided on."""
-
-    stream: str
-    before: Any
-    """The subject (Job, Worker, Config) as it was loaded; None for a new stream."""
-    events: Sequence[Event]
-    version: int = 0
-    """Of the stream's last event, where it has no subject that knows: seals, and jobs that were purged."""
-
-
-class Leaf(msgspec.Struct, frozen=True, gc=False):
-    """What is kept of an event for ever, to prove that it is what it was (R23)."""
-
-    seq: int
-    at: int
-    """Microseconds UTC."""
-    hash: bytes
-    """32 bytes, of all that is stored of the event."""
-
-
-class Filter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which events are asked for; every None lets all pass. Moments are microseconds UTC."""
-
-    streams: tuple[str, ...] | None = None
-    types: tuple[str, ...] | None = None
-    queue: str | None = None
-    """Only events of jobs of this queue."""
-    since: int | None = None
-    until: int | None = None
-
-
-ALL = Filter()
-
+from queuectl.engines.view import Transaction, View
+from queuectl.events import Recorded
+from queuectl.home import Home
+from queuectl.host.flock import FileLock
 
 PAST = ("jobs", "attempts", "counts", "workers", "config")
 """The projections of which the past can be asked."""
-
-
-class Folded(msgspec.Struct, frozen=True):
-    """How far a projection has come."""
-
-    name: str
-    seq: int
-    """The last event that it has folded."""
-    source: str | None
-    """The import path of a user's own; None for ours."""
-    broken: str | None
-    """What it raised, where it was set aside."""
-
-
-class View(ABC):
-    """Reading, all of it at one point of the log."""
-
-    @abstractmethod
-    def head(self) -> tuple[int, int]:
-        """(seq, at) of the last event; (0, 0) in an empty log."""
-
-    @abstractmethod
-    def events(
-        self, *, after: int = 0, upto: int | None = None, limit: int = 1000, where: Filter = ALL
-    ) -> list[Recorded]:
-        """A page of the log: events with `after` < seq <= `upto`, in order."""
-
-    @abstractmethod
-    def stream(self, stream: str) -> list[Recorded]:
-        """All events of one stream, in order."""
-
-    @abstractmethod
-    def last(self, stream: str) -> Recorded | None:
-        """The last event of a stream; None where it has none."""
-
-    @abstractmethod
-    def tombstones(self, *, after: int = 0, limit: int = 1000) -> list[Recorded]:
-        """A page of the `archived` events with a seq above `after`, in order."""
-
-    @abstractmethod
-    def leaves(self, *, after: int = 0, upto: int | None = None, limit: int = 1000) -> list[Leaf]:
-        """A page of the leaves: those with `after` < seq <= `upto`, in order."""
-
-    @abstractmethod
-    def job(self, id: str) -> Job | None:
-        """The job of exactly this id."""
-
-    @abstractmethod
-    def listed(self, where: JobFilter, now: int, limit: int | None = None) -> Sequence[int]:
-        """The seqs of these jobs, in the order of lists; at most `limit`, for which no more than those are read.
-
-        What is processing comes first, by its claim. Then what waits, in the order in which it will run: what is due at
-        `now` as `ready` has it, then the rest by `run_at`, priority and seq. Then what is blocked, as it came, and what
-        has ended, the latest end first.
-        """
-
-    @abstractmethod
-    def tally(self, where: JobFilter) -> int:
-        """How many jobs there are of these."""
-
-    @abstractmethod
-    def jobs(self, seqs: Sequence[int]) -> list[Job]:
-        """The jobs with these seqs, in this order; those that are gone are left out."""
-
-    @abstractmethod
-    def ids(self, prefix: str, limit: int = 10) -> list[str]:
-        """Ids of jobs that begin with `prefix`."""
-
-    @abstractmethod
-    def attempts(self, job: str) -> list[Attempt]:
-        """The attempts of a job, first to last."""
-
-    @abstractmethod
-    def page_of_attempts(self, *, after: int = 0, queue: str | None = None, limit: int = 1000) -> list[Attempt]:
-        """A page of the attempts of all queues or of one, in the order of their claims: those with a seq above."""
-
-    @abstractmethod
-    def held(self, worker: str) -> list[Job]:
-        """The jobs that this worker holds."""
-
-    @abstractmethod
-    def holders(self) -> list[str]:
-        """The ids of the workers that hold any job, in no order; ended ones and unknown ones too."""
-
-    @abstractmethod
-    def counts(self, queues: Sequence[str] = ()) -> dict[str, int]:
-        """Jobs by state, of all queues or of some; states without jobs are left out."""
-
-    @abstractmethod
-    def waiting(self) -> dict[str, int]:
-        """How many jobs wait (pending or failed) in each queue that has any."""
-
-    @abstractmethod
-    def worker(self, id: str) -> Worker | None:
-        """The worker of exactly this id."""
-
-    @abstractmethod
-    def workers(self, *, live: bool = True) -> list[Worker]:
-        """The workers that started and have not ended, or all there were."""
-
-    @abstractmethod
-    def up(self) -> int:
-        """How many workers have started and not ended, those that only recover aside."""
-
-    @abstractmethod
-    def ended(self, at: int, states: Collection[str]) -> dict[str, int]:
-        """The streams that were through by then (µs UTC), each with the version of its last event.
-
-        Those of jobs that came to one of these final states, of purged jobs, and of workers that ended and of whose
-        attempts only those of jobs that are told with them are left.
-        """
-
-    @abstractmethod
-    def config(self) -> Config | None:
-        """The stored settings, or None where none was ever stored."""
-
-    def environment(self, name: str) -> Environment | None:
-        """What jobs that name this environment (by its hash) are given; None where the log has it not."""
-        record = self.last(f"env:{name}")
-        return evolve(None, record, record.event) if record is not None else None
-
-    @abstractmethod
-    def next_due(self, queues: Sequence[str] = ()) -> int | None:
-        """The earliest `run_at` (µs UTC) of the waiting jobs, or None."""
-
-    @abstractmethod
-    def seq_at(self, at: int) -> int:
-        """The last event that had happened at that moment (µs UTC), archived ones too; 0 where none had."""
-
-    @abstractmethod
-    def query(self, sql: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The rows, by the names of their columns, of a query of the tables that others may read (docs/tables.md).
-
-        All of them at once: ask for few. It is for questions that the documentation defines as SQL. Raises Invalid
-        where the query would change something.
-        """
-
-    # What `doctor` asks.
-
-    @abstractmethod
-    def damage(self, progress: Progress | None = None) -> list[str]:
-        """What the database finds wrong with itself, a line each; none where it is sound. Reads all of it at once.
-
-        `progress` is told (pages read, 0), for nobody knows how many it will be.
-        """
-
-    @abstractmethod
-    def missing(self) -> list[str]:
-        """What belongs to the log's schema (its indexes, and what keeps it append-only) and is not there, or not so."""
-
-    @abstractmethod
-    def last_given(self) -> int:
-        """The highest seq that an event ever had, 0 where there was none; above the head where the end was removed."""
-
-    @abstractmethod
-    def streams(self, *, after: str = "", upto: int, limit: int = 1000) -> list[tuple[str, int, int]]:
-        """A page of the streams up to event `upto`, by name: each with how many events it had, and the last version.
-
-        Those that were archived count.
-        """
-
-    @abstractmethod
-    def folded(self) -> list[Folded]:
-        """How far each projection has come."""
-
-    @abstractmethod
-    def unwritten(self) -> int:
-        """Bytes that are committed and can't be written back into the database yet (SQLite's log ahead).
-
-        To be asked first in a snapshot: later it would be one of those who are in the way.
-        """
-
-
-class Transaction(View):
-    """Reading and writing, alone: nobody else appends until it ends. It ends in a commit, or in nothing at all."""
-
-    now: int
-    """The raw clock, read once the write lock was held: every due time is computed from it and compared with it."""
-    at: int
-    """What the events of this transaction are stamped with: `now`, or later, so that the log never goes back."""
-
-    @abstractmethod
-    def append(self, writes: Iterable[Write], actor: str) -> list[Change]:
-        """Append events and fold them into every projection. Raises Conflict where a stream has moved on."""
-
-    @abstractmethod
-    def ready(self, queues: Sequence[str], limit: int) -> list[Job]:
-        """The jobs that may be claimed now, best first: of all queues where none are named."""
-
-    @abstractmethod
-    def numbers(self, count: int) -> range:
-        """`count` new numbers, never given before in this database, for the ids of the jobs appended next."""
-
-    @abstractmethod
-    def keep_secrets(self, job: str, values: Mapping[str, str]) -> None:
-        """Keep the values of a job's secret variables, apart from the log."""
-
-    @abstractmethod
-    def secrets(self, job: str) -> dict[str, str]:
-        """The values of a job's secret variables that are here."""
-
-    @abstractmethod
-    def forget_secrets(self, jobs: Iterable[str]) -> None:
-        """Forget all secret values of these jobs."""
-
-    @abstractmethod
-    def keep_leaves(self, leaves: Iterable[Leaf]) -> None:
-        """Keep leaves that are not there yet."""
-
-    @abstractmethod
-    def remove(self, streams: Iterable[str]) -> None:
-        """Remove the events of these streams but the last, an `archived`; each must have its leaf.
-
-        Raises Refused where a projection has not folded them, or not their tombstones: it never could.
-        """
 
 
 class Listener(Protocol):
@@ -308,11 +54,59 @@ class Listener(Protocol):
         ...
 
 
+class Storage(msgspec.Struct, frozen=True):
+    """The database as it is stored. Sizes are bytes, processes pids of this host."""
+
+    size: int
+    log_ahead: str | None = None
+    """What is committed and not yet written back to its place; None where the engine has no such file."""
+    log_ahead_size: int = 0
+    readers: Sequence[int] = ()
+    """Processes that are reading just now, and keep the log ahead from being written back."""
+    users: Sequence[int] = ()
+    """Processes that have the log ahead open."""
+    writer: int | None = None
+    """The process that has the right to write just now."""
+    silent_listeners: int = 0
+    """Listeners that ended without saying so; they are removed at the next event."""
+
+
 class Engine(ABC):
     """Where log and projections live."""
 
     made: bool
     """Whether there was no database, and this engine has made one."""
+    url: str
+    """What names the database everywhere on this host, without a password; for SQLite the absolute path."""
+    home: Home
+    """The queue's folder on this host."""
+
+    @property
+    @abstractmethod
+    def files(self) -> tuple[str, ...]:
+        """The files of the database on this host, the main one first; none where it is a server's.
+
+        Nothing but the engine may open them: closing another descriptor would drop SQLite's locks (R6).
+        """
+
+    def owns(self, path: str) -> bool:
+        """Whether a path leads to one of the database's files. Raises OSError where it leads to what can't be told."""
+        own = [file for file in self.files if os.path.exists(file)]
+        return os.path.realpath(path) in self.files or (
+            os.path.exists(path) and any(os.path.samefile(path, file) for file in own)
+        )
+
+    @abstractmethod
+    def uses(self, pid: int) -> bool | None:
+        """Whether a process of this host has the database open; None where that can't be told."""
+
+    @abstractmethod
+    def alone(self, name: str) -> FileLock | None:
+        """The lock of that name, of which one process of all holds one at a time; None where another has it."""
+
+    @abstractmethod
+    def storage(self) -> Storage:
+        """How much there is of the database, and what is in the way of its upkeep."""
 
     @abstractmethod
     def snapshot(self) -> AbstractContextManager[View]:

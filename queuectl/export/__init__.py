@@ -89,7 +89,7 @@ class Export:
         An existing file is only replaced with `force`, and the queue's own never. Raises QueueError where it can't be
         written; nothing is left behind then.
         """
-        with draft(path, self._source.queue.place, force=force) as name:
+        with draft(path, force=force, never=self._source.queue.engine.files) as name:
             with open(name, "wb") as file:
                 if self._format.into is None:
                     file.writelines(self.chunks())

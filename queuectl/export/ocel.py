@@ -15,8 +15,8 @@ from projections import evolve
 from projections.jobs import Job
 from projections.workers import Worker
 from queuectl.clock import text
-from queuectl.engines.base import Filter, View
 from queuectl.engines.sqlite.new_database import New
+from queuectl.engines.view import Filter, View
 from queuectl.errors import Unusable
 from queuectl.events import VOCABULARY, Claimed, ConfigSet, Enqueued, Heartbeat, Recorded, Unreadable, encode
 from queuectl.export.rows import Source, kinds

@@ -3,24 +3,23 @@
 import fcntl
 import os
 import re
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager, suppress
 
 from queuectl.errors import Invalid, QueueError
-from queuectl.paths import Place
 
 _PART = ".part"
 
 
 @contextmanager
-def draft(path: str, place: Place, *, force: bool = False) -> Generator[str]:
+def draft(path: str, *, force: bool = False, never: Collection[str] = ()) -> Generator[str]:
     """An empty file to write to, in the folder of `path`; what it holds at the end, synced, becomes `path`.
 
-    What those left behind who were killed while they wrote to `path` is removed. An existing file is only replaced with
-    `force`, and the queue's own (at `place`) never. Raises QueueError, one line, where it can't be written; nothing is
-    left behind then, nor where whoever writes it raises.
+    Drafts of `path` that a killed process left behind are removed. An existing file is only replaced with `force`, and
+    one of `never` (a queue's own database) not at all. Raises QueueError, one line, where it can't be written; nothing
+    is left behind then, nor where the body raises.
     """
-    if os.path.realpath(path) in place.guarded:
+    if os.path.realpath(path) in never:
         raise Invalid(f"{path} is the queue itself: name another file")
     if os.path.lexists(path):
         if not force:
@@ -77,6 +76,33 @@ def _clear(path: str) -> None:
                 os.unlink(f"{folder}/{name}")
             finally:
                 os.close(fd)
+
+
+def write_file(path: str, data: bytes, *, replace: bool) -> None:
+    """Write a small file whole or not at all, mode 0600, such that it and its name survive a power cut.
+
+    Where `path` exists it is replaced, or with `replace` false left as it is. Raises OSError.
+    """
+    folder, name = os.path.split(path)
+    draft = f"{folder}/.{name}-{os.urandom(4).hex()}"
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with open(fd, "wb") as file:
+            os.fchmod(fd, 0o600)
+            file.write(data)
+            file.flush()
+            os.fsync(fd)
+        if replace:
+            os.replace(draft, path)
+        else:
+            os.link(draft, path)
+            os.unlink(draft)
+    except FileExistsError:
+        os.unlink(draft)
+    except BaseException:
+        os.unlink(draft)
+        raise
+    sync(folder)
 
 
 def sync(path: str) -> None:

@@ -7,9 +7,9 @@ import warnings
 
 import msgspec
 
-from queuectl import paths
+from queuectl import engines
 from queuectl.errors import Outdated, QueueError, SettingWarning, Unusable
-from queuectl.host import processes
+from queuectl.host import subreaper
 from queuectl.queue import Queue
 from queuectl.workers.chores.file_monitor import QueueGone, inode
 from queuectl.workers.journal import Journal
@@ -43,17 +43,17 @@ def _work(options: WorkerOptions) -> int:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would take our children's exit codes away
     if options.orders is not None:
         os.set_inheritable(options.orders, False)  # not for the commands
-    processes.subreaper()
-    if options.database is not None and inode(paths.place(options.url).database) != options.database:
+    subreaper.become_subreaper()
+    if options.database is not None and inode(engines.files(options.url)[0]) != options.database:
         raise QueueGone(f"{options.url}: is not there any more, or another one: worker {options.worker} does not start")
     with Queue(options.url, create=False, actor=f"worker:{options.worker}", logs=options.logs) as queue:
         queue.engine.identify(options.worker)
         journal = Journal(queue.logs, options.worker)
         try:
-            held = worker_lock.take(queue.place.workers, options.worker)
+            held = worker_lock.take(queue.home.workers, options.worker)
             roster = Roster(held.path, options.slots)
         except OSError as error:
-            raise Unusable(f"{queue.place.workers}: {error.strerror}: make room, or check your rights") from error
+            raise Unusable(f"{queue.home.workers}: {error.strerror}: make room, or check your rights") from error
         done = WorkerLoop(queue, options, journal, roster, held).run()
         held.close(keep=not done)
         journal.close()

@@ -4,7 +4,7 @@ import os
 import resource
 
 from queuectl.errors import Invalid
-from queuectl.host import processes
+from queuectl.workers.execution import traces
 
 FILES = 128
 """Descriptors that a worker needs for itself; commands have their lock on number 77."""
@@ -17,8 +17,8 @@ def leave_job() -> None:
 
     Otherwise the job's leftovers would be found in everything that these workers run.
     """
-    if os.environ.get(processes.TAG, processes.FREE) != processes.FREE:
-        os.environ[processes.TAG] = processes.FREE
+    if os.environ.get(traces.TAG, traces.FREE) != traces.FREE:
+        os.environ[traces.TAG] = traces.FREE
         os.closerange(3, max(int(name) for name in os.listdir("/proc/self/fd")) + 1)
 
 

@@ -10,9 +10,10 @@ import stat
 from collections.abc import Iterable
 from typing import Any
 
-from queuectl import clock, paths
-from queuectl.errors import Unusable
+from queuectl import clock
+from queuectl.errors import Unusable, shown
 from queuectl.events import encode
+from queuectl.host.trust import check_folder
 from queuectl.workers.turn import AttemptReport, Turn
 
 NAME = "worker.jsonl"
@@ -31,15 +32,15 @@ def opened(folder: str, name: str, flags: int = os.O_APPEND) -> int:
     try:
         if not os.path.lexists(folder):
             os.makedirs(folder, mode=0o700, exist_ok=True)
-        paths.check_folder(folder, "write logs into")
+        check_folder(folder, "write logs into")
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | flags, 0o600)
     except OSError as error:
         why = "is a symbolic link" if error.errno == errno.ELOOP else error.strerror
-        raise Unusable(f"{paths.shown(path)}: {why}: name another folder with --logs") from error
+        raise Unusable(f"{shown(path)}: {why}: name another folder with --logs") from error
     found = os.fstat(fd)
     if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_nlink > 1:
         os.close(fd)
-        raise Unusable(f"{paths.shown(path)}: is not a file of our own alone: name another folder with --logs")
+        raise Unusable(f"{shown(path)}: is not a file of our own alone: name another folder with --logs")
     os.fchmod(fd, 0o600)
     return fd
 

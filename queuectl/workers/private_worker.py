@@ -14,9 +14,9 @@ from typing import Self
 
 from projections.jobs import FINAL
 from queuectl import clock, enclosing_jobs
-from queuectl.host import processes
 from queuectl.queue import Queue
 from queuectl.workers import worker_process
+from queuectl.workers.execution import traces
 from queuectl.workers.start_options import SupervisorOptions, WorkerOptions
 from queuectl.workers.supervisor import unignored
 
@@ -45,7 +45,7 @@ class PrivateWorker:
         self._ids = self._left = list(ids)
         self._alone = alone
         with queue.engine.snapshot() as view:
-            self._inside = bool(enclosing_jobs.hosts(view, enclosing_jobs.inside(queue.place)))
+            self._inside = bool(enclosing_jobs.hosts(view, enclosing_jobs.inside(queue.engine)))
         self._began = clock.now()
         self._next_look = clock.monotonic() + (PATIENCE if not alone else 0.0)
         self._pid: int | None = None
@@ -90,7 +90,7 @@ class PrivateWorker:
         env, inherited = dict(os.environ), [(os.POSIX_SPAWN_DUP2, hear, LEASH)]
         nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         if self._inside:
-            env[processes.TAG] = processes.FREE
+            env[traces.TAG] = traces.FREE
             inherited = [(os.POSIX_SPAWN_DUP2, nothing, fd) for fd in (0, 1, 2)] + inherited
             inherited += [(os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable() if fd not in (0, 1, 2, LEASH)]
         try:

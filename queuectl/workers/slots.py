@@ -17,12 +17,14 @@ from projections.jobs import Job
 from queuectl import decisions
 from queuectl.clock import monotonic
 from queuectl.decisions import Lease
-from queuectl.host import processes
+from queuectl.host import subreaper
+from queuectl.host.flock import locked
 from queuectl.host.oom import PERHAPS, Killings
 from queuectl.queue import Queue
 from queuectl.settings import Settings
 from queuectl.units import span
 from queuectl.workers.execution import attempt as attempts
+from queuectl.workers.execution import traces
 from queuectl.workers.execution.attempt import Attempt
 from queuectl.workers.execution.spawn import environment
 from queuectl.workers.recovery.attempt_table import Roster
@@ -91,7 +93,7 @@ class Slots:
         self._roster = roster
         self._poll = poll
         self._complain = complain
-        self._env = {name: value for name, value in os.environ.items() if name != processes.TAG}
+        self._env = {name: value for name, value in os.environ.items() if name != traces.TAG}
         self._running: dict[int, RunningAttempt] = {}
         self._hunts: list[tuple[Claim, Hunt]] = []
         self._next_output = 0.0
@@ -224,7 +226,7 @@ class Slots:
 
     def reap(self) -> None:
         """Reap what our commands have left behind and has ended: orphans fall to us."""
-        processes.reap(self._mains())
+        subreaper.reap(self._mains())
 
     def _stop_hunting(self, now: float, id: str | None = None) -> None:
         for claim, hunt in list(self._hunts):
@@ -241,7 +243,7 @@ class Slots:
         job, lease, spec = claim.job, claim.lease, claim.job.spec
         mark = tag(self._identity, job.id, lease.version)
         start = attempts.Start(
-            output=self._queue.place.output_of(self._identity, job.id, lease.version),
+            output=self._queue.home.output_of(self._identity, job.id, lease.version),
             env=environment(
                 self._env,
                 claim.environment,
@@ -257,7 +259,7 @@ class Slots:
             command=spec.command,
             argv=tuple(spec.argv) if spec.argv is not None else None,
             cwd=spec.cwd,
-            stdin=f"{self._queue.place.stdin}/{spec.stdin}" if spec.stdin is not None else None,
+            stdin=f"{self._queue.home.stdin}/{spec.stdin}" if spec.stdin is not None else None,
             timeout=job.timeout,
             shell=spec.shell,
             umask=claim.environment.umask if claim.environment is not None else None,
@@ -292,14 +294,11 @@ class Slots:
         """Output file and tag of an earlier claim of which something lives; None where nothing does."""
         self._strays.claim(claim.job.id)
         for path, mark in claim.earlier:
-            try:
-                if not processes.lock_free(path):
-                    return path, mark
-            except (FileNotFoundError, NotADirectoryError):
-                continue
+            if locked(path):
+                return path, mark
         # What has left its group and closed all files has but the tag. Twice: it may fork while we look.
         for _ in range(2):
-            if (found := processes.any_tagged([mark for _, mark in claim.earlier])) is not None:
+            if (found := traces.any_tagged([mark for _, mark in claim.earlier])) is not None:
                 return next(each for each in claim.earlier if each[1] == found)
             if self._look_for_strays():
                 return claim.earlier[-1]

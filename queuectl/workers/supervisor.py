@@ -14,11 +14,10 @@ from contextlib import suppress
 
 import msgspec
 
-from queuectl import paths
 from queuectl.clock import monotonic
 from queuectl.decisions import Stop
-from queuectl.errors import QueueError
-from queuectl.host import processes
+from queuectl.errors import QueueError, shown
+from queuectl.host import subreaper
 from queuectl.host.oom import PERHAPS, Killings
 from queuectl.queue import Queue
 from queuectl.workers import worker_process
@@ -97,7 +96,7 @@ class Supervisor:
         self._queue = Queue(options.worker.url, create=False, logs=options.worker.logs)
         with self._queue.engine.snapshot() as view:
             self._queue.settings(view).require(*WORKER_SETTINGS)
-        self._home = QueueFiles(self._queue.place)
+        self._home = QueueFiles(self._queue)
         self._workers: dict[int, WorkerProcess] = {}
         self._restarts: list[float] = []
         self._passes: list[Pass] = []
@@ -118,7 +117,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Until all workers have ended; returns the exit code."""
-        processes.subreaper()
+        subreaper.become_subreaper()
         child = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would take our workers' exit codes away
         hear, tell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         old = {number: signal.signal(number, _heard) for number in unignored()}
@@ -209,7 +208,7 @@ class Supervisor:
                 self._restarts.append(now + RESTART)
         # Those of this turn and of the one before: a worker's end may be heard of a moment after its orphans'.
         kept = self._reaped if self._dead else self._fresh
-        self._reaped = {**kept, **(fresh := dict(processes.reap({worker.pid for worker in self._workers.values()})))}
+        self._reaped = {**kept, **(fresh := dict(subreaper.reap({worker.pid for worker in self._workers.values()})))}
         self._fresh = fresh
 
     def _count(self, numbers: bytes) -> None:
@@ -220,7 +219,7 @@ class Supervisor:
             stop = Stop(signal.Signals(number).name)
             for worker in self._workers.values():
                 with suppress(OSError):  # a full disk saves nobody; recovery will only not know why
-                    attempt_table.stop(f"{self._queue.place.workers}/{worker.id}", stop)
+                    attempt_table.stop(f"{self._queue.home.workers}/{worker.id}", stop)
                 if self._signals > 2:
                     signal.pidfd_send_signal(worker.pidfd, signal.SIGKILL)
                 else:
@@ -271,7 +270,7 @@ class Supervisor:
     def _give_up(self) -> None:
         """The database is another one, or gone: nothing is restarted, made or recovered in its place."""
         if not self._code:
-            path = paths.shown(self._queue.url)
+            path = shown(self._queue.url)
             say(f"{path}: is gone, or another one: no worker is started again")
         self._code = 4
         self._restarts.clear()
@@ -286,7 +285,7 @@ class Supervisor:
             return False
         try:
             self._queue.engine.reopen()
-            self._home.folder = WatchedFile(self._queue.place.folder)
+            self._home.folder = WatchedFile(self._queue.home.folder)
             asked = next((each.state == "stopping" for each in self._queue.workers() if each.id == worker.id), False)
         except QueueError as error:
             say(f"{error}")
@@ -302,13 +301,13 @@ class Supervisor:
         for id, death in list(self._dead.items()):
             held = None
             try:
-                held = worker_lock.try_lock(self._queue.place.workers, id)
+                held = worker_lock.try_lock(self._queue.home.workers, id)
             except Gone:
                 death.until = now
                 with suppress(QueueError, OSError):  # where it can't be done just now it is left to others
                     held = taken(self._queue, id)
             if held is not None:
-                self._reaped.update(processes.reap({worker.pid for worker in self._workers.values()}))
+                self._reaped.update(subreaper.reap({worker.pid for worker in self._workers.values()}))
                 known = outcomes(held.path, self._reaped)
                 self._passes.append(
                     Pass(
@@ -349,8 +348,7 @@ def _heard(number: int, frame: object) -> None:
 
 def _detach(options: SupervisorOptions) -> int:
     """Start a parent in a session of its own, with its messages in `logs/worker.log`, and wait until it is up."""
-    place = paths.place(options.worker.url)
-    with Queue(place.database, create=False, logs=options.worker.logs) as queue:
+    with Queue(options.worker.url, create=False, logs=options.worker.logs) as queue:
         logs, log = queue.logs, f"{queue.logs}/worker.log"
     out = opened(logs, "worker.log")
     hear, tell = os.pipe2(os.O_CLOEXEC)
@@ -377,8 +375,8 @@ def _detach(options: SupervisorOptions) -> int:
         said = answer.read()
     if said != READY:
         _, status = os.waitpid(pid, 0)
-        problem = QueueError(f"the workers could not be started; see {paths.shown(log)}")
+        problem = QueueError(f"the workers could not be started; see {shown(log)}")
         problem.exit_code = 4 if os.waitstatus_to_exitcode(status) == 4 else 1
         raise problem
-    say(f"workers run in the background (process {pid}), log in {paths.shown(log)}")
+    say(f"workers run in the background (process {pid}), log in {shown(log)}")
     return 0

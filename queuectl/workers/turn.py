@@ -10,12 +10,12 @@ from projections.attempts import Attempt
 from projections.environments import Environment
 from projections.jobs import FINAL, Job
 from projections.workers import Worker
-from queuectl import decisions, enclosing_jobs
+from queuectl import decisions, disk, enclosing_jobs
 from queuectl.decisions import Lease, Outcome, Stop
-from queuectl.engines.base import Filter, Transaction, View, Write
+from queuectl.engines.view import Filter, Transaction, View, Write
 from queuectl.errors import Busy, Conflict, Fenced, Unusable
 from queuectl.events import Event, Heartbeat, Held, StopRequested, WorkerStarted, WorkerStopped
-from queuectl.host import disk, processes
+from queuectl.host import processes, procfs
 from queuectl.queue import Queue
 from queuectl.settings import Settings
 
@@ -94,7 +94,7 @@ class TurnWriter:
         self._stream = f"worker:{worker}"
         self._settings = Settings()
         self._environments: dict[str, Environment] = {}
-        self._inside = enclosing_jobs.inside(queue.place)
+        self._inside = enclosing_jobs.inside(queue.engine)
 
     def start(self, slots: int, *, drain: bool = False) -> None:
         """Say that this worker is up, however long others keep the database."""
@@ -104,9 +104,9 @@ class TurnWriter:
             start_ticks=processes.start_time(os.getpid()),
             slots=slots,
             queues=list(self._queues),
-            boot_id=processes.boot_id(),
-            pid_namespace=processes.pid_namespace(),
-            machine_id=processes.machine_id(),
+            boot_id=procfs.boot_id(),
+            pid_namespace=procfs.pid_namespace(),
+            machine_id=procfs.machine_id(),
             identity=self._identity,
             drain=drain,
             inside=self._inside,
@@ -255,7 +255,7 @@ class TurnWriter:
         me = tx.worker(self.worker)
         # Not once it was taken for dead: nobody would recover it a second time, nor what it claims now.
         turn.stop = me is None or not me.live
-        if (space := disk.look(self._queue.place, self._settings)).low:
+        if (space := disk.look(self._queue.home, self._settings)).low:
             turn.hindrance = f"no new job starts: {space}"
 
     def _claim(self, tx: Transaction, want: int) -> list[Claim]:
@@ -298,7 +298,7 @@ class TurnWriter:
         for attempt in earlier(tx, job):
             worker = tx.worker(attempt.worker)
             identity = worker.identity if worker is not None else self._identity
-            path = self._queue.place.output_of(identity, job.id, attempt.lease)
+            path = self._queue.home.output_of(identity, job.id, attempt.lease)
             found.append((path, tag(identity, job.id, attempt.lease)))
         return found
 

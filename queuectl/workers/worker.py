@@ -10,7 +10,6 @@ import select
 import signal
 from collections import deque
 
-from queuectl import paths
 from queuectl.clock import monotonic
 from queuectl.decisions import Stop
 from queuectl.engines.base import Listener
@@ -63,7 +62,7 @@ class WorkerLoop:
         self._options = options
         self._journal = journal
         self._roster = roster
-        identity = paths.identity(queue.place)
+        identity = queue.home.identity()
         self._writer = TurnWriter(queue, options.worker, options.queues, identity, options.only)
         self._watch = RecoveryWatch(queue, self._writer, journal)
         self._sealer = SealChore(queue, options.worker, journal, self._tell)

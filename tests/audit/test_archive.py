@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import Queue, paths
+from queuectl import Queue
 from queuectl.audit.archive import Done, archive, due
 from queuectl.audit.archive_file import read
 from queuectl.audit.seal import seal
@@ -126,7 +126,7 @@ def test_outputs_and_secret_values_go_with_their_jobs(queue: Queue, path: str) -
     queue.enqueue("true")
     queue.enqueue("true", id="secret", secrets={"TOKEN": "hunter2"}, max_retries=0)
     work(queue, "w1", cause="exit")
-    never_started = queue.place.output_of(paths.identity(queue.place), "2", 2)
+    never_started = queue.home.output_of(queue.home.identity(), "2", 2)
     os.unlink(never_started)
     os.mkdir(never_started)  # as recovery does
     assert outputs(queue) == {"1", "2", "secret"}
@@ -180,7 +180,7 @@ def test_the_same_file_is_finished_when_it_was_begun(queue: Queue, path: str) ->
         archive(queue, path, moment, bars=bars)
     begun = len(tombstones(queue))
     assert 0 < begun < 300
-    Path(queue.place.output_of(paths.identity(queue.place), "1", 2)).touch()  # as if it had not come to this one
+    Path(queue.home.output_of(queue.home.identity(), "1", 2)).touch()  # as if it had not come to this one
     queue.enqueue("true")
     queue.cancel("301")
 

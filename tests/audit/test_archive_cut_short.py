@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from queuectl import Queue, paths
+from queuectl import Queue
 from queuectl.audit.archive import archive
 from queuectl.audit.archive_file import read
 from queuectl.clock import monotonic, now
@@ -62,9 +62,9 @@ def copied(template: Path, folder: Path) -> Path:
         if os.path.exists(f"{template}{suffix}"):
             shutil.copy(f"{template}{suffix}", f"{path}{suffix}")
     with Queue(path) as queue:
-        identity = paths.identity(queue.place)
+        identity = queue.home.identity()
         for record in queue.events(type="claimed"):
-            Path(queue.place.output_of(identity, record.subject, record.version)).touch()
+            Path(queue.home.output_of(identity, record.subject, record.version)).touch()
     return path
 
 
@@ -82,7 +82,7 @@ def state(queue: Queue, file: Path) -> list[object]:
     ]
     return [
         list(read(str(file))), original(queue.events()), sorted(tombstones), list(queue.jobs()),
-        queue.workers(all=True), sorted(name.rpartition(".")[0] for name in os.listdir(queue.place.output)),
+        queue.workers(all=True), sorted(name.rpartition(".")[0] for name in os.listdir(queue.home.output)),
         queue.check(),
     ]  # fmt: skip
 

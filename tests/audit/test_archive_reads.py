@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec.json import decode
 
-from queuectl import Queue, paths
+from queuectl import Queue
 from queuectl.analysis.stats import stats
 from queuectl.audit.archive import archive
 from queuectl.audit.archive_file import opened
@@ -177,6 +177,6 @@ def test_outputs_that_an_archive_has_left_are_told(queue: Queue, path: str) -> N
     queue.enqueue("true", id="gone")
     work(queue, "w1")
     archive(queue, path, now())
-    Path(queue.place.output_of(paths.identity(queue.place), "gone", 2)).touch()
+    Path(queue.home.output_of(queue.home.identity(), "gone", 2)).touch()
     [finding] = look(queue)["leftovers"].findings
     assert finding.what.startswith("1 output of jobs that were purged or archived, 0 B on disk: gone.2.")

@@ -150,7 +150,7 @@ def test_who_follows_a_job_that_no_worker_serves_is_told(queuectl: Shell):
 
 def test_the_doctor_names_a_queue_whose_due_jobs_no_worker_takes(queue: Queue):
     queue.enqueue_many([Spec(command="true", queue="gpu")] * 2)
-    with Patient(queue.place.database) as patient:
+    with Patient(queue.url) as patient:
         [workers] = [check for check in examine(patient) if check.name == "workers"]
     finding = workers.findings[-1]
     assert finding.what == "2 jobs wait in the queue gpu, which no worker serves"

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from queuectl import Queue, clock, decisions
 from queuectl.clock import SECOND
 from queuectl.decisions import Outcome
-from queuectl.engines.base import Write
+from queuectl.engines.view import Write
 from queuectl.events import Heartbeat, Held, StopRequested, WorkerLost, WorkerStarted, WorkerStopped
 from queuectl.spec import Spec
 from queuectl.workers.turn import AttemptReport, Claim, TurnWriter

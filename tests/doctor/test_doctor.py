@@ -15,8 +15,9 @@ from projections.config import Config
 from queuectl import Queue, doctor
 from queuectl.doctor import Check, Finding, Patient
 from queuectl.doctor.checks import environment
-from queuectl.engines.base import Write
 from queuectl.engines.sqlite import doorbell
+from queuectl.engines.sqlite.location import locate
+from queuectl.engines.view import Write
 from queuectl.events import ConfigSet
 from queuectl.workers.recovery import worker_lock
 from tests.support.paths import ROOT
@@ -263,7 +264,7 @@ def test_rights_that_are_too_wide_or_too_narrow_are_found_and_the_advice_mends_t
         assert finding.facts["paths"] == [database + name]
         subprocess.run(["sh", "-c", str(finding.do)], check=True, timeout=10)
         assert look(database, "permissions").severity == "ok"
-        assert stat.S_IMODE(os.stat(queue.place.gate).st_mode) == 0o600
+        assert stat.S_IMODE(os.stat(locate(queue.url).gate).st_mode) == 0o600
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")

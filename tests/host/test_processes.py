@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from queuectl import clock
-from queuectl.host import processes
+from queuectl.host import flock, processes, procfs
+from queuectl.workers.execution import traces
 from queuectl.workers.execution.attempt import Attempt, Start, launch
 from queuectl.workers.recovery.termination import Hunt, Left
 from tests.support.termination import end, hunt
@@ -47,7 +48,7 @@ class Scene:
             "PY": sys.executable,
             "DETACHED": str(self._script),
             "READY": self._ready,
-            processes.TAG: TAG,
+            traces.TAG: TAG,
         }
         self._attempt = launch(Start(command=command, output=self.output, env=env, keep_children=True))
         self._attempt.close_output()
@@ -121,33 +122,33 @@ def test_what_is_left_is_found_by_lock_or_tag_and_ended(
     scene: Scene, command: str, by_lock: bool, by_file: bool, by_tag: bool
 ) -> None:
     pid = scene.leave(command)
-    assert processes.lock_free(scene.output) is not by_lock
-    assert (pid in processes.holders(scene.output)) is by_file
-    assert (pid in processes.by_tag(TAG)) is by_tag
+    assert bool(flock.locked(scene.output)) is by_lock
+    assert (pid in processes.writers(scene.output)) is by_file
+    assert (pid in traces.by_tag(TAG)) is by_tag
     assert not hunt(scene.output, TAG, soon())
     assert scene.has_ended()
-    assert processes.lock_free(scene.output)
+    assert flock.locked(scene.output) is False
 
 
 def test_what_hides_from_lock_and_tag_falls_to_the_subreaper() -> None:
     program = """
 import os, select, sys
-from queuectl.host import processes
-assert processes.subreaper()
+from queuectl.host import processes, subreaper
+subreaper.become_subreaper()
 ready, say = os.pipe()
 command = "env -i setsid sh -c 'echo $$; exec >/dev/null sleep 1000' & exit 3"
 child = os.posix_spawn("/bin/sh", ["sh", "-c", command], {}, file_actions=[(os.POSIX_SPAWN_DUP2, say, 1)])
 orphan = int(os.read(ready, 20))
 select.select([os.pidfd_open(child)], [], [])
-assert sorted(processes.children()) == sorted([child, orphan]), processes.children()
-assert processes.reap({child}) == []
+assert sorted(subreaper.children()) == sorted([child, orphan]), subreaper.children()
+assert subreaper.reap({child}) == []
 os.kill(orphan, 9)
 select.select([os.pidfd_open(orphan)], [], [])
 assert processes.state(orphan) == "Z"
-assert processes.reap({child}) == [(orphan, 9)]
+assert subreaper.reap({child}) == [(orphan, 9)]
 assert processes.state(orphan) is None
-assert processes.reap(()) == [(child, 3 << 8)]
-assert processes.reap(()) == []
+assert subreaper.reap(()) == [(child, 3 << 8)]
+assert subreaper.reap(()) == []
 """
     env = {"PYTHONPATH": os.pathsep.join(sys.path), "PATH": os.environ.get("PATH", os.defpath)}
     subprocess.run([sys.executable, "-c", program], check=True, timeout=30, env=env)
@@ -156,8 +157,8 @@ assert processes.reap(()) == []
 def test_a_hidden_process_in_the_session_of_a_tagged_one_is_found(scene: Scene) -> None:
     attempt = scene.begin("env -i $PY $DETACHED close & wait")
     pid = scene.pid()
-    assert pid not in processes.by_tag(TAG)
-    assert pid not in processes.holders(scene.output)
+    assert pid not in traces.by_tag(TAG)
+    assert pid not in processes.writers(scene.output)
     assert not hunt(scene.output, TAG, soon())
     assert scene.has_ended()
     assert attempt.collect(clock.monotonic()) is not None  # the tagged one too
@@ -227,7 +228,7 @@ def test_who_only_reads_the_output_is_let_alone(scene: Scene) -> None:
     try:
         while not any(os.path.basename(scene.output) in link for link in links_of(reader.pid)):
             os.sched_yield()
-        assert reader.pid not in processes.holders(scene.output)
+        assert reader.pid not in processes.writers(scene.output)
         assert not hunt(scene.output, TAG, soon())
         assert reader.poll() is None
     finally:
@@ -241,7 +242,7 @@ def test_who_writes_to_another_file_of_that_name_is_let_alone(scene: Scene, tmp_
     with open(tmp_path / "other" / os.path.basename(scene.output), "w") as other:
         writer = subprocess.Popen(["sleep", "1000"], stdout=other)
     try:
-        assert writer.pid not in processes.holders(scene.output)
+        assert writer.pid not in processes.writers(scene.output)
     finally:
         writer.kill()
         writer.wait()
@@ -260,23 +261,22 @@ def links_of(pid: int) -> list[str]:
 def test_another_attempts_tag_is_not_taken_for_this_one(scene: Scene) -> None:
     pid = scene.leave("$PY $DETACHED close &")
     for other in (TAG[:-1], TAG + "1", TAG[1:], ""):
-        assert pid not in processes.by_tag(other)
-    assert pid in processes.by_tag(TAG)
+        assert pid not in traces.by_tag(other)
+    assert pid in traces.by_tag(TAG)
 
 
 def test_a_lock_is_free_when_nobody_holds_it(tmp_path: Path) -> None:
     path = tmp_path / "output"
-    with pytest.raises(FileNotFoundError):
-        processes.lock_free(str(path))
+    assert flock.locked(str(path)) is None
     with path.open("w") as file:
-        assert processes.lock_free(str(path))
+        assert flock.locked(str(path)) is False
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # and asking has left no lock behind
-        assert not processes.lock_free(str(path))
+        assert flock.locked(str(path))
     with path.open() as asker:
         fcntl.flock(asker, fcntl.LOCK_SH)  # somebody who asks at the same time
-        assert processes.lock_free(str(path))
+        assert flock.locked(str(path)) is False
     (tmp_path / "folder").mkdir()  # how recovery takes an attempt that never started
-    assert processes.lock_free(str(tmp_path / "folder"))
+    assert flock.locked(str(tmp_path / "folder")) is False
 
 
 def test_state_group_session_and_start_time_are_those_of_the_process(scene: Scene) -> None:
@@ -313,12 +313,12 @@ def test_a_process_may_have_any_name(tmp_path: Path) -> None:
 def test_a_pid_that_nobody_has_is_told(scene: Scene) -> None:
     attempt = scene.begin("exit 0")
     select.select([attempt], [], [], 10)
-    assert processes.given_away(attempt.pid)  # a zombie still has it
+    assert processes.is_taken(attempt.pid)  # a zombie still has it
     attempt.collect(clock.monotonic())
     gone = attempt.pid
-    assert not processes.given_away(gone)
+    assert not processes.is_taken(gone)
     assert (processes.state(gone), processes.start_time(gone), processes.session(gone)) == (None, None, 0)
-    assert not processes.is_tagged(gone, TAG)
+    assert not traces.is_tagged(gone, TAG)
     assert not processes.is_writer(gone, scene.output)
 
 
@@ -370,6 +370,6 @@ def test_end_spares_strangers_and_those_who_stand_above_it(scene: Scene, monkeyp
 
 
 def test_boot_namespace_and_machine_have_names() -> None:
-    assert len(processes.boot_id()) == 36
-    assert processes.pid_namespace() == os.readlink(f"/proc/{os.getpid()}/ns/pid")
-    assert processes.machine_id().isalnum() or processes.machine_id() == ""
+    assert len(procfs.boot_id()) == 36
+    assert procfs.pid_namespace() == os.readlink(f"/proc/{os.getpid()}/ns/pid")
+    assert procfs.machine_id().isalnum() or procfs.machine_id() == ""

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from queuectl import Queue, paths
+from queuectl import Queue
 from queuectl.decisions import Outcome
 from queuectl.events import Archived, Recorded
 from queuectl.workers.turn import AttemptReport, TurnWriter
@@ -11,12 +11,12 @@ from queuectl.workers.turn import AttemptReport, TurnWriter
 
 def work(queue: Queue, worker: str, *, cause: str | None = None, limit: int = 1000, stop: bool = True) -> list[str]:
     """A worker runs what is ready, leaves an output of each attempt, and stops."""
-    identity = paths.identity(queue.place)
+    identity = queue.home.identity()
     writer = TurnWriter(queue, worker, (), identity)
     writer.start(1)
     claims = writer.turn([], [], limit).claims
     for claim in claims:
-        Path(queue.place.output_of(identity, claim.job.id, claim.lease.version)).write_text("done\n")
+        Path(queue.home.output_of(identity, claim.job.id, claim.lease.version)).write_text("done\n")
     outcome = Outcome(cause=cause, exit_code=0 if cause is None else 1)
     writer.turn([AttemptReport(claim.job, claim.lease, outcome) for claim in claims], [], 0)
     if stop:
@@ -34,4 +34,4 @@ def tombstones(queue: Queue) -> dict[str, Archived]:
 
 
 def outputs(queue: Queue) -> set[str]:
-    return {name.partition(".")[0] for name in os.listdir(queue.place.output)}
+    return {name.partition(".")[0] for name in os.listdir(queue.home.output)}

@@ -7,7 +7,8 @@ from projections.jobs import Job
 from queuectl import decisions
 from queuectl.clock import text
 from queuectl.decisions import Lease, Outcome
-from queuectl.engines.base import Engine, Write
+from queuectl.engines.base import Engine
+from queuectl.engines.view import Write
 from queuectl.events import Enqueued, Event, WorkerStarted
 
 ACTOR = "test"

@@ -13,7 +13,7 @@ from projections.workers import Worker
 from queuectl import Queue
 from queuectl.clock import monotonic
 from queuectl.events import Recorded, encode
-from queuectl.host import processes
+from queuectl.host import processes, procfs
 from queuectl.workers.start_options import WorkerOptions
 
 START = """
@@ -104,7 +104,7 @@ class Lab:
     def ours(self) -> list[int]:
         """The processes that have to do with this queue: parents, workers, and what they run."""
         found: list[int] = []
-        for pid in processes.pids():
+        for pid in procfs.pids():
             if pid != os.getpid() and processes.state(pid) not in (None, "Z"):
                 try:
                     text = Path(f"/proc/{pid}/environ").read_bytes() + Path(f"/proc/{pid}/cmdline").read_bytes()

@@ -4,7 +4,7 @@ import signal
 from collections.abc import Iterable
 
 from queuectl import clock
-from queuectl.host.processes import Ending, Still, wait
+from queuectl.host.pidfd import PidfdSet, Still, wait
 from queuectl.workers.recovery.termination import Hunt, Left
 
 
@@ -24,7 +24,7 @@ def hunt(path: str, tag: str, deadline: float, *, grace: float = 5.0) -> Left:
 
 def end(these: Iterable[int], grace: float, still: Still, *, patience: float = 2.0) -> list[int]:
     """TERM these processes, KILL them after `grace` seconds, and return those that live `patience` seconds later."""
-    ending = Ending()
+    ending = PidfdSet()
     try:
         for pid in these:
             ending.add(pid, still)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from queuectl import Queue, paths
+from queuectl import Queue
 from queuectl.clock import monotonic
 from queuectl.decisions import Outcome
 from queuectl.events import encode
@@ -68,9 +68,9 @@ def _go() -> None:
 def _claim(queue: Queue, told: Told, seconds: float) -> None:
     me = f"claimer-{os.getpid()}"
     queue.engine.identify(me)
-    writer = TurnWriter(queue, me, (), paths.identity(queue.place))
+    writer = TurnWriter(queue, me, (), queue.home.identity())
     bell = queue.engine.listen("work")
-    with worker_lock.take(queue.place.workers, me):
+    with worker_lock.take(queue.home.workers, me):
         writer.start(8)
         _go()
         end = monotonic() + seconds

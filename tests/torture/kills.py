@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from queuectl import Queue, paths
+from queuectl import Queue
 from queuectl.clock import monotonic
 from queuectl.errors import Deadline, Refused
 from queuectl.events import encode
@@ -65,7 +65,7 @@ from queuectl.events import encode
 from queuectl.workers import worker_process, supervisor; from queuectl.host import processes
 worker, boot, restart, url, options = sys.argv[1:]
 if boot:
-    liveness.boot_id = processes.boot_id = lambda: boot
+    liveness.boot_id = procfs.boot_id = lambda: boot
 supervisor.RESTART = float(restart)
 worker_process.command = lambda what: [sys.executable, "-c", worker, boot, encode(what).decode()]
 sys.exit(supervisor.start(url, **json.loads(options)))
@@ -78,7 +78,7 @@ from queuectl import liveness
 from queuectl.host import processes
 if sys.argv[1]:
     boot = sys.argv[1]
-    liveness.boot_id = processes.boot_id = lambda: boot
+    liveness.boot_id = procfs.boot_id = lambda: boot
 from queuectl.workers.__main__ import main
 sys.exit(main(sys.argv[2:]))
 """
@@ -129,7 +129,7 @@ class Arena:
         self.folder = folder
         (folder / "job.sh").write_text(JOB)
         self.queue = Queue(folder / "q.db")
-        self.identity = paths.identity(self.queue.place)
+        self.identity = self.queue.home.identity()
         self.boot = "boot-0"
         self.killed = 0
         self._parents: list[subprocess.Popen[bytes]] = []

@@ -13,7 +13,6 @@ from random import Random
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 
-from queuectl import paths
 from queuectl.decisions import Lease, Outcome
 from queuectl.errors import QueueError
 from queuectl.workers.recovery import rescuer, worker_lock
@@ -104,12 +103,12 @@ class Machine(Users):
     # -- workers -----------------------------------------------------------------------------------------------------
 
     def writer(self, sim: Sim) -> TurnWriter:
-        return TurnWriter(self.queue, sim.id, sim.queues, paths.identity(self.queue.place))
+        return TurnWriter(self.queue, sim.id, sim.queues, self.queue.home.identity())
 
     def start_worker(self, pick: Random) -> None:
         self.born += 1
         id = f"w{self.born}"
-        sim = Sim(id, pick.choice(QUEUES), worker_lock.take(self.queue.place.workers, id))
+        sim = Sim(id, pick.choice(QUEUES), worker_lock.take(self.queue.home.workers, id))
         if pick.random() < 0.05:
             self.end(sim)  # before it said a word
             return
@@ -136,8 +135,8 @@ class Machine(Users):
         for claim in list(sim.claims):
             if pick.random() < 0.7:
                 sim.claims.remove(claim)
-                identity = paths.identity(self.queue.place)
-                path = self.queue.place.output_of(identity, claim.job.id, claim.lease.version)
+                identity = self.queue.home.identity()
+                path = self.queue.home.output_of(identity, claim.job.id, claim.lease.version)
                 try:
                     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
                     sim.running.append(claim)
@@ -213,7 +212,7 @@ class Machine(Users):
 
     def is_earlier(self, claim: Claim) -> None:
         """A claim knows all those before it, which may have left something behind."""
-        identity = paths.identity(self.queue.place)
+        identity = self.queue.home.identity()
         before = self.model.jobs[claim.job.id].attempts[:-1]
         assert [mark for _, mark in claim.earlier] == [tag(identity, claim.job.id, each.lease) for each in before]
 
@@ -264,7 +263,7 @@ class Machine(Users):
         for job in self.model.held(worker):
             assert job.lease is not None
             lease = Held(job.id, job.attempt, job.lease)
-            path = self.queue.place.output_of(paths.identity(self.queue.place), job.id, job.lease)
+            path = self.queue.home.output_of(self.queue.home.identity(), job.id, job.lease)
             outcome = known.get((job.seq, job.lease), Outcome(cause="lost"))
             if me is None or me.boot != World.boot:
                 found[lease] = Ended("lost")
@@ -296,12 +295,12 @@ class Machine(Users):
     def hunted(self, worker: str, lease: Held) -> bool:
         """Whether something of this attempt must be looked for."""
         me = self.model.workers.get(worker)
-        path = self.queue.place.output_of(paths.identity(self.queue.place), lease.job, lease.version)
+        path = self.queue.home.output_of(self.queue.home.identity(), lease.job, lease.version)
         return me is not None and me.boot == World.boot and os.path.isfile(path)
 
     def dead(self) -> list[str]:
         """The workers that a look around finds dead."""
-        folder = self.queue.place.workers
+        folder = self.queue.home.workers
         files = set(worker_lock.ids(folder))
         live = {worker.id for worker in self.model.workers.values() if worker.live}
         return sorted((files | live) - set(self.sims) - {worker for _, worker, _ in self.passes})
@@ -327,12 +326,12 @@ class Machine(Users):
 
     def begin_recovery(self, pick: Random) -> None:
         """A recovery that takes its time: meanwhile anything may happen."""
-        dead = [id for id in self.dead() if os.path.exists(f"{self.queue.place.workers}/{id}")]
+        dead = [id for id in self.dead() if os.path.exists(f"{self.queue.home.workers}/{id}")]
         if dead:
             id = pick.choice(dead)
             known = self.known(pick, id)
             verdicts = self.judge(id, known)
-            taken = worker_lock.try_lock(self.queue.place.workers, id)
+            taken = worker_lock.try_lock(self.queue.home.workers, id)
             assert taken is not None
             each = rescuer.Pass(self.queue, taken, "recovery:test", known=known)
             Prey.rounds = 1

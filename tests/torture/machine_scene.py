@@ -87,13 +87,13 @@ def simulated() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for target, new in {
             "queuectl.clock.now": lambda: World.now,
-            "queuectl.host.processes.boot_id": lambda: World.boot,
-            "queuectl.host.processes.machine_id": lambda: "here",
+            "queuectl.host.procfs.boot_id": lambda: World.boot,
+            "queuectl.host.procfs.machine_id": lambda: "here",
             "queuectl.liveness.boot_id": lambda: World.boot,
             "queuectl.liveness.machine_id": lambda: "here",
             "queuectl.liveness.look": lambda pid: None,
             "queuectl.workers.recovery.rescuer.Hunt": Prey,
-            "queuectl.paths._check_mounts": lambda place: None,
+            "queuectl.engines.sqlite.location.check_mounts": lambda location: None,
             "queuectl.engines.projection_registry.installed": dict,
             "queuectl.engines.projection_registry.PAGE": 5,
             "queuectl.queries.PAGE": 3,

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from queuectl import Spec
-from queuectl.engines.base import Write
+from queuectl.engines.view import Write
 from queuectl.errors import Conflict, Deadline, NotFound
 from queuectl.events import Cancelled, ConfigSet
 from tests.torture.machine_model import FINAL, SECOND, Policy

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import Queue, clock, paths, units
+from queuectl import Queue, clock, units
 from queuectl.clock import SECOND, micros, text
 from queuectl.decisions import Lease, Outcome
 from queuectl.errors import TimeWarning
@@ -74,8 +74,8 @@ class Hand:
     """A worker that lives as far as the kernel is concerned, and takes a turn when it is told to."""
 
     def __init__(self, queue: Queue, id: str = "w") -> None:
-        self.lock = worker_lock.take(queue.place.workers, id)
-        self.writer = TurnWriter(queue, id, (), paths.identity(queue.place))
+        self.lock = worker_lock.take(queue.home.workers, id)
+        self.writer = TurnWriter(queue, id, (), queue.home.identity())
         self.writer.start(1)
         self.held: set[Lease] = set()
 

@@ -9,7 +9,6 @@ import pytest
 from queuectl import Queue
 from queuectl.engines.sqlite import database
 from queuectl.errors import Unusable
-from queuectl.paths import identity
 from tests.torture import disk_damage, disk_full, disk_trials, disk_witness
 from tests.torture.disk import Op, Tape
 from tests.torture.disk_life import Dump
@@ -113,7 +112,7 @@ def test_a_database_that_was_emptied_is_not_started_over(tmp_path: Path) -> None
     path = str(tmp_path / "q.db")
     with Queue(path) as queue:
         queue.enqueue("true")
-        identity(queue.place)  # as every worker does
+        queue.home.identity()  # as every worker does
         queue.engine.tidy()
     os.truncate(path, 0)
     for _ in range(2):

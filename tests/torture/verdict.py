@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from projections.jobs import FINAL
 from queuectl import Queue
+from queuectl.engines.sqlite.location import locate
 from queuectl.events import (
     Cancelled,
     CancelRequested,
@@ -27,7 +28,8 @@ from queuectl.events import (
     Released,
     Retried,
 )
-from queuectl.host import processes
+from queuectl.host import processes, procfs
+from queuectl.workers.execution import traces
 
 Figure = int | float | str
 Figures = dict[str, Figure]
@@ -233,9 +235,9 @@ def compare(id: str, attempt: Attempt, marks: list[Mark]) -> Iterator[str]:
 
 def strays(queue: Queue, identity: str) -> list[str]:
     """Processes that have to do with the queue, but this one: tagged, or with its database on their command line."""
-    tag = f"{processes.TAG}={identity}:".encode()
+    tag = f"{traces.TAG}={identity}:".encode()
     found: list[str] = []
-    for pid in processes.pids():
+    for pid in procfs.pids():
         if pid == os.getpid() or processes.state(pid) in (None, "Z", "X"):
             continue
         try:
@@ -250,6 +252,6 @@ def strays(queue: Queue, identity: str) -> list[str]:
 
 def litter(queue: Queue) -> list[str]:
     """Lock files and bells that nobody holds any more. Ring once before: that is what removes dead bells."""
-    found = [f"lock file {name!r} is left" for name in sorted(os.listdir(queue.place.workers))]
-    found += [f"bell {name!r} is left" for name in sorted(os.listdir(queue.place.bells))]
+    found = [f"lock file {name!r} is left" for name in sorted(os.listdir(queue.home.workers))]
+    found += [f"bell {name!r} is left" for name in sorted(os.listdir(locate(queue.url).bells))]
     return found

@@ -6,9 +6,9 @@ from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
-from queuectl import decisions, paths
+from queuectl import decisions
 from queuectl.clock import micros
-from queuectl.engines.base import Write
+from queuectl.engines.view import Write
 from queuectl.events import Released
 from queuectl.host import processes
 from queuectl.workers.turn import TurnWriter
@@ -73,7 +73,7 @@ def test_a_claim_that_is_given_back_uses_up_nothing(lab: Lab, fifo: Fifo) -> Non
 def test_a_claim_whose_output_path_is_taken_is_given_back_with_its_number(lab: Lab) -> None:
     # As recovery does it, which took the worker for dead between its claim and its start.
     id = lab.queue.enqueue(f"echo $QUEUECTL_ATTEMPT >> {lab.folder}/ran")
-    taken = lab.queue.place.output_of(paths.identity(lab.queue.place), id, 2)
+    taken = lab.queue.home.output_of(lab.queue.home.identity(), id, 2)
     os.mkdir(taken)
 
     lab.drain()
@@ -148,7 +148,7 @@ def test_a_report_under_a_lease_that_was_taken_over_is_refused(lab: Lab, fifo: F
 
 def test_where_nothing_can_be_started_claims_come_ever_more_seldom(lab: Lab) -> None:
     """Else a folder that can't be written would fill the log with claims that are given back."""
-    output = Path(lab.queue.place.output)
+    output = Path(lab.queue.home.output)
     output.rmdir()
     output.write_text("no folder")
     id = lab.queue.enqueue("true")

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from queuectl import Queue
 from queuectl.clock import monotonic
+from queuectl.engines.sqlite.location import locate
 from queuectl.events import WorkerStopped
 from queuectl.host import processes
+from queuectl.workers.execution import traces
 from tests.support.lab import START, Fifo, Lab
 
 
@@ -47,7 +49,7 @@ def test_a_job_that_runs_elsewhere_is_waited_for_and_its_end_stops_all_promptly(
     parent = lab.start(drain=True, count=2)
     fifo.line()
     lab.up(2)
-    lab.until(lambda: len([name for name in os.listdir(lab.queue.place.bells) if name.startswith("log-")]) == 2)
+    lab.until(lambda: len([name for name in os.listdir(locate(lab.queue.url).bells) if name.startswith("log-")]) == 2)
 
     Path(go.path).write_text("go\n")
     began = monotonic()
@@ -87,7 +89,7 @@ def test_a_worker_started_by_a_job_runs_the_others_and_does_not_wait_for_that_jo
     [its] = lab.queue.attempts(outer)
     said = Path(lab.queue.output(inner)).read_text()
     if mine.worker != its.worker:  # else the outer worker was quicker
-        assert f"\n{processes.TAG}={processes.FREE}\n" in said
+        assert f"\n{traces.TAG}={traces.FREE}\n" in said
         assert its.job not in "".join(line for line in said.splitlines() if "77 ->" in line)
 
 
@@ -125,7 +127,7 @@ def test_a_worker_started_by_a_job_has_neither_its_tag_nor_its_lock(lab: Lab, fi
 
     assert len(begun) == 2
     for pid in begun:
-        assert f"\0{processes.TAG}={processes.FREE}\0".encode() in Path(f"/proc/{pid}/environ").read_bytes()
+        assert f"\0{traces.TAG}={traces.FREE}\0".encode() in Path(f"/proc/{pid}/environ").read_bytes()
         assert not processes.is_writer(pid, lab.queue.output(outer))
     Path(go.path).write_text("go\n")
     [job] = lab.queue.wait(outer, timeout=20)

@@ -80,4 +80,4 @@ def test_everything_survives_a_restart(lab: Lab) -> None:
     assert lab.queue.status().counts["completed"] == 60
     assert Counter(ran.read_text().split()) == Counter(ids)
     assert lab.queue.check() == []
-    assert os.listdir(lab.queue.place.workers) == []
+    assert os.listdir(lab.queue.home.workers) == []

@@ -9,7 +9,7 @@ import pytest
 
 from queuectl import Queue, enclosing_jobs
 from queuectl.errors import Refused
-from queuectl.host import processes
+from queuectl.host import flock
 from queuectl.spec import Spec
 from queuectl.workers.private_worker import PrivateWorker
 from queuectl.workers.turn import TurnWriter
@@ -81,7 +81,7 @@ def test_a_helper_outlives_its_command_only_until_what_it_runs_has_ended(lab: La
     os.kill(pid, signal.SIGKILL)
     lab.queue.wait(host, timeout=20)
     assert lab.queue.job("child").state == "processing"
-    assert processes.lock_free(lab.queue.output(host)), "the helper has nothing of the job that started it"
+    assert flock.locked(lab.queue.output(host)) is False, "the helper has nothing of the job that started it"
     lab.queue.stop_workers(lab.queue.attempts(host)[0].worker)
     Path(go.path).write_text("go\n")
     lab.until(lambda: not lab.queue.workers())
@@ -104,7 +104,7 @@ def test_what_is_inside_of_a_job_is_known_by_its_attempt(lab: Lab, monkeypatch: 
         lab.queue.wait("a", timeout=1)
     assert lab.queue.wait(timeout=1) == []
     with Queue(lab.folder / "other.db") as other:
-        assert enclosing_jobs.inside(other.place) is None
+        assert enclosing_jobs.inside(other.engine) is None
 
 
 def test_a_worker_for_one_job_serves_nobody_else(lab: Lab) -> None:

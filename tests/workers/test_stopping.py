@@ -90,7 +90,7 @@ def test_a_signal_and_then_the_kill_of_all_give_the_job_back(lab: Lab, fifo: Fif
     for each in (parent.pid,) if gently else (pid, worker.pid, parent.pid):
         os.kill(each, signal.SIGTERM)
     if gently:
-        lab.until(lambda: attempt_table.stopped(f"{lab.queue.place.workers}/{worker.id}"))
+        lab.until(lambda: attempt_table.stopped(f"{lab.queue.home.workers}/{worker.id}"))
         kill_all(lab)
         os.kill(pid, signal.SIGKILL)
         rescuer.recover(lab.queue)
@@ -240,8 +240,8 @@ def test_all_workers_are_stopped_by_asking(lab: Lab) -> None:
 def test_stopping_waits_for_the_process_whatever_files_are_gone(lab: Lab) -> None:
     parent = lab.start()
     [worker] = lab.up()
-    for name in os.listdir(lab.queue.place.workers):
-        os.unlink(f"{lab.queue.place.workers}/{name}")
+    for name in os.listdir(lab.queue.home.workers):
+        os.unlink(f"{lab.queue.home.workers}/{name}")
 
     assert lab.queue.stop_workers() == [worker.id]
 

@@ -24,13 +24,13 @@ def doctor(*, json: p.Json = False, db: p.Database = None) -> int:
     Exit code 1: there are problems (warnings alone don't count).
     """
     from queuectl.doctor import Patient, examine
+    from queuectl.engines import resolve
     from queuectl.errors import Absent
-    from queuectl.paths import place
     from queuectl.settings import database
 
     checks: list[Check] = []
     named = database(db)
-    path = place(named.path).database
+    path = resolve(named.path)
     try:
         patient = Patient(named.path, progress=output.progress("Rebuilding the views"))
     except Absent as error:

@@ -56,8 +56,8 @@ def import_log(
 
 def _source(source: str, db: str | None) -> "BufferedReader":
     """The file to take in, or stdin. Raises Invalid for the queue's own: closing that would drop SQLite's locks."""
-    from queuectl import paths, settings
+    from queuectl import engines, settings
 
-    if source != "-" and os.path.realpath(source) in paths.place(settings.database(db).path).guarded:
+    if source != "-" and os.path.realpath(source) in engines.files(settings.database(db).path):
         raise Invalid(f"{source} is the queue itself: name what `queuectl export` or `archive` wrote")
     return open(0 if source == "-" else source, "rb")

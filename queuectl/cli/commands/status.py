@@ -12,7 +12,7 @@ from queuectl.errors import Invalid
 
 if TYPE_CHECKING:
     from queuectl import Status
-    from queuectl.host.disk import Disk
+    from queuectl.disk import Disk
     from queuectl.queue import Queue
 
 _PAUSE = 0.5

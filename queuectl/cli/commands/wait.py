@@ -65,7 +65,7 @@ def wait(
 
 
 def _helper(q: "Queue", ids: list[str]):
-    if enclosing_jobs.inside(q.place) is None:
+    if enclosing_jobs.inside(q.engine) is None:
         return nullcontext()
     from queuectl.workers.private_worker import PrivateWorker
 

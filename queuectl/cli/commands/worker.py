@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output
-from queuectl.paths import shown
+from queuectl.errors import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,7 +117,7 @@ def _runs(q: "Queue", worker: "Worker", held: "Sequence[Job]") -> list[str]:
     """The jobs that it runs; what it has claimed ahead, more than it has slots, has not started."""
 
     def waits(job: "Job") -> bool:
-        return job.lease is None or not os.path.isfile(q.place.output_of(worker.identity, job.id, job.lease))
+        return job.lease is None or not os.path.isfile(q.home.output_of(worker.identity, job.id, job.lease))
 
     return [job.id for job in sorted(held, key=waits)[: worker.slots]]
 

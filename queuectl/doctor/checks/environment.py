@@ -1,6 +1,5 @@
 """The checks of what surrounds the log: settings, rights, the log ahead, the disk, and files that nobody needs."""
 
-import errno
 import os
 import shlex
 import stat
@@ -8,11 +7,10 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
-from queuectl import clock, paths
-from queuectl.doctor.finding import Finding, Process, counted, fine, problem, process, some, warning
-from queuectl.engines.sqlite.gate_holder import locker
+from queuectl import clock
+from queuectl.doctor.finding import Finding, counted, fine, problem, process, some, warning
 from queuectl.host import processes
-from queuectl.liveness import locked
+from queuectl.host.flock import locked
 from queuectl.settings import SETTINGS
 from queuectl.units import size_text
 
@@ -28,9 +26,6 @@ DRAFT = 3600.0
 FIRST = 1000
 """How many paths a finding carries for programs."""
 
-READ_LOCKS = range(123, 128)
-"""The bytes of q.db-shm that SQLite's readers lock, as its file format has it."""
-
 
 def settings(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
     """Whether every setting has a value that can be read."""
@@ -43,9 +38,8 @@ def settings(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
 
 def permissions(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
     """Whether the queue's files belong to one user, and nobody else gets at them."""
-    place = patient.place
-    owner = os.lstat(place.database).st_uid
-    top = [path for path in (*place.guarded, place.folder) if os.path.lexists(path)]
+    top = [path for path in (*patient.engine.files, patient.home.folder) if os.path.lexists(path)]
+    owner = os.lstat(top[0]).st_uid
     foreign: list[str] = []
     exposed: list[str] = []
     closed: list[str] = []
@@ -92,57 +86,43 @@ def _files(paths: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def _named(patient: "Patient", paths: list[str]) -> str:
-    """The paths as seen from the folder of the database."""
-    start = os.path.dirname(patient.place.database)
+    """The paths as seen from the folder that the queue's home is in."""
+    start = os.path.dirname(patient.home.folder)
     return some([os.path.relpath(path, start) for path in sorted(paths)])
 
 
 def wal(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
     """Whether what is committed gets from the log ahead into the database, and who is in the way."""
-    path = patient.place.database + "-wal"
+    storage = patient.engine.storage()
+    if storage.log_ahead is None:
+        yield fine("none, by this engine")
+        return
     with patient.engine.snapshot() as view:
         waiting = view.unwritten()
-    size = os.stat(path).st_size if os.path.exists(path) else 0
+    path, size = storage.log_ahead, storage.log_ahead_size
     facts = {"bytes": size, "waiting": waiting}
     if waiting <= LOG_AHEAD:
         left = f"{size_text(waiting)} of it to be written back" if waiting else "all written back"
         yield fine(f"{size_text(size)}, {left}" if size else "empty", **facts)
         return
     what = f"{os.path.basename(path)} has grown to {size_text(size)}, and {size_text(waiting)} of it"
-    if reading := _readers(patient.place):
+    if reading := [process(pid) for pid in storage.readers]:
         pids = " ".join(str(each.pid) for each in reading)
         stopped = " ".join(str(each.pid) for each in reading if each.state == "T")
         what += f" can't be written back while {some(list(map(str, reading)))} read{'s' if len(reading) == 1 else ''}"
         do = f"let that finish, or end it: kill {'-9 ' if stopped else ''}{pids}"
         do += f" (what is stopped goes on after kill -CONT {stopped})" if stopped else ""
     else:
-        reading = [process(pid) for pid in processes.holders(path) if pid != os.getpid()]
+        reading = [process(pid) for pid in storage.users]
         what += " is not written back yet"
         what += f"; it is open in {some(list(map(str, reading)))}" if reading else ""
         do = "ask again in a minute: nobody is seen reading, so one of the next commits will do it"
     yield warning(what, do, **facts, processes=reading)
 
 
-def _readers(place: paths.Place) -> list[Process]:
-    """The processes that read the database just now, by the kernel's list of locks."""
-    shm = os.stat(place.database + "-shm")
-    name = f"{os.major(shm.st_dev):02x}:{os.minor(shm.st_dev):02x}:{shm.st_ino}"
-    found: set[int] = set()
-    with open("/proc/locks", encoding="ascii", errors="replace") as file:
-        for line in file:
-            fields = line.split()  # 1: POSIX ADVISORY READ 4711 fe:00:123 124 124
-            if fields[1:4:2] == ["POSIX", "READ"] and fields[5] == name and int(fields[6]) in READ_LOCKS:
-                found.add(int(fields[4]))
-    return [process(pid) for pid in sorted(found) if pid > 0 and pid != os.getpid()]
-
-
 def gate(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
     """Whether a stopped process keeps everybody from writing (R5): one that is only busy will be through."""
-    try:
-        with open(patient.place.gate, "rb", buffering=0) as file:
-            pid = locker(file.fileno())
-    except FileNotFoundError:  # made when it is first needed
-        pid = None
+    pid = patient.engine.storage().writer
     if pid and processes.state(pid) == "T":
         yield problem(
             f"nobody can write: the gate is held by {process(pid)}",
@@ -169,11 +149,11 @@ def disk(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
 
 def outputs(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
     """Whether what commands wrote is there: of this queue's own attempts, not of a log that was imported."""
-    place = patient.place
-    if not os.path.exists(place.folder + "/id"):
+    home = patient.home
+    if not os.path.exists(home.id):
         yield fine("none yet")
         return
-    identity = paths.identity(place)
+    identity = home.identity()
     with patient.engine.snapshot() as view:
         ours = {worker.id for worker in view.workers(live=False) if worker.identity == identity}
     bar = bars("Looking for outputs that are gone")
@@ -183,12 +163,12 @@ def outputs(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
         if attempt.output_bytes and attempt.worker in ours:
             count += 1
             bar(count, 0)
-            if not os.path.lexists(place.output_of(identity, attempt.job, attempt.lease)):
+            if not os.path.lexists(home.output_of(identity, attempt.job, attempt.lease)):
                 gone += 1
                 if len(named) < FIRST:
                     named.append(f"{attempt.job} (attempt {attempt.number})")
     if gone:
-        what = f"{counted(gone, 'output file')} removed from {place.output}: of {some(named)}"
+        what = f"{counted(gone, 'output file')} removed from {home.output}: of {some(named)}"
         yield warning(what, "nothing can be done; keep others from cleaning up in there", count=gone, outputs=named)
     else:
         yield fine(f"{count:,}, all there")
@@ -203,7 +183,7 @@ def leftovers(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
 
 def _locks(patient: "Patient") -> Iterator[Finding]:
     """Lock files of workers that have ended in the log as well: recovery would take them away."""
-    folder = patient.place.workers
+    folder = patient.home.workers
     free = [name for name in os.listdir(folder) if not locked(f"{folder}/{name}")]
     with patient.engine.snapshot() as view:
         live = {worker.id for worker in view.workers()}
@@ -216,7 +196,7 @@ def _locks(patient: "Patient") -> Iterator[Finding]:
 def _drafts(patient: "Patient") -> Iterator[Finding]:
     """Files that somebody was writing and did not finish."""
     before = clock.now() / clock.SECOND - DRAFT
-    folders = (patient.place.folder, patient.place.stdin)
+    folders = (patient.home.folder, patient.home.stdin)
     drafts = [f"{folder}/{name}" for folder in folders for name in os.listdir(folder) if name[0] == "."]
     stale = [(path, found) for path, found in _files(drafts) if found.st_mtime < before]
     if stale:
@@ -225,18 +205,8 @@ def _drafts(patient: "Patient") -> Iterator[Finding]:
 
 def _bells(patient: "Patient") -> Iterator[Finding]:
     """Doorbells of those who died listening: the next event takes them away."""
-    folder = patient.place.bells
-    silent = [name for name in os.listdir(folder) if not _is_heard(f"{folder}/{name}")]
-    if silent:
-        yield fine(f"{counted(len(silent), 'doorbell')} of listeners that are gone: the next event takes them away")
-
-
-def _is_heard(path: str) -> bool:
-    try:
-        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW))
-    except OSError as error:
-        return error.errno != errno.ENXIO
-    return True
+    if silent := patient.engine.storage().silent_listeners:
+        yield fine(f"{counted(silent, 'doorbell')} of listeners that are gone: the next event takes them away")
 
 
 def _outputs(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
@@ -245,7 +215,7 @@ def _outputs(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
     gone: list[str] = []
     unknown: list[str] = []
     count = 0
-    with os.scandir(patient.place.output) as entries:
+    with os.scandir(patient.home.output) as entries:
         while page := list(islice(entries, FIRST)):  # before the log is asked: a job is there before its output is
             with patient.engine.snapshot() as view:
                 for entry in page:

@@ -1,6 +1,5 @@
 """The checks of what is stored: the file, the log, the projections, and the clock that stamps the events."""
 
-import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -10,10 +9,9 @@ from queuectl import clock as clocks
 from queuectl.audit import leaves
 from queuectl.doctor.checks.environment import settings
 from queuectl.doctor.finding import Finding, counted, fine, problem, some, warning
-from queuectl.engines.base import Folded
-from queuectl.errors import QueueError
+from queuectl.engines.view import Folded
+from queuectl.errors import QueueError, shown
 from queuectl.events import Archived, Newer, Unreadable
-from queuectl.paths import shown
 from queuectl.units import size_text, span
 
 if TYPE_CHECKING:
@@ -32,7 +30,7 @@ def file(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
     """Whether the database is sound, and the log's schema whole. The one check that reads without a pause."""
     with patient.engine.snapshot() as view:
         damage, missing = view.damage(bars("Reading the file, page")), view.missing()
-    size = os.stat(patient.place.database).st_size
+    size = patient.engine.storage().size
     if damage:
         what = f"the database is damaged: {some(damage)}"
         do = (
@@ -51,7 +49,7 @@ def file(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
             missing=missing,
         )
     if not damage and not missing:
-        yield fine(f"{size_text(size)}, undamaged, {shown(patient.place.database)}", bytes=size)
+        yield fine(f"{size_text(size)}, undamaged, {shown(patient.url)}", bytes=size)
 
 
 def _is_fine(check: Callable[["Patient", "Bars"], Iterator[Finding]], patient: "Patient", bars: "Bars") -> bool:

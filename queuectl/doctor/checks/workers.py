@@ -13,13 +13,13 @@ import msgspec
 
 from projections.jobs import Job
 from projections.workers import Worker
-from queuectl import paths
 from queuectl.clock import monotonic, now
 from queuectl.doctor.finding import Finding, Process, counted, fine, problem, process, some, warning
-from queuectl.host import processes
+from queuectl.host import flock, processes, procfs
 from queuectl.liveness import Life
 from queuectl.queries import to_serve
 from queuectl.units import span
+from queuectl.workers.execution import traces
 from queuectl.workers.recovery import attempt_table, worker_lock
 from queuectl.workers.turn import earlier, tag
 
@@ -114,18 +114,18 @@ def _look(patient: "Patient") -> Seen:
 
 def _is_here(worker: Worker) -> bool:
     """Whether pids mean to it what they mean to us."""
-    return worker.pid_namespace == processes.pid_namespace()
+    return worker.pid_namespace == procfs.pid_namespace()
 
 
 def _other_owner(patient: "Patient", worker: Worker) -> int | None:
     """The process that holds a dead worker's lock to recover it; None where the worker itself may be holding it."""
-    owner = worker_lock.owner(patient.place.workers, worker.id) if _is_here(worker) else None
+    owner = worker_lock.owner(patient.home.workers, worker.id) if _is_here(worker) else None
     return owner if owner != worker.pid else None
 
 
 def _started(patient: "Patient", worker: Worker) -> dict[tuple[int, int], attempt_table.Entry]:
     """What the worker has started and not reported, by job (its seq) and lease, as far as its roster tells."""
-    entries = attempt_table.read(f"{patient.place.workers}/{worker.id}") if _is_here(worker) else []
+    entries = attempt_table.read(f"{patient.home.workers}/{worker.id}") if _is_here(worker) else []
     return {(entry.job, entry.lease): entry for entry in entries}
 
 
@@ -191,7 +191,7 @@ def _held_up(patient: "Patient", worker: Worker, job: Job, entry: attempt_table.
         ended = pid is None or processes.start_time(pid) is None
         if ended and not kept and (left := _left(patient, worker, job.id, job.lease)):
             return _stuck(patient, worker, job, f"its command has ended, and {its} what that left", left)
-    elif not os.path.lexists(patient.place.output_of(worker.identity, job.id, job.lease or 0)):
+    elif not os.path.lexists(patient.home.output_of(worker.identity, job.id, job.lease or 0)):
         number, left = _left_before(patient, job)
         if left:
             return _stuck(patient, worker, job, f"waits, for {its} what is left of attempt {number}", left)
@@ -241,15 +241,14 @@ def _left(patient: "Patient", worker: Worker | None, job: str, lease: int | None
 
     `main` is its main process: its tag can't be read where it is another user's, or hides its environment.
     """
-    place = patient.place
-    if worker is None or lease is None or worker.boot_id != processes.boot_id():
+    if worker is None or lease is None or worker.boot_id != procfs.boot_id():
         return Left()
-    if not os.path.exists(place.folder + "/id") or worker.identity != paths.identity(place):
+    if not patient.home.has_identity(worker.identity):
         return Left()
-    path = place.output_of(worker.identity, job, lease)
-    pids = {*processes.by_tag(tag(worker.identity, job, lease)), *([main] if main is not None else [])}
+    path = patient.home.output_of(worker.identity, job, lease)
+    pids = {*traces.by_tag(tag(worker.identity, job, lease)), *([main] if main is not None else [])}
     found = [each for each in map(process, sorted(pids)) if each.state not in "ZX?"]
-    return Left(found, not found and os.path.isfile(path) and not processes.lock_free(path))
+    return Left(found, not found and os.path.isfile(path) and bool(flock.locked(path)))
 
 
 def _left_before(patient: "Patient", job: Job) -> tuple[int, Left]:

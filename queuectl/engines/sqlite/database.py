@@ -9,9 +9,9 @@ import apsw
 
 from queuectl.engines.sqlite import file_mark
 from queuectl.engines.sqlite.gate import Gate
-from queuectl.errors import Busy, Outdated, Unusable
+from queuectl.engines.sqlite.location import Location
+from queuectl.errors import Busy, Outdated, Unusable, shown
 from queuectl.events import Newer, Unreadable
-from queuectl.paths import Place, shown
 
 APPLICATION_ID = 0x51435431
 """`QCT1`: what makes a SQLite file one of ours."""
@@ -79,7 +79,7 @@ def _explained(error: apsw.Error) -> str:
 
 
 def connect(
-    place: Place, gate: Gate, patience: float | None, *, made: bool, admit: Callable[[apsw.Connection], None]
+    location: Location, gate: Gate, patience: float | None, *, made: bool, admit: Callable[[apsw.Connection], None]
 ) -> apsw.Connection:
     """An open connection to the queue's database, `made` and switched to WAL first where that is still to do.
 
@@ -88,11 +88,11 @@ def connect(
     """
     if apsw.SQLITE_VERSION_NUMBER < OLDEST_SQLITE:
         raise Unusable(f"SQLite {apsw.sqlite_lib_version()} is too old: install apsw >= 3.53")
-    with translated(place.database):
-        db = apsw.Connection(place.database, flags=apsw.SQLITE_OPEN_READWRITE)
+    with translated(location.database):
+        db = apsw.Connection(location.database, flags=apsw.SQLITE_OPEN_READWRITE)
         try:
             if db.readonly("main"):  # SQLite takes what it gets, also where it was for want of a descriptor just now
-                raise Unusable(f"{shown(place.database)}: can't be opened for writing: check the rights of the file")
+                raise Unusable(f"{shown(location.database)}: can't be opened for writing: check the rights of the file")
             db.set_busy_timeout(BUSY)
             db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             admit(db)
@@ -100,7 +100,7 @@ def connect(
             # then SQLite is asked once more: what was cut short is only undone when the file is opened.
             if not made or _schema(db) < SCHEMA or db.pragma("journal_mode") != "wal":
                 with gate.hold(patience):
-                    _refuse_emptied(db, place)
+                    _refuse_emptied(db, location)
                     if _schema(db) < SCHEMA or db.pragma("journal_mode") != "wal":
                         _make(db)
             db.pragma("secure_delete", True)
@@ -111,12 +111,12 @@ def connect(
     return db
 
 
-def _refuse_emptied(db: apsw.Connection, place: Place) -> None:
+def _refuse_emptied(db: apsw.Connection, location: Location) -> None:
     """Not to start over what is lost: workers make the id, and commits the note, only where there was a log by then."""
-    used = os.path.lexists(place.folder + "/id") or os.path.lexists(place.high_water)
+    used = os.path.lexists(location.home.id) or os.path.lexists(location.high_water)
     if used and db.pragma("application_id") != APPLICATION_ID:
         raise Unusable(
-            f"{shown(place.database)}: is empty, but has been in use: put it back, or remove it to start anew"
+            f"{shown(location.database)}: is empty, but has been in use: put it back, or remove it to start anew"
         )
 
 
@@ -128,7 +128,7 @@ def _schema(db: apsw.Connection) -> int:
     return version
 
 
-def disconnect(db: apsw.Connection, place: Place, *, present: bool) -> None:
+def disconnect(db: apsw.Connection, location: Location, *, present: bool) -> None:
     """Close the connection, and leave what stands at its paths alone where that is not what it has open (`present`).
 
     The last one to go leaves the log ahead as it is, because a checkpoint costs a short command several syncs; but not
@@ -136,7 +136,7 @@ def disconnect(db: apsw.Connection, place: Place, *, present: bool) -> None:
     nobody has the file open.
     """
     try:
-        grown = present and os.stat(place.database + "-wal").st_size > LOG_AHEAD
+        grown = present and os.stat(location.database + "-wal").st_size > LOG_AHEAD
     except FileNotFoundError:
         grown = False
     if grown:

@@ -98,6 +98,19 @@ def ring(folder: str, kinds: Container[str]) -> int:
     return rung
 
 
+def silent(folder: str) -> int:
+    """How many bells hang there whose listener is dead. Raises OSError where the folder can't be read."""
+    return sum(not _is_heard(f"{folder}/{name}") for name in os.listdir(folder))
+
+
+def _is_heard(path: str) -> bool:
+    try:
+        os.close(os.open(path, os.O_WRONLY | FLAGS))
+    except OSError as error:
+        return error.errno != errno.ENXIO
+    return True
+
+
 def _ring(path: str) -> bool:
     try:
         fd = os.open(path, os.O_WRONLY | FLAGS)

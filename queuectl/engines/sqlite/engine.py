@@ -10,44 +10,46 @@ import time
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TypeVar
-from weakref import WeakSet
 
 import apsw
 
 from projections import replay
 from projections.replay import Progress
 from queuectl import clock
-from queuectl.engines.base import PAST, Engine, Listener, Transaction, View
+from queuectl.engines.base import PAST, Engine, Listener, Storage
 from queuectl.engines.projection_registry import Registry
-from queuectl.engines.sqlite import copy, database, doorbell, file_mark
+from queuectl.engines.sqlite import copy, database, doorbell, file_mark, forking
 from queuectl.engines.sqlite.database import translated
 from queuectl.engines.sqlite.file_identity import Files, refuse_orphans
 from queuectl.engines.sqlite.gate import MEANWHILE, Gate
+from queuectl.engines.sqlite.health import storage
 from queuectl.engines.sqlite.high_water import HighWater, Note
+from queuectl.engines.sqlite.location import Location, prepare
 from queuectl.engines.sqlite.past import PastView, any_archived
 from queuectl.engines.sqlite.shm import Index
 from queuectl.engines.sqlite.transaction import SqliteTransaction
 from queuectl.engines.sqlite.view import SqliteStore, SqliteView
 from queuectl.engines.sqlite.wal import LogAhead
-from queuectl.errors import Busy, Invalid, QueueError, Replaced, Unusable
-from queuectl.events import Recorded, Unreadable
-from queuectl.paths import Place, prepare, shown
+from queuectl.engines.view import Transaction, View
+from queuectl.errors import Busy, Invalid, QueueError, Replaced, Unusable, shown
+from queuectl.events import WAKING, Recorded, Unreadable
+from queuectl.host import processes
+from queuectl.host.flock import FileLock, try_lock
 
 Made = TypeVar("Made")
-
-WORK = frozenset("enqueued retried requeued released interrupted cancel_requested stop_requested config_set".split())
-"""The events after which a worker may have something to do."""
 
 
 class SqliteEngine(Engine):
     """See `queuectl.engines.base.Engine` for what it promises."""
 
     def __init__(
-        self, place: Place, *, create: bool = True, progress: Progress | None = None,
+        self, location: Location, *, create: bool = True, progress: Progress | None = None,
         patience: float | None = 30.0, healing: bool = True,
     ) -> None:  # fmt: skip
         """Open, make where it does not exist (`create`), and heal what is missing or late (`healing`)."""
-        self.place = place
+        self.location = location
+        self.url = location.database
+        self.home = location.home
         self._progress = progress
         self._healing = healing
         self._synchronous = "full"
@@ -55,7 +57,20 @@ class SqliteEngine(Engine):
         self._mark: str | None = None
         self._worker: str | None = None
         self.made = self._open(patience, create=create)
-        _engines.add(self)
+        forking.register(self)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return self.location.files
+
+    def uses(self, pid: int) -> bool | None:
+        return processes.has_open(pid, self.location.database)
+
+    def alone(self, name: str) -> FileLock | None:
+        return try_lock(f"{self.home.folder}/{name}")
+
+    def storage(self) -> Storage:
+        return storage(self.location)
 
     def rest(self) -> None:
         """Before a fork: close the connection, where nobody is using it.
@@ -79,17 +94,17 @@ class SqliteEngine(Engine):
         """Open it, and return whether it was made just now: only the first time, and with `create`, it may be."""
         if self._files is not None:  # after a fork: it must be the one that was open before it
             self._files.check_database()
-        with translated(self.place.database):
-            made = database.is_made(self.place.database)  # first of all: beside a stranger's file nothing is made
+        with translated(self.location.database):
+            made = database.is_made(self.location.database)  # first of all: beside a stranger's file nothing is made
         if not again:  # else a worker's own, of which a file is missing that it makes anew
-            refuse_orphans(self.place)
-        fresh = prepare(self.place, create=create)
-        self._gate = Gate(self.place.gate)
+            refuse_orphans(self.location)
+        fresh = prepare(self.location, create=create)
+        self._gate = Gate(self.location.gate)
         self._gate.worker = self._worker
-        self._high_water = HighWater(self.place)
+        self._high_water = HighWater(self.location)
         note = self._high_water.read()  # before the head is: others go on writing
-        files = Files(self.place)
-        self._index = Index(self.place)
+        files = Files(self.location)
+        self._index = Index(self.location)
         self._index.check_room()
 
         def admit(db: apsw.Connection) -> None:
@@ -100,7 +115,7 @@ class SqliteEngine(Engine):
                 raise files.replaced
             self._high_water.check_mark(mark, note)
 
-        self._db = database.connect(self.place, self._gate, patience, made=made, admit=admit)
+        self._db = database.connect(self.location, self._gate, patience, made=made, admit=admit)
         self._files, self._pid, self._resting = files, os.getpid(), False
         try:
             self._begin(patience, note)
@@ -114,7 +129,7 @@ class SqliteEngine(Engine):
         self._registry = Registry(self._db)
         self._writing = self._closed = False
         self._ahead = LogAhead(self._db)
-        with translated(self.place.database):
+        with translated(self.location.database):
             with self._reading() as view:
                 self._mark = file_mark.read(self._db)
                 if self._healing:
@@ -181,7 +196,7 @@ class SqliteEngine(Engine):
     def snapshot(self) -> Generator[View]:
         self._mine()
         self._present()
-        with translated(self.place.database), self._reading() as view:
+        with translated(self.location.database), self._reading() as view:
             yield view
 
     @contextmanager
@@ -209,7 +224,7 @@ class SqliteEngine(Engine):
         self._mine()
         if self._writing:
             raise RuntimeError("a transaction of this queue is open already; finish it first")
-        with translated(self.place.database), self._gate.hold(patience, meanwhile), self._patient(meanwhile):
+        with translated(self.location.database), self._gate.hold(patience, meanwhile), self._patient(meanwhile):
             self._writing = True
             try:
                 with self._locked():
@@ -230,15 +245,15 @@ class SqliteEngine(Engine):
         if self._gate.worker is None:
             self.relieve()
         if tx.types:
-            kinds = ("log", "work") if tx.types & WORK else ("log",)
-            doorbell.ring(self.place.bells, kinds)
+            kinds = ("log", "work") if tx.types & WAKING else ("log",)
+            doorbell.ring(self.location.bells, kinds)
 
     def listen(self, kind: str) -> Listener:
-        return doorbell.listen(self.place.bells, kind)
+        return doorbell.listen(self.location.bells, kind)
 
     def replay(self, names: Sequence[str] = (), progress: Progress | None = None) -> int:
         self._mine()
-        with translated(self.place.database), self._gate.hold(None), self._locked():
+        with translated(self.location.database), self._gate.hold(None), self._locked():
             head = SqliteView(self._db).head()[0]
             broken = self._registry.replay(names, head, progress)
         _complain(broken)
@@ -247,7 +262,7 @@ class SqliteEngine(Engine):
     def check(self, progress: Progress | None = None) -> list[str]:
         self._mine()
         self._present()
-        with translated(self.place.database):
+        with translated(self.location.database):
             return self._undisturbed(lambda: self._differences(progress))
 
     def _differences(self, progress: Progress | None) -> list[str]:
@@ -272,7 +287,7 @@ class SqliteEngine(Engine):
     def past(self, seq: int, names: Collection[str] = PAST, progress: Progress | None = None) -> Generator[View]:
         self._mine()
         self._present()
-        with translated(self.place.database):
+        with translated(self.location.database):
             view = self._undisturbed(lambda: self._past(seq, names, progress))
             try:
                 yield view
@@ -282,7 +297,7 @@ class SqliteEngine(Engine):
     def _past(self, seq: int, names: Collection[str], progress: Progress | None) -> PastView:
         scratch = self._registry.past(seq, names, progress)
         try:
-            return PastView(scratch, SqliteView(self._db), self.place.database, seq)
+            return PastView(scratch, SqliteView(self._db), self.location.database, seq)
         except BaseException:
             scratch.close()
             raise
@@ -304,7 +319,7 @@ class SqliteEngine(Engine):
 
     def load(self, records: Iterable[Recorded], progress: Progress | None = None) -> int:
         self._mine()
-        with translated(self.place.database), self._gate.hold(None):
+        with translated(self.location.database), self._gate.hold(None):
             with self._locked():
                 head = copy.take_in(self._db, records)
                 try:
@@ -312,7 +327,7 @@ class SqliteEngine(Engine):
                 except (Unreadable, apsw.ConstraintError) as error:
                     raise Invalid(f"these events can't have happened: {error}") from error
             self._high_water.note(head, self._mark)
-        doorbell.ring(self.place.bells, ("log", "work"))
+        doorbell.ring(self.location.bells, ("log", "work"))
         _complain(broken)
         return head
 
@@ -328,13 +343,13 @@ class SqliteEngine(Engine):
     def synchronize(self, level: str) -> None:
         self._mine()
         self._synchronous = level
-        with translated(self.place.database):
+        with translated(self.location.database):
             self._db.pragma("synchronous", database.SYNCHRONOUS[level])
 
     def relieve(self) -> None:
         if self._ahead.piled:
             self._present()
-            with translated(self.place.database):
+            with translated(self.location.database):
                 self._ahead.relieve(self._gate)
 
     def identify(self, worker: str) -> None:
@@ -344,9 +359,9 @@ class SqliteEngine(Engine):
         return not self._resting and self._opened.present
 
     def reopen(self) -> None:
-        with translated(self.place.database), self._gate.hold(30.0):
+        with translated(self.location.database), self._gate.hold(30.0):
             if not self._resting and not self._opened.begun_anew and not self._ahead.write_back():
-                raise Busy(f"{shown(self.place.database)}: somebody reads it: wait for that to end")
+                raise Busy(f"{shown(self.location.database)}: somebody reads it: wait for that to end")
             self._db.close()
         self._gate.close()
         self._high_water.close()
@@ -356,15 +371,15 @@ class SqliteEngine(Engine):
     def tidy(self) -> None:
         self._mine()
         self._present()
-        with translated(self.place.database):
+        with translated(self.location.database):
             self._ahead.empty()
 
     def close(self) -> None:
         if self._pid == os.getpid() and not self._closed:
             self._closed = True
-            _engines.discard(self)
+            forking.forget(self)
             if not self._resting:
-                database.disconnect(self._db, self.place, present=self._opened.present)
+                database.disconnect(self._db, self.location, present=self._opened.present)
             self._gate.close()
             self._high_water.close()
 
@@ -372,19 +387,3 @@ class SqliteEngine(Engine):
 def _complain(broken: Mapping[str, str]) -> None:
     if broken:
         raise QueueError("; ".join(f"projection {name!r} raised {why}" for name, why in broken.items()))
-
-
-_engines: WeakSet[SqliteEngine] = WeakSet()
-
-
-def _before_fork() -> None:
-    for engine in _engines:
-        engine.rest()
-
-
-def _after_fork() -> None:
-    for engine in _engines:
-        engine.keep()
-
-
-os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

@@ -11,9 +11,9 @@ from contextlib import suppress
 
 import apsw
 
-from queuectl.errors import Replaced, Unusable
-from queuectl.liveness import locked
-from queuectl.paths import Place, shown
+from queuectl.engines.sqlite.location import Location
+from queuectl.errors import Replaced, Unusable, shown
+from queuectl.host.flock import locked
 
 Identity = tuple[int, int] | None
 """Device and inode; None where there is no file."""
@@ -22,8 +22,8 @@ Identity = tuple[int, int] | None
 class Files:
     """The database, its log ahead and the index of that, as one connection has opened them."""
 
-    def __init__(self, place: Place) -> None:
-        self._paths = place.guarded
+    def __init__(self, location: Location) -> None:
+        self._paths = location.files
         self._database = _identity(self._paths[0])
         self._opened: tuple[Identity, ...] | None = None
 
@@ -83,22 +83,22 @@ class Files:
         return f"{shown(self._paths[0])}: was removed for a moment while the queue was open: try again"
 
 
-def refuse_orphans(place: Place) -> None:
+def refuse_orphans(location: Location) -> None:
     """Raise Unusable where a file of the database is missing that a worker, still up, has open.
 
     Whoever made another one would have a queue that this worker does not see, or would write over what it has written.
     """
-    missing = next((path for path in place.guarded if _identity(path) is None), None)
+    missing = next((path for path in location.files if _identity(path) is None), None)
     if missing is None:
         return
     try:
-        names = os.listdir(place.workers)
+        names = os.listdir(location.home.workers)
     except OSError:
         return
     for name in names:
-        if name[0] != "." and locked(f"{place.workers}/{name}"):
+        if name[0] != "." and locked(f"{location.home.workers}/{name}"):
             what = f"{shown(missing)}: is missing, but worker {shown(name)} is up and has it open"
-            if missing == place.database:
+            if missing == location.database:
                 raise Unusable(
                     f"{what}: put it back, or wait until the worker has ended, a minute after it was removed"
                 )

@@ -16,10 +16,9 @@ from collections.abc import Callable
 from weakref import WeakSet, ref
 
 from queuectl.clock import monotonic
-from queuectl.engines.sqlite.gate_holder import NOBODY, Holder, Watch, pid_namespace
-from queuectl.errors import Busy, Unusable
-from queuectl.liveness import look
-from queuectl.paths import shown
+from queuectl.engines.sqlite.gate_holder import NOBODY, Holder, Watch, namespace
+from queuectl.errors import Busy, Unusable, shown
+from queuectl.host.procfs import look
 
 STUCK = 15.0
 """Seconds a worker may be stopped inside the gate before one who waits kills it."""
@@ -144,7 +143,7 @@ class Gate:
             os.fchmod(self._fd, 0o600)  # whatever the umask took away
         pid = os.getpid()
         process = look(pid)
-        self._text = Holder(pid, process.started if process else 0, pid_namespace(), self._worker or NOBODY).text()
+        self._text = Holder(pid, process.started if process else 0, namespace(), self._worker or NOBODY).text()
 
     def _let_others(self) -> None:
         """Step back until one who waits, if any, is inside."""

@@ -9,8 +9,9 @@ import os
 import msgspec
 
 from queuectl.clock import monotonic
-from queuectl.liveness import look, proc
-from queuectl.paths import shown
+from queuectl.errors import shown
+from queuectl.host import procfs
+from queuectl.host.procfs import flock_owner, look
 
 NOBODY = "-"
 """The worker's id in the text of a holder that is none."""
@@ -40,23 +41,9 @@ def read_holder(fd: int) -> Holder | None:
     return None
 
 
-def pid_namespace() -> int:
-    """The number of our pid namespace (pids of two namespaces can't be compared); 0 where unknown."""
-    try:
-        return os.stat("/proc/self/ns/pid").st_ino
-    except OSError:
-        return 0
-
-
-def locker(fd: int) -> int | None:
-    """The pid that has the file behind `fd` under an flock, by the kernel's list; None where it does not tell."""
-    file = os.fstat(fd)
-    name = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}".encode()
-    for line in proc("locks").splitlines():
-        fields = line.split()
-        if len(fields) > 5 and fields[1] == b"FLOCK" and fields[5] == name:  # one that waits has "->" as second field
-            return int(fields[4])
-    return None
+def namespace() -> int:
+    """The number of this process's pid namespace (pids of two namespaces can't be compared); 0 where unknown."""
+    return int(procfs.pid_namespace().strip("pid:[]") or 0)
 
 
 class Watch:
@@ -87,9 +74,9 @@ class Watch:
     def tell(self) -> str:
         """The holder for people: who it is, what it is doing, and what to do about it."""
         holder = read_holder(self.fd)
-        pid = locker(self.fd) or (holder.pid if holder else 0)
+        pid = flock_owner(self.fd) or (holder.pid if holder else 0)
         process = look(pid) if pid else None
-        if holder and holder.pid == pid and holder.namespace != pid_namespace():
+        if holder and holder.pid == pid and holder.namespace != namespace():
             return f"by process {pid} of another container: wait for it, or end it there"
         if not process or (holder and holder.pid == pid and holder.started != process.started):
             return "by a process that can't be seen from here: wait for it"
@@ -101,7 +88,7 @@ class Watch:
         return f"{who}, which is busy: try again, or end it"
 
     def _is_stopped(self, holder: Holder) -> bool:
-        process = look(holder.pid) if holder.namespace == pid_namespace() else None
+        process = look(holder.pid) if holder.namespace == namespace() else None
         return process is not None and process.started == holder.started and process.state == "T"
 
     def _kill(self, holder: Holder) -> None:
@@ -114,7 +101,11 @@ class Watch:
         try:
             # From here on the pid can't be given away: is it the one we judged, and inside? Whether its lock file is
             # there does not matter: the process itself, known by its start, is what lives.
-            if read_holder(self.fd) == holder and self._is_stopped(holder) and locker(self.fd) in (None, holder.pid):
+            if (
+                read_holder(self.fd) == holder
+                and self._is_stopped(holder)
+                and flock_owner(self.fd) in (None, holder.pid)
+            ):
                 signal.pidfd_send_signal(process, signal.SIGKILL)
         except PermissionError:
             pass  # somebody else's: all we can do is wait, and name it
@@ -126,5 +117,5 @@ class Watch:
 
 def _command(pid: int) -> str:
     """The command line of a process, short and printable."""
-    words = " ".join(proc(f"{pid}/cmdline").decode(errors="replace").rstrip("\0").split("\0"))
+    words = procfs.command_line(pid)
     return shown(words if len(words) <= 80 else words[:79] + "…") or "?"

@@ -5,7 +5,14 @@ import os
 import apsw
 
 from projections.replay import Progress
-from queuectl.engines.base import Folded, View
+from queuectl.engines.base import Storage
+from queuectl.engines.sqlite import doorbell
+from queuectl.engines.sqlite.location import Location
+from queuectl.engines.view import Folded, View
+from queuectl.host import processes, procfs
+
+READ_LOCKS = range(123, 128)
+"""The bytes of the index (`-shm`) that SQLite's readers lock, as its file format has it."""
 
 SCHEMA = os.path.join(os.path.dirname(__file__), "schema.sql")
 
@@ -71,3 +78,25 @@ class SqliteHealth(View):
 def _schema(db: apsw.Connection) -> dict[str, str]:
     """What the schema holds, by name, as it was written."""
     return dict(db.execute("select name, sql from sqlite_master where sql is not null"))
+
+
+def storage(location: Location) -> Storage:
+    """The size of the files, and which processes of this host read, write or listen."""
+    database, log_ahead, index = location.files
+    return Storage(
+        os.stat(database).st_size,
+        log_ahead,
+        os.stat(log_ahead).st_size if os.path.exists(log_ahead) else 0,
+        [pid for pid in procfs.read_locks(index, READ_LOCKS) if pid != os.getpid()],
+        [pid for pid in processes.writers(log_ahead) if pid != os.getpid()],
+        _writer(location.gate),
+        doorbell.silent(location.bells),
+    )
+
+
+def _writer(gate: str) -> int | None:
+    try:
+        with open(gate, "rb", buffering=0) as file:
+            return procfs.flock_owner(file.fileno())
+    except FileNotFoundError:  # made when it is first needed
+        return None

@@ -8,8 +8,8 @@ events are missing, or that this is another file: each has a random mark of its 
 import os
 from typing import NamedTuple
 
-from queuectl.errors import Unusable
-from queuectl.paths import Place, shown
+from queuectl.engines.sqlite.location import Location
+from queuectl.errors import Unusable, shown
 
 DIGITS = 20
 """Of the seq; older programs write, and read, no more than this."""
@@ -34,9 +34,9 @@ class HighWater:
     """The note of one queue. It is written after a commit has reached the disk, never before, and is not synced itself:
     what it says after a power cut may be too little, but not too much. No number in it is ever lowered."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
-        self._path = place.high_water
+    def __init__(self, location: Location) -> None:
+        self._location = location
+        self._path = location.high_water
         self._fd = -1
         self._file = (0, 0)
 
@@ -66,7 +66,7 @@ class HighWater:
     def check_mark(self, mark: str | None, note: Note) -> None:
         """Raise Unusable where this is not the database that the note is about."""
         if note.mark is not None and note.mark != mark:
-            name, folder = shown(self._place.database), shown(self._place.folder)
+            name, folder = shown(self._location.database), shown(self._location.home.folder)
             raise Unusable(
                 f"{name}: is not the database that was here, but a copy or another one: put that back; or, to go on"
                 f" with this one, stop the workers, move {name}-wal, {name}-shm and {folder} away and try again"
@@ -75,7 +75,7 @@ class HighWater:
     def check_head(self, head: int, note: Note) -> None:
         """Raise Unusable where acknowledged events are missing; `note` was read before the head was."""
         if head < note.seq:
-            name = shown(self._place.database)
+            name = shown(self._location.database)
             raise Unusable(
                 f"{name}: ends with event {head}, but {note.seq} were acknowledged: its -wal was removed, or an older"
                 f" copy put in its place. Put back what belongs to it, or remove {shown(self._path)} to go on so"

@@ -8,8 +8,8 @@ theirs before, through the descriptor that SQLite has: no other one may be opene
 import errno
 import os
 
-from queuectl.errors import Unusable
-from queuectl.paths import Place, shown
+from queuectl.engines.sqlite.location import Location
+from queuectl.errors import Unusable, shown
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -28,10 +28,10 @@ FRAME = 4096 + 24
 class Index:
     """The index of one connection. On other file systems nothing is done here."""
 
-    def __init__(self, place: Place) -> None:
-        _, self._log_ahead, self._path = place.guarded
+    def __init__(self, location: Location) -> None:
+        _, self._log_ahead, self._path = location.files
         self._folder = os.path.dirname(self._path)
-        self._name = shown(place.database)
+        self._name = shown(location.database)
         self._small = os.statvfs(self._folder).f_frsize < PAGE
         self._fd = -1
 

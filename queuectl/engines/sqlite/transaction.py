@@ -8,10 +8,10 @@ from msgspec.structs import astuple
 from projections import Change, evolve
 from projections.jobs import Job
 from queuectl import clock
-from queuectl.engines.base import Leaf, Transaction, Write
 from queuectl.engines.projection_registry import Registry
 from queuectl.engines.sqlite.copy import INSERT
 from queuectl.engines.sqlite.view import SqliteView
+from queuectl.engines.view import Leaf, Transaction, Write
 from queuectl.errors import Conflict, Refused
 from queuectl.events import Recorded, encode
 

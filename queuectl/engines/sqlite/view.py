@@ -10,9 +10,9 @@ from projections.attempts import Attempt
 from projections.config import Config
 from projections.jobs import WAITING, Job
 from projections.workers import Worker
-from queuectl.engines.base import ALL, Filter, Leaf
 from queuectl.engines.sqlite.health import SqliteHealth
 from queuectl.engines.sqlite.job_list import PRIORITIES, SqliteList
+from queuectl.engines.view import ALL, Filter, Leaf
 from queuectl.errors import Invalid
 from queuectl.events import VOCABULARY, Enqueued, Recorded, encode
 

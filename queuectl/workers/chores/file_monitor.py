@@ -12,8 +12,7 @@ from collections.abc import Callable
 
 from queuectl.clock import monotonic
 from queuectl.engines.base import Listener
-from queuectl.errors import QueueError, Unusable
-from queuectl.paths import Place, shown
+from queuectl.errors import QueueError, Unusable, shown
 from queuectl.queue import Queue
 from queuectl.workers.recovery import worker_lock
 from queuectl.workers.recovery.attempt_table import Roster
@@ -71,8 +70,8 @@ class WatchedFile:
 class QueueFiles:
     """Where a queue is, as far as files tell: its database and its folder, as they were opened."""
 
-    def __init__(self, place: Place) -> None:
-        self.database, self.folder = WatchedFile(place.database), WatchedFile(place.folder)
+    def __init__(self, queue: Queue) -> None:
+        self.database, self.folder = WatchedFile(queue.engine.files[0]), WatchedFile(queue.home.folder)
 
     def is_same_database(self) -> bool:
         """Whether the database is in its place just now. The folder can be made again, the log can't."""
@@ -111,8 +110,8 @@ class FileMonitor:
         self.declared_lost = False
         """Whether somebody else has this worker's lock, which is for him who recovers it."""
         self._queue, self._held, self._roster, self._hang_up = queue, held, roster, hang_up
-        self._home = QueueFiles(queue.place)
-        self._side_files = [WatchedFile(path) for path in queue.place.guarded[1:]]
+        self._home = QueueFiles(queue)
+        self._side_files = [WatchedFile(path) for path in queue.engine.files[1:]]
         self._lock, self._bell = WatchedFile(held.path), WatchedFile(bell.path)
 
     @property

@@ -7,10 +7,9 @@ from typing import Any
 
 import msgspec
 
-from queuectl import paths
 from queuectl.clock import monotonic
 from queuectl.errors import Outdated, QueueError
-from queuectl.host import processes
+from queuectl.host import pidfd
 from queuectl.queue import Queue
 from queuectl.workers.journal import Journal
 from queuectl.workers.recovery import hang_detector, worker_lock
@@ -107,8 +106,8 @@ class RecoveryWatch:
 def observer(queue: Queue) -> Generator[TurnWriter]:
     """Be a worker without slots for a while: one who recovers others, and is not counted among the workers."""
     id = os.urandom(4).hex()
-    with worker_lock.take(queue.place.workers, id):
-        writer = TurnWriter(queue, id, (), paths.identity(queue.place))
+    with worker_lock.take(queue.home.workers, id):
+        writer = TurnWriter(queue, id, (), queue.home.identity())
         writer.start(slots=0)
         try:
             yield writer
@@ -122,7 +121,7 @@ def monitor(queue: Queue) -> Iterator[Report]:
         watch = RecoveryWatch(queue, me)
         while True:
             yield from watch.tick(monotonic())
-            processes.wait([], max(0.0, watch.next_tick - monotonic()))
+            pidfd.wait([], max(0.0, watch.next_tick - monotonic()))
 
 
 def recover_hung(queue: Queue, *, patience: float = 30.0) -> Report:
@@ -137,5 +136,5 @@ def recover_hung(queue: Queue, *, patience: float = 30.0) -> Report:
                     hang_detector.kill(queue, worker)
                     if hang_detector.is_lost(queue, worker):
                         silent.add(worker.id)
-            processes.wait([], max(0.0, min(silence.next_tick, until) - monotonic()))
+            pidfd.wait([], max(0.0, min(silence.next_tick, until) - monotonic()))
     return recover(queue, patience=patience, courtesy=COURTESY, silent=silent)

@@ -4,14 +4,13 @@ Whichever worker finds that it is time does it, one at a time (a lock in the que
 step, so that no command waits for more than a few milliseconds.
 """
 
-import fcntl
-import os
 from collections.abc import Callable
 
 from queuectl import clock
 from queuectl.audit.seal import Seal, Sealing, last_seal, news
 from queuectl.clock import SECOND, monotonic
 from queuectl.errors import Busy, Outdated, QueueError
+from queuectl.host.flock import FileLock
 from queuectl.queue import Queue
 from queuectl.workers.journal import Journal
 from queuectl.workers.slots import NEVER
@@ -38,7 +37,7 @@ class SealChore:
         self._tell = tell
         self._every: float | None = None
         self._sealing: Sealing | None = None
-        self._lock = -1
+        self._lock: FileLock | None = None
         self._last: Seal = Seal()
         self._due = monotonic()
         """When the next seal is to be made, by what is known of the last one."""
@@ -94,11 +93,8 @@ class SealChore:
         return now >= self._due and found
 
     def _begin(self) -> None:
-        self._lock = os.open(self._queue.place.folder + "/sealing", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # another worker is at it
-            self.close()
+        self._lock = self._queue.engine.alone("sealing")
+        if self._lock is None:  # another worker is at it
             self.next_tick = monotonic() + LOOK
             return
         self._sealing = Sealing(self._queue, self._actor, PAGE, PATIENCE)
@@ -118,6 +114,6 @@ class SealChore:
     def close(self) -> None:
         """Leave off, whatever is under way; another worker goes on."""
         self._sealing = None
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None

@@ -14,7 +14,6 @@ process group is ended (R15), then it is done and has an `outcome`.
 import os
 import resource
 import signal
-import sys
 from typing import Literal
 
 import msgspec
@@ -22,6 +21,7 @@ import msgspec
 from queuectl import clock
 from queuectl.events import SHELL
 from queuectl.host import processes
+from queuectl.host.pidfd import PidfdSet
 from queuectl.units import size_text
 from queuectl.workers.execution import output
 from queuectl.workers.execution.output import AlreadyStarted as AlreadyStarted
@@ -37,7 +37,6 @@ Ended = Literal["timeout", "cancel", "interrupted", "output"]
 
 _SECOND_KILL = 1.0
 """Seconds after which a KILL is sent again; what is left by then counts as stuck."""
-_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 class Start(msgspec.Struct, kw_only=True):
@@ -187,7 +186,7 @@ class Attempt:
         self._kills = 0
         self._trim = output.Trim()
         self._kept = False
-        self._leftovers: processes.Ending | None = None
+        self._leftovers: PidfdSet | None = None
         self._usage: tuple[int, float, resource.struct_rusage] | None = None
         # Asked after the spawn: the child began with the peak that the worker had when it exec'd.
         self._rss_floor = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if pid >= 0 else 0
@@ -289,7 +288,7 @@ class Attempt:
 
     def _look_for_leftovers(self, now: float) -> bool:
         if self._leftovers is None:
-            self._leftovers = processes.Ending()
+            self._leftovers = PidfdSet()
             if self._kill_at is None:
                 self._kill_at = now + self.start.grace
         if self._leftovers.living():
@@ -308,7 +307,7 @@ class Attempt:
         return [*self._strays()] if self._ended_for is not None or self._usage[0] != 0 else []
 
     def _is_left(self, pid: int) -> bool:
-        return processes.in_group(pid, self.pid) and not processes.given_away(self.pid)
+        return processes.in_group(pid, self.pid) and not processes.is_taken(self.pid)
 
     def _has_ended(self) -> bool:
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
@@ -332,7 +331,7 @@ class Attempt:
             started_at=self._started_at,
             run_seconds=seconds,
             cpu_seconds=usage.ru_utime + usage.ru_stime,
-            max_rss=usage.ru_maxrss * _RSS_UNIT if usage.ru_maxrss > self._rss_floor else None,
+            max_rss=usage.ru_maxrss * 1024 if usage.ru_maxrss > self._rss_floor else None,
             output_bytes=found.st_size if found is not None else 0,
             output_cut=self._trim.cut,
             kept=self._kept,

@@ -7,23 +7,19 @@ child (a small shell before the command), never by the worker: a dead server mus
 import errno
 import functools
 import os
-import re
-import select
 import signal
 from contextlib import suppress
 
 from projections.environments import Environment
 from queuectl.events import SHELL
-from queuectl.host.processes import TAG
+from queuectl.host.mounts import remote_paths
+from queuectl.workers.execution.traces import TAG
 
 LOCK_FD = 77
 """A command holds its attempt's lock on fds 1, 2 and this one: many redirect the first two."""
 
 _SIGNALS = tuple(sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}))
 _ENTER = 'cd "$1" || exit 127; shift; exec "$@"'
-_REMOTE = frozenset(
-    "nfs nfs4 cifs smb3 smbfs ncpfs 9p afs ceph lustre gpfs beegfs gfs2 ocfs2 glusterfs davfs autofs".split()
-)
 _REASONS = {
     errno.ENOENT: "not found",
     errno.ENOTDIR: "not a folder",
@@ -113,9 +109,11 @@ def spawn(
             assert argv is not None, "either a command or an argv"
             program = ""
         path = env.get("PATH", os.defpath)
-        mounts = _mounts()
-        mounts.look()
-        if (cwd is not None and mounts.remote(cwd)) or (not program and mounts.any_remote(argv[0], cwd, path)):
+        remote = remote_paths()
+        remote.refresh()
+        if (cwd is not None and remote.is_remote(cwd)) or (
+            not program and remote.is_program_remote(argv[0], cwd, path)
+        ):
             argv = (SHELL, "-c", _ENTER, "queuectl", cwd or ".", *argv)
             program, cwd = SHELL, None
         if cwd is not None:
@@ -182,87 +180,3 @@ def _look_up(name: str, path: str) -> str:
         if os.access(program, os.X_OK) and not os.path.isdir(program):
             return program
     raise NotStarted(name, OSError(errno.EACCES if any(map(os.path.isfile, found)) else errno.ENOENT, ""))
-
-
-class _Mounts:
-    """Which paths lie on a network or FUSE file system; told without touching any of them."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, bool] = {}
-        self._points: dict[str, bool] = {}
-        try:
-            self._fd = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:  # not Linux: everything counts as local
-            self._fd = -1
-            return
-        self._poll = select.poll()
-        self._poll.register(self._fd, select.POLLPRI)  # which tells when something was mounted or unmounted
-        self._read()
-
-    def look(self) -> None:
-        """Take in what was mounted and unmounted; cheap, to be called before the other two."""
-        if self._fd >= 0 and self._poll.poll(0):
-            self._read()
-
-    def remote(self, path: str) -> bool:
-        """Whether the way to this absolute path, symbolic links followed, leads over such a file system."""
-        known = self._known.get(path)
-        if known is None:
-            if len(self._known) > 10_000:
-                self._known.clear()
-            known = self._known[path] = self._leads_over(path)
-        return known
-
-    def any_remote(self, name: str, cwd: str | None, path: str) -> bool:
-        """The same for each folder where the program could be."""
-        if "/" in name:
-            return self.remote(os.path.join(cwd or "/", os.path.dirname(name)))
-        known = self._known.get(path)  # a list of folders is no absolute path, unless there is one only
-        if known is None:
-            folders = [folder for folder in path.split(os.pathsep) if folder[:1] == "/"]  # others are below the cwd
-            known = self._known[path] = any(map(self.remote, folders))
-        return known
-
-    def _read(self) -> None:
-        os.lseek(self._fd, 0, os.SEEK_SET)
-        text = b""
-        while piece := os.read(self._fd, 65536):
-            text += piece
-        self._known.clear()
-        self._points.clear()
-        for line in os.fsdecode(text).splitlines():
-            left, _, right = line.partition(" - ")
-            point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), left.split(" ")[4])
-            kind = right.split(" ", 1)[0]
-            self._points[point] = kind in _REMOTE or kind.startswith("fuse")
-
-    def _leads_over(self, path: str) -> bool:
-        # The root itself is not asked about: where that is remote, everything is, this program too.
-        here, parts, links = "", path.split("/"), 0
-        while parts:
-            part = parts.pop(0)
-            if part in ("", "."):
-                continue
-            if part == "..":
-                here = here.rpartition("/")[0]
-                continue
-            step = f"{here}/{part}"
-            if self._points.get(step):
-                return True
-            try:
-                target = os.readlink(step)
-            except OSError:  # no link, or not there at all
-                here = step
-                continue
-            links += 1
-            if links > 40:
-                return False  # a loop: chdir will say so
-            parts[:0] = target.split("/")
-            if target.startswith("/"):
-                here = ""
-        return False
-
-
-@functools.cache
-def _mounts() -> _Mounts:
-    return _Mounts()

@@ -13,9 +13,9 @@ import signal
 from projections.jobs import Job
 from projections.workers import Worker
 from queuectl.clock import monotonic
-from queuectl.engines.base import View
+from queuectl.engines.view import View
 from queuectl.errors import QueueError
-from queuectl.host import processes
+from queuectl.host import processes, procfs
 from queuectl.liveness import Life
 from queuectl.queue import Queue
 from queuectl.workers.recovery import attempt_table, worker_lock
@@ -83,7 +83,7 @@ def kill(queue: Queue, worker: Worker) -> bool:
     It must be that very process, by when it began or by the lock that it holds: looked at once its pidfd is open, so
     that no stranger is hit.
     """
-    if (worker.boot_id, worker.pid_namespace) != (processes.boot_id(), processes.pid_namespace()):
+    if (worker.boot_id, worker.pid_namespace) != (procfs.boot_id(), procfs.pid_namespace()):
         return False
     try:
         process = os.pidfd_open(worker.pid)
@@ -92,7 +92,7 @@ def kill(queue: Queue, worker: Worker) -> bool:
     try:
         if not _is_it(queue, worker):
             return False
-        _note(f"{queue.place.workers}/{worker.id}")
+        _note(f"{queue.home.workers}/{worker.id}")
         signal.pidfd_send_signal(process, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         return False
@@ -123,7 +123,7 @@ def _holders(view: View) -> list[tuple[Worker, list[Job]]]:
 def _is_it(queue: Queue, worker: Worker) -> bool:
     """Whether the process with the worker's pid is the worker."""
     if worker.start_ticks is None:
-        return worker_lock.owner(queue.place.workers, worker.id) == worker.pid
+        return worker_lock.owner(queue.home.workers, worker.id) == worker.pid
     return processes.start_time(worker.pid) == worker.start_ticks and queue.liveness(worker) is Life.LIVES
 
 

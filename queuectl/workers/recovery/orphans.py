@@ -8,7 +8,8 @@ from collections.abc import Collection
 
 import msgspec
 
-from queuectl.host import processes
+from queuectl.host import processes, subreaper
+from queuectl.workers.execution import traces
 
 
 class Spared(msgspec.Struct, frozen=True):
@@ -25,7 +26,7 @@ class Strays:
 
     def __init__(self) -> None:
         """What are our children by now are none of any command's."""
-        self._spared = {pid: Spared(processes.start_time(pid), None) for pid in processes.children()}
+        self._spared = {pid: Spared(processes.start_time(pid), None) for pid in subreaper.children()}
         self._blind = bool(self._spared)
         """These may leave orphans as well, which nothing tells from a command's."""
 
@@ -34,7 +35,7 @@ class Strays:
 
         Of what began while something of `mine` was running already nobody knows whose it is: it is none of them.
         """
-        others = [pid for pid in processes.children() if pid not in mine]
+        others = [pid for pid in subreaper.children() if pid not in mine]
         if not others or self._blind:
             return []
         since = [began for pid in mine if (began := processes.start_time(pid)) is not None]
@@ -52,7 +53,7 @@ class Strays:
 
     def _is_stray(self, pid: int, first: int | None) -> bool:
         began = processes.start_time(pid)
-        if began is None or (first is not None and began >= first) or not processes.is_hidden(pid):
+        if began is None or (first is not None and began >= first) or not traces.is_untagged(pid):
             return False
         spared = self._spared.get(pid)
         return spared is None or spared.start_time != began

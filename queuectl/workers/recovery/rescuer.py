@@ -15,16 +15,17 @@ import msgspec
 
 from projections.jobs import Job
 from projections.workers import Worker
-from queuectl import clock, decisions, paths
+from queuectl import clock, decisions
 from queuectl.clock import monotonic
 from queuectl.decisions import Lease, Outcome
-from queuectl.engines.base import Write
+from queuectl.engines.view import Write
 from queuectl.errors import Fenced, Outdated, QueueError
 from queuectl.events import Event, WorkerLost, encode
-from queuectl.host import processes
+from queuectl.host import pidfd, procfs
 from queuectl.host.oom import PERHAPS
 from queuectl.liveness import Life
 from queuectl.queue import Queue
+from queuectl.workers.execution import traces
 from queuectl.workers.journal import opened
 from queuectl.workers.recovery import attempt_table, worker_lock
 from queuectl.workers.recovery.termination import GRACE, Hunt, Left, Strays
@@ -171,12 +172,12 @@ class Pass:
 
     def _judged(self, job: Job, lease: Lease, worker: Worker | None) -> tuple[Outcome | None, Hunt | None]:
         """What has become of one attempt, None where it never started; and what must be ended before that is said."""
-        here = paths.identity(self._queue.place)
+        here = self._queue.home.identity()
         identity = worker.identity if worker is not None else here
-        if worker is not None and worker.boot_id != processes.boot_id():
+        if worker is not None and worker.boot_id != procfs.boot_id():
             # Nothing of it lives here, and a missing file proves nothing.
             return decisions.explained(_lost(_elsewhere(worker)), self._stop), None
-        path, mark = self._queue.place.output_of(identity, job.id, lease.version), tag(identity, job.id, lease.version)
+        path, mark = self._queue.home.output_of(identity, job.id, lease.version), tag(identity, job.id, lease.version)
         if identity != here:
             # The folder was replaced under the worker; or this queue is a copy, and what has the tag is the other's.
             hunt = Hunt(path, mark, strays=self._strays, grace=self._grace, database=self._queue.url)
@@ -189,7 +190,7 @@ class Pass:
             if not os.path.isdir(path):
                 return self._ended(job, lease, _FOUND), hunt
         # The file may have been removed while the command ran. Twice: it may fork while we look.
-        if (job.seq, lease.version) in self._started or any(processes.by_tag(mark) for _ in range(2)):
+        if (job.seq, lease.version) in self._started or any(traces.by_tag(mark) for _ in range(2)):
             return self._ended(job, lease, _FOUND), hunt
         return None, hunt if any(True for _ in self._strays()) else None
 
@@ -245,7 +246,7 @@ def recover(queue: Queue, *, patience: float = 30.0, courtesy: float = 0.0, sile
     me = os.urandom(4).hex()
     dead = list(dict.fromkeys([*gone(queue), *silent]))
     if dead and courtesy:
-        processes.wait([], courtesy)
+        pidfd.wait([], courtesy)
     for id in dead:
         held = taken(queue, id)
         if held is None:
@@ -255,7 +256,7 @@ def recover(queue: Queue, *, patience: float = 30.0, courtesy: float = 0.0, sile
             if now >= deadline:
                 one.abandon()
                 break
-            processes.wait([], max(0.001, min(one.next_tick, deadline) - now))
+            pidfd.wait([], max(0.001, min(one.next_tick, deadline) - now))
         whole.workers += one.report.workers
         whole.jobs += one.report.jobs
         whole.left += one.report.left
@@ -289,7 +290,7 @@ def _outcome(code: int, started_at: int, seconds: float | None = None) -> Outcom
 def gone(queue: Queue) -> list[str]:
     """The workers that left something behind and whose processes are gone: live in the log, holding a job however that
     came to be, or with a lock file. Raises OSError where the folder can't be read."""
-    folder = queue.place.workers
+    folder = queue.home.workers
     worker_lock.sweep(folder)
     files = worker_lock.ids(folder)  # first: who begins has a lock before it is in the log
     with queue.engine.snapshot() as view:
@@ -312,7 +313,7 @@ def write_report(folder: str, report: Report) -> str:
 
 def taken(queue: Queue, id: str) -> WorkerLock | None:
     """The dead worker's lock; None where it lives, or somebody else recovers it, or has."""
-    folder = queue.place.workers
+    folder = queue.home.workers
     try:
         return worker_lock.try_lock(folder, id)
     except Gone:
@@ -329,7 +330,7 @@ def taken(queue: Queue, id: str) -> WorkerLock | None:
 
 def _elsewhere(worker: Worker) -> str:
     """Why nothing is left of a worker that ran under another run of the kernel."""
-    if worker.machine_id == processes.machine_id():
+    if worker.machine_id == procfs.machine_id():
         return "its worker ended when the machine went down"
     return f"its worker ran on another machine ({worker.host})"
 

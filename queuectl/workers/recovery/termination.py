@@ -5,7 +5,11 @@ import signal
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from queuectl.host.processes import Ending, is_tagged, is_writer, lock_free, pids, session
+from queuectl.host.flock import locked
+from queuectl.host.pidfd import PidfdSet
+from queuectl.host.processes import is_writer, session
+from queuectl.host.procfs import pids
+from queuectl.workers.execution.traces import is_tagged
 
 GRACE = 5.0
 """Seconds between TERM and KILL."""
@@ -41,7 +45,7 @@ class Hunt:
         """`database`: only what was started for the queue at this path has the tag; another queue's may be the same."""
         self._path, self._tag, self._grace, self._strays = path, tag, grace, strays
         self.database = database
-        self._ending = Ending()
+        self._ending = PidfdSet()
         self._sessions: set[int] = set()
         self._kill_at: float | None = None
         self._pause = 0.0
@@ -103,7 +107,4 @@ class Hunt:
         return pid in self._strays()
 
     def _is_locked(self) -> bool:
-        try:
-            return not lock_free(self._path)
-        except FileNotFoundError:
-            return False
+        return bool(locked(self._path))

@@ -9,9 +9,9 @@ import os
 from collections.abc import Callable
 from typing import Self
 
-from queuectl.engines.sqlite.gate_holder import locker
 from queuectl.errors import Invalid, NotFound
-from queuectl.liveness import locked
+from queuectl.host.flock import locked
+from queuectl.host.procfs import flock_owner
 
 
 class Gone(NotFound):
@@ -139,7 +139,7 @@ def try_lock(folder: str, worker: str) -> WorkerLock | None:
 
 def held(folder: str, worker: str) -> bool:
     """Whether the worker lives (or is being recovered). False where it has no lock file."""
-    return locked(_path(folder, worker))
+    return bool(locked(_path(folder, worker)))
 
 
 def owner(folder: str, worker: str) -> int | None:
@@ -149,7 +149,7 @@ def owner(folder: str, worker: str) -> int | None:
     except FileNotFoundError:
         return None
     try:
-        return locker(fd)
+        return flock_owner(fd)
     finally:
         os.close(fd)
 

@@ -12,12 +12,13 @@ import apsw
 import pytest
 
 from projections.jobs import Job
-from queuectl import Queue, decisions, doctor, paths
+from queuectl import Queue, decisions, doctor
 from queuectl.doctor import Finding, Patient
 from queuectl.doctor.checks import workers
-from queuectl.engines.base import Write
+from queuectl.engines.view import Write
 from queuectl.events import Event, WorkerLost, WorkerStarted, WorkerStopped, encode
-from queuectl.host import processes
+from queuectl.host import processes, procfs
+from queuectl.workers.execution import traces
 from queuectl.workers.recovery import rescuer, worker_lock
 from queuectl.workers.recovery.attempt_table import Roster
 from queuectl.workers.start_options import WorkerOptions
@@ -66,10 +67,10 @@ def claimed(lab: Lab, id: str, pid: int = 1, pid_namespace: str | None = None) -
         pid=pid,
         slots=1,
         start_ticks=processes.start_time(pid) if pid == os.getpid() else 1 << 60,
-        boot_id=processes.boot_id(),
-        pid_namespace=pid_namespace or processes.pid_namespace(),
-        machine_id=processes.machine_id(),
-        identity=paths.identity(lab.queue.place),
+        boot_id=procfs.boot_id(),
+        pid_namespace=pid_namespace or procfs.pid_namespace(),
+        machine_id=procfs.machine_id(),
+        identity=lab.queue.home.identity(),
     )
     with lab.queue.engine.transaction() as tx:
         tx.append([Write("worker:w1", None, [event])], "test")
@@ -173,7 +174,7 @@ def test_what_recovery_cannot_end_is_named(lab: Lab, fifo: Fifo, monkeypatch: py
 
     recoverer = threading.Thread(target=recover, args=[lab])
     recoverer.start()
-    lab.until(lambda: worker_lock.held(lab.queue.place.workers, worker))
+    lab.until(lambda: worker_lock.held(lab.queue.home.workers, worker))
 
     [finding] = look(lab)
 
@@ -191,12 +192,12 @@ def test_an_output_that_somebody_unseen_keeps_locked_is_told(lab: Lab, monkeypat
     monkeypatch.setattr(workers, "PATIENCE", 0.0)
     id = lab.queue.enqueue("true")
     claimed(lab, id)
-    place = lab.queue.place
+    home = lab.queue.home
     hold = "import fcntl, signal, sys; file = open(sys.argv[1], 'w'); fcntl.flock(file, 2); print(flush=True)"
-    process = lab.python(f"{hold}; signal.pause()", place.output_of(paths.identity(place), id, 2))
+    process = lab.python(f"{hold}; signal.pause()", home.output_of(home.identity(), id, 2))
     assert process.stdout is not None
     process.stdout.readline()
-    with worker_lock.take(place.workers, "w1"):
+    with worker_lock.take(home.workers, "w1"):
         [finding] = look(lab)
     assert finding.what.endswith(": its output file is locked by a process that can't be seen from here")
     process.kill()
@@ -291,7 +292,7 @@ def test_an_attempt_that_waits_for_what_is_left_of_the_one_before_is_named(
 @pytest.mark.parametrize("keep", [False, True])
 def test_what_was_meant_to_stay_is_in_nobodys_way(lab: Lab, keep: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "PATIENCE", 0.0)
-    place = lab.queue.place
+    home = lab.queue.home
     id = lab.queue.enqueue("true", keep_children=keep, backoff_max=0)
     job = claimed(lab, id, os.getpid())
     lease = decisions.lease(job)
@@ -303,9 +304,9 @@ def test_what_was_meant_to_stay_is_in_nobodys_way(lab: Lab, keep: bool, monkeypa
         released = decisions.release(job, decisions.lease(job), "not started in time")
         tx.append([Write(f"job:{id}", job, released)], "test")
     claim(lab, id)
-    env = {processes.TAG: tag(paths.identity(place), id, lease.version)}
-    with worker_lock.take(place.workers, "w1"), subprocess.Popen(["/bin/sleep", "60"], env=env) as left:
-        lab.until(lambda: processes.by_tag(env[processes.TAG]))
+    env = {traces.TAG: tag(home.identity(), id, lease.version)}
+    with worker_lock.take(home.workers, "w1"), subprocess.Popen(["/bin/sleep", "60"], env=env) as left:
+        lab.until(lambda: traces.by_tag(env[traces.TAG]))
         [finding] = look(lab)
         assert finding.severity == ("ok" if keep else "problem")
         assert keep or [process.pid for process in finding.facts["processes"]] == [left.pid]
@@ -323,12 +324,12 @@ def test_what_the_roster_tells_is_judged_with_what_else_is_known(
     id = lab.queue.enqueue("true", timeout=0.001, keep_children="kept" in case)
     job = claimed(lab, id, os.getpid(), "pid:[1]" if case == "elsewhere" else None)
     assert job.lease is not None
-    env = {processes.TAG: tag(paths.identity(lab.queue.place), id, job.lease)} if "," in case else {}
+    env = {traces.TAG: tag(lab.queue.home.identity(), id, job.lease)} if "," in case else {}
     with (
-        worker_lock.take(lab.queue.place.workers, "w1") as held,
+        worker_lock.take(lab.queue.home.workers, "w1") as held,
         subprocess.Popen(["/bin/sleep", "60"], env=env) as left,
     ):
-        lab.until(lambda: not env or processes.by_tag(env[processes.TAG]))
+        lab.until(lambda: not env or traces.by_tag(env[traces.TAG]))
         table = Roster(held.path, 1)
         place = table.enter(os.getpid(), job.seq, job.lease, 0)
         assert place is not None

@@ -2,7 +2,8 @@
 
 import pytest
 
-from queuectl.engines.base import Engine, Leaf, Write
+from queuectl.engines.base import Engine
+from queuectl.engines.view import Leaf, Write
 from queuectl.errors import Conflict, QueueError
 from queuectl.events import Archived, Event, Passed, WorkerStopped
 from tests.engines.conftest import Site

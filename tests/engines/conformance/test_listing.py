@@ -5,8 +5,9 @@ import random
 from projections.jobs import FINAL
 from queuectl import decisions
 from queuectl.clock import SECOND, now
-from queuectl.engines.base import Engine, Write
+from queuectl.engines.base import Engine
 from queuectl.engines.job_filter import JobFilter
+from queuectl.engines.view import Write
 from tests.support.engine_actions import ACTOR, add, claim, policy, report
 
 

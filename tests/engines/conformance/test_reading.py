@@ -5,7 +5,8 @@ import pytest
 from projections.config import Config
 from queuectl import decisions
 from queuectl.clock import SECOND
-from queuectl.engines.base import Engine, Filter, Write
+from queuectl.engines.base import Engine
+from queuectl.engines.view import Filter, Write
 from queuectl.errors import NotFound
 from queuectl.events import ConfigSet, Heartbeat, Held, Purged, StopRequested, WorkerLost, WorkerStopped
 from tests.engines.conftest import Site

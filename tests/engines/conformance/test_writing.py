@@ -6,7 +6,8 @@ import pytest
 
 from projections.jobs import Job
 from queuectl import decisions
-from queuectl.engines.base import Engine, Transaction, Write
+from queuectl.engines.base import Engine
+from queuectl.engines.view import Transaction, Write
 from queuectl.errors import Conflict, Unusable
 from queuectl.events import CancelRequested, Claimed, Completed, ConfigSet, Heartbeat, Purged, StopRequested
 from tests.engines.conftest import Site

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from queuectl import Queue
-from queuectl.engines.base import Write
+from queuectl.engines.view import Write
 from queuectl.errors import Replaced, Unusable
 from queuectl.workers.recovery import worker_lock
 from tests.support.engine_actions import policy
@@ -129,7 +129,7 @@ def test_a_file_that_a_live_worker_has_open_is_not_made_anew(path: str, tmp_path
     with Queue(path) as queue:
         queue.enqueue("true")
         queue.engine.tidy()
-    with worker_lock.take(queue.place.workers, "w1"):
+    with worker_lock.take(queue.home.workers, "w1"):
         remove(path + which)
         before = sorted(tmp_path.iterdir())
         with pytest.raises(Unusable, match=rf"q\.db{which}: is missing, but worker w1 is up and has it open"):

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from queuectl.engines.sqlite.gate import Gate
-from queuectl.engines.sqlite.gate_holder import Holder, Watch, locker, look, pid_namespace, read_holder
+from queuectl.engines.sqlite.gate_holder import Holder, Watch, namespace, read_holder
 from queuectl.errors import Unusable
+from queuectl.host.procfs import flock_owner, look
 from tests.support.paths import ROOT
 
 PRELUDE = """
@@ -180,7 +181,7 @@ until_told()
 
 def test_pids_of_another_namespace_are_not_looked_up(folder: Path) -> None:
     path = folder / "gate"
-    path.write_bytes(Holder(os.getpid(), 1, pid_namespace() + 1, "w1").text())
+    path.write_bytes(Holder(os.getpid(), 1, namespace() + 1, "w1").text())
     with path.open("rb") as file:
         assert "another container" in Watch(file.fileno(), 1).tell()
 
@@ -198,8 +199,8 @@ def test_the_kernel_names_the_holder(folder: Path) -> None:
     gate = new_gate(folder)
     with (folder / "gate").open("wb") as file:
         with gate.hold(1):
-            assert locker(file.fileno()) == os.getpid()
-        assert locker(file.fileno()) is None
+            assert flock_owner(file.fileno()) == os.getpid()
+        assert flock_owner(file.fileno()) is None
 
 
 def test_a_worker_writes_its_id_into_the_file(folder: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from queuectl import Queue
 from queuectl.audit.backup import backup
 from queuectl.engines.sqlite.high_water import HighWater
+from queuectl.engines.sqlite.location import locate
 from queuectl.errors import Unusable
 
 LEAVE = """
@@ -132,7 +133,7 @@ def test_a_note_that_cannot_be_written_keeps_nothing_from_being_committed(path: 
 
 def test_the_note_is_never_lowered(path: str, tmp_path: Path) -> None:
     with Queue(path) as queue:
-        note = HighWater(queue.place)
+        note = HighWater(locate(queue.url))
         note.note(7, None)
         note.note(3, None)
         assert note.read().seq == 7

@@ -14,6 +14,7 @@ import pytest
 from queuectl import Queue
 from queuectl.clock import monotonic
 from queuectl.engines.base import Listener
+from queuectl.engines.sqlite.location import locate
 from queuectl.events import encode
 from queuectl.workers.chores import file_monitor
 from queuectl.workers.chores.file_monitor import PATIENCE, SURE, FileMonitor
@@ -52,11 +53,14 @@ class Scene:
 
     def __init__(self, folder: Path) -> None:
         self.queue = Queue(folder / "q.db")
-        self.place = self.queue.place
-        self.held = worker_lock.take(self.place.workers, "w1")
+        self.url, self.home, self.engine = self.queue.url, self.queue.home, self.queue.engine
+        self.held = worker_lock.take(self.home.workers, "w1")
         self.roster = Roster(self.held.path, 1)
         self.bell = self.queue.engine.listen("work")
         self.files = FileMonitor(self.queue, self.held, self.roster, self.bell, self.hang_up)
+
+    def path(self, which: str) -> str:
+        return self.url if which == "database" else self.home.folder
 
     def hang_up(self) -> Listener:
         self.bell.close()
@@ -87,8 +91,7 @@ def test_nothing_is_told_where_all_is_in_its_place(scene: Scene) -> None:
 
 
 def test_a_rename_that_is_taken_back_in_time_is_only_waited_for(scene: Scene) -> None:
-    place = scene.place
-    away = [(path, path + ".away") for path in (*place.guarded, place.folder)]
+    away = [(path, path + ".away") for path in (*scene.engine.files, scene.home.folder)]
     for path, other in away:
         os.rename(path, other)
     assert scene.tick(1, 2, 3, 4, 5) == []
@@ -110,23 +113,23 @@ def test_a_lock_file_that_was_removed_is_made_again_with_what_it_held(scene: Sce
     [told] = scene.tick(1 + SURE)
     assert "has made another" in told
     assert not scene.files.is_doubtful
-    assert worker_lock.held(scene.place.workers, "w1")
+    assert worker_lock.held(scene.home.workers, "w1")
     scene.roster.enter(8, 2, 2, 3)
     assert {entry.pid for entry in attempt_table.read(scene.held.path)} == {7, 8}
-    assert os.listdir(scene.place.workers) == ["w1"]
+    assert os.listdir(scene.home.workers) == ["w1"]
 
 
 def test_a_copy_of_its_lock_file_becomes_its_own(scene: Scene) -> None:
     shutil.copy(scene.held.path, scene.held.path + ".copy")
     os.replace(scene.held.path + ".copy", scene.held.path)
     scene.tick(1, 1 + SURE)
-    assert worker_lock.held(scene.place.workers, "w1")
+    assert worker_lock.held(scene.home.workers, "w1")
     assert not scene.files.is_doubtful
 
 
 def test_where_somebody_recovers_the_worker_it_is_lost(scene: Scene) -> None:
     os.unlink(scene.held.path)
-    with worker_lock.take(scene.place.workers, "w1") as recoverer:
+    with worker_lock.take(scene.home.workers, "w1") as recoverer:
         scene.tick(1, 1 + SURE)
         assert scene.files.declared_lost
         assert scene.files.is_doubtful
@@ -135,8 +138,8 @@ def test_where_somebody_recovers_the_worker_it_is_lost(scene: Scene) -> None:
 
 
 def test_a_doorbell_that_was_removed_is_made_again(scene: Scene) -> None:
-    shutil.rmtree(scene.place.bells)
-    os.mkdir(scene.place.bells)
+    shutil.rmtree(locate(scene.url).bells)
+    os.mkdir(locate(scene.url).bells)
     assert "doorbell" in scene.tick(1, 1 + SURE)[0]
     scene.queue.enqueue("true")
     assert scene.bell.clear()
@@ -147,22 +150,22 @@ def test_a_doorbell_that_was_removed_is_made_again(scene: Scene) -> None:
 def test_without_its_log_ahead_the_database_is_opened_anew_and_has_all(scene: Scene, names: tuple[str, ...]) -> None:
     scene.queue.enqueue("true", id="before")
     for name in names:
-        os.unlink(scene.place.database + name)
+        os.unlink(scene.url + name)
     assert scene.tick(1) == []
     assert scene.files.is_adrift
     assert "opened anew" in scene.tick(1 + SURE)[0]
     assert not scene.files.is_doubtful
     scene.queue.enqueue("true", id="after")
-    with Queue(scene.place.database) as other:
+    with Queue(scene.url) as other:
         assert [job.id for job in other.jobs()] == ["before", "after"]
         assert other.check() == []
 
 
 def test_what_others_wrote_into_a_new_log_ahead_stays(scene: Scene) -> None:
     scene.queue.enqueue("true", id="before")
-    for path in (scene.place.database + "-shm", scene.held.path):
+    for path in (scene.url + "-shm", scene.held.path):
         os.unlink(path)
-    subprocess.run([sys.executable, "-c", OTHERS, scene.place.database], check=True)
+    subprocess.run([sys.executable, "-c", OTHERS, scene.url], check=True)
     scene.tick(1, 1 + SURE)
     assert scene.queue.status().counts["pending"] == 21
     assert scene.queue.check() == []
@@ -170,7 +173,7 @@ def test_what_others_wrote_into_a_new_log_ahead_stays(scene: Scene) -> None:
 
 @pytest.mark.parametrize("which", ["database", "folder"])
 def test_another_one_in_its_place_ends_the_worker_soon_none_later(scene: Scene, which: str) -> None:
-    path = getattr(scene.place, which)
+    path = scene.path(which)
     os.rename(path, path + ".away")
     scene.tick(1, PATIENCE)
     assert scene.files.displaced is None
@@ -180,7 +183,7 @@ def test_another_one_in_its_place_ends_the_worker_soon_none_later(scene: Scene, 
 
 @pytest.mark.parametrize("which", ["database", "folder"])
 def test_another_one_is_believed_at_the_second_look(scene: Scene, which: str) -> None:
-    path = Path(getattr(scene.place, which))
+    path = Path(scene.path(which))
     path.rename(f"{path}.away")
     path.mkdir()
     scene.tick(1, SURE)
@@ -212,9 +215,9 @@ def started(lab: Lab, fifo: Fifo) -> int:
 def replace_database(lab: Lab) -> None:
     """Begin anew at the same path."""
     lab.queue.close()
-    for path in lab.queue.place.guarded:
+    for path in lab.queue.engine.files:
         os.unlink(path)
-    shutil.rmtree(lab.queue.place.folder)
+    shutil.rmtree(lab.queue.home.folder)
 
 
 def parent(lab: Lab) -> "subprocess.Popen[str]":
@@ -224,11 +227,11 @@ def parent(lab: Lab) -> "subprocess.Popen[str]":
 def test_a_worker_goes_on_without_lock_file_and_doorbell(lab: Lab, fifo: Fifo) -> None:
     lab.worker(slots=1, drain=False, **QUICK)
     [worker] = lab.up()
-    for folder in (lab.queue.place.workers, lab.queue.place.bells):
+    for folder in (lab.queue.home.workers, locate(lab.queue.url).bells):
         for name in os.listdir(folder):
             os.unlink(f"{folder}/{name}")
-    lab.until(lambda: os.listdir(lab.queue.place.workers) == [worker.id])
-    lab.until(lambda: any(name.startswith("work-") for name in os.listdir(lab.queue.place.bells)))
+    lab.until(lambda: os.listdir(lab.queue.home.workers) == [worker.id])
+    lab.until(lambda: any(name.startswith("work-") for name in os.listdir(locate(lab.queue.url).bells)))
     began = monotonic()
     id = lab.queue.enqueue(f"echo > {fifo}")
     fifo.line()
@@ -264,7 +267,7 @@ def test_where_only_the_folder_is_another_one_the_parent_goes_on_in_it(lab: Lab,
     process = parent(lab)
     command = started(lab, fifo)
     [first] = lab.queue.workers()
-    shutil.rmtree(lab.queue.place.folder)
+    shutil.rmtree(lab.queue.home.folder)
     Queue(lab.database).close()
 
     [second] = lab.until(lambda: [each for each in lab.queue.workers() if each.id != first.id])
@@ -293,7 +296,7 @@ def test_a_crashed_worker_is_not_restarted_at_a_path_without_its_database(lab: L
 def test_a_crashed_worker_is_restarted_when_the_queue_is_put_back_in_time(lab: Lab) -> None:
     parent(lab)
     [worker] = lab.up()
-    paths = [path for path in (*lab.queue.place.guarded, lab.queue.place.folder) if os.path.exists(path)]
+    paths = [path for path in (*lab.queue.engine.files, lab.queue.home.folder) if os.path.exists(path)]
     for path in paths:
         os.rename(path, path + ".away")
     os.kill(worker.pid, signal.SIGKILL)

@@ -13,7 +13,8 @@ from queuectl import Queue
 from queuectl.audit.seal import read_seal, seal
 from queuectl.audit.verify import verify
 from queuectl.clock import monotonic
-from queuectl.engines.base import Leaf
+from queuectl.engines.sqlite.location import locate
+from queuectl.engines.view import Leaf
 from queuectl.events import Recorded
 from queuectl.workers.chores.sealing import PAGE, REST, SealChore
 from queuectl.workers.journal import Journal
@@ -156,7 +157,7 @@ def test_a_log_that_can_not_be_sealed_is_told_and_left_alone_for_a_while(scene: 
 def test_while_others_write_a_step_is_put_off(scene: Scene) -> None:
     scene.queue.enqueue("true")
     scene.sealer.mind(3600)
-    gate = os.open(scene.queue.place.gate, os.O_RDWR)
+    gate = os.open(locate(scene.queue.url).gate, os.O_RDWR)
     fcntl.flock(gate, fcntl.LOCK_EX)
     scene.tick(5)
     assert (scene.told, scene.seals()) == ([], 0)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from queuectl import clock
-from queuectl.host import processes
+from queuectl.host import flock
 from queuectl.workers.execution import output
 from queuectl.workers.execution.attempt import AlreadyStarted, Attempt, Start, launch
 
@@ -55,12 +55,12 @@ def test_the_command_holds_the_lock_also_when_the_worker_lets_go(tmp_path: Path)
     os.mkfifo(tmp_path / "output.go")
     go = os.open(tmp_path / "output.go", os.O_RDWR)
     attempt = begin(tmp_path / "output", "read x <$GO")
-    assert not processes.lock_free(attempt.start.output)
+    assert flock.locked(attempt.start.output)
     attempt.close_output()
-    assert not processes.lock_free(attempt.start.output)
+    assert flock.locked(attempt.start.output)
     os.write(go, b"\n")
     wait_until_ended(attempt)
-    assert processes.lock_free(attempt.start.output)
+    assert flock.locked(attempt.start.output) is False
     outcome = attempt.collect(clock.monotonic())
     assert outcome is not None
     assert outcome.output_bytes == 0

@@ -12,8 +12,8 @@ import pytest
 
 from projections.environments import Environment
 from queuectl import clock
-from queuectl.host import processes
-from queuectl.workers.execution import spawn
+from queuectl.host.mounts import RemotePaths
+from queuectl.workers.execution import spawn, traces
 from queuectl.workers.execution.attempt import Attempt, Outcome, Start, launch
 from queuectl.workers.execution.spawn import environment
 
@@ -112,12 +112,12 @@ def test_a_folder_on_a_remote_mount_is_entered_by_the_child(
     (far / "deep").mkdir(parents=True)
     (tmp_path / "link").symlink_to("mnt/my share/deep")
 
-    def read(mounts: spawn._Mounts) -> None:
+    def read(mounts: RemotePaths) -> None:
         mounts._points[str(far)] = True
 
-    monkeypatch.setattr(spawn._Mounts, "_read", read)
-    mounts = spawn._Mounts()
-    monkeypatch.setattr(spawn, "_mounts", lambda: mounts)
+    monkeypatch.setattr(RemotePaths, "_read", read)
+    mounts = RemotePaths()
+    monkeypatch.setattr(spawn, "remote_paths", lambda: mounts)
     with monkeypatch.context() as patched:
         patched.setattr(os, "chdir", lambda path: pytest.fail("the worker went there itself"))
         outcome, text = run(command, argv=argv, cwd=str(tmp_path / "link"))
@@ -133,7 +133,7 @@ def test_a_folder_on_a_remote_mount_is_entered_by_the_child(
 
 
 def test_mounts_are_read_with_their_escapes_and_types(tmp_path: Path) -> None:
-    mounts = spawn._Mounts()
+    mounts = RemotePaths()
     table = tmp_path / "mountinfo"
     table.write_text(
         "20 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw\n"
@@ -158,7 +158,7 @@ def test_mounts_are_read_with_their_escapes_and_types(tmp_path: Path) -> None:
         ("loop/x", False),
         ("", False),
     ):
-        assert mounts.remote(f"{tmp_path}/{path}") is remote, path
+        assert mounts.is_remote(f"{tmp_path}/{path}") is remote, path
     os.close(mounts._fd)
 
 
@@ -238,7 +238,7 @@ def test_the_environment_is_the_workers_with_what_was_kept_and_our_own(run: Run)
         "QUEUECTL_JOB_ID": "job1",
         "QUEUECTL_ATTEMPT": "2",
         "QUEUECTL_QUEUE": "mail",
-        processes.TAG: "cafe:job1:7",
+        traces.TAG: "cafe:job1:7",
     }
 
 

@@ -86,7 +86,7 @@ def test_an_outcome_that_a_worker_saw_and_could_not_report_is_not_lost(lab: Lab,
     parent = lab.start()
     lab.until((lab.folder / "began").exists)
     [worker] = lab.queue.workers()
-    path = f"{lab.queue.place.workers}/{worker.id}"
+    path = f"{lab.queue.home.workers}/{worker.id}"
     with lab.queue.engine.transaction():
         (lab.folder / "go").touch()
         while all(entry.code == attempt_table.RUNNING for entry in attempt_table.read(path)):

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from queuectl import clock
-from queuectl.engines.base import Write
+from queuectl.engines.view import Write
 from queuectl.errors import Unusable
 from queuectl.events import Heartbeat, Held, WorkerStopped, encode
 from queuectl.host import processes
@@ -219,7 +219,7 @@ def test_only_the_process_that_is_the_worker_is_killed(lab: Lab, theirs: dict[st
         lab.python(
             "import sys, time; from queuectl.workers.recovery.rescuer import worker_lock;"
             "held = worker_lock.take(sys.argv[1], sys.argv[2]); print('up', flush=True); time.sleep(60)",
-            lab.queue.place.workers,
+            lab.queue.home.workers,
             name,
         )
         for name in (worker.worker, "stranger")

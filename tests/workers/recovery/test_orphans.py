@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from queuectl.host import processes
+from queuectl.host import subreaper
+from queuectl.workers.execution import traces
 from queuectl.workers.recovery.orphans import Strays
 from tests.support.lab import Fifo, Lab, gone
 from tests.support.paths import ROOT
@@ -115,8 +116,8 @@ def test_a_process_with_children_of_its_own_takes_nothing_for_a_stray() -> None:
         blind = Strays()
         later = os.posix_spawn("/bin/sleep", ["sleep", "60"], {})
         try:
-            assert {child, later} <= set(processes.children())
-            assert processes.is_hidden(later)
+            assert {child, later} <= set(subreaper.children())
+            assert traces.is_untagged(later)
             assert blind.look(()) == []
         finally:
             os.kill(later, signal.SIGKILL)

@@ -12,11 +12,11 @@ from pathlib import Path
 import apsw
 import pytest
 
-from queuectl import Queue, decisions, paths
+from queuectl import Queue, decisions
 from queuectl.clock import monotonic
-from queuectl.engines.base import Write
+from queuectl.engines.view import Write
 from queuectl.events import Event, Failed, Released, WorkerLost, WorkerStarted, WorkerStopped
-from queuectl.host import processes
+from queuectl.host import procfs
 from queuectl.workers.chores import recovery_watch
 from queuectl.workers.recovery import attempt_table, rescuer, worker_lock
 from queuectl.workers.recovery.termination import Hunt
@@ -31,10 +31,10 @@ def pretend(lab: Lab, id: str, **started: str) -> str:
         pid=1,
         slots=1,
         start_ticks=1 << 60,  # no process
-        boot_id=started.get("boot_id", processes.boot_id()),
-        pid_namespace=started.get("pid_namespace", processes.pid_namespace()),
-        machine_id=started.get("machine_id", processes.machine_id()),
-        identity=started.get("identity", paths.identity(lab.queue.place)),
+        boot_id=started.get("boot_id", procfs.boot_id()),
+        pid_namespace=started.get("pid_namespace", procfs.pid_namespace()),
+        machine_id=started.get("machine_id", procfs.machine_id()),
+        identity=started.get("identity", lab.queue.home.identity()),
     )
     with lab.queue.engine.transaction() as tx:
         tx.append([Write("worker:w1", None, [event])], "test")
@@ -53,7 +53,7 @@ def sql(lab: Lab, statement: str) -> None:
 
 def abandoned(lab: Lab, worker: str) -> None:
     """Leave a lock file that nobody holds."""
-    worker_lock.take(lab.queue.place.workers, worker).close(keep=True)
+    worker_lock.take(lab.queue.home.workers, worker).close(keep=True)
 
 
 @pytest.mark.parametrize("hidden", ["", "exec >/dev/null 2>&1; ", "exec setsid nohup sh left.sh >/dev/null 2>&1"])
@@ -75,7 +75,7 @@ def test_what_a_dead_worker_ran_is_found_and_ended_and_the_job_tried_again(lab: 
     assert lab.log(id) == ["enqueued", "claimed", "failed", "retried"]
     assert lab.queue.job(id).cause == "lost"
     assert lab.queue.workers() == []
-    assert os.listdir(lab.queue.place.workers) == []
+    assert os.listdir(lab.queue.home.workers) == []
     assert lab.queue.check() == []
     size = (lab.folder / "marks").stat().st_size if (lab.folder / "marks").exists() else 0
     time.sleep(0.2)
@@ -112,7 +112,7 @@ def test_a_claim_that_never_started_is_given_back_and_uses_up_nothing(lab: Lab) 
     assert record.actor.startswith("recovery:")
     assert lab.queue.job(id).failures == 0
     # The worker, should it live after all, finds the path taken.
-    assert os.path.isdir(lab.queue.place.output_of(paths.identity(lab.queue.place), id, 2))
+    assert os.path.isdir(lab.queue.home.output_of(lab.queue.home.identity(), id, 2))
     lab.drain()
     assert lab.queue.job(id).state == "completed"
 
@@ -180,7 +180,7 @@ def test_a_copy_of_the_queue_leaves_the_processes_of_the_original_alone(lab: Lab
 
     assert [found.outcome for found in report.jobs] == ["failed"]
     assert "is not the one in which it ran" in (report.jobs[0].error or "")
-    assert not os.path.exists(lab.queue.place.output_of("the original's", id, 2))
+    assert not os.path.exists(lab.queue.home.output_of("the original's", id, 2))
 
 
 @pytest.mark.parametrize("path, theirs", [("q.db", True), ("original.db", False)])
@@ -199,7 +199,7 @@ def test_what_an_attempt_left_is_found_in_another_folder_too_but_not_another_que
 @pytest.mark.parametrize("machine, words", [(None, "the machine went down"), ("m", "another machine (here)")])
 def test_what_is_known_of_a_workers_end_is_told(lab: Lab, machine: str | None, words: str) -> None:
     id = lab.queue.enqueue("true")
-    abandoned(lab, pretend(lab, id, boot_id="before", machine_id=machine or processes.machine_id()))
+    abandoned(lab, pretend(lab, id, boot_id="before", machine_id=machine or procfs.machine_id()))
     rescuer.recover(lab.queue)
     assert words in (lab.queue.job(id).error or "")
 
@@ -215,13 +215,13 @@ def test_who_can_not_be_seen_is_recovered_only_after_its_silence(lab: Lab) -> No
 def test_a_worker_whose_lock_file_is_lost_is_recovered(lab: Lab) -> None:
     id = lab.queue.enqueue("true")
     pretend(lab, id)
-    assert os.listdir(lab.queue.place.workers) == []
+    assert os.listdir(lab.queue.home.workers) == []
 
     report = rescuer.recover(lab.queue)
 
     assert report.workers == ["w1"]
     assert lab.queue.job(id).state == "pending"
-    assert os.listdir(lab.queue.place.workers) == []
+    assert os.listdir(lab.queue.home.workers) == []
 
 
 @pytest.mark.parametrize("last", [WorkerStopped(), WorkerLost(), None])
@@ -238,11 +238,11 @@ def test_a_job_whose_worker_has_ended_is_recovered_however_that_came_to_be(lab: 
 
     assert [(found.job, found.then) for found in report.jobs] == [(id, "pending")]
     assert report.workers == []
-    assert os.listdir(lab.queue.place.workers) == []
+    assert os.listdir(lab.queue.home.workers) == []
 
 
 def test_a_worker_that_was_declared_lost_claims_nothing(lab: Lab) -> None:
-    worker = TurnWriter(lab.queue, "w1", (), paths.identity(lab.queue.place))
+    worker = TurnWriter(lab.queue, "w1", (), lab.queue.home.identity())
     worker.start(1)
     with lab.queue.engine.transaction() as tx:
         tx.append([Write("worker:w1", tx.worker("w1"), [WorkerLost()])], "test")
@@ -259,7 +259,7 @@ def test_a_lock_file_without_a_worker_in_the_log_is_cleared_away(lab: Lab) -> No
     report = rescuer.recover(lab.queue)
 
     assert (report.workers, report.jobs) == ([], [])
-    assert os.listdir(lab.queue.place.workers) == []
+    assert os.listdir(lab.queue.home.workers) == []
 
 
 def test_another_worker_recovers_the_jobs_of_a_dead_one(lab: Lab, fifo: Fifo) -> None:
@@ -299,14 +299,14 @@ def test_trouble_while_recovering_is_told_and_the_worker_stays_to_be_recovered(l
     id = lab.queue.enqueue("true")
     worker = pretend(lab, id)
     abandoned(lab, worker)
-    place = lab.queue.place
-    os.rename(place.output, place.output + ".away")
+    output = lab.queue.home.output
+    os.rename(output, output + ".away")
 
     report = rescuer.recover(lab.queue, patience=0.1)
 
     assert report.jobs == []
     assert worker in report.left[0]
-    os.rename(place.output + ".away", place.output)
+    os.rename(output + ".away", output)
     assert [found.job for found in rescuer.recover(lab.queue).jobs] == [id]
 
 
@@ -352,7 +352,7 @@ def test_a_recovery_that_gives_up_leaves_the_dead_worker_to_the_next(lab: Lab, f
 
     assert report.left == [f"job {id}: process {pid} can't be ended"]
     assert (report.jobs, report.workers, lab.queue.job(id).state) == ([], [], "processing")
-    assert os.listdir(lab.queue.place.workers) == [worker.id]
+    assert os.listdir(lab.queue.home.workers) == [worker.id]
     os.kill(pid, signal.SIGKILL)
     assert [job.then for job in rescuer.recover(lab.queue).jobs] == ["failed"]
 
@@ -362,9 +362,9 @@ def test_a_worker_that_somebody_here_killed_was_not_killed_for_memory(lab: Lab) 
     worker = pretend(lab, id)
     lease = lab.queue.job(id).lease
     assert lease is not None
-    Path(lab.queue.place.output_of(paths.identity(lab.queue.place), id, lease)).touch()
+    Path(lab.queue.home.output_of(lab.queue.home.identity(), id, lease)).touch()
     abandoned(lab, worker)
-    attempt_table.condemn(f"{lab.queue.place.workers}/{worker}", "was killed: it had said nothing for 15 s")
+    attempt_table.condemn(f"{lab.queue.home.workers}/{worker}", "was killed: it had said nothing for 15 s")
 
     rescuer.recover(lab.queue)
 

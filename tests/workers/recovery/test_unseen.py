@@ -2,7 +2,7 @@
 
 import pytest
 
-from queuectl.engines.base import Write
+from queuectl.engines.view import Write
 from queuectl.events import Event, WorkerStopped
 from queuectl.workers.recovery import hang_detector
 from tests.doctor.checks.test_workers import claimed, look

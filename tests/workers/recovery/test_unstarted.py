@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import decisions, doctor, paths
+from queuectl import decisions, doctor
 from queuectl.doctor import Patient
 from queuectl.errors import OutputGone
 from queuectl.workers.recovery import attempt_table, rescuer
@@ -21,7 +21,7 @@ def test_an_attempt_whose_output_file_was_removed_is_not_called_unstarted(lab: L
     id = lab.queue.enqueue(hidden + shlex.quote(body) if hidden else body, timeout=None, max_retries=0)
     lab.start()
     pid = int(fifo.line())
-    for path in Path(lab.queue.place.output).iterdir():
+    for path in Path(lab.queue.home.output).iterdir():
         path.unlink()
     kill_all(lab)
 
@@ -36,7 +36,7 @@ def test_a_start_cut_short_has_used_the_attempt(lab: Lab) -> None:
     """A worker that died with the output file made may have started the command (R13)."""
     id = lab.queue.enqueue("true", max_retries=0)
     abandoned(lab, pretend(lab, id))
-    Path(lab.queue.place.output_of(paths.identity(lab.queue.place), id, 2)).touch()
+    Path(lab.queue.home.output_of(lab.queue.home.identity(), id, 2)).touch()
 
     report = rescuer.recover(lab.queue)
 
@@ -50,7 +50,7 @@ def test_what_lives_of_a_claim_that_was_given_back_is_ended_before_the_next_star
     worker = pretend(lab, id)
     abandoned(lab, worker)
     rescuer.recover(lab.queue)
-    mark = tag(paths.identity(lab.queue.place), id, 2)
+    mark = tag(lab.queue.home.identity(), id, 2)
     left = lab.python("import signal; signal.pause()", env={"QUEUECTL_TAG": mark, "QUEUECTL_DB": lab.database})
 
     lab.start()
@@ -65,7 +65,7 @@ def test_after_a_reboot_a_worker_that_was_told_to_stop_gives_its_jobs_back(lab: 
     id = lab.queue.enqueue("true", max_retries=0, on_lost="dead")
     worker = pretend(lab, id, boot_id="another boot")
     abandoned(lab, worker)
-    path = f"{lab.queue.place.workers}/{worker}"
+    path = f"{lab.queue.home.workers}/{worker}"
     assert attempt_table.stopped(path) is None
     attempt_table.stop(path, decisions.Stop("SIGTERM"))
 
@@ -82,7 +82,7 @@ def test_an_output_that_was_removed_is_told_by_doctor_too(lab: Lab) -> None:
         [fine] = doctor.CHECKS["outputs"](patient, lambda what: lambda done, total: None)
         assert (fine.severity, fine.what) == ("ok", "1, all there")
 
-        for path in Path(lab.queue.place.output).iterdir():
+        for path in Path(lab.queue.home.output).iterdir():
             path.unlink()
 
         [told] = doctor.CHECKS["outputs"](patient, lambda what: lambda done, total: None)

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import paths
+from queuectl.engines.sqlite.location import locate, prepare
 from queuectl.errors import Invalid, Unusable
-from queuectl.paths import identity, place, prepare
 from tests.support.paths import ROOT
 
 NOBODY = 65534
@@ -29,7 +28,7 @@ def database(tmp_path: Path) -> Path:
 
 PRELUDE = f"""
 import grp, hashlib, os, pwd, sys  # before we are somebody who can't read them
-from queuectl.paths import identity, place, prepare
+from queuectl.engines.sqlite.location import locate, prepare
 from queuectl.errors import QueueError
 
 os.chdir(sys.argv[1])
@@ -72,21 +71,22 @@ def everything_below(folder: Path) -> dict[str, int]:
 def test_a_path_and_a_url_name_the_same_place(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(database.parent)
     monkeypatch.setenv("HOME", str(database.parent))
-    expected = place(str(database))
+    expected = locate(str(database))
     assert expected.database == str(database)
-    assert expected.folder == f"{database}.d"
+    assert expected.home.folder == f"{database}.d"
     for url in ("q.db", "./x/../q.db", f"sqlite:///{database}", "sqlite:///q.db", "SQLite:///q.db", "~/q.db"):
-        assert place(url) == expected
+        assert locate(url) == expected
 
 
 def test_the_paths_of_a_place(database: Path) -> None:
-    found = place(str(database))
-    names = {name: getattr(found, name) for name in ("gate", "bells", "workers", "output", "stdin", "logs")}
+    found = locate(str(database))
+    names = {name: getattr(found, name) for name in ("gate", "bells")}
+    names |= {name: getattr(found.home, name) for name in ("workers", "output", "stdin", "logs", "id")}
     assert names == {name: f"{database}.d/{name}" for name in names}
 
 
 def test_naming_a_place_touches_nothing(database: Path) -> None:
-    place(str(database))
+    locate(str(database))
     assert os.listdir(database.parent) == []
 
 
@@ -96,7 +96,7 @@ def test_naming_a_place_touches_nothing(database: Path) -> None:
 )
 def test_what_names_no_file_is_wrong_usage(url: str) -> None:
     with pytest.raises(Invalid) as caught:
-        place(url)
+        locate(url)
     assert caught.value.exit_code == 2
     assert "\n" not in str(caught.value)
 
@@ -104,26 +104,26 @@ def test_what_names_no_file_is_wrong_usage(url: str) -> None:
 @pytest.mark.parametrize("url", ["postgresql://host/db", "postgres://host/db"])
 def test_postgresql_needs_a_later_version(url: str) -> None:
     with pytest.raises(Invalid, match="later version"):
-        place(url)
+        locate(url)
 
 
 def test_a_symbolic_link_leads_to_the_one_place_of_the_file(database: Path) -> None:
-    prepare(place(str(database)))
+    prepare(locate(str(database)))
     link = database.parent / "link.db"
     link.symlink_to(database)
-    assert place(str(link)) == place(str(database))
+    assert locate(str(link)) == locate(str(database))
     (database.parent / "folder").symlink_to(database.parent)
-    assert place(f"{database.parent}/folder/q.db") == place(str(database))
+    assert locate(f"{database.parent}/folder/q.db") == locate(str(database))
 
 
 @as_root
 def test_a_symbolic_link_of_somebody_else_is_refused(database: Path) -> None:
-    prepare(place(str(database)))
+    prepare(locate(str(database)))
     link = database.parent / "link.db"
     link.symlink_to(database)
     os.lchown(link, NOBODY, NOBODY)
     with pytest.raises(Unusable, match="symbolic link made by user nobody"):
-        place(str(link))
+        locate(str(link))
 
 
 def test_a_working_directory_that_is_gone_is_told(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ os.mkdir("gone")
 os.chdir("gone")
 os.rmdir("../gone")
 try:
-    place("q.db")
+    locate("q.db")
 except QueueError as error:
     print(error.exit_code, error)
 """
@@ -142,7 +142,8 @@ except QueueError as error:
 # What is made
 
 
-EXPECTED = {"q.db": 0o600, "q.db.d": 0o700} | {f"q.db.d/{name}": 0o700 for name in paths.SUBFOLDERS}
+FOLDERS = ("output", "stdin", "workers", "logs", "bells")
+EXPECTED = {"q.db": 0o600, "q.db.d": 0o700} | {f"q.db.d/{name}": 0o700 for name in FOLDERS}
 
 
 @pytest.mark.parametrize("umask", ["0", "0o022", "0o777"])
@@ -150,10 +151,10 @@ def test_modes_do_not_depend_on_the_umask_nor_change_it(open_folder: Path, umask
     script = f"""
 become_nobody()
 os.umask({umask})
-here = place("new/deep/q.db")
+here = locate("new/deep/q.db")
 prepare(here)
 prepare(here)
-identity(here)
+here.home.identity()
 assert os.umask(0) == {umask}
 """
     run(script, open_folder)
@@ -164,11 +165,11 @@ assert os.umask(0) == {umask}
 
 
 def test_preparing_twice_changes_nothing_and_heals_what_is_missing(database: Path) -> None:
-    prepare(place(str(database)))
+    prepare(locate(str(database)))
     database.write_bytes(b"precious")
     os.rmdir(f"{database}.d/stdin")
     os.chmod(f"{database}.d/logs", 0o750)
-    prepare(place(str(database)))
+    prepare(locate(str(database)))
     assert database.read_bytes() == b"precious"
     assert everything_below(database.parent) == EXPECTED | {"q.db.d/logs": 0o750}
 
@@ -183,8 +184,8 @@ def test_the_database_is_never_opened(database: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(os, "open", spy)
     for _ in range(2):
-        prepare(place(str(database)))
-        identity(place(str(database)))
+        prepare(locate(str(database)))
+        locate(str(database)).home.identity()
     assert opened
     assert all(path.startswith(f"{database}.d") for path in map(str, opened) if path.startswith(str(database)))
 
@@ -193,62 +194,62 @@ def test_the_database_is_never_opened(database: Path, monkeypatch: pytest.Monkey
 
 
 def test_the_identity_is_the_same_at_every_opening_and_in_every_process(database: Path) -> None:
-    prepare(place(str(database)))
-    first = identity(place(str(database)))
+    prepare(locate(str(database)))
+    first = locate(str(database)).home.identity()
     assert len(first) == 16
     int(first, 16)
-    prepare(place(str(database)))
-    assert identity(place(str(database))) == first
-    assert run("print(identity(place('q.db')))", database.parent).strip() == first
+    prepare(locate(str(database)))
+    assert locate(str(database)).home.identity() == first
+    assert run("print(locate('q.db').home.identity())", database.parent).strip() == first
 
 
 def test_a_copy_is_another_queue(database: Path) -> None:
-    prepare(place(str(database)))
-    first = identity(place(str(database)))
+    prepare(locate(str(database)))
+    first = locate(str(database)).home.identity()
     copy = database.parent / "copy"
     copy.mkdir()
     shutil.copy2(database, copy)
     subprocess.run(["cp", "-a", f"{database}.d", copy], check=True)
     assert (copy / "q.db.d/id").read_bytes() == Path(f"{database}.d/id").read_bytes()
-    prepare(place(str(copy / "q.db")))
-    assert identity(place(str(copy / "q.db"))) != first
+    prepare(locate(str(copy / "q.db")))
+    assert locate(str(copy / "q.db")).home.identity() != first
 
 
 def test_a_moved_queue_is_the_same(database: Path) -> None:
     (database.parent / "old").mkdir()
     (database.parent / "new").mkdir()
-    prepare(place(f"{database.parent}/old/q.db"))
-    first = identity(place(f"{database.parent}/old/q.db"))
+    prepare(locate(f"{database.parent}/old/q.db"))
+    first = locate(f"{database.parent}/old/q.db").home.identity()
     for name in ("q.db", "q.db.d"):
         os.rename(database.parent / "old" / name, database.parent / "new" / name)
-    assert identity(place(f"{database.parent}/new/q.db")) == first
+    assert locate(f"{database.parent}/new/q.db").home.identity() == first
 
 
 def test_without_its_id_it_is_another_queue(database: Path) -> None:
-    prepare(place(str(database)))
-    first = identity(place(str(database)))
+    prepare(locate(str(database)))
+    first = locate(str(database)).home.identity()
     os.unlink(f"{database}.d/id")
-    assert identity(place(str(database))) != first
+    assert locate(str(database)).home.identity() != first
 
 
 def test_a_new_database_beside_an_old_folder_is_another_queue(database: Path) -> None:
-    prepare(place(str(database)))
-    first = identity(place(str(database)))
+    prepare(locate(str(database)))
+    first = locate(str(database)).home.identity()
     database.unlink()
-    prepare(place(str(database)))
-    assert identity(place(str(database))) != first
+    prepare(locate(str(database)))
+    assert locate(str(database)).home.identity() != first
 
 
 @pytest.mark.parametrize("text", ["", "abc\n", "x" * 32 + "\n"])
 def test_a_damaged_id_is_not_made_anew(database: Path, text: str) -> None:
-    prepare(place(str(database)))
+    prepare(locate(str(database)))
     Path(f"{database}.d/id").write_text(text)
     with pytest.raises(Unusable, match="damaged"):
-        identity(place(str(database)))
+        locate(str(database)).home.identity()
 
 
 def test_the_first_id_stands(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    prepare(place(str(database)))
+    prepare(locate(str(database)))
     real, other = os.link, "0" * 32 + "\n"
 
     def late(*names: str) -> None:
@@ -256,9 +257,9 @@ def test_the_first_id_stands(database: Path, monkeypatch: pytest.MonkeyPatch) ->
         real(*names)
 
     monkeypatch.setattr(os, "link", late)
-    first = identity(place(str(database)))
+    first = locate(str(database)).home.identity()
     assert Path(f"{database}.d/id").read_text() == other
-    assert identity(place(str(database))) == first
+    assert locate(str(database)).home.identity() == first
     assert not [name for name in os.listdir(f"{database}.d") if name.startswith(".")]
 
 
@@ -268,7 +269,7 @@ def test_a_database_made_meanwhile_keeps_its_id(database: Path, monkeypatch: pyt
         Path(f"{database}.d/id").write_text("0" * 32 + "\n")
 
     monkeypatch.setattr(fcntl, "flock", late)
-    prepare(place(str(database)))
+    prepare(locate(str(database)))
     assert database.read_text() == "made by another process"
     assert Path(f"{database}.d/id").exists()
 
@@ -277,9 +278,9 @@ def test_processes_that_meet_at_the_first_opening_agree(tmp_path: Path) -> None:
     script = """
 sys.stdin.readline()
 for n in range(30):
-    here = place(f"{n}/q.db")
+    here = locate(f"{n}/q.db")
     prepare(here)
-    print(identity(here))
+    print(here.home.identity())
 """
     command = [sys.executable, "-c", PRELUDE + script, str(tmp_path)]
     processes = [

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import paths
+from queuectl.engines.sqlite.location import locate, prepare
 from queuectl.errors import Unusable
-from queuectl.paths import filesystem, is_private_group, objection, place, prepare
+from queuectl.host import mounts, trust
+from queuectl.host.mounts import filesystem
+from queuectl.host.trust import is_private_group, objection
 from tests.support.paths import ROOT
 
 NOBODY = 65534
@@ -27,7 +29,7 @@ def database(tmp_path: Path) -> Path:
 
 PRELUDE = f"""
 import grp, hashlib, os, pwd, sys  # before we are somebody who can't read them
-from queuectl.paths import identity, place, prepare
+from queuectl.engines.sqlite.location import locate, prepare
 from queuectl.errors import QueueError
 
 os.chdir(sys.argv[1])
@@ -42,7 +44,7 @@ def become_nobody():
 
 def refused(path):
     try:
-        prepare(place(path))
+        prepare(locate(path))
     except QueueError as error:
         print(error.exit_code, error)
 """
@@ -64,7 +66,7 @@ def open_folder() -> Iterator[Path]:
 
 def refusal(path: Path | str) -> str:
     with pytest.raises(Unusable) as caught:
-        prepare(place(str(path)))
+        prepare(locate(str(path)))
     assert caught.value.exit_code == 4
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -112,7 +114,7 @@ def test_a_side_file_that_is_a_directory_is_refused(database: Path) -> None:
 
 @pytest.mark.parametrize("present", [True, False])
 def test_a_log_ahead_without_its_database_is_not_started_over(database: Path, present: bool) -> None:
-    prepare(place(str(database)))
+    prepare(locate(str(database)))
     if not present:
         database.unlink()
     wal = Path(f"{database}-wal")
@@ -121,11 +123,11 @@ def test_a_log_ahead_without_its_database_is_not_started_over(database: Path, pr
     assert wal.read_bytes() == b"committed"
     assert database.exists() == present
     wal.write_bytes(b"")
-    prepare(place(str(database)))
+    prepare(locate(str(database)))
 
 
 def test_a_database_with_two_names_is_refused(database: Path) -> None:
-    prepare(place(str(database)))
+    prepare(locate(str(database)))
     os.link(database, database.parent / "second.db")
     assert "has 2 names" in refusal(database)
 
@@ -135,8 +137,8 @@ def test_a_database_with_two_names_is_refused(database: Path) -> None:
 def test_a_folder_others_can_write_is_refused(
     database: Path, bits: int, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paths, "is_private_group", never)
-    prepare(place(str(database)))
+    monkeypatch.setattr(trust, "is_private_group", never)
+    prepare(locate(str(database)))
     folder = database.parent if where == "parent" else f"{database}.d"
     os.chmod(folder, bits)
     assert "written by others" in refusal(database)
@@ -150,7 +152,7 @@ def test_a_new_folder_is_not_made_where_others_can_write(database: Path) -> None
 
 def test_a_sticky_folder_is_fine_but_not_as_the_queues_own_files(database: Path) -> None:
     database.parent.chmod(0o1777)
-    prepare(place(str(database)))
+    prepare(locate(str(database)))
     database.chmod(0o1666)
     assert "written by others" in refusal(database)
 
@@ -159,19 +161,19 @@ def test_a_sticky_folder_is_fine_but_not_as_the_queues_own_files(database: Path)
 def test_a_database_others_can_write_is_refused(
     database: Path, bits: int, refused: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paths, "is_private_group", never)
-    prepare(place(str(database)))
+    monkeypatch.setattr(trust, "is_private_group", never)
+    prepare(locate(str(database)))
     database.chmod(bits)
     if refused:
         assert "written by others" in refusal(database)
     else:
-        prepare(place(str(database)))
+        prepare(locate(str(database)))
 
 
 @as_root
 @pytest.mark.parametrize("name", ["", "q.db", "q.db-wal", "q.db.d"])
 def test_what_belongs_to_somebody_else_is_refused(database: Path, name: str) -> None:
-    prepare(place(str(database)))
+    prepare(locate(str(database)))
     Path(f"{database}-wal").touch()
     os.chown(database.parent / name, NOBODY, NOBODY)
     assert "belongs to user nobody" in refusal(database)
@@ -183,7 +185,7 @@ def test_what_belongs_to_root_is_fine_for_a_user(open_folder: Path) -> None:
 os.mkdir("own")
 os.chown("own", {NOBODY}, {NOBODY})
 os.setuid({NOBODY})
-prepare(place("own/q.db"))  # the folder above is root's
+prepare(locate("own/q.db"))  # the folder above is root's
 """
     run(script, open_folder)
     script = f"os.setuid({NOBODY})\nrefused('q.db')"
@@ -191,7 +193,7 @@ prepare(place("own/q.db"))  # the folder above is root's
 
 
 def test_what_a_user_may_not_write_is_told(open_folder: Path) -> None:
-    run("become_nobody()\nprepare(place('q.db'))", open_folder)
+    run("become_nobody()\nprepare(locate('q.db'))", open_folder)
     (open_folder / "q.db").chmod(0o400)
     assert "q.db: is not writable" in run("become_nobody()\nrefused('q.db')", open_folder)
     (open_folder / "q.db").chmod(0o600)
@@ -319,7 +321,7 @@ def test_a_network_file_system_is_refused(
 ) -> None:
     mountinfo = tmp_path_factory.mktemp("proc") / "mountinfo"
     mountinfo.write_text(f"1 0 1:1 / / rw - ext4 /dev/vda rw\n2 1 0:9 / {database.parent} rw - {kind} server:/x rw\n")
-    monkeypatch.setattr(paths, "MOUNTINFO", str(mountinfo))
+    monkeypatch.setattr(mounts, "MOUNTINFO", str(mountinfo))
     told = refusal(database)
     assert f"network file system ({kind})" in told
     assert "local disk, or PostgreSQL" in told
@@ -334,6 +336,6 @@ def test_a_file_that_is_mounted_by_itself_is_refused(
     mountinfo.write_text(
         f"1 0 1:1 / / rw - ext4 /dev/vda rw\n2 1 1:1 /x {database.parent}/{name} rw - ext4 /dev/vda rw\n"
     )
-    monkeypatch.setattr(paths, "MOUNTINFO", str(mountinfo))
+    monkeypatch.setattr(mounts, "MOUNTINFO", str(mountinfo))
     assert f"{name}: is mounted as a single file" in refusal(database)
     assert os.listdir(database.parent) == []

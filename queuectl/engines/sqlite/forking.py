@@ -1,0 +1,43 @@
+"""No connection is open across a fork (R7): what is open is closed before it, or never touched by the child."""
+
+import os
+from typing import Protocol
+from weakref import WeakSet
+
+
+class Forkable(Protocol):
+    """What has a connection."""
+
+    def rest(self) -> None:
+        """Before a fork: close the connection, where it is not in use."""
+        ...
+
+    def keep(self) -> None:
+        """In a forked child: never close an inherited connection."""
+        ...
+
+
+_open: WeakSet[Forkable] = WeakSet()
+
+
+def register(engine: Forkable) -> None:
+    """Have an engine told of each fork, until it is forgotten or garbage."""
+    _open.add(engine)
+
+
+def forget(engine: Forkable) -> None:
+    """No longer have it told."""
+    _open.discard(engine)
+
+
+def _before_fork() -> None:
+    for engine in _open:
+        engine.rest()
+
+
+def _after_fork() -> None:
+    for engine in _open:
+        engine.keep()
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

@@ -1,0 +1,14 @@
+"""What every event has: a type, a version, and a frozen payload."""
+
+from typing import ClassVar
+
+import msgspec
+
+
+class Payload(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
+    """What an event says. `type` and `v` (the schema version of that type) name its form."""
+
+    type: ClassVar[str] = ""
+    v: ClassVar[int] = 1
+    wakes_workers: ClassVar[bool] = False
+    """Whether a worker may have something to do after it."""

@@ -1,0 +1,131 @@
+"""What the kernel tells of processes, locks and this machine, by /proc (proc(5)) and /etc/machine-id."""
+
+import functools
+import os
+from collections.abc import Iterator
+
+import msgspec
+
+
+class Process(msgspec.Struct, frozen=True):
+    """A process as /proc/PID/stat describes it."""
+
+    state: str
+    """R, S, D, T (stopped), t (traced), Z (ended, not reaped), X."""
+    parent: int
+    group: int
+    session: int
+    """The pid of the session's leader; 0 where it was begun outside of this pid namespace."""
+    started: int
+    """When it started, in clock ticks since boot: with the pid this names one process."""
+
+    @property
+    def lives(self) -> bool:
+        """Whether it has not ended; a zombie has."""
+        return self.state not in "ZX"
+
+
+def look(pid: int) -> Process | None:
+    """A process as it is now; None where there is none."""
+    text = read(f"{pid}/stat")
+    fields = text[text.rfind(b")") + 2 :].split()  # the name in parentheses may hold anything
+    if len(fields) < 20:
+        return None
+    return Process(fields[0].decode(), int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]))
+
+
+def read(name: str) -> bytes:
+    """A file of /proc, whole; empty where it is gone, or not for this user to read."""
+    try:
+        with open(f"/proc/{name}", "rb", buffering=0) as file:
+            return file.readall()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return b""
+
+
+def pids() -> Iterator[int]:
+    """All processes of this pid namespace. Raises OSError where /proc can't be read."""
+    return (int(name) for name in os.listdir("/proc") if name.isdigit())
+
+
+def environment(pid: int) -> bytes:
+    """The environment with which a process was started, each variable between two NULs.
+
+    Empty where the process has ended, or is another user's.
+    """
+    text = read(f"{pid}/environ")
+    return b"\0" + text + b"\0" if text else b""
+
+
+def command_line(pid: int) -> str:
+    """The command line of a process; empty where it has ended, or is hidden."""
+    return read(f"{pid}/cmdline").decode(errors="replace").rstrip("\0").replace("\0", " ")
+
+
+def flock_owner(fd: int) -> int | None:
+    """The pid that holds an flock on the file behind `fd`; None where the kernel's list names none."""
+    name = _lock_name(os.fstat(fd))
+    for line in read("locks").splitlines():
+        fields = line.split()
+        if len(fields) > 5 and fields[1] == b"FLOCK" and fields[5] == name:  # one that waits has "->" as second field
+            return int(fields[4])
+    return None
+
+
+def read_locks(path: str, region: range) -> list[int]:
+    """The pids that hold a shared POSIX lock on a file beginning at one of the bytes of `region`. Raises OSError."""
+    name = _lock_name(os.stat(path))
+    found: set[int] = set()
+    for line in read("locks").splitlines():
+        fields = line.split()  # 1: POSIX ADVISORY READ 4711 fe:00:123 124 124
+        if fields[1:4:2] == [b"POSIX", b"READ"] and fields[5] == name and int(fields[6]) in region:
+            found.add(int(fields[4]))
+    return sorted(pid for pid in found if pid > 0)
+
+
+def _lock_name(file: os.stat_result) -> bytes:
+    return f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}".encode()
+
+
+def umask() -> int:
+    """This process's umask. To set it in order to ask for it would be seen by other threads."""
+    try:
+        fd = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _, found, rest = os.read(fd, 256).partition(b"\nUmask:")  # the second line
+        finally:
+            os.close(fd)
+        if found:
+            return int(rest.partition(b"\n")[0], 8)
+    except OSError:
+        pass
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
+
+
+@functools.cache
+def boot_id() -> str:
+    """A name of this run of the kernel; "" where there is none."""
+    return _line("/proc/sys/kernel/random/boot_id")
+
+
+def machine_id() -> str:
+    """A name of this machine (or container); "" where there is none."""
+    return _line("/etc/machine-id") or _line("/var/lib/dbus/machine-id")
+
+
+def pid_namespace() -> str:
+    """A name of the pid namespace, in which pids mean something; "" where /proc is not there."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def _line(path: str) -> str:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.readline().strip()
+    except (FileNotFoundError, PermissionError):
+        return ""

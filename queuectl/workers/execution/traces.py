@@ -1,0 +1,45 @@
+"""Which processes belong to an attempt, found from outside of it.
+
+A command leaves three traces (R18): the lock on its output file, which each process holds that inherited fd 1, 2 or the
+extra one; a tag in the environment; and its session. A pid alone proves nothing, for it may be given away at any time.
+"""
+
+import os
+from collections.abc import Iterable
+
+from queuectl.host import procfs
+
+TAG = "QUEUECTL_TAG"
+"""The environment variable that says which attempt a process belongs to: identity, job and lease."""
+
+FREE = "none"
+"""Its value for what belongs to none: a worker that was started by a job."""
+
+
+def is_tagged(pid: int, tag: str, database: str | None = None) -> bool:
+    """Whether the process was started with this tag (and for this database), as far as its environment may be read."""
+    wanted = [f"{TAG}={tag}", *([f"QUEUECTL_DB={database}"] if database is not None else [])]
+    environment = procfs.environment(pid)
+    return all(os.fsencode(f"\0{each}\0") in environment for each in wanted)
+
+
+def is_untagged(pid: int) -> bool:
+    """Whether the process lives and carries no tag at all, as far as its environment may be read."""
+    environment = procfs.environment(pid)
+    process = procfs.look(pid)  # asked last: what has ended has no environment either
+    return process is not None and process.lives and f"\0{TAG}=".encode() not in environment
+
+
+def by_tag(tag: str) -> list[int]:
+    """The living processes that were started with this tag."""
+    return [pid for pid in procfs.pids() if is_tagged(pid, tag)]
+
+
+def any_tagged(tags: Iterable[str]) -> str | None:
+    """One of these tags that a living process was started with; None where there is none."""
+    wanted = {tag.encode(): tag for tag in tags}
+    for pid in procfs.pids():
+        found = procfs.environment(pid).partition(f"\0{TAG}=".encode())[2].partition(b"\0")[0]
+        if found in wanted:
+            return wanted[found]
+    return None
