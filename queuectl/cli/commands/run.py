@@ -8,7 +8,7 @@ from queuectl.cli import job_options, job_stdin, opening
 from queuectl.cli import parameters as p
 from queuectl.cli.commands.wait import code
 from queuectl.cli.ui import output, signals, stdout, stream
-from queuectl.errors import NotFound, OutputGone, Refused
+from queuectl.errors import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,20 +70,9 @@ def _followed(q: "Queue", id: str, meanwhile: "Callable[[], None]") -> int:
             raise
         stdout.tell(f"{problem}: what job {id} writes is kept; see `queuectl logs {id}`")
         [done] = q.wait(id, meanwhile=lambda _: meanwhile())
-    if done.error is not None and not _said(q, done):
+    if done.error is not None:
         output.note(done.error)
     return code(done)
-
-
-def _said(q: "Queue", job: "Job") -> bool:
-    """Whether the error was shown in place of the output that there is none of."""
-    try:
-        q.output(job.id)
-    except OutputGone as gone:
-        return str(gone) == job.error
-    except NotFound:
-        pass
-    return False
 
 
 def _cancel(q: "Queue", id: str, meanwhile: "Callable[[], None]") -> "Job":
