@@ -164,3 +164,13 @@ def test_events_stand_below_each_other_whatever_the_id_is_written_in(queuectl: S
         queuectl("enqueue", "--id", id, "true").ok()
     lines = queuectl("events").ok().lines
     assert len({cells_wide(line.partition("enqueued")[0]) for line in lines}) == 1
+
+
+def test_a_folder_that_is_missing_is_not_taken_for_the_command(queuectl: Shell):
+    queuectl("enqueue", "--max-retries", "0", "--cwd", "/no/such", "true").ok()
+    queuectl("enqueue", "--max-retries", "0", "--", "no-such-program").ok()
+    queuectl.drain()
+    for words in (["list"], ["dlq", "list"], ["inspect", "1"]):
+        assert "working directory not found" in queuectl(*words).ok().out
+    assert "not found" in queuectl("inspect", "2").ok().out
+    assert "directory not found" not in queuectl("inspect", "2").out

@@ -66,6 +66,9 @@ def ending(what: Any) -> str:
     if what.cause == "timeout":
         return "timed out"
     if what.cause == "spawn":
+        for other in ("working directory", "interpreter", "stdin"):  # not the command itself
+            if (what.error or "").startswith(f"{other} "):
+                return f"{other} {'not found' if what.exit_code == 127 else 'not usable'}"
         return {126: "not executable", 127: "not found"}.get(what.exit_code, "could not start")
     if what.cause == "lost":
         return "worker lost"
