@@ -1,8 +1,8 @@
-"""What the log means: read models, each a fold of the events into tables, dropped and replayed at will.
+"""Projections: folds of the log into tables, which can be dropped and rebuilt from the log (R1).
 
-A projection is told every change (the event, and the subject of its stream before and after it) and writes what it
-wants to know into tables of its own. It reads nothing but what it is given and its own tables, so it can be rebuilt
-alone, from the log, at any time. Ours are listed here; a user's come by the entry point group `queuectl.projections`.
+A projection gets every change (the event, and the subject of its stream before and after it) and writes to its own
+tables. It reads nothing but these, so it can be rebuilt alone. The built-in ones are listed here; users add theirs by
+the entry point group `queuectl.projections`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,10 +14,10 @@ from projections import config, environments, jobs, workers
 from queuectl.events import Recorded
 
 GROUP = "queuectl.projections"
-"""The entry point group by which an installed package offers a projection of its own."""
+"""The entry point group in which an installed package offers a projection."""
 
 Subject = jobs.Job | workers.Worker | config.Config | environments.Environment
-"""What a stream's events fold into."""
+"""What the events of a stream fold into."""
 
 EVOLVE: dict[str, Callable[[Any, Recorded, Any], Any]] = {
     "job": jobs.evolve,
@@ -25,11 +25,11 @@ EVOLVE: dict[str, Callable[[Any, Recorded, Any], Any]] = {
     "config": config.evolve,
     "env": environments.evolve,
 }
-"""The fold of each kind of stream; a stream of another kind has no subject."""
+"""The fold of each kind of stream. Streams of other kinds have no subject."""
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
-    """One event with what its stream's subject was before it and is after it (None: there was or is none)."""
+    """An event, with the subject of its stream before and after it (None: there is none)."""
 
     record: Recorded
     event: Any
@@ -38,23 +38,23 @@ class Change(msgspec.Struct, frozen=True, gc=False):
 
 
 class Store(Protocol):
-    """The tables, as a projection sees them: SQL with `?` for values, kept to what SQLite and PostgreSQL share."""
+    """Access to tables for a projection: SQL that SQLite and PostgreSQL share, with `?` for values."""
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Run one statement and give all its rows."""
+        """Run one statement and return all its rows."""
         ...
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Run one statement for each row of values."""
+        """Run one statement once for each row of values."""
         ...
 
     def rows(self, sql: str) -> Iterator[tuple[Any, ...]]:
-        """Run one statement and give its rows one by one, however many; write nothing meanwhile."""
+        """Run one statement and yield its rows one by one. Nothing may be written meanwhile."""
         ...
 
 
 class Projection(Protocol):
-    """A read model. Raise `version` when the tables or the fold change: the tables are then rebuilt by replay."""
+    """A fold into tables. Raise `version` when tables or fold change; the tables are then rebuilt by replay."""
 
     name: str
     version: int
@@ -63,22 +63,22 @@ class Projection(Protocol):
 
     @property
     def tables(self) -> Sequence[str]:
-        """The tables it owns."""
+        """The names of the tables that it owns."""
         ...
 
     def fold(self, changes: Sequence[Change], store: Store) -> None:
-        """Write what these changes mean. Called within the transaction that appends the events."""
+        """Fold these changes into the tables. Called within the transaction that appends the events."""
         ...
 
 
 def evolve(before: Any, record: Recorded, event: Any) -> Any:
-    """The subject of a stream after one more of its events; None for a stream that has no subject."""
+    """The subject of a stream after one more event; None where the stream has no subject."""
     fold = EVOLVE.get(record.stream.partition(":")[0])
     return fold(before, record, event) if fold is not None else None
 
 
 def builtin() -> tuple[Projection, ...]:
-    """Our own projections, in the order in which they are folded."""
+    """The built-in projections, in the order in which they are folded."""
     from projections import attempts, counts, numbers
 
     return (jobs, attempts, counts, workers, config, numbers)

@@ -1,4 +1,4 @@
-"""One row per attempt: which worker made it, when it began and ended, how, and what it used."""
+"""Attempts: one row for each, with its worker, times, outcome and what it used."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,13 +16,13 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     """One claim of one job by one worker. Moments are microseconds UTC, durations seconds, sizes bytes."""
 
     seq: int
-    """Of its `claimed` event."""
+    """Seq of its `claimed` event."""
     job: str
     number: int
-    """Which attempt of the job's life. A claim that was given back shares it with the attempt that follows."""
+    """Counted over the job's whole life. A claim that was given back has the same number as the attempt after it."""
     worker: str
     lease: int
-    """With the job it names the attempt."""
+    """Version of its `claimed` event; with the job it identifies the attempt."""
     claimed_at: int
     outcome: str | None = None
     """completed, failed, cancelled, released or interrupted; None while it is held."""
@@ -86,7 +86,7 @@ OUTCOMES = frozenset({"completed", "failed", "cancelled", "released", "interrupt
 
 
 def fold(changes: Sequence["Change"], store: "Store") -> None:
-    """A claim makes a row, its outcome fills it; when its job is purged or archived, it goes with it."""
+    """Insert a row for each claim, fill it at the outcome, and delete it when its job is purged or archived."""
     claims: dict[tuple[str, int], tuple[Any, ...]] = {}
     outcomes: dict[tuple[str, int], tuple[Any, ...]] = {}
     purged: set[str] = set()

@@ -1,4 +1,4 @@
-"""The settings that were stored with `config set`."""
+"""Settings stored by `config set`."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 class Config(msgspec.Struct, frozen=True):
-    """All stored settings, as the text that was given for each."""
+    """The fold of `config_set` events: the text of each stored setting, by key."""
 
     version: int
     values: dict[str, str]
 
 
 def evolve(config: Config | None, record: Recorded, event: Any) -> Config:
-    """The settings after one more change. Raises Unreadable for what is none."""
+    """The settings after one more event. Raises Unreadable where it is no `config_set`."""
     if not isinstance(event, ConfigSet):
         raise Unreadable(f"{record.stream} has a {record.type!r} event (seq {record.seq}), which is none of settings")
     values = dict(config.values) if config is not None else {}
@@ -44,7 +44,7 @@ create table config (
 
 
 def fold(changes: Sequence["Change"], store: "Store") -> None:
-    """The last word on each key."""
+    """Store the latest value of each key."""
     for change in changes:
         event = change.event
         if not isinstance(event, ConfigSet):

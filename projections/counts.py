@@ -1,4 +1,4 @@
-"""How many jobs there are in each queue and state, so that `status` costs the same at ten million jobs as at ten."""
+"""Counts: the number of jobs by queue and state, so that `status` costs the same with any number of jobs."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ create table counts (
 
 
 def fold(changes: Sequence["Change"], store: "Store") -> None:
-    """Add up what the batch changes, then write one row for each (queue, state) that it touched."""
+    """Sum the changes of the batch, then write one row for each (queue, state) that changed."""
     moves: dict[tuple[str, str | None, str | None], int] = {}
     for change in changes:
         before, after = change.before, change.after

@@ -1,4 +1,4 @@
-"""What jobs were given of the environment of whoever enqueued them: one event a stream: the log is the table."""
+"""Environments kept from callers for their jobs. Each stream has one event, so there is no table: the log is read."""
 
 import msgspec
 
@@ -6,18 +6,18 @@ from queuectl.events import EnvironmentKept, Recorded, Unreadable
 
 
 class Environment(msgspec.Struct, frozen=True, gc=False):
-    """Variables and umask that jobs are given."""
+    """Variables and umask for jobs."""
 
     version: int
     variables: dict[str, str]
     whole: bool
-    """They stand for all variables of the worker's, rather than lie over them."""
+    """Whether the variables replace the worker's rather than override some."""
     umask: int | None
-    """None: the worker's."""
+    """None: the umask of the worker."""
 
 
 def evolve(environment: Environment | None, record: Recorded, event: EnvironmentKept) -> Environment:
-    """The environment of a stream. Raises Unreadable for a second event: an environment never changes."""
+    """The environment of a stream. Raises Unreadable for a second event, since an environment never changes."""
     if environment is not None:
         raise Unreadable(f"{record.stream} has a second event (seq {record.seq})")
     try:

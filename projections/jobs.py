@@ -1,4 +1,4 @@
-"""The job: what its events make of it, and the table of all jobs with the indexes that a claim needs."""
+"""Jobs: the fold of a job's events, and the table of all jobs with the indexes that claims and lists use."""
 
 import shlex
 from collections.abc import Sequence
@@ -31,65 +31,65 @@ if TYPE_CHECKING:
     from projections import Change, Store
 
 STATES = ("pending", "blocked", "processing", "failed", "completed", "dead", "cancelled")
-"""Every state a job can be in, in the order in which they are shown."""
+"""The states of a job, in the order in which they are shown."""
 
 FINAL = frozenset({"completed", "dead", "cancelled"})
-"""The states in which nothing more happens by itself."""
+"""The states of jobs that have ended."""
 
 
 class Job(msgspec.Struct, frozen=True, gc=False):
-    """A job as its events have made it. Moments are microseconds UTC, durations seconds, sizes bytes."""
+    """The fold of a job's events. Moments are microseconds UTC, durations seconds, sizes bytes."""
 
     id: str
     seq: int
-    """Of its `enqueued` event: the order in which jobs came."""
+    """Seq of its `enqueued` event, which orders jobs by arrival."""
     version: int
-    """Of its stream: how many events it has."""
+    """Version of the last event of its stream."""
     state: str
     queue: str
     priority: int
     run_at: int
-    """Not before this moment is it claimed."""
+    """The moment from which it may be claimed."""
     spec: Enqueued
-    """What was asked for, with all that was edited since."""
+    """Its policy, with all edits applied."""
     enqueued_at: int
     enqueued_by: str
     max_retries: int
     timeout: float | None
     secrets: tuple[str, ...] = ()
-    """The names of the variables whose values lie apart from the log."""
+    """The names of its secret variables, whose values are not in the log."""
     attempt: int = 0
-    """The number of its latest attempt; counts up for its whole life. A claim that is given back is none."""
+    """Number of its latest attempt, counted over its whole life. A claim that is given back takes its number back."""
     failures: int = 0
-    """How much of the retry budget is used: it dies when this is above `max_retries`."""
+    """Failures since the retry budget was new. The job is dead when they exceed `max_retries`."""
     interruptions: int = 0
-    """How many of its latest attempts, in a row, were interrupted."""
+    """The number of its latest attempts, in a row, that were interrupted."""
     worker: str | None = None
-    """Who holds it, while it is processing."""
+    """The id of the worker that holds it, while it is processing."""
     lease: int | None = None
-    """The version of the `claimed` event by which it is held."""
+    """Version of the `claimed` event by which it is held."""
     claimed_at: int | None = None
-    """When that was."""
+    """The moment of that event."""
     cancel_requested: bool = False
     finished_at: int | None = None
     exit_code: int | None = None
     signal: int | None = None
     cause: str | None = None
-    """Why the latest of its attempts that was not interrupted failed."""
+    """The cause of its latest failure; None where it has completed or was sent back since."""
     error: str | None = None
     edited: bool = False
-    """Its spec is not what its `enqueued` event says."""
+    """Whether `spec` differs from its `enqueued` event."""
 
     @property
     def command(self) -> str:
-        """What it runs, as one line of shell."""
+        """Its command as one line of shell."""
         return self.spec.command if self.spec.command is not None else shlex.join(self.spec.argv or [])
 
 
 def evolve(job: Job | None, record: Recorded, event: Any) -> Job | None:
-    """The job after one more event of its stream; None when it has been purged or archived.
+    """The job after one more event of its stream; None after it was purged or archived.
 
-    Total over every history that `decisions` can produce; raises Unreadable on one that it can't (a damaged log).
+    Raises Unreadable for a history that `decisions` can't produce: the log is damaged.
     """
     step = _STEPS.get(event.__class__)
     if step is None:
@@ -133,7 +133,7 @@ def _claimed(job: Job, record: Recorded, event: Claimed) -> Job:
 
 
 def _completed(job: Job, record: Recorded, event: Completed) -> Job:
-    # The secrets of a completed job are forgotten with it; the names stand in the log.
+    # The names of secrets stay, so that a retry can ask for their values, which are deleted now.
     return msgspec.structs.replace(
         job,
         version=record.version,
@@ -217,7 +217,7 @@ def _cancel_requested(job: Job, record: Recorded, event: CancelRequested) -> Job
 
 
 def _cancelled(job: Job, record: Recorded, event: Cancelled) -> Job:
-    if event.attempt is None:  # it waited, and how its latest attempt ended stays true
+    if event.attempt is None:  # it was waiting: the outcome of its latest attempt stays
         return msgspec.structs.replace(job, version=record.version, state="cancelled", finished_at=record.at)
     return msgspec.structs.replace(
         job,
@@ -288,14 +288,14 @@ tables = ("jobs",)
 
 WAITING = "state in ('pending', 'failed')"
 ENDED = "state in ('completed', 'dead', 'cancelled')"
-"""The conditions of partial indexes below, to be used word for word where these should serve."""
+"""Conditions of the partial indexes below. A query must repeat them word for word to use these indexes."""
 
-# The spec is not kept twice: its row in the log is found by seq. Only that of a job that was edited stands here, whole
-# and in today's form (so that a new version of `enqueued` needs a new one of this table), and the log's is not read.
-# Two indexes serve the claims of workers that serve all queues and of those that serve some; both hold waiting jobs
-# only, so a million finished ones cost a claim nothing. They begin with the priority, so that what is claimed next lies
-# close together, however many queues and delayed jobs there are; where all else is equal an index is ordered by seq.
-# The others serve lists: `jobs_ended` gives the latest ends of each state, of one queue too, without reading the rest.
+# The spec is not stored twice: it is read from the log, by seq. Only the spec of an edited job is stored here, whole,
+# in the present form; so a new version of `enqueued` needs a new version of this table.
+# Two indexes are for claims: of workers that serve all queues, and of those that serve some. Both hold waiting jobs
+# only, so finished jobs cost a claim nothing. They begin with the priority, so that jobs claimed in turn lie close
+# together however many queues and delayed jobs there are; SQLite orders equal entries by seq.
+# The others are for lists: `jobs_ended` gives the latest ends of each state, also of one queue, without the rest.
 schema = f"""
 create table jobs (
     seq integer primary key,
@@ -333,7 +333,7 @@ create index jobs_held on jobs (worker) where worker is not null;
 create index jobs_ended on jobs (state, finished_at, queue) where {ENDED};
 """
 
-_INSERT = f"insert into jobs values ({', '.join('?' * 26)})"  # short: it is looked up by its text for every row
+_INSERT = f"insert into jobs values ({', '.join('?' * 26)})"  # short: looked up by its text for every row
 
 _UPDATE = """
 update jobs set
@@ -348,7 +348,7 @@ update jobs set edited = ?, queue = ?, priority = ?, command = ?, max_retries = 
 
 
 def fold(changes: Sequence["Change"], store: "Store") -> None:
-    """Bring the rows of all jobs in this batch to their latest state: one write a job, however many events it had."""
+    """Write the latest state of each job in the batch: one row for each job, however many events it had."""
     new: dict[int, Job] = {}
     moved: dict[int, Job] = {}
     edited: set[int] = set()
@@ -383,7 +383,7 @@ def _row(job: Job) -> tuple[Any, ...]:
 
 
 def _moving(job: Job) -> tuple[Any, ...]:
-    """Those that later events change."""
+    """The columns that later events change."""
     return (
         job.version, job.state, job.run_at, ",".join(job.secrets) or None, job.attempt, job.failures,
         job.interruptions, job.worker, job.lease, job.claimed_at, int(job.cancel_requested), job.finished_at,
@@ -392,7 +392,7 @@ def _moving(job: Job) -> tuple[Any, ...]:
 
 
 def _editing(job: Job) -> tuple[Any, ...]:
-    """Those that only `edited` changes, and the row's number."""
+    """The columns that only `edited` changes, and the seq."""
     return _spec(job), job.queue, job.priority, job.command, job.max_retries, job.timeout, job.seq
 
 

@@ -1,4 +1,4 @@
-"""The highest number ever given to a job as its id, so that the next one is new even after the job is gone."""
+"""The highest number ever given to a job as its id, so that ids of jobs that are gone are not used again."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ create table numbers (
 
 
 def fold(changes: Sequence["Change"], store: "Store") -> None:
-    """Ids of digits are always made, never given, so they count: also of a job of which only its tombstone is left."""
+    """Store the highest id of digits. Users can't give such ids, so all count, also of jobs that are archived."""
     born = ("enqueued", "archived")
     records = (change.record for change in changes if change.record.type in born)
     ids = [record.subject for record in records if record.stream.startswith("job:")]

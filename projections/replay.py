@@ -1,4 +1,4 @@
-"""Folding the log anew: to rebuild projections, to bring a late one up to the head, to check that tables are true."""
+"""Folding the log: to rebuild projections, to catch up one that is behind, to compare tables with the log."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
@@ -8,19 +8,19 @@ from projections import EVOLVE, Change, Projection, Store, evolve
 from queuectl.events import VOCABULARY, Recorded
 
 Progress = Callable[[int, int], None]
-"""Called with (events done, events in all) while something long goes on."""
+"""Called with (events done, events in all) during long work."""
 
 History = Callable[[Collection[str], int], Iterable[Recorded]]
-"""(streams, seq) -> the events of these streams before that seq, each stream's in order."""
+"""(streams, seq) -> the events of these streams before that seq, in order within each stream."""
 
 Row = tuple[Any, ...]
 
 
 class Subjects:
-    """The subject of every stream as of a point in the log, refolded from the log where it is not at hand.
+    """The subject of every stream at a point in the log; a subject not in memory is folded again from the log.
 
-    Never read from tables: those are at the head, and this may be far behind it. Between two pages at most `limit`
-    subjects are kept in memory; the ones least lately changed are forgotten and refolded when they come up again.
+    Subjects are never read from tables, which are at the head, while this may be far behind it. Between two pages at
+    most `limit` subjects are kept in memory: those changed longest ago are dropped, and folded again when needed.
     """
 
     def __init__(self, history: History, limit: int = 100_000) -> None:
@@ -29,14 +29,14 @@ class Subjects:
         self._kept: dict[str, Any] = {}
 
     def changes(self, page: Sequence[Recorded]) -> list[Change]:
-        """What each of these events changes. The pages must come in the order of the log."""
+        """The changes of these events. The pages must come in the order of the log."""
         kept, decode = self._kept, VOCABULARY.decode
         self._recall(page)
         changes: list[Change] = []
         for record in page:
             stream = record.stream
             event = decode(record.type, record.v, record.data)
-            before = kept.pop(stream, None)  # and put in again at the end: the least lately changed come first
+            before = kept.pop(stream, None)  # and put in again at the end, so that those changed longest ago come first
             after = evolve(before, record, event)
             if after is not None:
                 kept[stream] = after
@@ -46,7 +46,7 @@ class Subjects:
         return changes
 
     def _recall(self, page: Sequence[Recorded]) -> None:
-        """Refold the subjects that this page goes on with and that are not at hand, all of them by one question."""
+        """Fold again, with one query, the subjects that this page continues and that are not in memory."""
         kept = self._kept
         forgotten = {record.stream for record in page if record.version > 1 and record.stream not in kept}
         forgotten.difference_update([record.stream for record in page if record.version == 1])
@@ -64,7 +64,7 @@ def fold(
     progress: Progress | None = None,
     total: int = 0,
 ) -> None:
-    """Fold pages of the log into the projections' tables, which must stand where the pages begin."""
+    """Fold pages of the log into the projections' tables, which must be at the seq where the pages begin."""
     _fold(projections, map(Subjects(history).changes, pages), store, progress, total)
 
 
@@ -77,14 +77,14 @@ def fold_streams(
 ) -> int:
     """Fold pages of whole streams, one after the other, into empty tables. Returns the number of events.
 
-    It takes half as long as in the order of the log, and no memory: a subject is done with before the next one comes.
-    Only for projections that ask nothing of one stream about another, as ours (R45).
+    This takes half as long as folding in the order of the log, and keeps one subject in memory at a time. Only for
+    projections in which no stream depends on another, such as the built-in ones (R45).
     """
     return _fold(projections, _changes_of_streams(pages), store, progress, total)
 
 
 def _changes_of_streams(pages: Iterable[Sequence[Recorded]]) -> Iterator[list[Change]]:
-    """What each event changes, where those of a stream come one after the other, from its first."""
+    """The changes of events that come stream by stream, each from its first event."""
     decode = VOCABULARY.decode
     step: Callable[[Any, Recorded, Any], Any] = evolve
     stream = subject = None
@@ -119,9 +119,9 @@ def _fold(
 
 
 def differences(projection: Projection, live: Store, scratch: Store, most: int = 5) -> list[str]:
-    """Where the live tables of a projection differ from those folded anew: a line a row, at most `most` for a table.
+    """Where the live tables of a projection differ from those folded again: one line a row, at most `most` a table.
 
-    Both are read side by side, row by row in the order of their columns, so that nothing grows with the tables.
+    Both are read side by side in the order of their columns, so memory does not grow with the tables.
     """
     lines: list[str] = []
     for table in projection.tables:
@@ -146,7 +146,7 @@ def _ordered(store: Store, table: str) -> Iterator[Row]:
 
 
 def _compared(found: Iterator[Row], expected: Iterator[Row]) -> Iterator[tuple[str, Row]]:
-    """The rows that only one of two ordered tables has."""
+    """The rows that only one of two ordered tables has, each as ("has" or "lacks", row)."""
     has, lacks = next(found, None), next(expected, None)
     while has is not None or lacks is not None:
         if has == lacks:
@@ -160,6 +160,6 @@ def _compared(found: Iterator[Row], expected: Iterator[Row]) -> Iterator[tuple[s
 
 
 def _rank(row: Row) -> list[tuple[int, Any]]:
-    """What orders rows as SQL does: null, then numbers, then text, then bytes."""
+    """Sort key that orders rows as SQL does: null, then numbers, then text, then bytes."""
     kinds = {type(None): 0, int: 1, float: 1, str: 2, bytes: 3}
     return [(kinds[type(value)], value if value is not None else 0) for value in row]

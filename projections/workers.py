@@ -1,4 +1,4 @@
-"""The worker processes: who started where, and how each ended."""
+"""Workers: where each process was started, and how it ended."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Worker(msgspec.Struct, frozen=True, gc=False):
-    """A worker as its events have made it. Moments are microseconds UTC."""
+    """The fold of a worker's events. Moments are microseconds UTC."""
 
     id: str
     seq: int
@@ -31,7 +31,7 @@ class Worker(msgspec.Struct, frozen=True, gc=False):
     host: str
     pid: int
     start_ticks: int | None
-    """When its process started, in clock ticks since boot; None where that was not recorded."""
+    """Start time of its process in clock ticks since boot; None where that was not recorded."""
     slots: int
     queues: tuple[str, ...]
     boot_id: str
@@ -41,22 +41,25 @@ class Worker(msgspec.Struct, frozen=True, gc=False):
     drain: bool
     inside: str | None
     private: bool
-    """It runs one job and no other."""
+    """Whether it runs given jobs only."""
     started_at: int
     heartbeat_at: int
-    """Of its latest word. Told to people; nobody is judged by it, clocks jump."""
+    """Moment of its latest heartbeat. For display only: whether it is hung is not judged by stamps (R20)."""
     ended_at: int | None = None
     stop_now: bool = False
     reason: str | None = None
 
     @property
     def live(self) -> bool:
-        """Started and not ended, as far as the log knows."""
+        """Whether it has started and not ended, by the log."""
         return self.state in ("running", "stopping")
 
 
 def evolve(worker: Worker | None, record: Recorded, event: Any) -> Worker | None:
-    """The worker after one more event of its stream; None once it is archived. Raises Unreadable on what can't be."""
+    """The worker after one more event of its stream; None after it was archived.
+
+    Raises Unreadable for an impossible history.
+    """
     if isinstance(event, WorkerStarted):
         return Worker(
             id=record.subject,
@@ -98,7 +101,7 @@ version = 3
 tables = ("workers",)
 
 LIVE = "state in ('running', 'stopping')"
-"""The condition of the partial index below, to be used word for word where it should serve."""
+"""Condition of the partial index below. A query must repeat it word for word to use the index."""
 
 schema = f"""
 create table workers (
@@ -129,7 +132,7 @@ create index workers_live on workers (seq) where {LIVE};
 
 
 def fold(changes: Sequence["Change"], store: "Store") -> None:
-    """One row a worker, written once for all of its events in the batch; none once it is archived."""
+    """Write the latest state of each worker in the batch; delete those that were archived."""
     latest: dict[str, Worker] = {}
     gone: list[tuple[str]] = []
     for change in changes:

@@ -1,8 +1,8 @@
-"""What may happen next: pure functions from a job's state and a command to events, or a refusal.
+"""Decisions: pure functions from a job and a request to events, or to a refusal.
 
-No I/O, no clock, no random numbers of their own: `now` (microseconds UTC, the transaction's raw clock) and `draw` (in
-[0, 1)) are given. What they return always folds (`projections.evolve`), and nothing else may be appended to a job's
-stream.
+They do no I/O and read neither a clock nor a random generator: `now` (microseconds UTC, the transaction's raw clock)
+and `draw` (in [0, 1)) are arguments. Every list of events returned here can be folded by `projections.evolve`. Apart
+from tombstones, nothing else may be appended to the stream of a job.
 """
 
 import signal
@@ -39,29 +39,28 @@ class Lease(msgspec.Struct, frozen=True, gc=False):
     job: str
     attempt: int
     version: int
-    """Of the `claimed` event in the job's stream."""
+    """Version of the `claimed` event in the job's stream."""
 
 
 INTERRUPTIONS = 10
-"""So many interruptions in a row count as a failure: something in the job may be what stops its workers."""
+"""Interruptions in a row, the last of which counts as a failure: the job itself may be what stops its workers (R40)."""
 
 
 class Stop(msgspec.Struct, frozen=True, gc=False):
     """Why a worker was stopped without waiting for what it ran."""
 
     by: str
-    """The actor who asked for it, or the name of a signal."""
+    """The actor that asked for it, or the name of a signal."""
     reason: str | None = None
     job: str | None = None
-    """The job whose command asked."""
+    """The id of the job whose command asked for it."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """How an attempt ended, as the worker (or recovery) saw it. Moments µs UTC, durations seconds, sizes bytes."""
+    """How an attempt ended, as its worker or recovery saw it. Moments are µs UTC, durations seconds, sizes bytes."""
 
     cause: str | None = None
-    """None where it did what it should; else one of exit, signal, timeout, spawn, lost, output, cancel,
-    interrupted."""
+    """None: it succeeded. Else one of exit, signal, timeout, spawn, lost, output, cancel, interrupted."""
     exit_code: int | None = None
     signal: int | None = None
     started_at: int | None = None
@@ -73,15 +72,15 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     kept: bool = False
     error: str | None = None
     stop: Stop | None = None
-    """Of an interrupted one: what it was interrupted by."""
+    """The stop that interrupted it, where the cause is interrupted."""
 
 
 OUTSIDE = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGKILL})
-"""The signals with which all processes of a service are ended."""
+"""Signals by which service managers and shells end all processes of a group."""
 
 
 def is_from_outside(outcome: Outcome) -> bool:
-    """Whether a command may have been ended by whoever stopped its worker: by a signal, as a shell tells it too."""
+    """Whether a signal that may also have stopped its worker ended the command. A shell reports signal n as 128 + n."""
     ended_by = outcome.signal if outcome.cause == "signal" else None
     if outcome.cause == "exit" and outcome.exit_code is not None:
         ended_by = outcome.exit_code - 128
@@ -89,26 +88,26 @@ def is_from_outside(outcome: Outcome) -> bool:
 
 
 def explained(outcome: Outcome, stop: Stop | None) -> Outcome:
-    """The outcome of an attempt whose worker was told to stop: an end that this explains is an interruption (R40)."""
+    """The outcome of an attempt; interrupted where `stop`, the stop of its worker, may explain how it ended (R40)."""
     if stop is None or not (outcome.cause == "lost" or is_from_outside(outcome)):
         return outcome
     return msgspec.structs.replace(outcome, cause="interrupted", stop=stop, error=None)
 
 
 def lease(job: Job) -> Lease:
-    """The lease under which a processing job is held."""
+    """The lease by which a processing job is held. Raises Fenced where the job is not processing."""
     if job.lease is None:
         raise Fenced(f"job {job.id} is {job.state}: nobody holds it")
     return Lease(job.id, job.attempt, job.lease)
 
 
 def enqueue(policy: Enqueued) -> list[Event]:
-    """A new job: its policy, resolved before (see `queuectl.spec`)."""
+    """A new job, with its resolved policy (see `queuectl.policy`)."""
     return [policy]
 
 
 def claim(job: Job, worker: str, now: int) -> list[Event]:
-    """The next attempt of a job that waits and is due. Refused otherwise."""
+    """The next attempt of a job. Raises Refused where the job is not waiting, or not due at `now`."""
     if job.state not in ("pending", "failed"):
         raise Refused(f"job {job.id} is {job.state}, not waiting to be claimed")
     if job.run_at > now:
@@ -117,7 +116,10 @@ def claim(job: Job, worker: str, now: int) -> list[Event]:
 
 
 def release(job: Job, held: Lease, reason: str | None = None) -> list[Event]:
-    """A claim whose command was never started is given back; where a cancel came in between, it is cancelled."""
+    """Give back a claim whose command was never started; the job is cancelled where that was requested meanwhile.
+
+    Raises Fenced where the job is held under another lease, or not at all.
+    """
     _fence(job, held)
     if job.cancel_requested:
         return [Released(attempt=held.attempt, reason=reason), Cancelled()]
@@ -125,11 +127,11 @@ def release(job: Job, held: Lease, reason: str | None = None) -> list[Event]:
 
 
 def report(job: Job, held: Lease, outcome: Outcome, now: int, draw: float) -> list[Event]:
-    """The outcome of an attempt: completed; failed and retried; failed and dead; or cancelled, where that was asked.
+    """The outcome of an attempt: completed; failed and retried; failed and dead; interrupted; or cancelled.
 
-    One that was interrupted is given back, unless the job itself asked for the stop or it is the last of too many.
-    A command that ended well before the cancel reached it has completed: what happened is told, not what was wished.
-    Raises Fenced where the lease is not the one by which the job is held.
+    A job whose cancel was requested is cancelled, unless its command succeeded before it was ended: then it has
+    completed. An interruption counts as a failure where the job itself asked for the stop, and after too many in a row.
+    Raises Fenced where the job is held under another lease, or not at all.
     """
     _fence(job, held)
     if outcome.cause is None:
@@ -141,7 +143,7 @@ def report(job: Job, held: Lease, outcome: Outcome, now: int, draw: float) -> li
         error = _why_it_counts(job, outcome.stop)
         if error is None:
             return [Interrupted(by=outcome.stop.by, reason=outcome.stop.reason, **_ended(held, outcome))]
-    # Whoever ends an attempt for a cancel has seen the request, so it stands in the stream.
+    # An attempt is ended for a cancel only after the request is in the stream: see above.
     cause = "signal" if outcome.cause == "cancel" else outcome.cause
     failed = Failed(cause=cause, error=error, **_ended(held, outcome))
     failures = job.failures + 1
@@ -154,9 +156,9 @@ def report(job: Job, held: Lease, outcome: Outcome, now: int, draw: float) -> li
 
 
 def refuse_to_run(job: Job, held: Lease, missing: Sequence[str]) -> list[Event]:
-    """A job whose secret values (`missing` has their names), or else whose environment, is not here is not run.
+    """Fail a claimed job for good: secret values (named in `missing`), or its environment, are not here (R22).
 
-    It is not tried again either: no later attempt would find them.
+    It is not retried: no later attempt would find them. Raises Fenced as `report` does.
     """
     _fence(job, held)
     if missing:
@@ -168,7 +170,10 @@ def refuse_to_run(job: Job, held: Lease, missing: Sequence[str]) -> list[Event]:
 
 
 def cancel(job: Job, reason: str | None = None) -> list[Event]:
-    """A waiting job is cancelled at once; a running one is asked to end. Nothing more where that was asked already."""
+    """Cancel a waiting or dead job; request the cancel of a processing one. No events where that was requested already.
+
+    Raises Refused where the job has completed or is cancelled.
+    """
     if job.state == "processing":
         return [] if job.cancel_requested else [CancelRequested(reason=reason)]
     if job.state in FINAL and job.state != "dead":
@@ -184,10 +189,11 @@ def requeue(
     *,
     stored: Collection[str] | None = None,
 ) -> list[Event]:
-    """A finished job runs again: the same job, its retry budget anew, attempt numbers going on.
+    """Run a finished job again, with a new retry budget; its attempt numbers go on.
 
-    `secrets` are the names of the variables given anew, `stored` those whose values the database has (None: all that a
-    job keeps). A completed job's values are forgotten, and an import or a backup has none: those must be given anew.
+    `secrets` are the names of the variables whose values were given again, `stored` of those whose values the database
+    has (None: all that the job keeps). Raises Refused where the job has not ended, or a secret value is missing: values
+    are deleted when a job completes, and imports and backups have none.
     """
     if job.state not in FINAL:
         hint = "cancel it first" if job.state == "processing" else "it will run by itself"
@@ -203,7 +209,7 @@ def requeue(
 
 
 def edit(job: Job, wanted: Enqueued, reason: str | None = None) -> list[Event]:
-    """The job is to be as `wanted` from now on; nothing where it is so already. Refused while it runs."""
+    """Change the job to `wanted`. No events where nothing differs. Raises Refused while the job is processing."""
     if job.state == "processing":
         raise Refused(f"job {job.id} is processing: it can be changed once it has ended, or cancel it first")
     changes = {
@@ -215,14 +221,14 @@ def edit(job: Job, wanted: Enqueued, reason: str | None = None) -> list[Event]:
 
 
 def purge(job: Job, reason: str | None = None) -> list[Event]:
-    """A finished job leaves the tables for good."""
+    """Remove a finished job from the tables. Raises Refused where it has not ended."""
     if job.state not in FINAL:
         raise Refused(f"job {job.id} is {job.state}: only a finished job can be purged; cancel it first")
     return [Purged(reason=reason)]
 
 
 def _why_it_counts(job: Job, stop: Stop) -> str | None:
-    """Why an interruption is the job's failure; None where it is not."""
+    """Why an interruption counts as a failure of the job; None where it does not."""
     if stop.job == job.id:
         return "it had its own worker stopped"
     if job.interruptions + 1 >= INTERRUPTIONS:

@@ -1,9 +1,8 @@
-"""The vocabulary: every kind of event there is, its JSON form, and how old forms are read.
+"""Every type of event, and its JSON form.
 
-An event is a frozen Struct; together they are one tagged union, `Event`, whose tag is the `type` column of the log (so
-it is not stored a second time within the payload). Moments in payloads are RFC 3339 text, durations are seconds, sizes
-are bytes: what is stored is what people read, and it is never re-encoded. How they are read stands in
-`queuectl.events.vocabulary`.
+An event is a frozen Struct; together they are one tagged union, `Event`. The tag is the `type` column of the log, so
+payloads do not repeat it. Moments in payloads are RFC 3339 text, durations are seconds, sizes are bytes. A stored
+payload is never encoded again. `queuectl.events.vocabulary` reads payloads, old forms too.
 """
 
 from typing import Any
@@ -69,12 +68,12 @@ Event = (
 
 
 def _worker_started_2(old: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 did not say when the process started, nor whether it was there for one job alone."""
+    """Version 1 had neither the start time of the process nor `private`."""
     return {**old, "start_ticks": None, "private": False}
 
 
 def _enqueued_2(old: dict[str, Any]) -> dict[str, Any]:
-    """`env` of version 1 was what was kept of the enqueuer's: it lay over the worker's variables, as `env` does now."""
+    """`env` of version 1 held what was kept from the caller. It overrode the worker's variables, as `env` does now."""
     return old
 
 
@@ -100,16 +99,16 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def event(self) -> Event:
-        """The payload, read (and upcast where it is old). Raises Unreadable: damaged, or newer than this program."""
+        """The payload, upcast where it is old. Raises Unreadable where it is damaged or newer than this program."""
         return VOCABULARY.decode(self.type, self.v, self.data)
 
     @property
     def subject(self) -> str:
-        """The id behind the stream's kind: `job1` of `job:job1`."""
+        """The id in the stream's name: `job1` of `job:job1`."""
         return self.stream.partition(":")[2]
 
     def json(self, **more: Any) -> bytes:
-        """The one shape in which every command shows an event, with the stored payload untouched."""
+        """The event as every command shows it, with the stored payload unchanged, and `more` fields after it."""
         return encode({
             "seq": self.seq,
             "stream": self.stream,

@@ -7,50 +7,50 @@ import msgspec
 from queuectl.events.payload import Payload
 
 SHELL = "/bin/sh"
-"""What runs a command line unless another shell was asked for."""
+"""The shell that runs a command line, by default."""
 
 
 class Enqueued(Payload, frozen=True, kw_only=True):
-    """A job was added. Carries its whole resolved policy: later changes of the settings don't touch it."""
+    """A job was added. Carries its whole policy, so later changes of the settings do not affect it."""
 
     type: ClassVar[str] = "enqueued"
     v: ClassVar[int] = 2
     wakes_workers: ClassVar[bool] = True
     command: str | None = None
-    """A line for `shell -c`; or None where `argv` is given."""
+    """A command line for `shell -c`; None where `argv` is given."""
     argv: list[str] | None = None
     """A program and its arguments, run without a shell."""
     queue: str = "default"
     priority: int = 0
     run_at: str
-    """The moment from which it may run."""
+    """The moment from which the job may run."""
     cwd: str
     environment: str | None = None
-    """What it is given of the enqueuer's environment: the hash that names the stream of an `environment_kept`. None:
-    nothing, nor the umask."""
+    """The hash that names the stream of an `environment_kept`: variables and umask of the caller that the job gets.
+    None: none of them."""
     env: dict[str, str] = {}
-    """Variables over these (`--env`); in version 1 those that were kept from the enqueuer (`keep-env`)."""
+    """Variables that override these (`--env`). In version 1, the variables kept from the caller (`keep-env`)."""
     secrets: list[str] = []
-    """The names of variables given with `--secret`; their values lie apart from the log."""
+    """The names of variables given with `--secret`. Their values are not in the log."""
     shell: str = SHELL
-    """What runs `command`."""
+    """The shell that runs `command`."""
     stdin: str | None = None
     """The name of the copied input, or None for /dev/null."""
     timeout: float | None = None
-    """Seconds an attempt may take; None is for ever."""
+    """Seconds an attempt may take; None: no limit."""
     max_retries: int
     backoff_base: float
     backoff_max: float
     """The longest delay between attempts, in seconds."""
     jitter: float = 0.0
     on_lost: str = "retry"
-    """`retry` or `dead`: what becomes of it when an attempt is lost with its worker."""
+    """`retry` or `dead`: what happens to the job when an attempt is lost with its worker."""
     keep_children: bool = False
     reason: str | None = None
 
 
 class Claimed(Payload, frozen=True, kw_only=True):
-    """A worker took the job: attempt number `attempt` of its whole life. Its version in the stream is the lease."""
+    """A worker took the job. `attempt` counts over the job's whole life. The version of this event is the lease."""
 
     type: ClassVar[str] = "claimed"
     attempt: int
@@ -58,7 +58,7 @@ class Claimed(Payload, frozen=True, kw_only=True):
 
 
 class Ended(Payload, frozen=True, kw_only=True):
-    """How an attempt's process ended; what the outcomes have in common."""
+    """The fields that all outcomes of an attempt have: how its process ended."""
 
     attempt: int
     started_at: str | None = None
@@ -67,32 +67,32 @@ class Ended(Payload, frozen=True, kw_only=True):
     signal: int | None = None
     cpu_seconds: float | None = None
     max_rss: int | None = None
-    """Peak memory in bytes; None where it can't be told from the worker's own."""
+    """Peak memory in bytes; None where it is no more than the worker's own."""
     output_bytes: int | None = None
     output_cut: int | None = None
-    """Bytes punched out of the middle of the output, where it grew past the limit."""
+    """Bytes removed from the middle of the output because it grew past the limit; None: none."""
     kept: bool = False
-    """Processes of it live on, because the job was enqueued with `keep_children`."""
+    """Whether processes of the attempt are left running, because the job has `keep_children`."""
 
 
 class Completed(Ended, frozen=True, kw_only=True):
-    """The attempt did what it should."""
+    """The attempt succeeded."""
 
     type: ClassVar[str] = "completed"
 
 
 class Failed(Ended, frozen=True, kw_only=True):
-    """The attempt did not. A `retried` or a `dead` follows in the same transaction."""
+    """The attempt failed. A `retried` or a `dead` follows in the same transaction."""
 
     type: ClassVar[str] = "failed"
     cause: str
     """One of exit, signal, timeout, spawn, lost, output, interrupted."""
     error: str | None = None
-    """What went wrong, where the exit code does not say it."""
+    """What went wrong, where the other fields do not say it."""
 
 
 class Retried(Payload, frozen=True, kw_only=True):
-    """It will be tried again at `run_at`, `delay` seconds (jitter included) after the failure."""
+    """The next attempt is due at `run_at`, `delay` seconds (with jitter) after the failure."""
 
     type: ClassVar[str] = "retried"
     wakes_workers: ClassVar[bool] = True
@@ -101,34 +101,34 @@ class Retried(Payload, frozen=True, kw_only=True):
 
 
 class Dead(Payload, frozen=True, kw_only=True):
-    """It went to the dead letter queue."""
+    """The job went to the dead letter queue."""
 
     type: ClassVar[str] = "dead"
     reason: str | None = None
 
 
 class Requeued(Payload, frozen=True, kw_only=True):
-    """Somebody asked for a finished job to run again, with its retry budget anew."""
+    """A finished job is to run again, with a new retry budget."""
 
     type: ClassVar[str] = "requeued"
     wakes_workers: ClassVar[bool] = True
     run_at: str
     secrets: list[str] | None = None
-    """The names of the variables given anew, where some were."""
+    """The names of all secret variables, where values were given again; None: none were."""
     reason: str | None = None
 
 
 class Edited(Payload, frozen=True, kw_only=True):
-    """What was asked for was changed, by somebody's wish: later attempts are made so."""
+    """The job was changed. Later attempts use the new values."""
 
     type: ClassVar[str] = "edited"
     changes: dict[str, tuple[Any, Any]]
-    """By the fields of `enqueued`: what was, and what is from now on."""
+    """By field of `enqueued`: the old value and the new one."""
     reason: str | None = None
 
 
 class CancelRequested(Payload, frozen=True, kw_only=True):
-    """Somebody asked for a running job to be ended; its worker will."""
+    """A running job is to be cancelled. Its worker ends the command."""
 
     type: ClassVar[str] = "cancel_requested"
     wakes_workers: ClassVar[bool] = True
@@ -136,7 +136,7 @@ class CancelRequested(Payload, frozen=True, kw_only=True):
 
 
 class Cancelled(Payload, frozen=True, kw_only=True):
-    """It will not run (again), by somebody's wish. The outcome of the attempt it cut short stands with it."""
+    """The job was cancelled. Carries the outcome of the attempt that this cut short, if any."""
 
     type: ClassVar[str] = "cancelled"
     attempt: int | None = None
@@ -153,7 +153,7 @@ class Cancelled(Payload, frozen=True, kw_only=True):
 
 
 class Released(Payload, frozen=True, kw_only=True):
-    """A claim was given back before its command started: it used up nothing, not even the number of an attempt."""
+    """A claim was given back before its command started. It uses no retry and no attempt number."""
 
     type: ClassVar[str] = "released"
     wakes_workers: ClassVar[bool] = True
@@ -162,7 +162,7 @@ class Released(Payload, frozen=True, kw_only=True):
 
 
 class Interrupted(Ended, frozen=True, kw_only=True):
-    """The attempt was ended with its worker, stopped `by` an actor or a signal: no retry is used up."""
+    """The attempt was ended because an actor or a signal (`by`) stopped its worker. It uses no retry (R40)."""
 
     type: ClassVar[str] = "interrupted"
     wakes_workers: ClassVar[bool] = True
@@ -171,14 +171,14 @@ class Interrupted(Ended, frozen=True, kw_only=True):
 
 
 class Purged(Payload, frozen=True, kw_only=True):
-    """The job left the tables for good; its history stays in the log and its id is never used again."""
+    """The job was removed from the tables. Its history stays in the log, and its id is never used again."""
 
     type: ClassVar[str] = "purged"
     reason: str | None = None
 
 
 class Passed(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One change of state of what was archived."""
+    """One change of state of an archived subject."""
 
     seq: int
     at: str
@@ -186,17 +186,18 @@ class Passed(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Archived(Payload, frozen=True, kw_only=True):
-    """The tombstone of a job or a worker: its events were written to a file, and removed from the log."""
+    """The tombstone of a job or a worker whose events were written to a file and removed from the log."""
 
     type: ClassVar[str] = "archived"
     file: str
-    """The absolute path that the file had then."""
+    """The absolute path of the file at that time."""
     events: int
-    """How many events."""
+    """The number of events in the file."""
     state: str
-    """Its last: one of the final states of a job, `purged`, or `stopped` or `lost` of a worker."""
+    """The last state: a final state of a job, or `purged`; of a worker, `stopped` or `lost`."""
     queue: str | None = None
-    """A job's, as `slots` are a worker's."""
+    """Of a job."""
     slots: int | None = None
+    """Of a worker."""
     passed: list[Passed]
-    """Every change of its state, so that the counts of any moment can still be told."""
+    """Every change of state, from which counts of the past are computed."""

@@ -6,19 +6,19 @@ from queuectl.events.payload import Payload
 
 
 class EnvironmentKept(Payload, frozen=True, kw_only=True):
-    """What jobs are given of the environment of whoever enqueued them. Its stream is named by the hash of this."""
+    """Variables and umask of a caller, kept for the jobs it enqueues. The stream is named by their hash."""
 
     type: ClassVar[str] = "environment_kept"
     variables: dict[str, str] = {}
-    """By name, in order; none whose value looked secret, unless it was named in `keep-env`."""
+    """Sorted by name, without those whose name looks secret, unless `keep-env` names them in full."""
     whole: bool = False
-    """They stand for all variables of the worker's (`keep-env all`), rather than lie over them."""
+    """Whether they replace the worker's variables (`keep-env all`) rather than override some."""
     umask: str | None = None
-    """Octal digits; None: the worker's."""
+    """Octal digits; None: the umask of the worker."""
 
 
 class ConfigSet(Payload, frozen=True, kw_only=True):
-    """A setting was changed for jobs to come; `value` None removes it."""
+    """A setting was changed for later jobs; `value` None removes it."""
 
     type: ClassVar[str] = "config_set"
     wakes_workers: ClassVar[bool] = True
@@ -28,12 +28,12 @@ class ConfigSet(Payload, frozen=True, kw_only=True):
 
 
 class Sealed(Payload, frozen=True, kw_only=True):
-    """A hash over all events up to one: whoever keeps it can tell whether any of them was changed since."""
+    """A hash over all events up to `upto`. It shows whether any of them was changed since (R23)."""
 
     type: ClassVar[str] = "sealed"
     upto: int
-    """The seq of the last event under it."""
+    """The seq of the last event that it covers."""
     events: int
-    """How many events are under it, archived ones too."""
+    """The number of events that it covers, archived ones too."""
     hash: str
     """Hexadecimal digits."""

@@ -6,7 +6,7 @@ import msgspec
 
 
 class Payload(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
-    """What an event says. `type` and `v` (the schema version of that type) name its form."""
+    """The payload of an event. `type` and `v`, the schema version of that type, name its form."""
 
     type: ClassVar[str] = ""
     v: ClassVar[int] = 1

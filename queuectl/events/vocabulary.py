@@ -1,4 +1,4 @@
-"""How stored payloads are read: by their type and version, old forms brought to the present one on the way (R25)."""
+"""Reading stored payloads by type and version; old forms are converted to the present one (R25)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ Upcast = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class Unreadable(ValueError):
-    """A log that can't be read: a damaged payload, or events that can't have happened."""
+    """A log that can't be read: a payload is damaged, or a history is impossible."""
 
 
 class Newer(Unreadable):
@@ -17,10 +17,10 @@ class Newer(Unreadable):
 
 
 class Vocabulary:
-    """Reads stored payloads: the current form of every type, and the steps that lead there from older ones.
+    """Reads stored payloads, given the current form of every type and the steps from older forms to it.
 
-    The payloads are Structs with a `type` and a `v` of their own. `upcasts[type, v]` turns a payload of version v into
-    one of version v + 1. Stored events are never changed by it.
+    The payloads are Structs with a `type` and a `v`. `upcasts[type, v]` converts a payload of version v to version
+    v + 1. Stored events are never changed.
     """
 
     def __init__(self, payloads: tuple[type[Any], ...], upcasts: dict[tuple[str, int], Upcast]) -> None:
@@ -29,9 +29,9 @@ class Vocabulary:
         self._decoders = {(p.type, p.v): msgspec.json.Decoder(p).decode for p in payloads}
 
     def decode(self, kind: str, v: int, data: str) -> Any:
-        """The event of a stored payload.
+        """Return the event of a stored payload.
 
-        Raises Newer for a type or a version that this program doesn't know, Unreadable for a damaged one.
+        Raises Newer for a type or a version that this program does not know, Unreadable for a damaged payload.
         """
         decoder = self._decoders.get((kind, v))
         try:

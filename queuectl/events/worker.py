@@ -8,32 +8,32 @@ from queuectl.events.payload import Payload
 
 
 class WorkerStarted(Payload, frozen=True, kw_only=True):
-    """A worker process is up. Boot id, pid namespace and machine id tell who may judge it by its processes."""
+    """A worker process is up. Only observers with the same boot id, pid namespace and machine id may use its pid."""
 
     type: ClassVar[str] = "worker_started"
     v: ClassVar[int] = 2
     host: str
     pid: int
     start_ticks: int | None = None
-    """When the process started, in clock ticks since boot: with the pid it names one process. None: not known."""
+    """Start time of the process in clock ticks since boot; with the pid it identifies the process. None: not known."""
     slots: int
     queues: list[str] = []
-    """The queues it serves; empty is all of them."""
+    """The queues that the worker serves; empty: all."""
     boot_id: str = ""
     pid_namespace: str = ""
     machine_id: str = ""
     identity: str = ""
-    """The identity of the queue's folder, which keys output files and environment tags."""
+    """The identity of the queue's folder (R12), which names output files and environment tags."""
     drain: bool = False
-    """It ends when its queues hold nothing more to do."""
+    """Whether the worker ends when its queues have nothing left to do."""
     inside: str | None = None
-    """The job that started it."""
+    """The id of the job that started the worker."""
     private: bool = False
-    """It runs one job and no other: nobody else's jobs may count on it."""
+    """Whether the worker runs given jobs only; then it serves no queue."""
 
 
 class Held(msgspec.Struct, frozen=True, gc=False):
-    """One attempt that a heartbeat speaks for."""
+    """One attempt that a heartbeat covers."""
 
     job: str
     attempt: int
@@ -47,7 +47,7 @@ class Heartbeat(Payload, frozen=True, kw_only=True):
 
 
 class StopRequested(Payload, frozen=True, kw_only=True):
-    """Somebody asked the worker to stop; `now` is without waiting for its commands. `inside`: the job that asked."""
+    """The worker is to stop; with `now`, without waiting for its commands. `inside`: the id of the job that asked."""
 
     type: ClassVar[str] = "stop_requested"
     wakes_workers: ClassVar[bool] = True
@@ -57,14 +57,14 @@ class StopRequested(Payload, frozen=True, kw_only=True):
 
 
 class WorkerStopped(Payload, frozen=True, kw_only=True):
-    """The worker ended in good order."""
+    """The worker ended normally."""
 
     type: ClassVar[str] = "worker_stopped"
     reason: str | None = None
 
 
 class WorkerLost(Payload, frozen=True, kw_only=True):
-    """The worker's process is gone without a word; recovery says so."""
+    """The worker's process ended without a `worker_stopped`. Appended by recovery."""
 
     type: ClassVar[str] = "worker_lost"
     reason: str | None = None
