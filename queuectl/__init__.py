@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from queuectl.queue import Queue
     from queuectl.spec import Spec
 
-__version__ = "0.1.0"
+__version__ = "0.1.0.dev0"
 
 _HOMES = {
     "queuectl.queue": ("Queue",),
