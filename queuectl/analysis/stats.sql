@@ -1,4 +1,4 @@
--- The figures of `queuectl stats`, as docs/stats.md defines them word for word: change both.
+-- The figures of `queuectl stats`, as docs/reference/stats.md defines them word for word: change both.
 -- $after and $upto are the events before and at the end of the period, $queue a queue or null, $limit a number of rows.
 
 -- totals

@@ -1,6 +1,6 @@
 """What proves that an event is what it was: the hash of all that is stored of it, and the chain of these (R23).
 
-docs/audit.md gives the bytes, for whoever wants to check them with a program of their own.
+docs/guides/audit.md gives the bytes, for whoever wants to check them with a program of their own.
 """
 
 from collections.abc import Iterable

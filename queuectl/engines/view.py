@@ -181,7 +181,7 @@ class View(ABC):
 
     @abstractmethod
     def query(self, sql: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The rows, by the names of their columns, of a query of the tables that others may read (docs/tables.md).
+        """The rows, by column, of a query of the tables that others may read (docs/reference/tables.md).
 
         All of them at once: ask for few. It is for questions that the documentation defines as SQL. Raises Invalid
         where the query would change something.

@@ -1,4 +1,4 @@
-"""The figures of a log: exactly those that docs/stats.md defines, and true of what happened."""
+"""The figures of a log: exactly those that docs/reference/stats.md defines, and true of what happened."""
 
 import math
 import re
@@ -31,7 +31,7 @@ def figures(rows: list[dict[str, object]], key: str, *names: str) -> dict[object
 
 
 def test_the_documentation_defines_the_very_queries_that_are_run() -> None:
-    doc = (ROOT / "docs" / "stats.md").read_text(encoding="utf-8")
+    doc = (ROOT / "docs" / "reference" / "stats.md").read_text(encoding="utf-8")
     sections = re.findall(r"^## (\w+)\n.*?```sql\n(.*?)\n```", doc, re.MULTILINE | re.DOTALL)
     assert dict(sections) == QUERIES
     assert list(QUERIES) == [name for name, _ in sections]

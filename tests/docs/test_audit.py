@@ -1,4 +1,4 @@
-"""docs/audit.md tells the truth: its program, which knows nothing of ours, finds what `audit verify` finds."""
+"""docs/guides/audit.md tells the truth: its program, which knows nothing of ours, finds what `audit verify` finds."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ from queuectl.clock import SECOND, now
 from tests.support.paths import ROOT
 from tests.support.tampering import findings, tamper, twice_sealed
 
-DOC = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
+DOC = (ROOT / "docs" / "guides" / "audit.md").read_text(encoding="utf-8")
 [PROGRAM] = re.findall(r"```python\n(.*?)```", DOC, re.DOTALL)
 
 

@@ -1,8 +1,4 @@
-"""README.md tells the truth: its transcripts are run and compared, its Python is run, its tables match the program.
-
-What changes from run to run (moments, durations, sizes, ids of workers) is compared by its shape. After a change of
-what commands print, `python -m tests.support.transcripts` writes the transcripts anew.
-"""
+"""README.md is short and has the set-up commands that the checks run; the pages name all that the program has."""
 
 import json
 import re
@@ -12,38 +8,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.transcripts import (
-    ASKING,
-    PROJECTION,
-    README,
-    TOURS,
-    environment,
-    perform_section,
-    section,
-    shape,
-    transcripts,
-)
-
-
-@pytest.mark.parametrize("title", [*TOURS, ASKING, PROJECTION])
-def test_a_transcript_is_what_really_happens(title: str, tmp_path: Path) -> None:
-    steps = transcripts(section(title))
-    assert len(steps) >= 5
-    for (command, told), answer in zip(steps, perform_section(title, tmp_path), strict=True):
-        assert (command, shape(answer)) == (command, shape(told))
+from queuectl.spec import FIELDS
+from tests.support.transcripts import DOCS, README, environment
 
 
 @pytest.fixture
 def env(tmp_path: Path) -> dict[str, str]:
-    return environment(tmp_path)
+    return environment(tmp_path) | {"XDG_STATE_HOME": str(tmp_path)}
 
 
-def test_the_library_example_runs(tmp_path: Path, env: dict[str, str]) -> None:
-    code = re.findall(r"```python\n(.*?)```", section("The library"), re.DOTALL)[0]
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=30, check=True
-    )
-    assert done.stdout.splitlines()[:4] == ["pending 1", "3", "enqueued pending", "cancelled cancelled"]
+def section(text: str, title: str) -> str:
+    """The text under a heading of the second rank."""
+    return text.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def answer(env: dict[str, str], folder: Path, *words: str) -> str:
+    return subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, timeout=30, check=True).stdout
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 250
 
 
 def test_there_are_two_set_up_commands_and_the_checks_use_them() -> None:
@@ -52,28 +36,37 @@ def test_there_are_two_set_up_commands_and_the_checks_use_them() -> None:
     assert len(commands) == 2
     assert commands[0].endswith("queuectl selftest")
     assert commands[1].endswith("-m pytest")
-    assert "pip install queuectl`" not in text
     assert not re.search(r"pip install queuectl(?![\w-])", text)
 
 
-def test_the_table_of_commands_is_the_program_s(env: dict[str, str], tmp_path: Path) -> None:
-    told = set(re.findall(r"^\| `([a-z-]+)", section("Commands"), re.MULTILINE))
-    help_text = subprocess.run(
-        ["queuectl", "--help"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=30, check=True
-    ).stdout
-    real = set(re.findall(r"^ {2}([a-z][a-z-]+)\b", help_text.partition("Jobs:")[2], re.MULTILINE))
-    assert told == real
+def test_the_readme_names_every_command(env: dict[str, str], tmp_path: Path) -> None:
+    text = section(README.read_text(encoding="utf-8"), "Commands and exit codes")
+    told = {
+        name.split()[0]
+        for row in re.findall(r"^\| [A-Z].*", text, re.MULTILINE)
+        for name in re.findall(r"`(.*?)`", row)
+    }
+    listed = answer(env, tmp_path, "queuectl", "--help").partition("Jobs:")[2]
+    assert told == set(re.findall(r"^ {2}([a-z][a-z-]+)\b", listed, re.MULTILINE))
 
 
-def test_the_table_of_settings_is_the_program_s(env: dict[str, str], tmp_path: Path) -> None:
-    rows = re.findall(r"^\| `([a-z-]+)` \| `([^`]+)` \|", section("Configuration"), re.MULTILINE)
-    answer = subprocess.run(
-        ["queuectl", "config", "get", "--json"],
-        cwd=tmp_path,
-        env=env | {"XDG_STATE_HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    ).stdout
-    assert [*(key for key, _ in rows), "database"] == list(json.loads(answer))
+def test_every_setting_is_described(env: dict[str, str], tmp_path: Path) -> None:
+    text = (DOCS / "reference" / "configuration.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([a-z-]+)` \| `([^`]+)` \|", section(text, "Settings"), re.MULTILINE)
+    real = json.loads(answer(env, tmp_path, "queuectl", "config", "get", "--json"))
+    del real["database"]
+    assert [key for key, _ in rows] == list(real)
+    for key, default in rows:
+        if isinstance(real[key]["default"], str):
+            assert (key, real[key]["default"]) == (key, default)
+
+
+def test_every_field_of_a_spec_is_described() -> None:
+    text = (DOCS / "reference" / "job-spec.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == list(FIELDS)
+
+
+def test_the_library_example_runs(tmp_path: Path, env: dict[str, str]) -> None:
+    [code] = re.findall(r"```python\n(.*?)```", (DOCS / "guides" / "library.md").read_text(encoding="utf-8"), re.DOTALL)
+    lines = answer(env, tmp_path, sys.executable, "-c", code).splitlines()
+    assert lines[:4] == ["pending 1", "3", "enqueued pending", "cancelled cancelled"]

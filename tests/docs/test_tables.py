@@ -1,4 +1,4 @@
-"""docs/tables.md tells the truth: its columns are those of the tables, its events and fields those of the code."""
+"""docs/reference/tables.md names the columns of the tables, and the events and fields of the code."""
 
 import re
 
@@ -9,7 +9,7 @@ import projections
 from queuectl.events import VOCABULARY
 from tests.support.paths import ROOT
 
-DOC = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
+DOC = (ROOT / "docs" / "reference" / "tables.md").read_text(encoding="utf-8")
 PUBLIC = ("events", "leaves", "jobs", "attempts", "counts", "workers")
 
 

@@ -92,7 +92,12 @@ def test_nothing_is_a_table_without_rows(queue: Queue) -> None:
 
 @pytest.mark.parametrize("what", WHAT)
 def test_the_columns_are_described(what: str) -> None:
-    text = (ROOT / "docs" / "export.md").read_text(encoding="utf-8").partition(f"\n### {what}\n")[2].partition("\n#")[0]
+    text = (
+        (ROOT / "docs" / "guides" / "export.md")
+        .read_text(encoding="utf-8")
+        .partition(f"\n### {what}\n")[2]
+        .partition("\n#")[0]
+    )
     told: dict[str, str] = {}
     for names, kind in re.findall(r"^\| (`.*?`) \| (\w+) \|", text, re.MULTILINE):
         told |= dict.fromkeys(re.findall(r"`(\w+)`", names), kind)

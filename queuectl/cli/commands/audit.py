@@ -94,7 +94,7 @@ def verify(
 
     Archived events are looked at in their files. Exit code 0: all was checked, and nothing is wrong; 1: something is,
     or an archive is not here. What a seal proves, and why it takes an anchor against somebody who can write to the
-    database: docs/audit.md.
+    database: docs/guides/audit.md.
     """
     from queuectl.audit.verify import Accused
     from queuectl.audit.verify import verify as verified

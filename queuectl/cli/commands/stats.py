@@ -36,8 +36,8 @@ def stats(
     $ queuectl stats --since 7d --queue mail
     $ queuectl stats --since 2026-11-01 --json | jq .waiting
 
-    Every figure is an SQL query of the log, defined in docs/stats.md. Days and hours are UTC. --json has all days and
-    hours, a terminal the last few.
+    Every figure is an SQL query of the log, defined in docs/reference/stats.md. Days and hours are UTC. --json has all
+    days and hours, a terminal the last few.
     """
     from queuectl.analysis.stats import stats as asked
 
