@@ -108,6 +108,8 @@ def _escaped_json(character: str) -> str:
 
 def line(text: str = "") -> None:
     """One line of the answer."""
+    if _Bar.shown is not None:  # its work ended before the total
+        _Bar.shown.clear()
     sys.stdout.write(text + "\n")
 
 
