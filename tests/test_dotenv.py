@@ -103,6 +103,16 @@ def test_a_file_that_others_can_write_is_not_read(here: Path):
         dotenv.read().get("A")
 
 
+def test_a_file_is_read_up_to_64_kib(here: Path):
+    line = "A=1\n"
+    (here / ".env").write_text(line + "#" * ((64 << 10) - len(line)))
+    (here / ".env").chmod(0o644)
+    assert dotenv.read().get("A") == "1"
+    with (here / ".env").open("a") as file:
+        file.write("#")
+    assert dotenv.read().opaque
+
+
 @pytest.mark.parametrize("kind", ["fifo", "large", "utf-16"])
 def test_of_what_can_not_be_looked_at_nothing_is_known(here: Path, kind: str):
     if kind == "fifo":

@@ -60,6 +60,12 @@ def test_a_seal_is_a_hash_over_the_leaves_of_all_events_up_to_one(path: Path) ->
         assert records[11].data == f'{{"upto":11,"events":11,"hash":"{link}"}}'
 
 
+def test_a_leaf_tells_where_each_value_ends() -> None:
+    one = Recorded(1, "job:1", 1, "purged", 1, 0, "ann", "x{}")
+    two = Recorded(1, "job:1", 1, "purged", 1, 0, "annx", "{}")
+    assert leaf(one).hash != leaf(two).hash
+
+
 def test_a_log_that_nobody_touched_is_what_was_sealed(path: Path) -> None:
     with Queue(path) as queue:
         last = seal(queue)

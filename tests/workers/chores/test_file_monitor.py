@@ -16,6 +16,7 @@ from queuectl.clock import monotonic
 from queuectl.engines.base import Listener
 from queuectl.engines.sqlite.location import locate
 from queuectl.events import encode
+from queuectl.host import processes
 from queuectl.workers.chores import file_monitor
 from queuectl.workers.chores.file_monitor import PATIENCE, SURE, FileMonitor
 from queuectl.workers.recovery import attempt_table, worker_lock
@@ -240,6 +241,23 @@ def test_a_worker_goes_on_without_lock_file_and_doorbell(lab: Lab, fifo: Fifo) -
     lab.queue.stop_workers()
     assert gone(worker.pid)
     assert lab.log()[-1] == "worker_stopped"
+
+
+def test_nothing_is_claimed_while_a_file_is_in_doubt(lab: Lab, tmp_path: Path) -> None:
+    lab.worker(slots=1, drain=False, LOOK=0.05, SURE=600.0)
+    [worker] = lab.up()
+    lab.until(lambda: processes.state(worker.pid) == "S")
+    os.kill(worker.pid, signal.SIGSTOP)  # so that it looks at its files before it hears of the job
+    os.rename(f"{lab.queue.home.workers}/{worker.id}", tmp_path / "aside")
+    id = lab.queue.enqueue("true")
+    time.sleep(0.1)
+    os.kill(worker.pid, signal.SIGCONT)
+
+    time.sleep(1)
+    assert lab.log(id) == ["enqueued"]
+
+    os.rename(tmp_path / "aside", f"{lab.queue.home.workers}/{worker.id}")
+    lab.until(lambda: lab.queue.job(id).state == "completed")
 
 
 @pytest.mark.parametrize("anew", [False, True])
