@@ -1,6 +1,28 @@
 """`backup`, `import` and `replay --into` as a user types them."""
 
+import os
+import subprocess
+import sys
+
+import pytest
+
 from tests.support.shell import Shell
+
+TOLD_TO_END = """
+import os, signal, sys
+from queuectl.audit import import_log
+from queuectl.cli import main
+def told(*_):
+    signal.raise_signal(int(sys.argv[1]))
+import_log._copy_leaves = told
+synced = os.fsync
+def fsync(fd):
+    if ".part" in os.readlink(f"/proc/self/fd/{fd}"):
+        told()
+    synced(fd)
+os.fsync = fsync
+sys.exit(main(sys.argv[2:]))
+"""
 
 
 def test_a_log_goes_from_one_queue_to_another_and_a_copy_of_it_is_the_same(queuectl: Shell):
@@ -26,3 +48,16 @@ def test_what_can_not_be_done_is_told_in_a_line(queuectl: Shell):
     assert (refused.code, refused.err) == (3, "queuectl: there is a log here already: name a new database with --db\n")
     assert queuectl("replay", "--into", "new.db", "counts").code == 2
     assert queuectl("replay", "--into", "new.db", "--check").code == 2
+
+
+@pytest.mark.parametrize("words", [["backup", "new"], ["export", "-o", "new"], ["replay", "--into", "new"]])
+@pytest.mark.parametrize("signal", [15, 1])
+def test_a_command_that_is_told_to_end_leaves_nothing_half_written(queuectl: Shell, words: list[str], signal: int):
+    queuectl("enqueue", "true").ok()
+    there = sorted(os.listdir(queuectl.folder))
+    done = subprocess.run(
+        [sys.executable, "-c", TOLD_TO_END, str(signal), *words], cwd=queuectl.folder, env=queuectl.env, check=False,
+        timeout=30,
+    )  # fmt: skip
+    assert done.returncode == 128 + signal
+    assert sorted(os.listdir(queuectl.folder)) == there

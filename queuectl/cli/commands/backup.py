@@ -6,7 +6,7 @@ from cyclopts import Parameter
 
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
-from queuectl.cli.ui import output
+from queuectl.cli.ui import output, signals
 
 
 def backup(
@@ -33,7 +33,7 @@ def backup(
     from queuectl.audit.backup import backup as copied
     from queuectl.units import size_text
 
-    with opening.opened(db) as q:
+    with signals.heard(), opening.opened(db) as q:
         size = copied(q, target, secrets=secrets, force=force)
     if json:
         output.document({"file": target, "bytes": size})

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.commands.events import Type
-from queuectl.cli.ui import output
+from queuectl.cli.ui import output, signals
 from queuectl.errors import Invalid
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def export(
     if target is not None:
         _refuse(target, path)
     bar = output.progress(f"Exporting {what}")
-    with opening.opened(db) as q:
+    with signals.heard(), opening.opened(db) as q:
         selection = Selection(
             what=what, since=since, until=until, ended_since=ended_since, after=after or 0, queue_name=queue,
             job=q.resolve(job) if job is not None else None, type=type,

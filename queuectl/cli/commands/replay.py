@@ -6,7 +6,7 @@ from cyclopts import Parameter
 
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
-from queuectl.cli.ui import output
+from queuectl.cli.ui import output, signals
 
 
 def replay(
@@ -36,7 +36,7 @@ def replay(
         raise Invalid("--check compares all projections; leave the names out")
     if into is not None and (check or names):
         raise Invalid("--into rebuilds everything elsewhere; leave out --check and the names")
-    with opening.opened(db) as q:
+    with signals.heard(), opening.opened(db) as q:
         if check:
             differences = q.check(progress=output.progress("Comparing"))
             if json:
