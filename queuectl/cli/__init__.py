@@ -62,6 +62,12 @@ def _main(words: list[str]) -> int:
     except Exception as error:
         if os.environ.get("QUEUECTL_DEBUG"):
             raise
+        from queuectl.errors import Unusable
+        from queuectl.events import Newer, Unreadable
+
+        if isinstance(error, Unreadable):
+            more = "" if isinstance(error, Newer) else "; queuectl doctor names what is damaged"
+            return _end(f"the log can't be read: {error}{more}", Unusable.exit_code)
         return _end(f"internal error: {error!r} (QUEUECTL_DEBUG=1 shows where)", QueueError.exit_code)
 
 

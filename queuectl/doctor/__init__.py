@@ -94,6 +94,9 @@ def _made(check: Callable[[Patient, Bars], Iterator[Finding]], patient: Patient,
         if isinstance(error, OSError):
             why = f"{shown(str(error.filename))}: {error.strerror}" if error.filename is not None else why
         yield problem(f"could not be looked at: {why}", "mend that first, then ask again")
+    except (ValueError, TypeError, AttributeError, LookupError, OverflowError) as error:
+        why = f"the database holds what queuectl does not write ({error})"
+        yield problem(f"could not be looked at: {why}", "see queuectl audit verify; a backup or an export has the log")
     finally:
         for each in started:
             each(1, 1)  # where it was broken off

@@ -97,3 +97,29 @@ def test_a_log_of_which_no_tables_can_be_made_is_named_and_keeps_nobody_from_loo
     assert said.code == 1
     assert "✗ event 1 was removed, and never archived" in said.lines
     assert any(line.startswith("✗ the tables can't be made of the log: ") for line in said.lines)
+
+
+@pytest.mark.parametrize(
+    "change,told",
+    [
+        ("data = '{}'", "an event of type 'enqueued' version 2 is damaged .*; queuectl doctor names what is damaged"),
+        ("type = 'of_tomorrow'", "an event of type 'of_tomorrow' version 2 was written by a newer queuectl; upgrade"),
+    ],
+)
+def test_a_log_that_can_not_be_read_is_told_as_such(queuectl: Shell, change: str, told: str):
+    queuectl("enqueue", "--file", "-", stdin=b"true\ntrue\n").ok()
+    tamper(queuectl.folder / "q.db", f"update events set {change} where seq = 2")
+    answer = queuectl("events")
+    assert answer.code == 4
+    assert re.search(rf"^queuectl: the log can't be read: {told}", answer.err)
+    assert len(queuectl("events", "--json").ok().lines) == 2
+    assert "event 2" in queuectl("doctor").out
+
+
+def test_the_doctor_ends_whatever_is_in_the_log(queuectl: Shell):
+    queuectl("enqueue", "true").ok()
+    tamper(queuectl.folder / "q.db", "update events set v = 'x' where seq = 1")
+    answer = queuectl("doctor", "--json")
+    assert answer.code == 1
+    [log] = [check for check in answer.json["checks"] if check["check"] == "log"]
+    assert "the database holds what queuectl does not write" in log["findings"][0]["what"]
