@@ -20,7 +20,7 @@ from queuectl.queries import Reading
 Bars = Callable[[str], Progress]
 """Gives the bar for a piece of work, by what it is."""
 
-CHECKS: dict[str, Callable[["Patient", Bars], Iterator[Finding]]] = {
+CHECKS: dict[str, Callable[["InspectedQueue", Bars], Iterator[Finding]]] = {
     "file": log.file,
     "log": log.log,
     "replay": log.replayed,
@@ -38,7 +38,7 @@ CHECKS: dict[str, Callable[["Patient", Bars], Iterator[Finding]]] = {
 """All checks by name, in the order in which they are made."""
 
 
-class Patient(Reading):
+class InspectedQueue(Reading):
     """A queue that is looked at, and never made. A context manager."""
 
     def __init__(self, url: str, *, progress: Progress | None = None) -> None:
@@ -74,13 +74,15 @@ class Check(msgspec.Struct, frozen=True):
         return {"check": self.name, "ok": self.severity != "problem", "findings": findings}
 
 
-def examine(patient: Patient, bars: Bars = lambda what: lambda done, total: None) -> Iterator[Check]:
+def examine(queue: InspectedQueue, bars: Bars = lambda what: lambda done, total: None) -> Iterator[Check]:
     """Make every check, one after another. One that can't be made is a problem itself, and stops none."""
     for name, check in CHECKS.items():
-        yield Check(name, list(_made(check, patient, bars)))
+        yield Check(name, list(_made(check, queue, bars)))
 
 
-def _made(check: Callable[[Patient, Bars], Iterator[Finding]], patient: Patient, bars: Bars) -> Iterator[Finding]:
+def _made(
+    check: Callable[[InspectedQueue, Bars], Iterator[Finding]], queue: InspectedQueue, bars: Bars
+) -> Iterator[Finding]:
     started: list[Progress] = []
 
     def bar(what: str) -> Progress:
@@ -88,7 +90,7 @@ def _made(check: Callable[[Patient, Bars], Iterator[Finding]], patient: Patient,
         return started[-1]
 
     try:
-        yield from check(patient, bar)
+        yield from check(queue, bar)
     except (QueueError, OSError) as error:
         why = str(error)
         if isinstance(error, OSError):

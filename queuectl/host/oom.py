@@ -9,7 +9,7 @@ import re
 PERHAPS = "killed, perhaps for memory"
 
 
-class Killings:
+class OomKills:
     """The kernel's count of processes killed for want of memory, as near to this process as it can be read."""
 
     def __init__(self, cgroup: str = "/proc/self/cgroup", root: str = "/sys/fs/cgroup", stat: str = "/proc/vmstat"):

@@ -14,7 +14,7 @@ from queuectl.queue import Queue
 from queuectl.workers.chores.file_monitor import QueueGone, inode
 from queuectl.workers.journal import Journal
 from queuectl.workers.recovery import worker_lock
-from queuectl.workers.recovery.attempt_table import Roster
+from queuectl.workers.recovery.attempt_table import AttemptTable
 from queuectl.workers.start_options import SupervisorOptions, WorkerOptions
 from queuectl.workers.stderr import say
 from queuectl.workers.supervisor import CANT_WRITE, SIGNALS, Supervisor
@@ -51,10 +51,10 @@ def _work(options: WorkerOptions) -> int:
         journal = Journal(queue.logs, options.worker)
         try:
             held = worker_lock.take(queue.home.workers, options.worker)
-            roster = Roster(held.path, options.slots)
+            table = AttemptTable(held.path, options.slots)
         except OSError as error:
             raise Unusable(f"{queue.home.workers}: {error.strerror}: make room, or check your rights") from error
-        done = WorkerLoop(queue, options, journal, roster, held).run()
+        done = WorkerLoop(queue, options, journal, table, held).run()
         held.close(keep=not done)
         journal.close()
     return 0

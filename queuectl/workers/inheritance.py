@@ -9,7 +9,7 @@ from queuectl.workers.execution import traces
 FILES = 128
 """Descriptors that a worker needs for itself; commands have their lock on number 77."""
 FILES_PER_SLOT = 4
-"""Descriptors for each command: its pidfd, its output, and what a hunt for its leftovers takes."""
+"""Descriptors for each command: its pidfd, its output, and what the termination of its leftovers takes."""
 
 
 def leave_job() -> None:

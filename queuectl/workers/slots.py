@@ -19,17 +19,17 @@ from queuectl.clock import monotonic
 from queuectl.decisions import Lease
 from queuectl.host import subreaper
 from queuectl.host.flock import locked
-from queuectl.host.oom import PERHAPS, Killings
+from queuectl.host.oom import PERHAPS, OomKills
 from queuectl.queue import Queue
 from queuectl.settings import Settings
 from queuectl.units import span
 from queuectl.workers.execution import attempt as attempts
 from queuectl.workers.execution import traces
-from queuectl.workers.execution.attempt import Attempt
+from queuectl.workers.execution.attempt import AttemptProcess
 from queuectl.workers.execution.spawn import environment
-from queuectl.workers.recovery.attempt_table import Roster
-from queuectl.workers.recovery.orphans import Strays
-from queuectl.workers.recovery.termination import Hunt
+from queuectl.workers.recovery.attempt_table import AttemptTable
+from queuectl.workers.recovery.orphans import Orphans
+from queuectl.workers.recovery.termination import Termination
 from queuectl.workers.turn import AttemptReport, Claim, Release, tag
 
 REPORT = 0.025
@@ -47,9 +47,9 @@ class RunningAttempt(msgspec.Struct, frozen=True, gc=False):
     """A command that runs."""
 
     claim: Claim
-    attempt: Attempt
+    attempt: AttemptProcess
     place: int | None
-    """In the roster."""
+    """In the attempt table."""
     blocked: float
     """What `Slots.blocked` was when it started."""
     killed: int | None
@@ -64,7 +64,7 @@ class Slots:
         queue: Queue,
         identity: str,
         count: int,
-        roster: Roster,
+        table: AttemptTable,
         poll: select.poll,
         complain: Callable[[str, float], None],
     ) -> None:
@@ -75,7 +75,7 @@ class Slots:
         self.reports: list[AttemptReport] = []
         """Attempts that have ended, for the next turn."""
         self._unreported: list[int | None] = []
-        """The places of these in the roster."""
+        """The places of these in the attempt table."""
         self.releases: list[Release] = []
         """Claims that were not started, for the next turn."""
         self.due = NEVER
@@ -90,21 +90,21 @@ class Slots:
         self._start_time = 0.0
         self._queue = queue
         self._identity = identity
-        self._roster = roster
+        self._table = table
         self._poll = poll
         self._complain = complain
         self._env = {name: value for name, value in os.environ.items() if name != traces.TAG}
         self._running: dict[int, RunningAttempt] = {}
-        self._hunts: list[tuple[Claim, Hunt]] = []
+        self._terminations: list[tuple[Claim, Termination]] = []
         self._next_output = 0.0
-        self._strays = Strays()
-        self._killings = Killings()
+        self._orphans = Orphans()
+        self._oom_kills = OomKills()
         self._next_count = 0.0
         self._killed: int | None = None
 
     def __len__(self) -> int:
         """How many are taken."""
-        return len(self._running) + len(self._hunts)
+        return len(self._running) + len(self._terminations)
 
     def __contains__(self, fd: int) -> bool:
         """Whether this descriptor is to be given to `collect` when it is readable."""
@@ -123,7 +123,7 @@ class Slots:
     @property
     def leases(self) -> list[Lease]:
         """Of all that is in a slot."""
-        return [*(run.claim.lease for run in self._running.values()), *(claim.lease for claim, _ in self._hunts)]
+        return [*(run.claim.lease for run in self._running.values()), *(claim.lease for claim, _ in self._terminations)]
 
     @property
     def doubtful_until(self) -> float:
@@ -139,12 +139,12 @@ class Slots:
     def stuck(self) -> int:
         """How many hold what can't be ended."""
         running = sum(bool(run.attempt.stuck) for run in self._running.values())
-        return running + sum(hunt.stuck for _, hunt in self._hunts)
+        return running + sum(termination.stuck for _, termination in self._terminations)
 
     @property
     def next_wake(self) -> float:
         """When `mind` wants to be called."""
-        times = [hunt.next_tick for _, hunt in self._hunts]
+        times = [termination.next_tick for _, termination in self._terminations]
         for run in self._running.values():
             deadline = run.attempt.next_deadline
             if deadline is not None:
@@ -156,7 +156,7 @@ class Slots:
     def start(self, claim: Claim, now: float) -> None:
         """Start a claimed job, as soon as nothing of its attempt before is left: never two of a job at a time."""
         if claim.earlier and (left := self._left_of(claim)) is not None:
-            self._hunts.append((claim, Hunt(*left, strays=self._look_for_strays)))
+            self._terminations.append((claim, Termination(*left, orphans=self._find_orphans)))
         else:
             self._launch(claim, now)
 
@@ -172,9 +172,9 @@ class Slots:
             for fd, run in list(self._running.items()):
                 self._check_output(run, now)
                 self._follow(fd, now)
-        for claim, hunt in list(self._hunts):
-            if now >= hunt.next_tick and hunt.tick(now):
-                self._call_off(claim, hunt)
+        for claim, termination in list(self._terminations):
+            if now >= termination.next_tick and termination.tick(now):
+                self._call_off(claim, termination)
                 self.start(claim, now)
 
     def collect(self, fd: int, now: float) -> None:
@@ -193,7 +193,7 @@ class Slots:
         """So many of the reports and releases, the oldest, are written."""
         for place in self._unreported[:reports]:
             if place is not None:
-                self._roster.leave(place)
+                self._table.remove(place)
         del self.reports[:reports], self._unreported[:reports], self.releases[:releases]
         if not self.reports and not self.releases:
             self.due = NEVER
@@ -204,7 +204,7 @@ class Slots:
             if run.claim.job.id == id:
                 run.attempt.end("cancel", now)
                 self._follow(fd, now)
-        self._stop_hunting(now, id)
+        self._stop_terminations(now, id)
 
     def quit(self, now: float, stop: decisions.Stop | None, *, kill: bool) -> None:
         """Start nothing more that still waits for its predecessor's end; `kill` what runs, after its grace period.
@@ -214,7 +214,7 @@ class Slots:
         self.stop = stop or self.stop
         for at, each in enumerate(self.reports):
             self.reports[at] = msgspec.structs.replace(each, outcome=decisions.explained(each.outcome, self.stop))
-        self._stop_hunting(now)
+        self._stop_terminations(now)
         if kill:
             self.end(now)
 
@@ -228,15 +228,15 @@ class Slots:
         """Reap what our commands have left behind and has ended: orphans fall to us."""
         subreaper.reap(self._mains())
 
-    def _stop_hunting(self, now: float, id: str | None = None) -> None:
-        for claim, hunt in list(self._hunts):
+    def _stop_terminations(self, now: float, id: str | None = None) -> None:
+        for claim, termination in list(self._terminations):
             if id is None or claim.job.id == id:
-                self._call_off(claim, hunt)
+                self._call_off(claim, termination)
                 self.give_back(claim.lease, now, "called off while its attempt before was being ended")
 
-    def _call_off(self, claim: Claim, hunt: Hunt) -> None:
-        hunt.close()
-        self._hunts.remove((claim, hunt))
+    def _call_off(self, claim: Claim, termination: Termination) -> None:
+        termination.close()
+        self._terminations.remove((claim, termination))
 
     def _launch(self, claim: Claim, now: float) -> None:
         began = monotonic()
@@ -271,7 +271,7 @@ class Slots:
         )
         killed = self._count_killings(now)
         try:
-            attempt = attempts.launch(start, self._look_for_strays)
+            attempt = attempts.launch(start, self._find_orphans)
         except attempts.AlreadyStarted:
             # Recovery took us for dead and decided about this attempt; under our lease this is refused where it did.
             self.give_back(lease, now, "its output file exists already")
@@ -287,12 +287,12 @@ class Slots:
         self._start_time += 0.2 * (monotonic() - began - self._start_time)
         place = None
         if attempt.outcome is None:
-            place = self._roster.enter(attempt.pid, job.seq, lease.version, attempt.started_at)
+            place = self._table.add(attempt.pid, job.seq, lease.version, attempt.started_at)
         self._watch(RunningAttempt(claim, attempt, place, self.blocked, killed), now)
 
     def _left_of(self, claim: Claim) -> tuple[str, str] | None:
         """Output file and tag of an earlier claim of which something lives; None where nothing does."""
-        self._strays.claim(claim.job.id)
+        self._orphans.release(claim.job.id)
         for path, mark in claim.earlier:
             if locked(path):
                 return path, mark
@@ -300,12 +300,12 @@ class Slots:
         for _ in range(2):
             if (found := traces.any_tagged([mark for _, mark in claim.earlier])) is not None:
                 return next(each for each in claim.earlier if each[1] == found)
-            if self._look_for_strays():
+            if self._find_orphans():
                 return claim.earlier[-1]
         return None
 
-    def _look_for_strays(self) -> list[int]:
-        return self._strays.look(self._mains())
+    def _find_orphans(self) -> list[int]:
+        return self._orphans.find(self._mains())
 
     def _mains(self) -> set[int]:
         return {run.attempt.pid for run in self._running.values()}
@@ -317,19 +317,19 @@ class Slots:
     def _count_killings(self, now: float) -> int | None:
         if now >= self._next_count:
             self._next_count = now + COUNT
-            self._killed = self._killings.count()
+            self._killed = self._oom_kills.count()
         return self._killed
 
-    def _suspicion(self, run: RunningAttempt, outcome: attempts.Outcome) -> str | None:
+    def _suspicion(self, run: RunningAttempt, outcome: attempts.CommandOutcome) -> str | None:
         """What to say of a SIGKILL that nobody here sent, to the command or, as a shell tells it, to one within it."""
         within = outcome.cause == "exit" and outcome.exit_code == 128 + signal.SIGKILL
         if not within and (outcome.cause, outcome.signal) != ("signal", signal.SIGKILL):
             return None
         self._next_count = 0.0  # what starts now has not lived through it
-        told = self._killings.since(run.killed)
+        told = self._oom_kills.since(run.killed)
         if not within:
             return f"{PERHAPS}: queuectl did not send this SIGKILL{told}"
-        if run.killed is not None and run.killed != self._killings.count():
+        if run.killed is not None and run.killed != self._oom_kills.count():
             return f"perhaps a process of it was killed for memory{told}"
         return None
 
@@ -344,18 +344,18 @@ class Slots:
         """Whatever was done to the attempt behind `fd`: it may have ended, or wait for another descriptor now."""
         run = self._running[fd]
         if run.place is not None and (end := run.attempt.own_end) is not None:
-            self._roster.end(run.place, *end)  # what it has left may take longer to end than this worker has to live
+            self._table.set_end(run.place, *end)  # what it has left may take longer to end than this worker has to live
         if run.attempt.outcome is not None or run.attempt.fileno() != fd:
             del self._running[fd]
             self._poll.unregister(fd)
             self._watch(run, now)
 
-    def _ended(self, run: RunningAttempt, outcome: attempts.Outcome, now: float) -> None:
+    def _ended(self, run: RunningAttempt, outcome: attempts.CommandOutcome, now: float) -> None:
         reported = decisions.explained(_reported(run.claim, outcome, self.stop), self.stop)
         if self.stop is None and decisions.is_from_outside(reported) and now >= self._doubtful_until:
             self._doubtful_until = now + DOUBT  # not later for each further one: reports must not wait for ever
         if reported.cause is None or run.attempt.start.keep_children:
-            self._strays.spare(self._mains(), run.claim.job.id)
+            self._orphans.keep(self._mains(), run.claim.job.id)
         if reported.stop is None and (error := self._suspicion(run, outcome)) is not None:
             reported = msgspec.structs.replace(reported, error=error)
         self.reports.append(AttemptReport(run.claim.job, run.claim.lease, reported))
@@ -366,7 +366,7 @@ class Slots:
         self.run_time = seen if self.run_time == NEVER else self.run_time + 0.2 * (seen - self.run_time)
 
 
-def _reported(claim: Claim, outcome: attempts.Outcome, stop: decisions.Stop | None) -> decisions.Outcome:
+def _reported(claim: Claim, outcome: attempts.CommandOutcome, stop: decisions.Stop | None) -> decisions.Outcome:
     cause = None if outcome.cause == "exit" and outcome.exit_code == 0 else outcome.cause
     if cause == "interrupted" and stop is None:
         cause = "lost"  # with the files of its queue: nobody asked for it

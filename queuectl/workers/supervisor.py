@@ -18,17 +18,17 @@ from queuectl.clock import monotonic
 from queuectl.decisions import Stop
 from queuectl.errors import QueueError, shown
 from queuectl.host import subreaper
-from queuectl.host.oom import PERHAPS, Killings
+from queuectl.host.oom import PERHAPS, OomKills
 from queuectl.queue import Queue
 from queuectl.workers import worker_process
 from queuectl.workers.chores.file_monitor import QueueFiles, WatchedFile
 from queuectl.workers.inheritance import leave_job, make_room
 from queuectl.workers.journal import opened
 from queuectl.workers.recovery import attempt_table, worker_lock
-from queuectl.workers.recovery.orphans import Strays
-from queuectl.workers.recovery.rescuer import Pass, Report, outcomes, taken, write_report
+from queuectl.workers.recovery.orphans import Orphans
+from queuectl.workers.recovery.rescuer import RecoveryReport, Rescuer, take_lock, unreported_outcomes, write_report
 from queuectl.workers.recovery.termination import GRACE
-from queuectl.workers.recovery.worker_lock import Gone
+from queuectl.workers.recovery.worker_lock import NoLockFile
 from queuectl.workers.start_options import SupervisorOptions, WorkerOptions
 from queuectl.workers.stderr import is_watched, say
 from queuectl.workers.worker import ORDER_KILL, ORDER_STOP
@@ -99,11 +99,11 @@ class Supervisor:
         self._home = QueueFiles(self._queue)
         self._workers: dict[int, WorkerProcess] = {}
         self._restarts: list[float] = []
-        self._passes: list[Pass] = []
+        self._rescuers: list[Rescuer] = []
         self._dead: dict[str, CrashedWorker] = {}
         """Workers that have died and are still to be recovered."""
-        self._killings = Killings()
-        self._strays = Strays()
+        self._oom_kills = OomKills()
+        self._orphans = Orphans()
         self._reaped: dict[int, int] = {}
         """Wait statuses of what fell to us: commands of a worker that has just died may be among them."""
         self._fresh: dict[int, int] = {}
@@ -126,7 +126,7 @@ class Supervisor:
             for _ in range(self._options.count):
                 self._spawn(successor=False)
             self._say_ready()
-            while self._workers or self._restarts or self._passes or self._dead:
+            while self._workers or self._restarts or self._rescuers or self._dead:
                 self._wait(hear)
                 if self._signals > 3 and not self._workers:
                     break
@@ -137,7 +137,7 @@ class Supervisor:
             signal.signal(signal.SIGCHLD, child)
             for worker in self._workers.values():
                 os.close(worker.orders)  # which is an order to stop
-            for each in self._passes:
+            for each in self._rescuers:
                 each.abandon()
             self._queue.close()
             os.close(hear)
@@ -149,7 +149,7 @@ class Supervisor:
         if self._until is not None:
             options = msgspec.structs.replace(options, seconds=max(0.0, self._until - monotonic()))
         try:
-            worker = spawn_worker(options, self._killings.count(), successor)
+            worker = spawn_worker(options, self._oom_kills.count(), successor)
         except OSError as error:
             if not successor:
                 raise
@@ -175,7 +175,7 @@ class Supervisor:
             poll.register(pidfd, select.POLLIN)
         if self._leash is not None:
             poll.register(self._leash, select.POLLIN)
-        times = [*self._restarts, *(each.next_tick for each in self._passes)]
+        times = [*self._restarts, *(each.next_tick for each in self._rescuers)]
         if self._dead:
             times.append(monotonic() + TRY_AGAIN)
         rest = (min(times) - monotonic()) * 1000 if times else None
@@ -190,14 +190,14 @@ class Supervisor:
                 self._reap(self._workers.pop(fd))
         now = monotonic()
         self._take_over(now)
-        for each in [each for each in self._passes if now >= each.next_tick]:
+        for each in [each for each in self._rescuers if now >= each.next_tick]:
             if each.tick(now):
-                self._passes.remove(each)
+                self._rescuers.remove(each)
                 self._tell(each.report)
             elif each.failing and not self._workers and (self._signals or self._code):
-                self._passes.remove(each)  # we are to end: whoever can write again recovers it
+                self._rescuers.remove(each)  # we are to end: whoever can write again recovers it
                 each.abandon()
-        if self._passes:
+        if self._rescuers:
             self._is_at_home(now)  # else they would be tried for ever
         due = [moment for moment in self._restarts if moment <= now]
         self._restarts = [moment for moment in self._restarts if moment > now] if not self._signals else []
@@ -219,7 +219,7 @@ class Supervisor:
             stop = Stop(signal.Signals(number).name)
             for worker in self._workers.values():
                 with suppress(OSError):  # a full disk saves nobody; recovery will only not know why
-                    attempt_table.stop(f"{self._queue.home.workers}/{worker.id}", stop)
+                    attempt_table.write_stop(f"{self._queue.home.workers}/{worker.id}", stop)
                 if self._signals > 2:
                     signal.pidfd_send_signal(worker.pidfd, signal.SIGKILL)
                 else:
@@ -240,7 +240,7 @@ class Supervisor:
         if code == 0:
             return
         if code == -signal.SIGKILL:
-            how = f"was {PERHAPS}{self._killings.since(worker.killings)}"
+            how = f"was {PERHAPS}{self._oom_kills.since(worker.killings)}"
         else:
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         if code == 4 and not self._home.is_same_database():
@@ -275,9 +275,9 @@ class Supervisor:
         self._code = 4
         self._restarts.clear()
         self._dead.clear()
-        for each in self._passes:
+        for each in self._rescuers:
             each.abandon()
-        self._passes.clear()
+        self._rescuers.clear()
 
     def _move_in(self, worker: WorkerProcess) -> bool:
         """Where a worker ended because the folder beside the database was replaced, start another in the new one."""
@@ -302,34 +302,34 @@ class Supervisor:
             held = None
             try:
                 held = worker_lock.try_lock(self._queue.home.workers, id)
-            except Gone:
+            except NoLockFile:
                 death.until = now
                 with suppress(QueueError, OSError):  # where it can't be done just now it is left to others
-                    held = taken(self._queue, id)
+                    held = take_lock(self._queue, id)
             if held is not None:
                 self._reaped.update(subreaper.reap({worker.pid for worker in self._workers.values()}))
-                known = outcomes(held.path, self._reaped)
-                self._passes.append(
-                    Pass(
+                known = unreported_outcomes(held.path, self._reaped)
+                self._rescuers.append(
+                    Rescuer(
                         self._queue,
                         held,
                         f"recovery:{id}",
                         patience=1.0,
                         known=known,
                         died=death.how,
-                        strays=self._look_for_strays,
+                        orphans=self._find_orphans,
                         grace=GRACE if self._signals <= 2 else 0.0,
                     )
                 )
             if held is not None or now >= death.until:
                 del self._dead[id]
 
-    def _look_for_strays(self) -> list[int]:
+    def _find_orphans(self) -> list[int]:
         # What falls to us was a dead worker's, however long the others have been running.
         workers = {worker.pid for worker in self._workers.values()}
-        return [pid for pid in self._strays.look(()) if pid not in workers]
+        return [pid for pid in self._orphans.find(()) if pid not in workers]
 
-    def _tell(self, report: Report) -> None:
+    def _tell(self, report: RecoveryReport) -> None:
         try:
             if report.jobs:
                 write_report(self._queue.logs, report)

@@ -19,7 +19,7 @@ from queuectl.workers.chores.file_monitor import FileMonitor, QueueGone
 from queuectl.workers.chores.recovery_watch import RecoveryWatch
 from queuectl.workers.chores.sealing import SealChore
 from queuectl.workers.journal import Journal, turn_lines
-from queuectl.workers.recovery.attempt_table import Roster
+from queuectl.workers.recovery.attempt_table import AttemptTable
 from queuectl.workers.recovery.worker_lock import WorkerLock
 from queuectl.workers.slots import NEVER, Slots
 from queuectl.workers.start_options import WorkerOptions
@@ -56,22 +56,22 @@ class WorkerLoop:
     """A worker at work, until it is told to stop or nothing is left to do."""
 
     def __init__(
-        self, queue: Queue, options: WorkerOptions, journal: Journal, roster: Roster, held: WorkerLock
+        self, queue: Queue, options: WorkerOptions, journal: Journal, table: AttemptTable, held: WorkerLock
     ) -> None:
         self._queue = queue
         self._options = options
         self._journal = journal
-        self._roster = roster
+        self._table = table
         identity = queue.home.identity()
         self._writer = TurnWriter(queue, options.worker, options.queues, identity, options.only)
         self._watch = RecoveryWatch(queue, self._writer, journal)
         self._sealer = SealChore(queue, options.worker, journal, self._tell)
         self._poll = select.poll()
-        self._slots = Slots(queue, identity, options.slots, roster, self._poll, self._stumble)
+        self._slots = Slots(queue, identity, options.slots, table, self._poll, self._stumble)
         self._bell = queue.engine.listen("work")
         self._log_bell: Listener | None = None
         self._poll.register(self._bell.fileno(), select.POLLIN)
-        self._files = FileMonitor(queue, held, roster, self._bell, self._listen_anew)
+        self._files = FileMonitor(queue, held, table, self._bell, self._listen_anew)
         if options.orders is not None:
             self._poll.register(options.orders, select.POLLIN)
         self._claims: deque[tuple[Claim, float]] = deque()
@@ -372,7 +372,7 @@ class WorkerLoop:
         now = monotonic()
         self._stopping = self._stopping or reason
         if by is not None:
-            self._roster.stop(by)
+            self._table.set_stop(by)
         self._killed = self._killed or kill
         while self._claims:
             self._slots.give_back(self._claims.popleft()[0].lease, now, "its worker stops")

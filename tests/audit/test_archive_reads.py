@@ -13,7 +13,7 @@ from queuectl.audit.archive_file import opened
 from queuectl.audit.event_lines import lines
 from queuectl.audit.import_log import load, rebuild
 from queuectl.clock import now
-from queuectl.doctor import Check, Patient, examine
+from queuectl.doctor import Check, InspectedQueue, examine
 from queuectl.errors import NotFound, QueueError
 from queuectl.export import FORMATS, Export
 from queuectl.export.rows import Selection
@@ -122,8 +122,8 @@ def test_who_reads_the_log_meanwhile_is_told_that_some_may_be_missing(queue: Que
 
 def look(queue: Queue) -> dict[str, Check]:
     """Every check of the doctor's."""
-    with Patient(queue.url) as patient:
-        return {check.name: check for check in examine(patient)}
+    with InspectedQueue(queue.url) as inspected:
+        return {check.name: check for check in examine(inspected)}
 
 
 def test_the_doctor_misses_nothing_of_what_was_archived(queue: Queue, path: str) -> None:

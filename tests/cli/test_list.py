@@ -8,7 +8,7 @@ from projections.jobs import Job
 from queuectl import Queue, Spec, listing
 from queuectl.cli.ui import hint, output, wording
 from queuectl.clock import SECOND
-from queuectl.doctor import Patient, examine
+from queuectl.doctor import InspectedQueue, examine
 from tests.support.engine_actions import claim, policy
 from tests.support.shell import Answer, Shell
 
@@ -150,8 +150,8 @@ def test_who_follows_a_job_that_no_worker_serves_is_told(queuectl: Shell):
 
 def test_the_doctor_names_a_queue_whose_due_jobs_no_worker_takes(queue: Queue):
     queue.enqueue_many([Spec(command="true", queue="gpu")] * 2)
-    with Patient(queue.url) as patient:
-        [workers] = [check for check in examine(patient) if check.name == "workers"]
+    with InspectedQueue(queue.url) as inspected:
+        [workers] = [check for check in examine(inspected) if check.name == "workers"]
     finding = workers.findings[-1]
     assert finding.what == "2 jobs wait in the queue gpu, which no worker serves"
     assert finding.do == "start one with `queuectl worker start --queue gpu`"

@@ -13,7 +13,7 @@ from freezegun import freeze_time
 
 from projections.config import Config
 from queuectl import Queue, doctor
-from queuectl.doctor import Check, Finding, Patient
+from queuectl.doctor import Check, Finding, InspectedQueue
 from queuectl.doctor.checks import environment
 from queuectl.engines.sqlite import doorbell
 from queuectl.engines.sqlite.location import locate
@@ -76,8 +76,8 @@ def make_noise(database: str, table: str) -> None:
 
 def look(database: str, name: str) -> Check:
     """Make one check."""
-    with Patient(database) as patient:
-        checks = {check.name: check for check in doctor.examine(patient)}
+    with InspectedQueue(database) as queue:
+        checks = {check.name: check for check in doctor.examine(queue)}
     return checks[name]
 
 
@@ -97,8 +97,8 @@ def everything(folder: str) -> dict[str, tuple[int, int]]:
 
 def test_of_a_healthy_queue_every_check_says_so_and_nothing_is_changed(database: str) -> None:
     before = everything(os.path.dirname(database))
-    with Patient(database) as patient:
-        checks = list(doctor.examine(patient))
+    with InspectedQueue(database) as queue:
+        checks = list(doctor.examine(queue))
     assert [check.name for check in checks] == list(doctor.CHECKS)
     assert [(check.name, f) for check in checks for f in check.findings if f.severity != "ok"] == []
     assert {path: found for path, found in everything(os.path.dirname(database)).items() if "-shm" not in path} == {
@@ -127,8 +127,8 @@ def test_a_damaged_index_is_found_and_a_replay_mends_it(database: str) -> None:
 def test_of_a_page_of_noise_all_is_told_that_can_be_and_what_to_do(database: str, table: str, also: set[str]) -> None:
     Path(database + ".d/output/a.2.cafe").touch(0o600)
     make_noise(database, table)
-    with Patient(database) as patient:
-        checks = {check.name: check for check in doctor.examine(patient)}
+    with InspectedQueue(database) as queue:
+        checks = {check.name: check for check in doctor.examine(queue)}
     [finding] = checks["file"].findings
     assert finding.facts["damage"][0].startswith("Tree ")
     assert finding.facts["damage"][-1] == "database disk image is malformed", "and there SQLite gave up"
@@ -390,9 +390,9 @@ def test_what_is_in_use_is_no_leftover(database: str) -> None:
 
 
 def test_a_check_that_cannot_be_made_is_a_problem_and_the_others_are_made_all_the_same(database: str) -> None:
-    with Patient(database) as patient:
+    with InspectedQueue(database) as queue:
         os.rename(database + ".d/bells", database + ".d/away")
-        checks = {check.name: check for check in doctor.examine(patient)}
+        checks = {check.name: check for check in doctor.examine(queue)}
     assert list(checks) == list(doctor.CHECKS)
     [finding] = checks["leftovers"].findings
     assert finding.severity == "problem"

@@ -15,9 +15,9 @@ import pytest
 from queuectl import clock
 from queuectl.host import flock, processes, procfs
 from queuectl.workers.execution import traces
-from queuectl.workers.execution.attempt import Attempt, Start, launch
-from queuectl.workers.recovery.termination import Hunt, Left
-from tests.support.termination import end, hunt
+from queuectl.workers.execution.attempt import AttemptProcess, Start, launch
+from queuectl.workers.recovery.termination import Survivors, Termination
+from tests.support.termination import end, terminate
 
 TAG = f"{os.getpid():x}cafe:job1:7"  # our own: this test may run twice at a time
 Leave = Callable[[str], int]
@@ -39,10 +39,10 @@ class Scene:
         )
         os.mkfifo(self._ready)
         self._fd = os.open(self._ready, os.O_RDWR)
-        self._attempt: Attempt | None = None
+        self._attempt: AttemptProcess | None = None
         self._pidfds: list[int] = []
 
-    def begin(self, command: str) -> Attempt:
+    def begin(self, command: str) -> AttemptProcess:
         env = {
             "PATH": os.environ.get("PATH", os.defpath),
             "PY": sys.executable,
@@ -86,7 +86,7 @@ class Scene:
             while self._attempt.collect(clock.monotonic()) is None:
                 select.select([self._attempt], [], [], 1)
         if os.path.exists(self.output):
-            hunt(self.output, TAG, soon(), grace=0)
+            terminate(self.output, TAG, soon(), grace=0)
         os.close(self._fd)
 
 
@@ -125,7 +125,7 @@ def test_what_is_left_is_found_by_lock_or_tag_and_ended(
     assert bool(flock.locked(scene.output)) is by_lock
     assert (pid in processes.writers(scene.output)) is by_file
     assert (pid in traces.by_tag(TAG)) is by_tag
-    assert not hunt(scene.output, TAG, soon())
+    assert not terminate(scene.output, TAG, soon())
     assert scene.has_ended()
     assert flock.locked(scene.output) is False
 
@@ -159,18 +159,18 @@ def test_a_hidden_process_in_the_session_of_a_tagged_one_is_found(scene: Scene) 
     pid = scene.pid()
     assert pid not in traces.by_tag(TAG)
     assert pid not in processes.writers(scene.output)
-    assert not hunt(scene.output, TAG, soon())
+    assert not terminate(scene.output, TAG, soon())
     assert scene.has_ended()
     assert attempt.collect(clock.monotonic()) is not None  # the tagged one too
 
 
-def test_a_process_that_leaves_another_one_when_it_is_ended_is_hunted_on(scene: Scene, tmp_path: Path) -> None:
+def test_termination_follows_processes_started_while_it_works(scene: Scene, tmp_path: Path) -> None:
     heir = tmp_path / "heir"
     heir.write_text("echo $$ >$READY; echo >$READY.2; exec sleep 1000")
     os.mkfifo(tmp_path / "ready.2")  # whoever is ended waits there until its heir lives
     scene.begin(f"trap 'setsid sh {heir} & read x <$READY.2; exit' TERM; echo $$ >$READY; while :; do sleep 0.05; done")
     scene.pid()
-    assert not hunt(scene.output, TAG, soon())
+    assert not terminate(scene.output, TAG, soon())
     scene.pid()
     assert scene.has_ended()
 
@@ -178,48 +178,48 @@ def test_a_process_that_leaves_another_one_when_it_is_ended_is_hunted_on(scene: 
 def test_who_ignores_term_is_killed_after_the_grace_period(scene: Scene) -> None:
     scene.begin("trap '' TERM; echo $$ >$READY; while :; do sleep 1000; done")
     pid = scene.pid()
-    left = hunt(scene.output, TAG, soon(0.3), grace=1000)
+    left = terminate(scene.output, TAG, soon(0.3), grace=1000)
     assert pid in left.pids
     assert left
     assert not scene.has_ended()
-    assert not hunt(scene.output, TAG, soon(), grace=0.1)
+    assert not terminate(scene.output, TAG, soon(), grace=0.1)
     assert scene.has_ended()
 
 
-def test_a_hunt_step_by_step_never_waits(scene: Scene) -> None:
+def test_a_termination_step_never_waits(scene: Scene) -> None:
     scene.begin("trap '' TERM; echo $$ >$READY; while :; do sleep 1000; done")
     scene.pid()
-    hunting = Hunt(scene.output, TAG, grace=30.0)
-    assert not hunting.tick(1000.0)
-    assert hunting.left.pids
-    assert not select.select([hunting], [], [], 0.2)[0]
-    assert not hunting.tick(1029.0)
-    assert not hunting.tick(1030.0)
+    termination = Termination(scene.output, TAG, grace=30.0)
+    assert not termination.tick(1000.0)
+    assert termination.left.pids
+    assert not select.select([termination], [], [], 0.2)[0]
+    assert not termination.tick(1029.0)
+    assert not termination.tick(1030.0)
     now = 1030.0
-    while not hunting.tick(now):
-        if hunting.fileno() >= 0:
-            assert select.select([hunting], [], [], 10)[0]
-        assert now < hunting.next_tick <= now + 0.25
-        now = hunting.next_tick
-    assert not hunting.left
-    assert hunting.fileno() == -1
-    hunting.close()
+    while not termination.tick(now):
+        if termination.fileno() >= 0:
+            assert select.select([termination], [], [], 10)[0]
+        assert now < termination.next_tick <= now + 0.25
+        now = termination.next_tick
+    assert not termination.left
+    assert termination.fileno() == -1
+    termination.close()
     assert scene.has_ended()
 
 
-def test_nothing_to_hunt_is_soon_told(tmp_path: Path) -> None:
+def test_termination_ends_at_once_without_processes(tmp_path: Path) -> None:
     (tmp_path / "output").touch()
-    assert not hunt(str(tmp_path / "output"), TAG, soon())
-    assert not hunt(str(tmp_path / "missing"), TAG, soon())
+    assert not terminate(str(tmp_path / "output"), TAG, soon())
+    assert not terminate(str(tmp_path / "missing"), TAG, soon())
 
 
 def test_a_lock_whose_holder_is_not_to_be_found_is_told(tmp_path: Path) -> None:
     path = tmp_path / "output"
-    with path.open("w") as file:  # by us: whoever hunts does not take himself for prey
+    with path.open("w") as file:  # by us: a termination never ends its own process
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert hunt(str(path), TAG, soon(0.1)) == Left((), True)
-        assert Left((), True)
-    assert not hunt(str(path), TAG, soon())
+        assert terminate(str(path), TAG, soon(0.1)) == Survivors((), True)
+        assert Survivors((), True)
+    assert not terminate(str(path), TAG, soon())
 
 
 def test_who_only_reads_the_output_is_let_alone(scene: Scene) -> None:
@@ -229,7 +229,7 @@ def test_who_only_reads_the_output_is_let_alone(scene: Scene) -> None:
         while not any(os.path.basename(scene.output) in link for link in links_of(reader.pid)):
             os.sched_yield()
         assert reader.pid not in processes.writers(scene.output)
-        assert not hunt(scene.output, TAG, soon())
+        assert not terminate(scene.output, TAG, soon())
         assert reader.poll() is None
     finally:
         reader.kill()

@@ -1,25 +1,25 @@
-"""Hunts and endings that are waited for, as a test may."""
+"""Terminations that are waited for, as a test may."""
 
 import signal
 from collections.abc import Iterable
 
 from queuectl import clock
 from queuectl.host.pidfd import PidfdSet, Still, wait
-from queuectl.workers.recovery.termination import Hunt, Left
+from queuectl.workers.recovery.termination import Survivors, Termination
 
 
-def hunt(path: str, tag: str, deadline: float, *, grace: float = 5.0) -> Left:
+def terminate(path: str, tag: str, deadline: float, *, grace: float = 5.0) -> Survivors:
     """End everything of one attempt, waiting until `deadline` (monotonic seconds). Returns what is left."""
-    hunting = Hunt(path, tag, grace=grace)
+    termination = Termination(path, tag, grace=grace)
     try:
-        while not hunting.tick(now := clock.monotonic()):
+        while not termination.tick(now := clock.monotonic()):
             if now >= deadline:
-                return hunting.left
-            pause = max(0.0, min(hunting.next_tick, deadline) - now)
-            wait([hunting.fileno()] if hunting.fileno() >= 0 else [], pause)
-        return Left()
+                return termination.left
+            pause = max(0.0, min(termination.next_tick, deadline) - now)
+            wait([termination.fileno()] if termination.fileno() >= 0 else [], pause)
+        return Survivors()
     finally:
-        hunting.close()
+        termination.close()
 
 
 def end(these: Iterable[int], grace: float, still: Still, *, patience: float = 2.0) -> list[int]:

@@ -1,7 +1,7 @@
 """A hypothesis machine: everything that users and workers do, on the real engine, beside a model in memory.
 
 Two queues on one file take turns, the clock is a number, workers are Ledgers without processes that die, come back and
-report what is no longer theirs, and recovery is the real one (what it hunts is simulated). After every step the tables,
+report what is no longer theirs, and recovery is the real one (what it ends is simulated). After every step the tables,
 read by whichever of the two did not write, and the events that were added must be what the model expects.
 """
 
@@ -75,7 +75,7 @@ class Machine(Users):
             may.append(self.reboot)
         if self.ghosts:
             may += [self.late_turn] * 3
-        if self.passes:
+        if self.rescuers:
             may += [self.go_on_recovering] * 3
         self.do(dice, *may)
 
@@ -247,9 +247,9 @@ class Machine(Users):
         for sim in list(self.sims.values()):
             self.end(sim)
         self.ghosts.clear()
-        for each, _, _ in self.passes:
+        for each, _, _ in self.rescuers:
             each.abandon()
-        self.passes.clear()
+        self.rescuers.clear()
         World.boot = f"boot {self.tally['steps']}"
         if pick.random() < 0.7:
             self.recover(pick)
@@ -303,7 +303,7 @@ class Machine(Users):
         folder = self.queue.home.workers
         files = set(worker_lock.ids(folder))
         live = {worker.id for worker in self.model.workers.values() if worker.live}
-        return sorted((files | live) - set(self.sims) - {worker for _, worker, _ in self.passes})
+        return sorted((files | live) - set(self.sims) - {worker for _, worker, _ in self.rescuers})
 
     def recover(self, pick: Random) -> None:
         """Somebody looks for dead workers and recovers each, whatever the clock has done since."""
@@ -333,7 +333,7 @@ class Machine(Users):
             verdicts = self.judge(id, known)
             taken = worker_lock.try_lock(self.queue.home.workers, id)
             assert taken is not None
-            each = rescuer.Pass(self.queue, taken, "recovery:test", known=known)
+            each = rescuer.Rescuer(self.queue, taken, "recovery:test", known=known)
             Prey.rounds = 1
             if each.tick(0.0):
                 self.decide(id, verdicts)
@@ -341,12 +341,12 @@ class Machine(Users):
                 slow = {lease: verdict for lease, verdict in verdicts.items() if self.hunted(id, lease)}
                 if quick := {lease: verdict for lease, verdict in verdicts.items() if lease not in slow}:
                     self.decide(id, quick, through=False)
-                self.passes.append((each, id, slow))
+                self.rescuers.append((each, id, slow))
 
     def go_on_recovering(self, pick: Random) -> None:
-        if not self.passes:
+        if not self.rescuers:
             return
-        each, id, verdicts = self.passes.pop(pick.randrange(len(self.passes)))
+        each, id, verdicts = self.rescuers.pop(pick.randrange(len(self.rescuers)))
         if pick.random() < 0.4:
             each.abandon()  # and somebody else begins anew, with what the first one left behind
             self.recover(pick)

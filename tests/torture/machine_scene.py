@@ -1,4 +1,4 @@
-"""The scene of `machine.py`: two queues on one file, simulated time, boots and hunts, and what must always be so."""
+"""The scene of `machine.py`: two queues on one file, simulated time and boots, and what must always be so."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ from queuectl.engines.sqlite.engine import SqliteEngine
 from queuectl.errors import QueueError
 from queuectl.events import Recorded
 from queuectl.workers.recovery import rescuer
-from queuectl.workers.recovery.termination import Left
+from queuectl.workers.recovery.termination import Survivors
 from queuectl.workers.recovery.worker_lock import WorkerLock
 from queuectl.workers.turn import Claim
 from tests.torture.machine_model import SECOND, Ended, Held, Model
@@ -39,21 +39,21 @@ from jobs
 
 
 class World:
-    """What is patched: the clock, the boot, what a hunt finds. One for the whole process."""
+    """What is patched: the clock, the boot, what a termination finds. One for the whole process."""
 
     now = BEGIN
     boot = "boot 0"
 
 
 class Prey:
-    """In the place of `hunt.Hunt`: it takes `rounds` more looks until everything has been ended."""
+    """In the place of `termination.Termination`: it takes `rounds` more looks until everything has been ended."""
 
     rounds = 0
 
-    def __init__(self, path: str, tag: str, *, strays: object, grace: float, database: str | None = None) -> None:
+    def __init__(self, path: str, tag: str, *, orphans: object, grace: float, database: str | None = None) -> None:
         self.database = database
         self.next_tick = 0.0
-        self.left = Left((1,))
+        self.left = Survivors((1,))
         self._rounds = Prey.rounds
 
     def tick(self, now: float) -> bool:
@@ -92,7 +92,7 @@ def simulated() -> Iterator[None]:
             "queuectl.liveness.boot_id": lambda: World.boot,
             "queuectl.liveness.machine_id": lambda: "here",
             "queuectl.liveness.look": lambda pid: None,
-            "queuectl.workers.recovery.rescuer.Hunt": Prey,
+            "queuectl.workers.recovery.rescuer.Termination": Prey,
             "queuectl.engines.sqlite.location.check_mounts": lambda location: None,
             "queuectl.engines.projection_registry.installed": dict,
             "queuectl.engines.projection_registry.PAGE": 5,
@@ -155,7 +155,7 @@ class Scene(RuleBasedStateMachine):
         """The living."""
         self.ghosts: list[Sim] = []
         """The dead, who still remember."""
-        self.passes: list[tuple[rescuer.Pass, str, dict[Held, Ended | None]]] = []
+        self.rescuers: list[tuple[rescuer.Rescuer, str, dict[Held, Ended | None]]] = []
         """Recoveries under way: of which worker, and what they will say of each lease (None: it never started)."""
         self.log: list[Recorded] = []
         self.told: list[Recorded] = []
@@ -263,7 +263,7 @@ class Scene(RuleBasedStateMachine):
                 assert self.told == self.log
                 assert self.queues[1].check() == []
         finally:
-            for each, _, _ in self.passes:
+            for each, _, _ in self.rescuers:
                 each.abandon()
             for sim in self.sims.values():
                 if sim.lock is not None:

@@ -122,7 +122,7 @@ class Users(Scene):
         self.model.commit()
 
     def under_recovery(self, id: str) -> bool:
-        return any(worker == id for _, worker, _ in self.passes)
+        return any(worker == id for _, worker, _ in self.rescuers)
 
     # -- time --------------------------------------------------------------------------------------------------------
 
@@ -138,7 +138,7 @@ class Users(Scene):
 
     def reopen(self, pick: Random) -> None:
         index = pick.randrange(2)
-        if not any(each for each, _, _ in self.passes if each._queue is self.queues[index]):
+        if not any(each for each, _, _ in self.rescuers if each._queue is self.queues[index]):
             self.following = None
             self.queues[index].close()
             self.queues[index] = self.open()
@@ -154,7 +154,7 @@ class Users(Scene):
 
     def drop(self, pick: Random) -> None:
         """A table is gone; whoever opens the database makes it anew."""
-        if not self.passes and pick.random() < 0.3:
+        if not self.rescuers and pick.random() < 0.3:
             self.following = None
             database(self.queue).execute(f"drop table {pick.choice(PROJECTIONS)}")
             for queue in self.queues:

@@ -8,7 +8,7 @@ import pytest
 
 from queuectl.errors import Unusable
 from queuectl.workers.journal import Journal, opened
-from queuectl.workers.recovery.rescuer import Report, write_report
+from queuectl.workers.recovery.rescuer import RecoveryReport, write_report
 
 
 def linked(logs: Path, name: str) -> None:
@@ -58,7 +58,7 @@ def test_no_log_is_written_where_others_lead_it(tmp_path: Path, name: str, put: 
 def test_no_report_is_written_into_a_folder_that_others_can_write(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     with pytest.raises(Unusable, match="can be written by others"):
-        write_report(str(tmp_path), Report(workers=[], jobs=[], left=[]))
+        write_report(str(tmp_path), RecoveryReport(workers=[], jobs=[], left=[]))
     assert not list(tmp_path.iterdir())
 
 

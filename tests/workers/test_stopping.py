@@ -90,7 +90,7 @@ def test_a_signal_and_then_the_kill_of_all_give_the_job_back(lab: Lab, fifo: Fif
     for each in (parent.pid,) if gently else (pid, worker.pid, parent.pid):
         os.kill(each, signal.SIGTERM)
     if gently:
-        lab.until(lambda: attempt_table.stopped(f"{lab.queue.home.workers}/{worker.id}"))
+        lab.until(lambda: attempt_table.read_stop(f"{lab.queue.home.workers}/{worker.id}"))
         kill_all(lab)
         os.kill(pid, signal.SIGKILL)
         rescuer.recover(lab.queue)

@@ -23,7 +23,7 @@ def doctor(*, json: p.Json = False, db: p.Database = None) -> int:
     that are made from it, settings, rights, disk, workers, what can't be ended, and what is left behind.
     Exit code 1: there are problems (warnings alone don't count).
     """
-    from queuectl.doctor import Patient, examine
+    from queuectl.doctor import InspectedQueue, examine
     from queuectl.engines import resolve
     from queuectl.errors import Absent
     from queuectl.settings import database
@@ -32,7 +32,7 @@ def doctor(*, json: p.Json = False, db: p.Database = None) -> int:
     named = database(db)
     path = resolve(named.path)
     try:
-        patient = Patient(named.path, progress=output.progress("Rebuilding the views"))
+        queue = InspectedQueue(named.path, progress=output.progress("Rebuilding the views"))
     except Absent as error:
         if named.source is not None:
             raise Absent(f"{error}, named by {named.source}") from None
@@ -41,8 +41,8 @@ def doctor(*, json: p.Json = False, db: p.Database = None) -> int:
         else:
             output.line(f"There is no queue yet; it would be {output.safe(path)}.")
         return 0
-    with patient:
-        for check in examine(patient, output.progress):
+    with queue:
+        for check in examine(queue, output.progress):
             checks.append(check)
             if not json:
                 _tell(check)

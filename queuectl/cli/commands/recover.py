@@ -10,7 +10,7 @@ from queuectl.cli import parameters as p
 from queuectl.cli.ui import output
 
 if TYPE_CHECKING:
-    from queuectl.workers.recovery.rescuer import Report
+    from queuectl.workers.recovery.rescuer import RecoveryReport
 
 
 def recover(
@@ -33,11 +33,11 @@ def recover(
     """
     from queuectl.workers.chores import recovery_watch
     from queuectl.workers.recovery import rescuer
-    from queuectl.workers.recovery.hang_detector import unseen
+    from queuectl.workers.recovery.hang_detector import unseen_workers
 
     with opening.opened(db, logs) as q:
         report = recovery_watch.recover_hung(q) if hung else rescuer.recover(q, courtesy=recovery_watch.COURTESY)
-        silent = [] if hung else unseen(q)
+        silent = [] if hung else unseen_workers(q)
     if json:
         output.document(msgspec.structs.asdict(report))
     else:
@@ -53,7 +53,7 @@ def recover(
     return 1 if report.left else 0
 
 
-def print_report(report: "Report") -> None:
+def print_report(report: "RecoveryReport") -> None:
     """Print the dead workers, what became of each of their attempts, and what could not be ended."""
     for worker in report.workers:
         output.line(f"worker {output.safe(worker)} is dead")

@@ -15,7 +15,7 @@ from queuectl.settings import SETTINGS
 from queuectl.units import size_text
 
 if TYPE_CHECKING:
-    from queuectl.doctor import Bars, Patient
+    from queuectl.doctor import Bars, InspectedQueue
 
 LOG_AHEAD = 64 << 20
 """Bytes waiting in the log ahead (q.db-wal) that are too many: writers write it back from 4 MB on."""
@@ -27,18 +27,18 @@ FIRST = 1000
 """How many paths a finding carries for programs."""
 
 
-def settings(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
+def settings(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
     """Whether every setting has a value that can be read."""
-    wrong = [found.error for found in patient.config().values() if found.error is not None]
+    wrong = [found.error for found in queue.config().values() if found.error is not None]
     for error in wrong:
         yield problem(str(error), "set it right there; until then what needs it refuses to work")
     if not wrong:
         yield fine(f"all {len(SETTINGS)} can be read")
 
 
-def permissions(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
+def permissions(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
     """Whether the queue's files belong to one user, and nobody else gets at them."""
-    top = [path for path in (*patient.engine.files, patient.home.folder) if os.path.lexists(path)]
+    top = [path for path in (*queue.engine.files, queue.home.folder) if os.path.lexists(path)]
     owner = os.lstat(top[0]).st_uid
     foreign: list[str] = []
     exposed: list[str] = []
@@ -58,14 +58,14 @@ def permissions(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
             closed.append(path)
     top_words = " ".join(map(shlex.quote, top))
     if foreign:
-        what = f"not the database owner's: {_named(patient, foreign)}"
+        what = f"not the database owner's: {_named(queue, foreign)}"
         yield problem(what, f"chown -R {owner} {top_words}", paths=foreign[:FIRST])
     if exposed:
-        what, do = f"open to other users: {_named(patient, exposed)}", f"chmod -R go= {top_words}"
+        what, do = f"open to other users: {_named(queue, exposed)}", f"chmod -R go= {top_words}"
         # What lies in the folder is out of reach as long as that is closed.
         yield (problem if set(exposed) & set(top) else warning)(what, do, paths=exposed[:FIRST])
     if closed:
-        what = f"closed to their owner: {_named(patient, closed)}"
+        what = f"closed to their owner: {_named(queue, closed)}"
         yield problem(what, f"chmod -R u+rwX {top_words}", paths=closed[:FIRST])
     if not (foreign or exposed or closed):
         yield fine(f"{counted(count, 'file')} and folders, all for their owner only", files=count)
@@ -85,19 +85,19 @@ def _files(paths: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
             continue
 
 
-def _named(patient: "Patient", paths: list[str]) -> str:
+def _named(queue: "InspectedQueue", paths: list[str]) -> str:
     """The paths as seen from the folder that the queue's home is in."""
-    start = os.path.dirname(patient.home.folder)
+    start = os.path.dirname(queue.home.folder)
     return some([os.path.relpath(path, start) for path in sorted(paths)])
 
 
-def wal(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
+def wal(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
     """Whether what is committed gets from the log ahead into the database, and who is in the way."""
-    storage = patient.engine.storage()
+    storage = queue.engine.storage()
     if storage.log_ahead is None:
         yield fine("none, by this engine")
         return
-    with patient.engine.snapshot() as view:
+    with queue.engine.snapshot() as view:
         waiting = view.unwritten()
     path, size = storage.log_ahead, storage.log_ahead_size
     facts = {"bytes": size, "waiting": waiting}
@@ -120,9 +120,9 @@ def wal(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
     yield warning(what, do, **facts, processes=reading)
 
 
-def gate(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
+def gate(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
     """Whether a stopped process keeps everybody from writing (R5): one that is only busy will be through."""
-    pid = patient.engine.storage().writer
+    pid = queue.engine.storage().writer
     if pid and processes.state(pid) == "T":
         yield problem(
             f"nobody can write: the gate is held by {process(pid)}",
@@ -133,9 +133,9 @@ def gate(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
         yield fine("nobody is kept from writing")
 
 
-def disk(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
+def disk(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
     """Whether there is room for new jobs to start."""
-    found = patient.disk()
+    found = queue.disk()
     facts = {"free": found.free, "floor": found.floor}
     if found.low:
         yield problem(
@@ -147,19 +147,19 @@ def disk(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
         yield fine(str(found), **facts)
 
 
-def outputs(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
+def outputs(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
     """Whether what commands wrote is there: of this queue's own attempts, not of a log that was imported."""
-    home = patient.home
+    home = queue.home
     if not os.path.exists(home.id):
         yield fine("none yet")
         return
     identity = home.identity()
-    with patient.engine.snapshot() as view:
+    with queue.engine.snapshot() as view:
         ours = {worker.id for worker in view.workers(live=False) if worker.identity == identity}
     bar = bars("Looking for outputs that are gone")
     count, gone = 0, 0
     named: list[str] = []
-    for attempt in patient.all_attempts():
+    for attempt in queue.all_attempts():
         if attempt.output_bytes and attempt.worker in ours:
             count += 1
             bar(count, 0)
@@ -174,18 +174,18 @@ def outputs(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
         yield fine(f"{count:,}, all there")
 
 
-def leftovers(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
+def leftovers(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
     """Files that nobody needs any more: of workers, of listeners, of drafts, of jobs that are not there."""
-    findings = chain(_locks(patient), _drafts(patient), _bells(patient), _outputs(patient, bars))
+    findings = chain(_locks(queue), _drafts(queue), _bells(queue), _outputs(queue, bars))
     yield next(findings, fine("none"))
     yield from findings
 
 
-def _locks(patient: "Patient") -> Iterator[Finding]:
+def _locks(queue: "InspectedQueue") -> Iterator[Finding]:
     """Lock files of workers that have ended in the log as well: recovery would take them away."""
-    folder = patient.home.workers
+    folder = queue.home.workers
     free = [name for name in os.listdir(folder) if not locked(f"{folder}/{name}")]
-    with patient.engine.snapshot() as view:
+    with queue.engine.snapshot() as view:
         live = {worker.id for worker in view.workers()}
     stale = [f"{folder}/{name}" for name in free if name not in live]
     if stale:
@@ -193,31 +193,31 @@ def _locks(patient: "Patient") -> Iterator[Finding]:
         yield warning(what, "run `queuectl recover`, which takes them away", paths=stale[:FIRST])
 
 
-def _drafts(patient: "Patient") -> Iterator[Finding]:
+def _drafts(queue: "InspectedQueue") -> Iterator[Finding]:
     """Files that somebody was writing and did not finish."""
     before = clock.now() / clock.SECOND - DRAFT
-    folders = (patient.home.folder, patient.home.stdin)
+    folders = (queue.home.folder, queue.home.stdin)
     drafts = [f"{folder}/{name}" for folder in folders for name in os.listdir(folder) if name[0] == "."]
     stale = [(path, found) for path, found in _files(drafts) if found.st_mtime < before]
     if stale:
         yield _waste(f"{counted(len(stale), 'draft')} that nobody finished", stale)
 
 
-def _bells(patient: "Patient") -> Iterator[Finding]:
+def _bells(queue: "InspectedQueue") -> Iterator[Finding]:
     """Doorbells of those who died listening: the next event takes them away."""
-    if silent := patient.engine.storage().silent_listeners:
+    if silent := queue.engine.storage().silent_listeners:
         yield fine(f"{counted(silent, 'doorbell')} of listeners that are gone: the next event takes them away")
 
 
-def _outputs(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
+def _outputs(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
     """Outputs that no command can show: of jobs that were purged or archived, or that this log has never had."""
     bar = bars("Looking for outputs without a job")
     gone: list[str] = []
     unknown: list[str] = []
     count = 0
-    with os.scandir(patient.home.output) as entries:
+    with os.scandir(queue.home.output) as entries:
         while page := list(islice(entries, FIRST)):  # before the log is asked: a job is there before its output is
-            with patient.engine.snapshot() as view:
+            with queue.engine.snapshot() as view:
                 for entry in page:
                     job = entry.name.rpartition(".")[0].rpartition(".")[0]  # JOB.LEASE.IDENTITY
                     if view.job(job) is None:

@@ -15,7 +15,7 @@ from queuectl.events import Archived, Newer, Unreadable
 from queuectl.units import size_text, span
 
 if TYPE_CHECKING:
-    from queuectl.doctor import Bars, Patient
+    from queuectl.doctor import Bars, InspectedQueue
 
 PAGE = 5000
 """Rows read at a time: nothing is kept open between two (R8)."""
@@ -26,20 +26,20 @@ AHEAD = 1.0
 RESTORE = "stop the workers, keep what is there, and restore a copy of the files"
 
 
-def file(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
+def file(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
     """Whether the database is sound, and the log's schema whole. The one check that reads without a pause."""
-    with patient.engine.snapshot() as view:
+    with queue.engine.snapshot() as view:
         damage, missing = view.damage(bars("Reading the file, page")), view.missing()
-    size = patient.engine.storage().size
+    size = queue.engine.storage().size
     if damage:
         what = f"the database is damaged: {some(damage)}"
         do = (
             "stop the workers, keep what is there, and try `queuectl replay`, which makes every table but the log anew;"
             " where it can't, restore a copy of the files"
         )
-        if _is_fine(log, patient, bars):
+        if _is_fine(log, queue, bars):
             what += "; but the log is whole"
-            if _is_fine(settings, patient, bars):  # or no command but this one starts
+            if _is_fine(settings, queue, bars):  # or no command but this one starts
                 do += "; `queuectl export` writes the log out as it is"
         yield problem(what, do, bytes=size, damage=damage)
     if missing:
@@ -49,12 +49,14 @@ def file(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
             missing=missing,
         )
     if not damage and not missing:
-        yield fine(f"{size_text(size)}, undamaged, {shown(patient.url)}", bytes=size)
+        yield fine(f"{size_text(size)}, undamaged, {shown(queue.url)}", bytes=size)
 
 
-def _is_fine(check: Callable[["Patient", "Bars"], Iterator[Finding]], patient: "Patient", bars: "Bars") -> bool:
+def _is_fine(
+    check: Callable[["InspectedQueue", "Bars"], Iterator[Finding]], queue: "InspectedQueue", bars: "Bars"
+) -> bool:
     try:
-        return all(finding.severity == "ok" for finding in check(patient, bars))
+        return all(finding.severity == "ok" for finding in check(queue, bars))
     except QueueError:
         return False
 
@@ -102,24 +104,24 @@ class _Log(msgspec.Struct):
         self.reached = seq
 
 
-def log(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
+def log(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
     """Whether every event is there or was archived, in order and readable, and every stream whole."""
-    with patient.engine.snapshot() as view:
+    with queue.engine.snapshot() as view:
         head, given = view.head()[0], view.last_given()
     bar = bars("Reading the log")
     found, end = _Log(gaps=[], wrong=[], newer=[]), 0
     while end < head:
-        with patient.engine.snapshot() as view:
+        with queue.engine.snapshot() as view:
             page = leaves.page(view, end, head, PAGE)
         found.read(page)
         end = page.end
         bar(end, head)
     if given > found.reached:
         found.reach(given + 1)
-    torn, streams = _torn(patient, head)
+    torn, streams = _torn(queue, head)
     if not found.gone and found.told == sum(until - first + 1 for first, until in found.gaps):
         found.gaps, found.gone = [], found.told  # archived before the log was taken in here: an export has no leaves
-    lacking = 0 if found.gaps or _is_archiving(patient, head) else found.gone - found.told
+    lacking = 0 if found.gaps or _is_archiving(queue, head) else found.gone - found.told
     if found.gaps:
         count = sum(until - first + 1 for first, until in found.gaps)
         names = [str(first) if first == until else f"{first}-{until}" for first, until in found.gaps]
@@ -154,18 +156,18 @@ def log(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
         yield fine(told if found.events else "no events yet", **facts)
 
 
-def _is_archiving(patient: "Patient", head: int) -> bool:
+def _is_archiving(queue: "InspectedQueue", head: int) -> bool:
     """Whether events have been archived while the log was read: then nothing can be told from how many there are."""
-    with patient.engine.snapshot() as view:
+    with queue.engine.snapshot() as view:
         return bool(view.tombstones(after=head, limit=1))
 
 
-def _torn(patient: "Patient", head: int) -> tuple[list[str], int]:
+def _torn(queue: "InspectedQueue", head: int) -> tuple[list[str], int]:
     """The streams with versions missing, and how many streams there are."""
     torn: list[str] = []
     count, after = 0, ""
     while True:
-        with patient.engine.snapshot() as view:
+        with queue.engine.snapshot() as view:
             page = view.streams(after=after, upto=head, limit=PAGE)
         if not page:
             return torn, count
@@ -174,9 +176,9 @@ def _torn(patient: "Patient", head: int) -> tuple[list[str], int]:
         after = page[-1][0]
 
 
-def replayed(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
+def replayed(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
     """Whether the tables say what the log says."""
-    differences = patient.engine.check(bars("Comparing the tables with the log"))
+    differences = queue.engine.check(bars("Comparing the tables with the log"))
     if differences:
         yield problem(
             f"the tables do not say what the log says: {some(differences)}",
@@ -187,9 +189,9 @@ def replayed(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
         yield fine("the tables say what the log says")
 
 
-def projections(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
+def projections(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
     """Whether every projection has folded all of the log. Ours have, or the queue would not have opened."""
-    with patient.engine.snapshot() as view:
+    with queue.engine.snapshot() as view:
         head, all = view.head()[0], view.folded()
     findings = [finding for each in all for finding in _standing(each, head)]
     yield from findings or [fine(f"all {len(all)} at event {head:,}", seq=head)]
@@ -219,9 +221,9 @@ def _standing(each: Folded, head: int) -> Iterator[Finding]:
         )
 
 
-def clock(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
+def clock(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
     """Whether the last event lies in the future."""
-    with patient.engine.snapshot() as view:
+    with queue.engine.snapshot() as view:
         seq, at = view.head()
     ahead = (at - clocks.now()) / clocks.SECOND
     if ahead > AHEAD:

@@ -24,7 +24,7 @@ from queuectl.workers.recovery import attempt_table, worker_lock
 from queuectl.workers.turn import earlier, tag
 
 if TYPE_CHECKING:
-    from queuectl.doctor import Bars, Patient
+    from queuectl.doctor import Bars, InspectedQueue
 
 PATIENCE = 10.0
 """Seconds after which nothing is passing any more: a command has 5 to end after a TERM."""
@@ -38,7 +38,7 @@ KILLED = 1 << 8
 """SIGKILL, in a set of signals as /proc writes it."""
 
 
-class Seen(msgspec.Struct):
+class WorkerScan(msgspec.Struct):
     """What one look has found."""
 
     lasting: list[Finding] = []
@@ -55,7 +55,7 @@ class Seen(msgspec.Struct):
         return 0.0 if not self.passing else PATIENCE if self.minded else COURTESY
 
 
-class Left(msgspec.Struct, frozen=True):
+class Traces(msgspec.Struct, frozen=True):
     """What lives of an attempt. False where nothing is found."""
 
     processes: list[Process] = []
@@ -66,48 +66,48 @@ class Left(msgspec.Struct, frozen=True):
         return bool(self.processes) or self.locked
 
 
-def workers(patient: "Patient", bars: "Bars") -> Iterator[Finding]:
+def workers(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
     """Whether what workers hold goes on: each lives, or somebody takes over what it ran."""
-    began, seen = monotonic(), _look(patient)
+    began, seen = monotonic(), _look(queue)
     while monotonic() - began < seen.patience:
         time.sleep(PAUSE)
-        before, seen = {key for key, _ in seen.passing}, _look(patient)
+        before, seen = {key for key, _ in seen.passing}, _look(queue)
         seen.passing = [(key, finding) for key, finding in seen.passing if key in before]
     findings = [*seen.lasting, *(finding for _, finding in seen.passing)]
     yield from findings or [fine(f"{seen.up} up, none dead or stuck", up=seen.up)]
-    for queue, jobs in sorted(patient.unserved().items()):
-        what = f"{counted(jobs, 'job waits', 'jobs wait')} in the queue {queue}, which no worker serves"
+    for name, jobs in sorted(queue.unserved().items()):
+        what = f"{counted(jobs, 'job waits', 'jobs wait')} in the queue {name}, which no worker serves"
         # Where none is up at all, nobody expects it; where others are, somebody may have forgotten this queue.
-        yield Finding("warning" if seen.up else "ok", what, to_serve(queue), {"queue": queue, "jobs": jobs})
+        yield Finding("warning" if seen.up else "ok", what, to_serve(name), {"queue": name, "jobs": jobs})
 
 
-def _look(patient: "Patient") -> Seen:
-    with patient.engine.snapshot() as view:
+def _look(queue: "InspectedQueue") -> WorkerScan:
+    with queue.engine.snapshot() as view:
         held = [(worker, view.held(worker.id)) for worker in view.workers()]
         ended = [(id, view.worker(id), view.held(id)) for id in set(view.holders()) - {each.id for each, _ in held}]
-    seen = Seen()
+    seen = WorkerScan()
     for id, worker, jobs in ended:
-        if worker is not None and patient.liveness(worker) is Life.UNKNOWN:
+        if worker is not None and queue.liveness(worker) is Life.UNKNOWN:
             seen.lasting.append(_unseen(worker, jobs))
-        elif worker is None or patient.liveness(worker) is Life.GONE:
-            seen.passing += [(f"{job.id} {job.lease}", _abandoned(patient, id, worker, job)) for job in jobs]
+        elif worker is None or queue.liveness(worker) is Life.GONE:
+            seen.passing += [(f"{job.id} {job.lease}", _abandoned(queue, id, worker, job)) for job in jobs]
     for worker, jobs in held:
-        if (life := patient.liveness(worker)) is Life.UNKNOWN:
+        if (life := queue.liveness(worker)) is Life.UNKNOWN:
             # Who shares its container or machine can judge it; everybody else, by its silence, which is not awaited.
             seen.lasting += [_unseen(worker, jobs)] if jobs else []
         elif life is Life.GONE:
-            seen.passing.append((worker.id, _dead(patient, worker, jobs)))
-        elif (owner := _other_owner(patient, worker)) is not None:
+            seen.passing.append((worker.id, _dead(queue, worker, jobs)))
+        elif (owner := _other_owner(queue, worker)) is not None:
             seen.minded = True
-            seen.passing += [(worker.id, _being_recovered(patient, worker, job, owner)) for job in jobs]
+            seen.passing += [(worker.id, _being_recovered(queue, worker, job, owner)) for job in jobs]
         elif _is_here(worker) and processes.state(worker.pid) == "T":
             seen.lasting.append(_stopped(worker, jobs))
         else:
             seen.minded = True
             seen.up += 1
-            started = _started(patient, worker)
+            started = _started(queue, worker)
             for job in jobs:
-                if (finding := _held_up(patient, worker, job, started.get((job.seq, job.lease or 0)))) is not None:
+                if (finding := _held_up(queue, worker, job, started.get((job.seq, job.lease or 0)))) is not None:
                     seen.passing.append((f"{job.id} {job.lease}", finding))
     return seen
 
@@ -117,15 +117,15 @@ def _is_here(worker: Worker) -> bool:
     return worker.pid_namespace == procfs.pid_namespace()
 
 
-def _other_owner(patient: "Patient", worker: Worker) -> int | None:
+def _other_owner(queue: "InspectedQueue", worker: Worker) -> int | None:
     """The process that holds a dead worker's lock to recover it; None where the worker itself may be holding it."""
-    owner = worker_lock.owner(patient.home.workers, worker.id) if _is_here(worker) else None
+    owner = worker_lock.owner(queue.home.workers, worker.id) if _is_here(worker) else None
     return owner if owner != worker.pid else None
 
 
-def _started(patient: "Patient", worker: Worker) -> dict[tuple[int, int], attempt_table.Entry]:
-    """What the worker has started and not reported, by job (its seq) and lease, as far as its roster tells."""
-    entries = attempt_table.read(f"{patient.home.workers}/{worker.id}") if _is_here(worker) else []
+def _started(queue: "InspectedQueue", worker: Worker) -> dict[tuple[int, int], attempt_table.TableEntry]:
+    """What the worker has started and not reported, by job (its seq) and lease, as far as its attempt table tells."""
+    entries = attempt_table.read(f"{queue.home.workers}/{worker.id}") if _is_here(worker) else []
     return {(entry.job, entry.lease): entry for entry in entries}
 
 
@@ -153,9 +153,9 @@ def _unseen(worker: Worker, jobs: list[Job]) -> Finding:
     )
 
 
-def _dead(patient: "Patient", worker: Worker, jobs: list[Job]) -> Finding:
+def _dead(queue: "InspectedQueue", worker: Worker, jobs: list[Job]) -> Finding:
     what = f"worker {worker.id} (process {worker.pid}) is dead, and {_holding(jobs)}"
-    alive = [each for job in jobs for each in _left(patient, worker, job.id, job.lease).processes]
+    alive = [each for job in jobs for each in _left(queue, worker, job.id, job.lease).processes]
     if alive:
         what += f"; what it ran is still alive: {some(list(map(str, alive)))}"
     do = "run `queuectl recover`, or start a worker, which does it too"
@@ -163,38 +163,40 @@ def _dead(patient: "Patient", worker: Worker, jobs: list[Job]) -> Finding:
     return problem(what, do, **facts) if jobs else warning(what, do, **facts)
 
 
-def _abandoned(patient: "Patient", id: str, worker: Worker | None, job: Job) -> Finding:
+def _abandoned(queue: "InspectedQueue", id: str, worker: Worker | None, job: Job) -> Finding:
     fate = (
         "is not in the log" if worker is None else "has stopped" if worker.state == "stopped" else "was declared lost"
     )
     what = f"job {job.id} (attempt {job.attempt}) is processing, but its worker {id} {fate}"
-    left = _left(patient, worker, job.id, job.lease).processes
+    left = _left(queue, worker, job.id, job.lease).processes
     if left:
         what += f"; what it ran is still alive: {some(list(map(str, left)))}"
     do = "run `queuectl recover`, or start a worker, which does it too"
     return problem(what, do, worker=id, job=job.id, attempt=job.attempt, processes=left)
 
 
-def _being_recovered(patient: "Patient", worker: Worker, job: Job, owner: int) -> Finding:
+def _being_recovered(queue: "InspectedQueue", worker: Worker, job: Job, owner: int) -> Finding:
     what = f"its worker is dead, and {process(owner)} can't end what it ran"
-    return _stuck(patient, worker, job, what, _left(patient, worker, job.id, job.lease), recoverer=owner)
+    return _stuck(queue, worker, job, what, _left(queue, worker, job.id, job.lease), recoverer=owner)
 
 
-def _held_up(patient: "Patient", worker: Worker, job: Job, entry: attempt_table.Entry | None) -> Finding | None:
+def _held_up(
+    queue: "InspectedQueue", worker: Worker, job: Job, entry: attempt_table.TableEntry | None
+) -> Finding | None:
     """A job of a living worker that should be over, or should have started, if it stays so."""
     its = f"its worker (process {worker.pid}) can't end"
     pid = entry.pid if entry is not None and entry.code == attempt_table.RUNNING else None
     if (why := _over(job, pid)) is not None:
-        return _stuck(patient, worker, job, f"{why}, and {its} it", _left(patient, worker, job.id, job.lease, pid))
+        return _stuck(queue, worker, job, f"{why}, and {its} it", _left(queue, worker, job.id, job.lease, pid))
     if entry is not None:
         kept = job.spec.keep_children and entry.code != attempt_table.RUNNING
         ended = pid is None or processes.start_time(pid) is None
-        if ended and not kept and (left := _left(patient, worker, job.id, job.lease)):
-            return _stuck(patient, worker, job, f"its command has ended, and {its} what that left", left)
-    elif not os.path.lexists(patient.home.output_of(worker.identity, job.id, job.lease or 0)):
-        number, left = _left_before(patient, job)
+        if ended and not kept and (left := _left(queue, worker, job.id, job.lease)):
+            return _stuck(queue, worker, job, f"its command has ended, and {its} what that left", left)
+    elif not os.path.lexists(queue.home.output_of(worker.identity, job.id, job.lease or 0)):
+        number, left = _left_before(queue, job)
         if left:
-            return _stuck(patient, worker, job, f"waits, for {its} what is left of attempt {number}", left)
+            return _stuck(queue, worker, job, f"waits, for {its} what is left of attempt {number}", left)
     return None
 
 
@@ -221,7 +223,7 @@ def _is_killed(pid: int) -> bool:
     return any(int(signals, 16) & KILLED for signals in pending)
 
 
-def _stuck(patient: "Patient", worker: Worker, job: Job, what: str, left: Left, **facts: int) -> Finding:
+def _stuck(queue: "InspectedQueue", worker: Worker, job: Job, what: str, left: Traces, **facts: int) -> Finding:
     what = f"job {job.id}, attempt {job.attempt}: {what}"
     if left.processes:
         what += f": {some(list(map(str, left.processes)))}"
@@ -232,32 +234,34 @@ def _stuck(patient: "Patient", worker: Worker, job: Job, what: str, left: Left, 
         what += ": its output file is locked by a process that can't be seen from here"
         do = "find and end it: another user's, or another container's"
     else:
-        do = f"see what it is at: {patient.logs}/worker.jsonl"
+        do = f"see what it is at: {queue.logs}/worker.jsonl"
     return problem(what, do, **facts, worker=worker.id, job=job.id, attempt=job.attempt, processes=left.processes)
 
 
-def _left(patient: "Patient", worker: Worker | None, job: str, lease: int | None, main: int | None = None) -> Left:
+def _left(
+    queue: "InspectedQueue", worker: Worker | None, job: str, lease: int | None, main: int | None = None
+) -> Traces:
     """What lives of an attempt of this worker's, as far as it can be found; nothing of another queue's or boot's.
 
     `main` is its main process: its tag can't be read where it is another user's, or hides its environment.
     """
     if worker is None or lease is None or worker.boot_id != procfs.boot_id():
-        return Left()
-    if not patient.home.has_identity(worker.identity):
-        return Left()
-    path = patient.home.output_of(worker.identity, job, lease)
+        return Traces()
+    if not queue.home.has_identity(worker.identity):
+        return Traces()
+    path = queue.home.output_of(worker.identity, job, lease)
     pids = {*traces.by_tag(tag(worker.identity, job, lease)), *([main] if main is not None else [])}
     found = [each for each in map(process, sorted(pids)) if each.state not in "ZX?"]
-    return Left(found, not found and os.path.isfile(path) and bool(flock.locked(path)))
+    return Traces(found, not found and os.path.isfile(path) and bool(flock.locked(path)))
 
 
-def _left_before(patient: "Patient", job: Job) -> tuple[int, Left]:
+def _left_before(queue: "InspectedQueue", job: Job) -> tuple[int, Traces]:
     """The attempt of which nothing may live when the job's next one starts, and what does."""
-    with patient.engine.snapshot() as view:
+    with queue.engine.snapshot() as view:
         for attempt in reversed(earlier(view, job)):
-            if left := _left(patient, view.worker(attempt.worker), job.id, attempt.lease):
+            if left := _left(queue, view.worker(attempt.worker), job.id, attempt.lease):
                 return attempt.number, left
-    return 0, Left()
+    return 0, Traces()
 
 
 def _holding(jobs: list[Job]) -> str:

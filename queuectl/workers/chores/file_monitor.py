@@ -15,7 +15,7 @@ from queuectl.engines.base import Listener
 from queuectl.errors import QueueError, Unusable, shown
 from queuectl.queue import Queue
 from queuectl.workers.recovery import worker_lock
-from queuectl.workers.recovery.attempt_table import Roster
+from queuectl.workers.recovery.attempt_table import AttemptTable
 from queuectl.workers.recovery.worker_lock import WorkerLock
 
 LOOK = 1.0
@@ -101,7 +101,7 @@ class FileMonitor:
     """The files of one worker: to be looked at by calling `tick` at `next_tick`."""
 
     def __init__(
-        self, queue: Queue, held: WorkerLock, roster: Roster, bell: Listener, hang_up: Callable[[], Listener]
+        self, queue: Queue, held: WorkerLock, table: AttemptTable, bell: Listener, hang_up: Callable[[], Listener]
     ) -> None:
         """They are all there now; `hang_up` makes another doorbell for the worker when its own is gone."""
         self.next_tick = monotonic() + LOOK
@@ -109,7 +109,7 @@ class FileMonitor:
         """Why this worker has to end what it runs and write nothing more; None where it has not."""
         self.declared_lost = False
         """Whether somebody else has this worker's lock, which is for him who recovers it."""
-        self._queue, self._held, self._roster, self._hang_up = queue, held, roster, hang_up
+        self._queue, self._held, self._table, self._hang_up = queue, held, table, hang_up
         self._home = QueueFiles(queue)
         self._side_files = [WatchedFile(path) for path in queue.engine.files[1:]]
         self._lock, self._bell = WatchedFile(held.path), WatchedFile(bell.path)
@@ -159,7 +159,7 @@ class FileMonitor:
 
     def _lock_again(self) -> list[str]:
         try:
-            if not worker_lock.retake(self._held, self._roster.move):
+            if not worker_lock.retake(self._held, self._table.move):
                 self.declared_lost = True
                 return ["its lock is held by who recovers it: it claims nothing more"]
         except OSError as error:

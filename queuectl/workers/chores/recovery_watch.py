@@ -13,8 +13,8 @@ from queuectl.host import pidfd
 from queuectl.queue import Queue
 from queuectl.workers.journal import Journal
 from queuectl.workers.recovery import hang_detector, worker_lock
-from queuectl.workers.recovery.hang_detector import Silence
-from queuectl.workers.recovery.rescuer import Pass, Report, gone, recover, taken, write_report
+from queuectl.workers.recovery.hang_detector import HangDetector
+from queuectl.workers.recovery.rescuer import RecoveryReport, Rescuer, dead_workers, recover, take_lock, write_report
 from queuectl.workers.turn import TurnWriter
 
 SCAN = 1.0
@@ -32,23 +32,23 @@ class RecoveryWatch:
         self._queue = queue
         self._actor = f"recovery:{me.worker}"
         self._me = me.worker
-        self._silence = Silence(queue, me)
+        self._hang_detector = HangDetector(queue, me)
         self._journal = journal
         self._next_scan = self.next_tick
         self._dead_since: dict[str, float] = {}
-        self._passes: list[Pass] = []
+        self._rescuers: list[Rescuer] = []
 
     @property
     def stuck(self) -> int:
         """How many jobs of dead workers can't be ended."""
-        return sum(each.stuck for each in self._passes)
+        return sum(each.stuck for each in self._rescuers)
 
-    def tick(self, now: float) -> list[Report]:
-        """Look, and go on with what is under way. Returns what was finished. Raises Outdated as `Pass.tick` does."""
-        finished: list[Report] = []
-        for each in list(self._passes):
+    def tick(self, now: float) -> list[RecoveryReport]:
+        """Look, and go on with what is under way. Returns what was finished. Raises Outdated as `Rescuer.tick` does."""
+        finished: list[RecoveryReport] = []
+        for each in list(self._rescuers):
             if now >= each.next_tick and each.tick(now):
-                self._passes.remove(each)
+                self._rescuers.remove(each)
                 finished.append(each.report)
         if now >= self._next_scan:
             self._next_scan = now + SCAN
@@ -58,35 +58,40 @@ class RecoveryWatch:
                 raise
             except (QueueError, OSError) as error:
                 self._note([{"event": "error", "error": f"can't look for dead workers: {error}"}])
-        if now >= self._silence.next_tick:
+        if now >= self._hang_detector.next_tick:
             self._listen(now)
         self.next_tick = min(
-            [self._next_scan, self._silence.next_tick, *(max(each.next_tick, now) for each in self._passes)]
+            [self._next_scan, self._hang_detector.next_tick, *(max(each.next_tick, now) for each in self._rescuers)]
         )
         for report in finished:
             self._tell(report)
         return finished
 
     def _scan(self, now: float) -> None:
-        dead = {id for id in gone(self._queue) if id != self._me}
+        dead = {id for id in dead_workers(self._queue) if id != self._me}
         self._dead_since = {id: self._dead_since.get(id, now) for id in dead}
         for id, since in self._dead_since.items():
-            if now - since >= COURTESY and (held := taken(self._queue, id)) is not None:
-                self._passes.append(Pass(self._queue, held, self._actor, patience=1.0))
+            if now - since >= COURTESY and (held := take_lock(self._queue, id)) is not None:
+                self._rescuers.append(Rescuer(self._queue, held, self._actor, patience=1.0))
 
     def _listen(self, now: float) -> None:
         try:
-            for worker in self._silence.tick(now):
+            for worker in self._hang_detector.tick(now):
                 done = hang_detector.kill(self._queue, worker)
                 self._note([{"event": "hung", "hung": worker.id, "pid": worker.pid, "killed": done}])
-                if hang_detector.is_lost(self._queue, worker) and (held := taken(self._queue, worker.id)) is not None:
-                    self._passes.append(Pass(self._queue, held, self._actor, patience=1.0, died=hang_detector.SILENT))
+                if (
+                    hang_detector.is_unseen(self._queue, worker)
+                    and (held := take_lock(self._queue, worker.id)) is not None
+                ):
+                    self._rescuers.append(
+                        Rescuer(self._queue, held, self._actor, patience=1.0, died=hang_detector.DIED_UNSEEN)
+                    )
         except Outdated:
             raise
         except (QueueError, OSError) as error:
             self._note([{"event": "error", "error": f"can't listen to other workers: {error}"}])
 
-    def _tell(self, report: Report) -> None:
+    def _tell(self, report: RecoveryReport) -> None:
         if report.jobs or report.workers:
             self._note(
                 [{"event": "recovered", **msgspec.structs.asdict(each)} for each in report.jobs]
@@ -115,7 +120,7 @@ def observer(queue: Queue) -> Generator[TurnWriter]:
             writer.stop("observer")
 
 
-def monitor(queue: Queue) -> Iterator[Report]:
+def monitor(queue: Queue) -> Iterator[RecoveryReport]:
     """Recovery as a service: watch for ever, and tell what each finished recovery did."""
     with observer(queue) as me:
         watch = RecoveryWatch(queue, me)
@@ -124,17 +129,17 @@ def monitor(queue: Queue) -> Iterator[Report]:
             pidfd.wait([], max(0.0, watch.next_tick - monotonic()))
 
 
-def recover_hung(queue: Queue, *, patience: float = 30.0) -> Report:
+def recover_hung(queue: Queue, *, patience: float = 30.0) -> RecoveryReport:
     """Listen long enough to tell who is hung, kill those, then recover all that are dead (see `recovery.recover`)."""
     with observer(queue) as me:
-        silence = Silence(queue, me)
+        detector = HangDetector(queue, me)
         silent: set[str] = set()
-        until = monotonic() + hang_detector.SILENCE + hang_detector.INTERVAL
+        until = monotonic() + hang_detector.HUNG_AFTER + hang_detector.INTERVAL
         while (now := monotonic()) < until:
-            if now >= silence.next_tick:
-                for worker in silence.tick(now):
+            if now >= detector.next_tick:
+                for worker in detector.tick(now):
                     hang_detector.kill(queue, worker)
-                    if hang_detector.is_lost(queue, worker):
+                    if hang_detector.is_unseen(queue, worker):
                         silent.add(worker.id)
-            pidfd.wait([], max(0.0, min(silence.next_tick, until) - monotonic()))
+            pidfd.wait([], max(0.0, min(detector.next_tick, until) - monotonic()))
     return recover(queue, patience=patience, courtesy=COURTESY, silent=silent)

@@ -1,6 +1,6 @@
 """One attempt: a command as an OS process, from the file that says it started to the outcome that is reported.
 
-An `Attempt` is made by `launch` and then driven by the worker's loop, which it never blocks:
+An `AttemptProcess` is made by `launch` and then driven by the worker's loop, which it never blocks:
 
     attempt = launch(start)             # AlreadyStarted: somebody else has decided about this attempt (R11)
     ...                                 # no attempt.outcome yet: select on attempt.fileno() till next_deadline
@@ -26,13 +26,13 @@ from queuectl.units import size_text
 from queuectl.workers.execution import output
 from queuectl.workers.execution.output import AlreadyStarted as AlreadyStarted
 from queuectl.workers.execution.spawn import NotStarted, printable, spawn
-from queuectl.workers.recovery.termination import Strays
+from queuectl.workers.recovery.termination import OrphanFinder
 
 Cause = Literal["exit", "signal", "timeout", "cancel", "spawn", "interrupted", "output"]
 """Why an attempt ended: it exited (with any code), a signal of somebody else, we ended it because of its timeout, a
 cancel, a stop that does not wait (interrupted) or its output; or it could not be started."""
 
-Ended = Literal["timeout", "cancel", "interrupted", "output"]
+EndCause = Literal["timeout", "cancel", "interrupted", "output"]
 """The causes for which we end an attempt."""
 
 _SECOND_KILL = 1.0
@@ -69,7 +69,7 @@ class Start(msgspec.Struct, kw_only=True):
     """Whose attempt this is, for the loop; the command knows it by its environment."""
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class CommandOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """How an attempt ended, as `completed` and `failed` record it."""
 
     cause: Cause
@@ -94,10 +94,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """Why it could not be started, on one line, which is also in the output file; or what was wrong with its output."""
 
 
-def launch(start: Start, strays: Strays = tuple) -> "Attempt":
+def launch(start: Start, orphans: OrphanFinder = tuple) -> "AttemptProcess":
     """Take the attempt by creating its output file, lock that, and start the command.
 
-    `strays` gives what hides from all traces and may be this attempt's: it is ended too, where the attempt fails.
+    `orphans` gives what hides from all traces and may be this attempt's: it is ended too, where the attempt fails.
 
     A command that can't be started is an attempt too, with its outcome (cause spawn) at once. Raises AlreadyStarted
     where the path is taken, and OSError where the file or the process can't be made just now (disk full, no memory, no
@@ -112,7 +112,7 @@ def launch(start: Start, strays: Strays = tuple) -> "Attempt":
             start.command, start.argv, env=start.env, cwd=start.cwd, stdin=start.stdin, output=fd, shell=start.shell,
             umask=start.umask,
         )  # fmt: skip
-        return Attempt(start, pid, os.pidfd_open(pid), fd, started_at, began, strays=strays)
+        return AttemptProcess(start, pid, os.pidfd_open(pid), fd, started_at, began, orphans=orphans)
     except NotStarted as problem:
         error, code = str(problem), problem.code
     except OSError as problem:
@@ -129,11 +129,11 @@ def launch(start: Start, strays: Strays = tuple) -> "Attempt":
         pass  # disk full: the outcome has it too
     size = os.fstat(fd).st_size
     os.close(fd)
-    outcome = Outcome(cause="spawn", exit_code=code, started_at=started_at, output_bytes=size, error=error)
-    return Attempt(start, -1, -1, -1, started_at, began, outcome)
+    outcome = CommandOutcome(cause="spawn", exit_code=code, started_at=started_at, output_bytes=size, error=error)
+    return AttemptProcess(start, -1, -1, -1, started_at, began, outcome)
 
 
-class Attempt:
+class AttemptProcess:
     """A command that was started. See the module for how it is driven; all times are monotonic seconds."""
 
     __slots__ = (
@@ -144,10 +144,10 @@ class Attempt:
         "_kill_at",
         "_kills",
         "_leftovers",
+        "_orphans",
         "_output",
         "_rss_floor",
         "_started_at",
-        "_strays",
         "_timeout_at",
         "_trim",
         "_usage",
@@ -165,8 +165,8 @@ class Attempt:
         fd: int,
         started_at: int,
         began: float,
-        outcome: Outcome | None = None,
-        strays: Strays = tuple,
+        outcome: CommandOutcome | None = None,
+        orphans: OrphanFinder = tuple,
     ) -> None:
         self.start = start
         self.pid = pid
@@ -176,11 +176,11 @@ class Attempt:
         self.outcome = outcome
         """How it ended; None until then."""
         self._output = fd
-        self._strays = strays
+        self._orphans = orphans
         self._started_at = started_at
         self._began = began
         self._timeout_at = None if start.timeout is None else began + start.timeout
-        self._ended_for: Ended | None = None
+        self._ended_for: EndCause | None = None
         self._error: str | None = None
         self._kill_at: float | None = None
         self._kills = 0
@@ -219,7 +219,7 @@ class Attempt:
         return None if self._usage is not None else self._timeout_at
 
     @property
-    def ending(self) -> Ended | None:
+    def ending(self) -> EndCause | None:
         """Why we are ending it, None where we are not."""
         return self._ended_for
 
@@ -230,7 +230,7 @@ class Attempt:
             return ()
         return (self.pid,) if self._leftovers is None else tuple(self._leftovers.living())
 
-    def end(self, cause: Ended, now: float, *, grace: float | None = None) -> bool:
+    def end(self, cause: EndCause, now: float, *, grace: float | None = None) -> bool:
         """TERM the process group, and KILL it after the grace period (0: at once). The first cause counts; a later call
         can only shorten the wait. False: the command had ended by itself, and that is its outcome."""
         if self.outcome is not None:
@@ -264,7 +264,7 @@ class Attempt:
             else:
                 self._leftovers.signal(signal.SIGKILL)
 
-    def collect(self, now: float) -> Outcome | None:
+    def collect(self, now: float) -> CommandOutcome | None:
         """Take in that a process has ended. None: something still runs, and `fileno` and `next_deadline` are new."""
         if self.outcome is not None:
             return self.outcome
@@ -304,7 +304,7 @@ class Attempt:
     def _hidden(self) -> list[int]:
         """What must not outlive an attempt that will be tried again, by whatever worker."""
         assert self._usage is not None, "the main process is reaped"
-        return [*self._strays()] if self._ended_for is not None or self._usage[0] != 0 else []
+        return [*self._orphans()] if self._ended_for is not None or self._usage[0] != 0 else []
 
     def _is_left(self, pid: int) -> bool:
         return processes.in_group(pid, self.pid) and not processes.is_taken(self.pid)
@@ -318,13 +318,13 @@ class Attempt:
         except (ProcessLookupError, PermissionError):
             pass  # all of them another user's: `stuck` tells, should they not end
 
-    def _done(self) -> Outcome:
+    def _done(self) -> CommandOutcome:
         assert self._usage is not None, "the main process is reaped"
         status, seconds, usage = self._usage
         code = os.waitstatus_to_exitcode(status)
         found = self._stat()
         self.close_output()
-        self.outcome = Outcome(
+        self.outcome = CommandOutcome(
             cause=self._ended_for or ("signal" if code < 0 else "exit"),
             exit_code=code if code >= 0 else None,
             signal=-code if code < 0 else None,

@@ -30,7 +30,7 @@ _END_AT = _ENTRY.size - _END.size
 _FREE = _ENTRY.pack(0, 0, 0, 0, 0, RUNNING)
 
 
-class Entry(msgspec.Struct, frozen=True):
+class TableEntry(msgspec.Struct, frozen=True):
     """An attempt: its main process, the job (by the seq of its `enqueued`), and the lease."""
 
     pid: int
@@ -44,11 +44,11 @@ class Entry(msgspec.Struct, frozen=True):
     """How it ended by itself: its exit code, or minus the signal that ended it."""
 
 
-class Roster:
+class AttemptTable:
     """One worker's."""
 
     def __init__(self, path: str, slots: int) -> None:
-        """`path` is the worker's lock file. On a full disk nobody will read the roster, and the worker works on."""
+        """`path` is the worker's lock file. On a full disk nobody will read the table, and the worker works on."""
         size = HEADER + (slots + UNREPORTED) * _ENTRY.size
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
@@ -73,11 +73,11 @@ class Roster:
         new[:] = self._map[:]
         self._map = new
 
-    def stop(self, stop: Stop) -> None:
+    def set_stop(self, stop: Stop) -> None:
         """Note what this worker was told to stop by, so that what it leaves undone is explained."""
         self._map[_WHY:HEADER] = _note(stop)
 
-    def enter(self, pid: int, job: int, lease: int, started_at: int) -> int | None:
+    def add(self, pid: int, job: int, lease: int, started_at: int) -> int | None:
         """Note what runs; returns the place, for `end` and `leave`; None where there is no room."""
         if not self._free:
             return None
@@ -86,17 +86,17 @@ class Roster:
         _ENTRY.pack_into(self._map, place, pid, job, lease, started_at, 0, RUNNING)
         return place
 
-    def end(self, place: int, ran: int, code: int) -> None:
+    def set_end(self, place: int, ran: int, code: int) -> None:
         """It has ended by itself, after so many microseconds."""
         _END.pack_into(self._map, place + _END_AT, ran, code)
 
-    def leave(self, place: int) -> None:
+    def remove(self, place: int) -> None:
         """What has become of it is in the log."""
         self._map[place : place + _ENTRY.size] = _FREE
         self._free.append(place)
 
 
-def read(path: str) -> list[Entry]:
+def read(path: str) -> list[TableEntry]:
     """What a worker was running, and had not reported, by its lock file; nothing where there is none."""
     try:
         with open(path, "rb") as file:
@@ -104,10 +104,10 @@ def read(path: str) -> list[Entry]:
     except FileNotFoundError:
         return []
     whole = max(0, len(data) - HEADER) // _ENTRY.size * _ENTRY.size
-    return [Entry(*entry) for entry in _ENTRY.iter_unpack(data[HEADER : HEADER + whole]) if entry[0]]
+    return [TableEntry(*entry) for entry in _ENTRY.iter_unpack(data[HEADER : HEADER + whole]) if entry[0]]
 
 
-def condemn(path: str, why: str) -> None:
+def write_kill_reason(path: str, why: str) -> None:
     """Say why this worker is killed, before it is: at most 64 bytes. Raises OSError."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
@@ -116,13 +116,13 @@ def condemn(path: str, why: str) -> None:
         os.close(fd)
 
 
-def condemned(path: str) -> str | None:
+def read_kill_reason(path: str) -> str | None:
     """Why somebody here killed this worker; None where nobody said so."""
     with open(path, "rb", buffering=0) as file:
         return file.read(_WHY).rstrip(b"\0").decode() or None
 
 
-def stop(path: str, stop: Stop) -> None:
+def write_stop(path: str, stop: Stop) -> None:
     """Note in a worker's lock file what it is told to stop by, before it is told. Raises OSError."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
@@ -131,7 +131,7 @@ def stop(path: str, stop: Stop) -> None:
         os.close(fd)
 
 
-def stopped(path: str) -> Stop | None:
+def read_stop(path: str) -> Stop | None:
     """What a worker was told to stop by, as far as its lock file tells."""
     try:
         with open(path, "rb", buffering=0) as file:

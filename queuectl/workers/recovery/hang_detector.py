@@ -23,19 +23,19 @@ from queuectl.workers.turn import TurnWriter
 
 INTERVAL = 5.0
 """Seconds between two looks, each with a heartbeat of the observer's own while somebody is silent."""
-SILENCE = 15.0
+HUNG_AFTER = 15.0
 """Seconds of silence that make a worker hung."""
-SILENT = f"has said nothing for {SILENCE:.0f} s, and can't be seen from here"
+DIED_UNSEEN = f"has said nothing for {HUNG_AFTER:.0f} s, and can't be seen from here"
 """How a worker ended that was judged by its silence alone."""
 LATE = 2.0
 """Seconds that a look may be late, or its heartbeat take, before nothing that was seen so far counts."""
 
 
-Word = tuple[int, frozenset[tuple[str, int | None]]]
+LifeSign = tuple[int, frozenset[tuple[str, int | None]]]
 """How far a worker's stream has come, and the leases it holds: it lives when either has changed."""
 
 
-class Silence:
+class HangDetector:
     """What one observer has heard of the others. `me` must be live in the log: its heartbeats are written there."""
 
     def __init__(self, queue: Queue, me: TurnWriter) -> None:
@@ -44,7 +44,7 @@ class Silence:
         self._queue = queue
         self._me = me
         self._last = self.next_tick
-        self._heard: dict[str, tuple[Word, float]] = {}
+        self._heard: dict[str, tuple[LifeSign, float]] = {}
         """The last word of each worker, and since when it has been that."""
 
     def tick(self, now: float) -> list[Worker]:
@@ -66,7 +66,7 @@ class Silence:
         if silent and not self._could_write():
             self._heard.clear()
             return []
-        return [worker for worker in silent if now - self._heard[worker.id][1] >= SILENCE]
+        return [worker for worker in silent if now - self._heard[worker.id][1] >= HUNG_AFTER]
 
     def _could_write(self) -> bool:
         began = monotonic()
@@ -101,17 +101,17 @@ def kill(queue: Queue, worker: Worker) -> bool:
     return True
 
 
-def is_lost(queue: Queue, worker: Worker) -> bool:
+def is_unseen(queue: Queue, worker: Worker) -> bool:
     """Whether a silent worker is to be recovered without its end having been seen: nothing of it can be seen from here,
     not even its lock."""
     return queue.liveness(worker) is Life.UNKNOWN
 
 
-def unseen(queue: Queue) -> list[tuple[Worker, list[Job]]]:
+def unseen_workers(queue: Queue) -> list[tuple[Worker, list[Job]]]:
     """The workers that hold jobs and can't be seen from here, each with its jobs: only silence tells their end."""
     with queue.engine.snapshot() as view:
         holders = _holders(view)
-    return [(worker, jobs) for worker, jobs in holders if is_lost(queue, worker)]
+    return [(worker, jobs) for worker, jobs in holders if is_unseen(queue, worker)]
 
 
 def _holders(view: View) -> list[tuple[Worker, list[Job]]]:
@@ -129,6 +129,6 @@ def _is_it(queue: Queue, worker: Worker) -> bool:
 
 def _note(path: str) -> None:
     try:
-        attempt_table.condemn(path, f"was killed: it had said nothing for {SILENCE:.0f} s")
+        attempt_table.write_kill_reason(path, f"was killed: it had said nothing for {HUNG_AFTER:.0f} s")
     except OSError:
         pass  # a full disk saves nobody; recovery will only not know why

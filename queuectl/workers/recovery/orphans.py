@@ -12,7 +12,7 @@ from queuectl.host import processes, subreaper
 from queuectl.workers.execution import traces
 
 
-class Spared(msgspec.Struct, frozen=True):
+class KeptOrphan(msgspec.Struct, frozen=True):
     """One that is left alone."""
 
     start_time: int | None
@@ -21,17 +21,17 @@ class Spared(msgspec.Struct, frozen=True):
     """Whose it is: it must be gone before this job runs again."""
 
 
-class Strays:
+class Orphans:
     """Those that have fallen to this process, as far as they can be told from what is not to be ended."""
 
     def __init__(self) -> None:
         """What are our children by now are none of any command's."""
-        self._spared = {pid: Spared(processes.start_time(pid), None) for pid in subreaper.children()}
-        self._blind = bool(self._spared)
+        self._kept = {pid: KeptOrphan(processes.start_time(pid), None) for pid in subreaper.children()}
+        self._blind = bool(self._kept)
         """These may leave orphans as well, which nothing tells from a command's."""
 
-    def look(self, mine: Collection[int]) -> list[int]:
-        """The strays among our children; `mine` are the main processes of what runs, or our workers.
+    def find(self, mine: Collection[int]) -> list[int]:
+        """The orphans among our children; `mine` are the main processes of what runs, or our workers.
 
         Of what began while something of `mine` was running already nobody knows whose it is: it is none of them.
         """
@@ -40,20 +40,20 @@ class Strays:
             return []
         since = [began for pid in mine if (began := processes.start_time(pid)) is not None]
         first = min(since, default=None)
-        return [pid for pid in others if self._is_stray(pid, first)]
+        return [pid for pid in others if self._is_orphan(pid, first)]
 
-    def spare(self, mine: Collection[int], job: str) -> None:
+    def keep(self, mine: Collection[int], job: str) -> None:
         """Leave alone what an attempt that did what it should has left: whoever hides so thoroughly wants to stay."""
-        for pid in self.look(mine):
-            self._spared[pid] = Spared(processes.start_time(pid), job)
+        for pid in self.find(mine):
+            self._kept[pid] = KeptOrphan(processes.start_time(pid), job)
 
-    def claim(self, job: str) -> None:
+    def release(self, job: str) -> None:
         """The job is to run again: what it had left is a stray once more."""
-        self._spared = {pid: spared for pid, spared in self._spared.items() if spared.job != job}
+        self._kept = {pid: kept for pid, kept in self._kept.items() if kept.job != job}
 
-    def _is_stray(self, pid: int, first: int | None) -> bool:
+    def _is_orphan(self, pid: int, first: int | None) -> bool:
         began = processes.start_time(pid)
         if began is None or (first is not None and began >= first) or not traces.is_untagged(pid):
             return False
-        spared = self._spared.get(pid)
-        return spared is None or spared.start_time != began
+        kept = self._kept.get(pid)
+        return kept is None or kept.start_time != began

@@ -28,8 +28,8 @@ from queuectl.queue import Queue
 from queuectl.workers.execution import traces
 from queuectl.workers.journal import opened
 from queuectl.workers.recovery import attempt_table, worker_lock
-from queuectl.workers.recovery.termination import GRACE, Hunt, Left, Strays
-from queuectl.workers.recovery.worker_lock import Gone, WorkerLock
+from queuectl.workers.recovery.termination import GRACE, OrphanFinder, Survivors, Termination
+from queuectl.workers.recovery.worker_lock import NoLockFile, WorkerLock
 from queuectl.workers.turn import asked, tag
 
 PAUSE = 1.0
@@ -40,7 +40,7 @@ _CHANGED = "the queue's folder is not the one in which it ran, but was removed o
 _FOUND = "what it ran was found and ended"
 
 
-class Recovered(msgspec.Struct, frozen=True):
+class RecoveredJob(msgspec.Struct, frozen=True):
     """What one recovery did about one job."""
 
     job: str
@@ -53,16 +53,16 @@ class Recovered(msgspec.Struct, frozen=True):
     error: str | None = None
 
 
-class Report(msgspec.Struct):
+class RecoveryReport(msgspec.Struct):
     """What a recovery found and did."""
 
     workers: list[str] = []
-    jobs: list[Recovered] = []
+    jobs: list[RecoveredJob] = []
     left: list[str] = []
     """What could not be ended, one line each; these jobs stay as they are."""
 
 
-class Pass:
+class Rescuer:
     """The recovery of one dead worker, step by step for a loop that must not wait: call `tick` at `next_tick`."""
 
     def __init__(
@@ -74,36 +74,36 @@ class Pass:
         patience: float | None = None,
         known: Mapping[tuple[int, int], Outcome] | None = None,
         died: str = "died",
-        strays: Strays = tuple,
+        orphans: OrphanFinder = tuple,
         grace: float = GRACE,
     ) -> None:
-        """`held` is the dead worker's lock, which is let go when the pass is over.
+        """Continue the recovery of the worker whose lock is `held`, which is released when it is complete.
 
-        `patience` is how many seconds a tick may wait for others who write; None: for ever. `known` is what
-        `outcomes` tells, where somebody knows more than stands in the worker's roster, `died` how the worker did, and
-        `strays` gives what of its commands had no trace and has fallen to us: for its parent. `grace` is how many
-        seconds there are between TERM and KILL.
+        `patience`: how many seconds a tick waits for other writers; None: without limit. `known`: how attempts ended,
+        where more is known than the worker's attempt table has (see `unreported_outcomes`). `died`: how the worker
+        ended. `orphans`: finds untagged processes of its commands, for its parent, to which they have fallen.
+        `grace`: seconds between TERM and KILL.
         """
         self.next_tick = 0.0
         """When to go on, in monotonic seconds."""
         self.failing = False
         """Whether the last tick could not use the database or the folder of outputs."""
-        self.report = Report(workers=[], jobs=[], left=[])
+        self.report = RecoveryReport(workers=[], jobs=[], left=[])
         self._queue = queue
         self._lock = held
         self._actor = actor
         self._patience = patience
-        self._known = outcomes(held.path) if known is None else known
-        self._died = attempt_table.condemned(held.path) or died
-        self._stop = attempt_table.stopped(held.path)
+        self._known = unreported_outcomes(held.path) if known is None else known
+        self._died = attempt_table.read_kill_reason(held.path) or died
+        self._stop = attempt_table.read_stop(held.path)
         self._started = {(entry.job, entry.lease) for entry in attempt_table.read(held.path)}
-        self._strays = strays
+        self._orphans = orphans
         self._grace = grace
         self._id = held.worker
         self._verdicts: dict[Lease, Outcome | None] | None = None
         """What is known of each attempt and not yet written, None: it never started. None altogether until the first
         tick."""
-        self._hunts: list[tuple[Lease, Outcome | None, Hunt]] = []
+        self._terminations: list[tuple[Lease, Outcome | None, Termination]] = []
         """What must be looked for, and the outcome of the attempt once nothing of it is found any more."""
 
     def tick(self, now: float) -> bool:
@@ -126,18 +126,20 @@ class Pass:
     def _go_on(self, now: float) -> bool:
         if self._verdicts is None:
             self._verdicts = self._begin()
-        for lease, outcome, hunt in list(self._hunts):
-            if now >= hunt.next_tick and hunt.tick(now):
-                hunt.close()
-                self._hunts.remove((lease, outcome, hunt))
+        for lease, outcome, termination in list(self._terminations):
+            if now >= termination.next_tick and termination.tick(now):
+                termination.close()
+                self._terminations.remove((lease, outcome, termination))
                 self._verdicts[lease] = outcome
         # What one attempt leaves, and is slow to end, must not keep the other jobs waiting.
-        if self._verdicts or not self._hunts:
+        if self._verdicts or not self._terminations:
             self._append(self._verdicts)
             self._verdicts.clear()
-        self.report.left = [f"job {lease.job}: {_described(hunt.left)}" for lease, _, hunt in self._hunts]
-        if self._hunts:
-            self.next_tick = min(hunt.next_tick for _, _, hunt in self._hunts)
+        self.report.left = [
+            f"job {lease.job}: {_described(termination.left)}" for lease, _, termination in self._terminations
+        ]
+        if self._terminations:
+            self.next_tick = min(termination.next_tick for _, _, termination in self._terminations)
             return False
         self._lock.close()
         return True
@@ -145,12 +147,12 @@ class Pass:
     @property
     def stuck(self) -> int:
         """How many attempts can't be ended."""
-        return sum(hunt.stuck for _, _, hunt in self._hunts)
+        return sum(termination.stuck for _, _, termination in self._terminations)
 
     def abandon(self) -> None:
         """Stop in the middle; somebody else will recover this worker."""
-        for _, _, hunt in self._hunts:
-            hunt.close()
+        for _, _, termination in self._terminations:
+            termination.close()
         self._lock.close(keep=True)
 
     def _begin(self) -> dict[Lease, Outcome | None]:
@@ -159,18 +161,18 @@ class Pass:
             if worker is not None and worker.state == "stopping":
                 self._stop = asked(view, self._id) or self._stop
         verdicts: dict[Lease, Outcome | None] = {}
-        hunts: list[tuple[Lease, Outcome | None, Hunt]] = []
+        terminations: list[tuple[Lease, Outcome | None, Termination]] = []
         for job in jobs:
             lease = decisions.lease(job)
-            outcome, hunt = self._judged(job, lease, worker)
-            if hunt is not None:
-                hunts.append((lease, outcome, hunt))
+            outcome, termination = self._judged(job, lease, worker)
+            if termination is not None:
+                terminations.append((lease, outcome, termination))
             else:
                 verdicts[lease] = outcome
-        self._hunts = hunts
+        self._terminations = terminations
         return verdicts
 
-    def _judged(self, job: Job, lease: Lease, worker: Worker | None) -> tuple[Outcome | None, Hunt | None]:
+    def _judged(self, job: Job, lease: Lease, worker: Worker | None) -> tuple[Outcome | None, Termination | None]:
         """What has become of one attempt, None where it never started; and what must be ended before that is said."""
         here = self._queue.home.identity()
         identity = worker.identity if worker is not None else here
@@ -180,19 +182,19 @@ class Pass:
         path, mark = self._queue.home.output_of(identity, job.id, lease.version), tag(identity, job.id, lease.version)
         if identity != here:
             # The folder was replaced under the worker; or this queue is a copy, and what has the tag is the other's.
-            hunt = Hunt(path, mark, strays=self._strays, grace=self._grace, database=self._queue.url)
-            return self._ended(job, lease, _CHANGED), hunt
-        hunt = Hunt(path, mark, strays=self._strays, grace=self._grace)
+            termination = Termination(path, mark, orphans=self._orphans, grace=self._grace, database=self._queue.url)
+            return self._ended(job, lease, _CHANGED), termination
+        termination = Termination(path, mark, orphans=self._orphans, grace=self._grace)
         try:
             # Whoever makes the path decides whether the attempt may start (R11): a folder is as exclusive as a file.
             os.mkdir(path, 0o700)
         except FileExistsError:
             if not os.path.isdir(path):
-                return self._ended(job, lease, _FOUND), hunt
+                return self._ended(job, lease, _FOUND), termination
         # The file may have been removed while the command ran. Twice: it may fork while we look.
         if (job.seq, lease.version) in self._started or any(traces.by_tag(mark) for _ in range(2)):
-            return self._ended(job, lease, _FOUND), hunt
-        return None, hunt if any(True for _ in self._strays()) else None
+            return self._ended(job, lease, _FOUND), termination
+        return None, termination if any(True for _ in self._orphans()) else None
 
     def _ended(self, job: Job, lease: Lease, what: str) -> Outcome:
         """The outcome of an attempt that was started."""
@@ -219,19 +221,21 @@ class Pass:
                 writes.append(Write(f"job:{lease.job}", job, events))
                 told.append((lease, events[0].type))
             worker = tx.worker(self._id)
-            if worker is not None and worker.live and not self._hunts:
+            if worker is not None and worker.live and not self._terminations:
                 lost = WorkerLost(reason=f"process {worker.pid} {self._died}")
                 writes.append(Write(f"worker:{self._id}", worker, [lost]))
                 self.report.workers = [self._id]
             after = {change.record.subject: change.after for change in tx.append(writes, self._actor)}
             tx.forget_secrets(lease.job for lease, type in told if type == "completed")
         self.report.jobs += [
-            Recovered(lease.job, lease.attempt, self._id, outcome, after[lease.job].state, after[lease.job].error)
+            RecoveredJob(lease.job, lease.attempt, self._id, outcome, after[lease.job].state, after[lease.job].error)
             for lease, outcome in told
         ]
 
 
-def recover(queue: Queue, *, patience: float = 30.0, courtesy: float = 0.0, silent: Iterable[str] = ()) -> Report:
+def recover(
+    queue: Queue, *, patience: float = 30.0, courtesy: float = 0.0, silent: Iterable[str] = ()
+) -> RecoveryReport:
     """One pass over all dead workers; what can't be ended within `patience` seconds is told and left.
 
     `silent` are workers that can't be seen from here and were judged by their silence.
@@ -241,17 +245,17 @@ def recover(queue: Queue, *, patience: float = 30.0, courtesy: float = 0.0, sile
 
     Writes `logs/recovered_jobs_<timestamp>.json` where it found any.
     """
-    whole = Report(workers=[], jobs=[], left=[])
+    whole = RecoveryReport(workers=[], jobs=[], left=[])
     deadline = monotonic() + patience
     me = os.urandom(4).hex()
-    dead = list(dict.fromkeys([*gone(queue), *silent]))
+    dead = list(dict.fromkeys([*dead_workers(queue), *silent]))
     if dead and courtesy:
         pidfd.wait([], courtesy)
     for id in dead:
-        held = taken(queue, id)
+        held = take_lock(queue, id)
         if held is None:
             continue
-        one = Pass(queue, held, f"recovery:{me}")
+        one = Rescuer(queue, held, f"recovery:{me}")
         while not one.tick(now := monotonic()):
             if now >= deadline:
                 one.abandon()
@@ -265,7 +269,7 @@ def recover(queue: Queue, *, patience: float = 30.0, courtesy: float = 0.0, sile
     return whole
 
 
-def outcomes(path: str, reaped: Mapping[int, int] | None = None) -> dict[tuple[int, int], Outcome]:
+def unreported_outcomes(path: str, reaped: Mapping[int, int] | None = None) -> dict[tuple[int, int], Outcome]:
     """How those commands ended that a dead worker had not reported, by job (its seq) and lease.
 
     `path` is its lock file; `reaped` are the wait statuses, by pid, of what it had not reaped itself.
@@ -287,7 +291,7 @@ def _outcome(code: int, started_at: int, seconds: float | None = None) -> Outcom
     return Outcome(cause="exit" if code else None, exit_code=code, started_at=started_at, run_seconds=seconds)
 
 
-def gone(queue: Queue) -> list[str]:
+def dead_workers(queue: Queue) -> list[str]:
     """The workers that left something behind and whose processes are gone: live in the log, holding a job however that
     came to be, or with a lock file. Raises OSError where the folder can't be read."""
     folder = queue.home.workers
@@ -301,7 +305,7 @@ def gone(queue: Queue) -> list[str]:
     return [*(worker.id for worker in workers if queue.liveness(worker) is Life.GONE), *strangers]
 
 
-def write_report(folder: str, report: Report) -> str:
+def write_report(folder: str, report: RecoveryReport) -> str:
     """Write `recovered_jobs_<timestamp>.json` and return its path. Raises Unusable, OSError."""
     stamp = clock.text(clock.now()).replace(":", "").replace("-", "").replace(".", "_")
     name = f"recovered_jobs_{stamp}.json"
@@ -311,12 +315,12 @@ def write_report(folder: str, report: Report) -> str:
     return f"{folder}/{name}"
 
 
-def taken(queue: Queue, id: str) -> WorkerLock | None:
+def take_lock(queue: Queue, id: str) -> WorkerLock | None:
     """The dead worker's lock; None where it lives, or somebody else recovers it, or has."""
     folder = queue.home.workers
     try:
         return worker_lock.try_lock(folder, id)
-    except Gone:
+    except NoLockFile:
         pass
     with queue.engine.snapshot() as view:
         worker = view.worker(id)
@@ -339,7 +343,7 @@ def _lost(error: str) -> Outcome:
     return Outcome(cause="lost", error=error)
 
 
-def _described(left: Left) -> str:
+def _described(left: Survivors) -> str:
     if left.pids:
         return f"process {', '.join(map(str, left.pids))} can't be ended"
     return "its output file is still locked by a process that can't be found"

@@ -16,12 +16,12 @@ GRACE = 5.0
 _IN_VAIN = 1.0
 """Seconds after a KILL when what still lives counts as something that can't be ended."""
 
-Strays = Callable[[], Iterable[int]]
-"""The processes that have no trace and have fallen to this process: see `workers.strays`."""
+OrphanFinder = Callable[[], Iterable[int]]
+"""The processes that have no trace and have fallen to this process: see `workers.orphans`."""
 
 
-class Left(NamedTuple):
-    """What a hunt could not end. False where nothing is left."""
+class Survivors(NamedTuple):
+    """What a termination could not end. False where nothing is left."""
 
     pids: tuple[int, ...] = ()
     locked: bool = False
@@ -31,19 +31,19 @@ class Left(NamedTuple):
         return bool(self.pids) or self.locked
 
 
-class Hunt:
+class Termination:
     """Ends everything of one attempt, step by step, for a loop that must not wait: call `tick` at `next_tick`.
 
-    What has the tag or the open output file, what shares a session with a tagged process, and `strays` get a TERM, and
+    What has the tag or the open output file, what shares a session with a tagged process, and `orphans` get a TERM, and
     after `grace` seconds a KILL. It is over when two looks in a row found nothing and the lock on the output file is
     free.
     """
 
     def __init__(
-        self, path: str, tag: str, *, grace: float = GRACE, strays: Strays = tuple, database: str | None = None
+        self, path: str, tag: str, *, grace: float = GRACE, orphans: OrphanFinder = tuple, database: str | None = None
     ) -> None:
         """`database`: only what was started for the queue at this path has the tag; another queue's may be the same."""
-        self._path, self._tag, self._grace, self._strays = path, tag, grace, strays
+        self._path, self._tag, self._grace, self._orphans = path, tag, grace, orphans
         self.database = database
         self._ending = PidfdSet()
         self._sessions: set[int] = set()
@@ -52,7 +52,7 @@ class Hunt:
         self._clean = 0
         self.next_tick = 0.0
         """When to look again, in monotonic seconds."""
-        self.left = Left()
+        self.left = Survivors()
         """What was left at the last look."""
 
     def tick(self, now: float) -> bool:
@@ -64,7 +64,7 @@ class Hunt:
         else:
             self._look(now)
         living = tuple(self._ending.living())
-        self.left = Left(living, not living and self._is_locked())
+        self.left = Survivors(living, not living and self._is_locked())
         if self._kill_at is None and self.left:
             self._kill_at = now + self._grace
         self._clean = 0 if self.left else self._clean + 1
@@ -93,8 +93,8 @@ class Hunt:
         for pid in everyone:
             if pid in tagged or self._is_ours(pid):
                 self._ending.add(pid, self._is_ours, number)
-        for pid in self._strays():
-            self._ending.add(pid, self._is_stray, number)
+        for pid in self._orphans():
+            self._ending.add(pid, self._is_orphan, number)
 
     def _is_ours(self, pid: int) -> bool:
         in_session = bool(self._sessions) and session(pid) in self._sessions
@@ -103,8 +103,8 @@ class Hunt:
     def _is_tagged(self, pid: int) -> bool:
         return is_tagged(pid, self._tag, self.database)
 
-    def _is_stray(self, pid: int) -> bool:
-        return pid in self._strays()
+    def _is_orphan(self, pid: int) -> bool:
+        return pid in self._orphans()
 
     def _is_locked(self) -> bool:
         return bool(locked(self._path))

@@ -14,7 +14,7 @@ from queuectl.host.flock import locked
 from queuectl.host.procfs import flock_owner
 
 
-class Gone(NotFound):
+class NoLockFile(NotFound):
     """There is no lock file of that worker: it ended in order, or has been recovered."""
 
 
@@ -98,7 +98,7 @@ def retake(held: WorkerLock, fill: Callable[[int], None]) -> bool:
         except FileExistsError:
             try:
                 new = try_lock(folder, worker)
-            except Gone:
+            except NoLockFile:
                 continue
             if new is None:
                 return False
@@ -117,17 +117,17 @@ def sweep(folder: str) -> None:
 def try_lock(folder: str, worker: str) -> WorkerLock | None:
     """Take over a dead worker's lock; None while the worker, or somebody who recovers it, holds it.
 
-    Raises Gone where there is no such file (any more).
+    Raises NoLockFile where there is no such file (any more).
     """
     path = _path(folder, worker)
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
-        raise Gone(f"worker {worker} has no lock file: it has ended, or was recovered") from None
+        raise NoLockFile(f"worker {worker} has no lock file: it has ended, or was recovered") from None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(fd).st_nlink == 0:  # recovered and removed between our open and our lock
-            raise Gone(f"worker {worker} has just been recovered by another process")
+            raise NoLockFile(f"worker {worker} has just been recovered by another process")
     except BlockingIOError:
         os.close(fd)
         return None

@@ -13,14 +13,14 @@ import pytest
 
 from projections.jobs import Job
 from queuectl import Queue, decisions, doctor
-from queuectl.doctor import Finding, Patient
+from queuectl.doctor import Finding, InspectedQueue
 from queuectl.doctor.checks import workers
 from queuectl.engines.view import Write
 from queuectl.events import Event, WorkerLost, WorkerStarted, WorkerStopped, encode
 from queuectl.host import processes, procfs
 from queuectl.workers.execution import traces
 from queuectl.workers.recovery import rescuer, worker_lock
-from queuectl.workers.recovery.attempt_table import Roster
+from queuectl.workers.recovery.attempt_table import AttemptTable
 from queuectl.workers.start_options import WorkerOptions
 from queuectl.workers.turn import tag
 from tests.support.lab import Fifo, Lab, kill_all
@@ -46,8 +46,8 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def look(lab: Lab) -> list[Finding]:
     """What the check of the workers finds."""
-    with Patient(lab.database) as patient:
-        return next(check.findings for check in doctor.examine(patient) if check.name == "workers")
+    with InspectedQueue(lab.database) as queue:
+        return next(check.findings for check in doctor.examine(queue) if check.name == "workers")
 
 
 def recover(lab: Lab) -> None:
@@ -330,22 +330,22 @@ def test_what_the_roster_tells_is_judged_with_what_else_is_known(
         subprocess.Popen(["/bin/sleep", "60"], env=env) as left,
     ):
         lab.until(lambda: not env or traces.by_tag(env[traces.TAG]))
-        table = Roster(held.path, 1)
-        place = table.enter(os.getpid(), job.seq, job.lease, 0)
+        table = AttemptTable(held.path, 1)
+        place = table.add(os.getpid(), job.seq, job.lease, 0)
         assert place is not None
         if "ended" in case:
-            table.end(place, 1, 0)
+            table.set_end(place, 1, 0)
         assert look(lab)[0].severity == severity
         left.kill()
 
 
 def test_only_what_was_so_all_the_while_is_told(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "PATIENCE", 0.5)
-    looks: list[workers.Seen] = []
+    looks: list[workers.WorkerScan] = []
 
-    def one_stays_and_others_come_and_go(_: Patient) -> workers.Seen:
+    def one_stays_and_others_come_and_go(_: InspectedQueue) -> workers.WorkerScan:
         passing = [(key, Finding("problem", key)) for key in ("stays", f"passes {len(looks)}")]
-        looks.append(workers.Seen(passing=passing, minded=True))
+        looks.append(workers.WorkerScan(passing=passing, minded=True))
         return looks[-1]
 
     monkeypatch.setattr(workers, "_look", one_stays_and_others_come_and_go)

@@ -20,7 +20,7 @@ from queuectl.host import processes
 from queuectl.workers.chores import file_monitor
 from queuectl.workers.chores.file_monitor import PATIENCE, SURE, FileMonitor
 from queuectl.workers.recovery import attempt_table, worker_lock
-from queuectl.workers.recovery.attempt_table import Roster
+from queuectl.workers.recovery.attempt_table import AttemptTable
 from tests.support.lab import ALONE, Fifo, Lab, gone
 
 QUICK = {"LOOK": 0.05, "SURE": 0.3, "PATIENCE": 0.6}
@@ -56,9 +56,9 @@ class Scene:
         self.queue = Queue(folder / "q.db")
         self.url, self.home, self.engine = self.queue.url, self.queue.home, self.queue.engine
         self.held = worker_lock.take(self.home.workers, "w1")
-        self.roster = Roster(self.held.path, 1)
+        self.table = AttemptTable(self.held.path, 1)
         self.bell = self.queue.engine.listen("work")
-        self.files = FileMonitor(self.queue, self.held, self.roster, self.bell, self.hang_up)
+        self.files = FileMonitor(self.queue, self.held, self.table, self.bell, self.hang_up)
 
     def path(self, which: str) -> str:
         return self.url if which == "database" else self.home.folder
@@ -106,7 +106,7 @@ def test_a_rename_that_is_taken_back_in_time_is_only_waited_for(scene: Scene) ->
 
 
 def test_a_lock_file_that_was_removed_is_made_again_with_what_it_held(scene: Scene) -> None:
-    scene.roster.enter(7, 1, 2, 3)
+    scene.table.add(7, 1, 2, 3)
     os.unlink(scene.held.path)
     assert scene.tick(1, 1 + SURE - 0.1) == []
     assert scene.files.is_doubtful
@@ -115,7 +115,7 @@ def test_a_lock_file_that_was_removed_is_made_again_with_what_it_held(scene: Sce
     assert "has made another" in told
     assert not scene.files.is_doubtful
     assert worker_lock.held(scene.home.workers, "w1")
-    scene.roster.enter(8, 2, 2, 3)
+    scene.table.add(8, 2, 2, 3)
     assert {entry.pid for entry in attempt_table.read(scene.held.path)} == {7, 8}
     assert os.listdir(scene.home.workers) == ["w1"]
 

@@ -11,18 +11,18 @@ import pytest
 
 from queuectl import clock
 from queuectl.host import processes
-from queuectl.workers.execution.attempt import Attempt, Outcome, Start, launch
+from queuectl.workers.execution.attempt import AttemptProcess, CommandOutcome, Start, launch
 
-Begin = Callable[..., Attempt]
+Begin = Callable[..., AttemptProcess]
 BASE = {"PATH": os.environ.get("PATH", os.defpath)}
 
 
 @pytest.fixture
 def begin(tmp_path: Path) -> Iterator[Begin]:
     """Launch a shell command; whatever still runs at the end of the test is killed."""
-    made: list[Attempt] = []
+    made: list[AttemptProcess] = []
 
-    def begin(command: str | None = None, **what: object) -> Attempt:
+    def begin(command: str | None = None, **what: object) -> AttemptProcess:
         what.setdefault("env", {**BASE, "READY": str(tmp_path / "ready")})
         what.setdefault("output", str(tmp_path / f"output{len(made)}"))
         made.append(launch(Start(command=command, **what)))  # type: ignore[arg-type]
@@ -58,7 +58,7 @@ def ready(tmp_path: Path) -> Ready:
     return Ready(tmp_path / "ready")
 
 
-def finish(attempt: Attempt, seconds: float = 10) -> Outcome:
+def finish(attempt: AttemptProcess, seconds: float = 10) -> CommandOutcome:
     """What the worker's loop does, for one attempt."""
     until = clock.monotonic() + seconds
     while attempt.outcome is None:
@@ -72,7 +72,7 @@ def finish(attempt: Attempt, seconds: float = 10) -> Outcome:
     return attempt.outcome
 
 
-def wait_until_ended(attempt: Attempt) -> None:
+def wait_until_ended(attempt: AttemptProcess) -> None:
     assert select.select([attempt], [], [], 10)[0]
 
 

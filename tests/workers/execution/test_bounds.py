@@ -9,7 +9,7 @@ import pytest
 from projections.jobs import Job
 from queuectl.clock import micros
 from queuectl.events import Failed, Retried, WorkerLost, encode
-from queuectl.host.oom import Killings
+from queuectl.host.oom import OomKills
 from queuectl.workers.start_options import WorkerOptions
 from tests.support.lab import Fifo, Lab, gone
 
@@ -80,7 +80,7 @@ def test_a_kill_that_nobody_here_sent_is_told_as_such_and_uses_an_attempt(lab: L
 COUNTED = """
 import sys
 from queuectl.host import oom
-oom.Killings.__init__.__defaults__ = ("/none", "/none", sys.argv[2])
+oom.OomKills.__init__.__defaults__ = ("/none", "/none", sys.argv[2])
 from queuectl.workers.__main__ import main
 sys.exit(main(sys.argv[1:2]))
 """
@@ -154,12 +154,12 @@ def test_children_that_were_kept_are_told_of_in_the_event(lab: Lab, fifo: Fifo) 
     assert job.state == "completed"
 
 
-def groups(folder: Path, line: str, path: str, content: str) -> Killings:
+def groups(folder: Path, line: str, path: str, content: str) -> OomKills:
     """The counter of a process that is in one control group, which counts in a file."""
     (folder / path).parent.mkdir(parents=True, exist_ok=True)
     (folder / path).write_text(content)
     (folder / "cgroup").write_text(f"9:name=systemd:/\n{line}\n")
-    return Killings(str(folder / "cgroup"), str(folder), str(folder / "vmstat"))
+    return OomKills(str(folder / "cgroup"), str(folder), str(folder / "vmstat"))
 
 
 @pytest.mark.parametrize(

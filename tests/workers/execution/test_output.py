@@ -10,16 +10,16 @@ import pytest
 from queuectl import clock
 from queuectl.host import flock
 from queuectl.workers.execution import output
-from queuectl.workers.execution.attempt import AlreadyStarted, Attempt, Start, launch
+from queuectl.workers.execution.attempt import AlreadyStarted, AttemptProcess, Start, launch
 
 ENV = {"PATH": os.environ.get("PATH", os.defpath)}
 
 
-def begin(path: Path, command: str) -> Attempt:
+def begin(path: Path, command: str) -> AttemptProcess:
     return launch(Start(command=command, output=str(path), env={**ENV, "GO": f"{path}.go"}))
 
 
-def wait_until_ended(attempt: Attempt) -> None:
+def wait_until_ended(attempt: AttemptProcess) -> None:
     assert select.select([attempt], [], [], 10)[0], "the command does not end"
 
 

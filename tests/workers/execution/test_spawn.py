@@ -14,14 +14,14 @@ from projections.environments import Environment
 from queuectl import clock
 from queuectl.host.mounts import RemotePaths
 from queuectl.workers.execution import spawn, traces
-from queuectl.workers.execution.attempt import Attempt, Outcome, Start, launch
+from queuectl.workers.execution.attempt import AttemptProcess, CommandOutcome, Start, launch
 from queuectl.workers.execution.spawn import environment
 
 ENV = {"PATH": os.defpath}
-Run = Callable[..., tuple[Outcome, str]]
+Run = Callable[..., tuple[CommandOutcome, str]]
 
 
-def finish(attempt: Attempt) -> Outcome:
+def finish(attempt: AttemptProcess) -> CommandOutcome:
     while attempt.outcome is None:
         assert select.select([attempt], [], [], 10)[0], "the command does not end"
         attempt.collect(clock.monotonic())
@@ -32,7 +32,7 @@ def finish(attempt: Attempt) -> Outcome:
 def run(tmp_path: Path) -> Run:
     """Run a shell command to its end: its outcome and output."""
 
-    def run(command: str | None = None, **what: object) -> tuple[Outcome, str]:
+    def run(command: str | None = None, **what: object) -> tuple[CommandOutcome, str]:
         path = tmp_path / f"output{len(list(tmp_path.glob('output*')))}"
         start = Start(**{"command": command, "env": ENV, "output": str(path), **what})  # type: ignore[arg-type]
         return finish(launch(start)), path.read_text()

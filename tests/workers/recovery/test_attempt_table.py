@@ -8,46 +8,46 @@ from pathlib import Path
 import pytest
 
 from queuectl.workers.recovery import attempt_table, rescuer
-from queuectl.workers.recovery.attempt_table import Entry, Roster
+from queuectl.workers.recovery.attempt_table import AttemptTable, TableEntry
 from tests.support.lab import Lab
 
 
 def test_a_roster_outlives_its_worker(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     path.touch()
-    mine = Roster(str(path), 3)
-    places = [mine.enter(100 + n, n, 7, 5_000 + n) for n in range(3)]
+    mine = AttemptTable(str(path), 3)
+    places = [mine.add(100 + n, n, 7, 5_000 + n) for n in range(3)]
     assert places[1] is not None
-    mine.end(places[1], 250_000, -9)
-    assert Entry(101, 1, 7, 5_001, 250_000, -9) in attempt_table.read(str(path))
-    mine.leave(places[1])
+    mine.set_end(places[1], 250_000, -9)
+    assert TableEntry(101, 1, 7, 5_001, 250_000, -9) in attempt_table.read(str(path))
+    mine.remove(places[1])
     assert sorted(entry.pid for entry in attempt_table.read(str(path))) == [100, 102]
-    mine.enter(103, 3, 8, 6_000)
-    assert Entry(103, 3, 8, 6_000, 0, attempt_table.RUNNING) in attempt_table.read(str(path))
+    mine.add(103, 3, 8, 6_000)
+    assert TableEntry(103, 3, 8, 6_000, 0, attempt_table.RUNNING) in attempt_table.read(str(path))
     assert attempt_table.read(str(tmp_path / "none")) == []
 
 
 def test_a_roster_that_is_full_takes_no_more_until_something_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     path.touch()
-    mine = Roster(str(path), 1)
-    places = [mine.enter(100, n, 1, 0) for n in range(attempt_table.UNREPORTED + 1)]
+    mine = AttemptTable(str(path), 1)
+    places = [mine.add(100, n, 1, 0) for n in range(attempt_table.UNREPORTED + 1)]
     assert None not in places
-    assert mine.enter(100, 500, 1, 0) is None
+    assert mine.add(100, 500, 1, 0) is None
     assert places[0] is not None
-    mine.leave(places[0])
-    assert mine.enter(100, 500, 1, 0) is not None
+    mine.remove(places[0])
+    assert mine.add(100, 500, 1, 0) is not None
 
 
 def test_why_a_worker_was_killed_stands_with_its_roster(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     path.touch()
-    assert attempt_table.condemned(str(path)) is None
-    mine = Roster(str(path), 1)
-    mine.enter(100, 1, 7, 5_000)
-    assert attempt_table.condemned(str(path)) is None
-    attempt_table.condemn(str(path), "was killed: it had said nothing for 15 s")
-    assert attempt_table.condemned(str(path)) == "was killed: it had said nothing for 15 s"
+    assert attempt_table.read_kill_reason(str(path)) is None
+    mine = AttemptTable(str(path), 1)
+    mine.add(100, 1, 7, 5_000)
+    assert attempt_table.read_kill_reason(str(path)) is None
+    attempt_table.write_kill_reason(str(path), "was killed: it had said nothing for 15 s")
+    assert attempt_table.read_kill_reason(str(path)) == "was killed: it had said nothing for 15 s"
     assert [entry.pid for entry in attempt_table.read(str(path))] == [100]
 
 

@@ -15,7 +15,7 @@ from queuectl.events import Heartbeat, Held, WorkerStopped, encode
 from queuectl.host import processes
 from queuectl.workers.chores import recovery_watch
 from queuectl.workers.recovery import hang_detector
-from queuectl.workers.recovery.hang_detector import INTERVAL, LATE, SILENCE, Silence
+from queuectl.workers.recovery.hang_detector import HUNG_AFTER, INTERVAL, LATE, HangDetector
 from queuectl.workers.start_options import WorkerOptions
 from queuectl.workers.turn import Release, TurnWriter
 from tests.support.lab import Lab
@@ -24,8 +24,8 @@ HUNG = """
 import json, sys
 from queuectl.workers.recovery import hang_detector
 from queuectl.workers.chores import recovery_watch
-from queuectl.workers.recovery.hang_detector import Silence
-hang_detector.INTERVAL, hang_detector.SILENCE, hang_detector.LATE = 0.3, 1.0, 5.0
+from queuectl.workers.recovery.hang_detector import HangDetector
+hang_detector.INTERVAL, hang_detector.HUNG_AFTER, hang_detector.LATE = 0.3, 1.0, 5.0
 from queuectl import Queue
 print([job.job for job in recovery_watch.recover_hung(Queue(sys.argv[1])).jobs])
 """
@@ -35,7 +35,7 @@ from queuectl import Queue
 from queuectl.workers import __main__, worker
 from queuectl.workers.recovery import hang_detector
 from queuectl.workers.chores import recovery_watch
-hang_detector.INTERVAL, hang_detector.SILENCE, hang_detector.LATE, worker.HEARTBEAT = 0.3, 1.5, 0.3, 0.3
+hang_detector.INTERVAL, hang_detector.HUNG_AFTER, hang_detector.LATE, worker.HEARTBEAT = 0.3, 1.5, 0.3, 0.3
 if sys.argv[1].startswith("{"):
     sys.exit(__main__.main(sys.argv[1:]))
 for _ in recovery_watch.monitor(Queue(sys.argv[1])):
@@ -73,15 +73,15 @@ def busy(lab: Lab, seconds: float) -> subprocess.Popen[str]:
     return stranger
 
 
-def judged(silence: Silence, at: float) -> list[str]:
-    return [worker.id for worker in silence.tick(at)]
+def judged(detector: HangDetector, at: float) -> list[str]:
+    return [worker.id for worker in detector.tick(at)]
 
 
 def test_who_holds_a_job_and_is_silent_long_enough_is_hung(lab: Lab, observer: TurnWriter) -> None:
     lab.queue.enqueue("true")
     silent(lab)
-    silence, now = Silence(lab.queue, observer), clock.monotonic()
-    looks = [judged(silence, now + step * INTERVAL) for step in range(5)]
+    detector, now = HangDetector(lab.queue, observer), clock.monotonic()
+    looks = [judged(detector, now + step * INTERVAL) for step in range(5)]
     assert looks == [[], [], [], ["mute"], ["mute"]]
     beats = [event for event in lab.queue.events(type="heartbeat") if event.stream == "worker:observer"]
     assert len(beats) == 4, "the observer shows that it could write, at every look while somebody is silent"
@@ -90,12 +90,12 @@ def test_who_holds_a_job_and_is_silent_long_enough_is_hung(lab: Lab, observer: T
 def test_one_word_is_enough(lab: Lab, observer: TurnWriter) -> None:
     lab.queue.enqueue("true")
     worker = silent(lab)
-    silence, now = Silence(lab.queue, observer), clock.monotonic()
+    detector, now = HangDetector(lab.queue, observer), clock.monotonic()
     for step in range(3):
-        assert judged(silence, now + step * INTERVAL) == []
+        assert judged(detector, now + step * INTERVAL) == []
     worker.beat(1.0)
     for step in range(3, 6):
-        assert judged(silence, now + step * INTERVAL) == []
+        assert judged(detector, now + step * INTERVAL) == []
 
 
 def test_a_worker_that_reports_and_claims_without_heartbeats_lives(lab: Lab, observer: TurnWriter) -> None:
@@ -103,16 +103,16 @@ def test_a_worker_that_reports_and_claims_without_heartbeats_lives(lab: Lab, obs
     worker = TurnWriter(lab.queue, "busy", (), "cafe")
     worker.start(1)
     held = worker.turn([], [], 1).claims[0].lease
-    silence, now = Silence(lab.queue, observer), clock.monotonic()
+    detector, now = HangDetector(lab.queue, observer), clock.monotonic()
     for step in range(7):
-        assert judged(silence, now + step * INTERVAL) == []
+        assert judged(detector, now + step * INTERVAL) == []
         held = worker.turn([], [Release(held, "to and fro")], 1).claims[0].lease
 
 
 def test_a_worker_that_holds_nothing_is_never_hung(lab: Lab, observer: TurnWriter) -> None:
     TurnWriter(lab.queue, "idle", (), "cafe").start(1)
-    silence, now = Silence(lab.queue, observer), clock.monotonic()
-    assert [judged(silence, now + step * INTERVAL) for step in range(6)] == [[]] * 6
+    detector, now = HangDetector(lab.queue, observer), clock.monotonic()
+    assert [judged(detector, now + step * INTERVAL) for step in range(6)] == [[]] * 6
 
 
 def test_a_job_of_a_worker_that_has_stopped_is_judged_by_silence_too(lab: Lab, observer: TurnWriter) -> None:
@@ -120,23 +120,23 @@ def test_a_job_of_a_worker_that_has_stopped_is_judged_by_silence_too(lab: Lab, o
     silent(lab)
     with lab.queue.engine.transaction() as tx:
         tx.append([Write("worker:mute", tx.worker("mute"), [WorkerStopped()])], "test")
-    silence, now = Silence(lab.queue, observer), clock.monotonic()
-    assert [judged(silence, now + step * INTERVAL) for step in range(4)] == [[], [], [], ["mute"]]
+    detector, now = HangDetector(lab.queue, observer), clock.monotonic()
+    assert [judged(detector, now + step * INTERVAL) for step in range(4)] == [[], [], [], ["mute"]]
 
 
 def test_when_nobody_can_write_nobody_is_hung(lab: Lab, observer: TurnWriter, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.queue.enqueue("true")
     silent(lab)
-    silence, now = Silence(lab.queue, observer), clock.monotonic()
+    detector, now = HangDetector(lab.queue, observer), clock.monotonic()
 
     def full(self: TurnWriter, patience: float) -> None:
         raise Unusable("the disk is full")
 
     with monkeypatch.context() as patch:
         patch.setattr(TurnWriter, "beat", full)
-        looks = [judged(silence, now + step * INTERVAL) for step in range(12)]
+        looks = [judged(detector, now + step * INTERVAL) for step in range(12)]
     assert looks == [[]] * 12, "a minute without a word"
-    after = [judged(silence, now + (12 + step) * INTERVAL) for step in range(4)]
+    after = [judged(detector, now + (12 + step) * INTERVAL) for step in range(4)]
     assert after == [[], [], [], ["mute"]], "and the silence counts from when the observer could write again"
 
 
@@ -146,11 +146,11 @@ def test_an_observer_whose_own_word_came_late_has_heard_nothing(
     monkeypatch.setattr(hang_detector, "LATE", 0.2)
     lab.queue.enqueue("true")
     silent(lab)
-    silence, now = Silence(lab.queue, observer), clock.monotonic()
+    detector, now = HangDetector(lab.queue, observer), clock.monotonic()
     for step in range(3):
-        assert judged(silence, now + step * INTERVAL) == []
+        assert judged(detector, now + step * INTERVAL) == []
     busy(lab, 0.6)
-    assert judged(silence, now + 3 * INTERVAL) == []
+    assert judged(detector, now + 3 * INTERVAL) == []
     assert len(lab.records("heartbeat")) == 3, "it was written all the same"
 
 
@@ -178,9 +178,9 @@ def test_nobody_dies_because_everybody_waits_to_write(lab: Lab) -> None:
 def test_an_observer_that_was_stopped_itself_has_seen_nothing(lab: Lab, observer: TurnWriter) -> None:
     lab.queue.enqueue("true")
     silent(lab)
-    silence, now = Silence(lab.queue, observer), clock.monotonic()
-    judged(silence, now)
-    assert judged(silence, now + SILENCE + INTERVAL + LATE + 1) == []
+    detector, now = HangDetector(lab.queue, observer), clock.monotonic()
+    judged(detector, now)
+    assert judged(detector, now + HUNG_AFTER + INTERVAL + LATE + 1) == []
 
 
 def test_the_age_of_a_heartbeat_is_never_looked_at(lab: Lab, observer: TurnWriter) -> None:
@@ -189,7 +189,7 @@ def test_the_age_of_a_heartbeat_is_never_looked_at(lab: Lab, observer: TurnWrite
     silent(lab)
     with lab.queue.engine.transaction() as tx:
         assert tx.at > 0
-    assert judged(Silence(lab.queue, observer), clock.monotonic()) == []
+    assert judged(HangDetector(lab.queue, observer), clock.monotonic()) == []
 
 
 def test_who_can_not_be_seen_is_recovered_after_its_silence(

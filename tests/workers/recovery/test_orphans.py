@@ -9,7 +9,7 @@ import pytest
 
 from queuectl.host import subreaper
 from queuectl.workers.execution import traces
-from queuectl.workers.recovery.orphans import Strays
+from queuectl.workers.recovery.orphans import Orphans
 from tests.support.lab import Fifo, Lab, gone
 from tests.support.paths import ROOT
 
@@ -113,12 +113,12 @@ def test_workers_that_a_job_has_started_are_no_strays(lab: Lab) -> None:
 def test_a_process_with_children_of_its_own_takes_nothing_for_a_stray() -> None:
     child = os.posix_spawn("/bin/sleep", ["sleep", "60"], {})
     try:
-        blind = Strays()
+        blind = Orphans()
         later = os.posix_spawn("/bin/sleep", ["sleep", "60"], {})
         try:
             assert {child, later} <= set(subreaper.children())
             assert traces.is_untagged(later)
-            assert blind.look(()) == []
+            assert blind.find(()) == []
         finally:
             os.kill(later, signal.SIGKILL)
             os.waitpid(later, 0)

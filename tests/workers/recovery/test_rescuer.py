@@ -19,7 +19,7 @@ from queuectl.events import Event, Failed, Released, WorkerLost, WorkerStarted, 
 from queuectl.host import procfs
 from queuectl.workers.chores import recovery_watch
 from queuectl.workers.recovery import attempt_table, rescuer, worker_lock
-from queuectl.workers.recovery.termination import Hunt
+from queuectl.workers.recovery.termination import Termination
 from queuectl.workers.turn import TurnWriter
 from tests.support.lab import Fifo, Lab, gone, kill_all
 
@@ -89,7 +89,7 @@ def test_each_recovery_that_found_something_writes_a_report_for_the_owner_only(l
     worker = kill_all(lab)
 
     rescuer.recover(lab.queue)
-    assert rescuer.recover(lab.queue) == rescuer.Report(workers=[], jobs=[], left=[])
+    assert rescuer.recover(lab.queue) == rescuer.RecoveryReport(workers=[], jobs=[], left=[])
 
     [path] = (lab.folder / "q.db.d" / "logs").glob("recovered_jobs_*.json")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -126,7 +126,7 @@ def test_a_worker_that_lives_is_recovered_by_nobody(lab: Lab, fifo: Fifo) -> Non
 
     report = rescuer.recover(lab.queue)
 
-    assert report == rescuer.Report(workers=[], jobs=[], left=[])
+    assert report == rescuer.RecoveryReport(workers=[], jobs=[], left=[])
     assert lab.queue.job(id).state == "processing"
     os.kill(worker.pid, signal.SIGCONT)
 
@@ -138,7 +138,7 @@ def test_of_two_recoverers_one_acts(lab: Lab, fifo: Fifo) -> None:
     for _ in ids:
         fifo.line()
     kill_all(lab)
-    reports: list[rescuer.Report] = []
+    reports: list[rescuer.RecoveryReport] = []
 
     def recover() -> None:
         with Queue(lab.database) as queue:
@@ -335,10 +335,10 @@ def test_others_leave_a_dead_worker_to_its_parent_for_a_while(lab: Lab) -> None:
 
 def test_one_clean_look_is_not_enough(tmp_path: Path) -> None:
     """What was just being started may show only at the second (R18)."""
-    hunt = Hunt(str(tmp_path / "output"), "cafe:1:2")
+    termination = Termination(str(tmp_path / "output"), "cafe:1:2")
     now = monotonic()
-    assert [hunt.tick(now), hunt.tick(now + 1)] == [False, True]
-    hunt.close()
+    assert [termination.tick(now), termination.tick(now + 1)] == [False, True]
+    termination.close()
 
 
 def test_a_recovery_that_gives_up_leaves_the_dead_worker_to_the_next(lab: Lab, fifo: Fifo) -> None:
@@ -364,7 +364,7 @@ def test_a_worker_that_somebody_here_killed_was_not_killed_for_memory(lab: Lab) 
     assert lease is not None
     Path(lab.queue.home.output_of(lab.queue.home.identity(), id, lease)).touch()
     abandoned(lab, worker)
-    attempt_table.condemn(f"{lab.queue.home.workers}/{worker}", "was killed: it had said nothing for 15 s")
+    attempt_table.write_kill_reason(f"{lab.queue.home.workers}/{worker}", "was killed: it had said nothing for 15 s")
 
     rescuer.recover(lab.queue)
 

@@ -23,4 +23,4 @@ def test_an_unseen_worker_that_holds_jobs_is_named_with_what_brings_them_back(la
     assert finding.what.startswith("worker w1 (on here) can't be seen from here, was last heard of ")
     assert finding.what.endswith(f" ago, and holds 1 job that stays processing: {id} (attempt 1)")
     assert "queuectl recover --hung" in str(finding.do)
-    assert [worker.id for worker, _ in hang_detector.unseen(lab.queue)] == ["w1"]
+    assert [worker.id for worker, _ in hang_detector.unseen_workers(lab.queue)] == ["w1"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from queuectl import decisions, doctor
-from queuectl.doctor import Patient
+from queuectl.doctor import InspectedQueue
 from queuectl.errors import OutputGone
 from queuectl.workers.recovery import attempt_table, rescuer
 from queuectl.workers.turn import tag
@@ -66,8 +66,8 @@ def test_after_a_reboot_a_worker_that_was_told_to_stop_gives_its_jobs_back(lab: 
     worker = pretend(lab, id, boot_id="another boot")
     abandoned(lab, worker)
     path = f"{lab.queue.home.workers}/{worker}"
-    assert attempt_table.stopped(path) is None
-    attempt_table.stop(path, decisions.Stop("SIGTERM"))
+    assert attempt_table.read_stop(path) is None
+    attempt_table.write_stop(path, decisions.Stop("SIGTERM"))
 
     report = rescuer.recover(lab.queue)
 
@@ -78,14 +78,14 @@ def test_an_output_that_was_removed_is_told_by_doctor_too(lab: Lab) -> None:
     id = lab.queue.enqueue("echo hello")
     lab.queue.enqueue("true")  # which has written nothing
     lab.drain()
-    with Patient(lab.database) as patient:
-        [fine] = doctor.CHECKS["outputs"](patient, lambda what: lambda done, total: None)
+    with InspectedQueue(lab.database) as inspected:
+        [fine] = doctor.CHECKS["outputs"](inspected, lambda what: lambda done, total: None)
         assert (fine.severity, fine.what) == ("ok", "1, all there")
 
         for path in Path(lab.queue.home.output).iterdir():
             path.unlink()
 
-        [told] = doctor.CHECKS["outputs"](patient, lambda what: lambda done, total: None)
+        [told] = doctor.CHECKS["outputs"](inspected, lambda what: lambda done, total: None)
         assert told.severity == "warning"
         assert told.what.endswith(f"of {id} (attempt 1)")
     with pytest.raises(OutputGone, match="wrote 6 B"):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.errors import Invalid
-from queuectl.workers.recovery.worker_lock import Gone, held, ids, take, try_lock
+from queuectl.workers.recovery.worker_lock import NoLockFile, held, ids, take, try_lock
 from tests.support.paths import ROOT
 
 PRELUDE = "import os, sys, time\nfrom queuectl.workers.recovery.worker_lock import *\nfolder = sys.argv[1]\n"
@@ -50,7 +50,7 @@ def test_a_live_worker_is_held_and_one_that_ended_is_gone(tmp_path: Path) -> Non
         assert try_lock(str(tmp_path), "w1") is None
         assert ids(str(tmp_path)) == ["w1"]
     assert not held(str(tmp_path), "w1")
-    with pytest.raises(Gone, match="w1"):
+    with pytest.raises(NoLockFile, match="w1"):
         try_lock(str(tmp_path), "w1")
     assert os.listdir(tmp_path) == []
 
@@ -92,7 +92,7 @@ while not os.path.exists(folder + "/.end"):
         looks += 1
         try:
             found = try_lock(folder, id)
-        except Gone:
+        except NoLockFile:
             continue
         if found is not None:
             dead += 1
@@ -133,7 +133,7 @@ for id in (f"w{n}" for n in range(5)):
     while True:
         try:
             lock = try_lock(folder, id)
-        except Gone:
+        except NoLockFile:
             break
         if lock is not None:
             got.append(id)
@@ -162,7 +162,7 @@ def test_one_removed_between_open_and_lock_is_gone(
     before = len(os.listdir("/proc/self/fd"))
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", late)
-        with pytest.raises(Gone):
+        with pytest.raises(NoLockFile):
             try_lock(str(tmp_path), "w1")
     assert len(os.listdir("/proc/self/fd")) == before
 
