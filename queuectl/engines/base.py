@@ -173,8 +173,8 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def is_current(self) -> bool:
-        """Whether the files that are open are still those at their paths."""
+    def is_current(self, *, side_files: bool = True) -> bool:
+        """Whether what is open is still what stands at its paths; without `side_files`, the database alone."""
 
     @abstractmethod
     def reopen(self) -> None:

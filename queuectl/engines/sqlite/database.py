@@ -194,6 +194,21 @@ def mark(db: apsw.Connection) -> str | None:
     return None
 
 
+def holds_another(path: str, mark: str) -> bool | None:
+    """Whether the file, without its log ahead, is another database than the one of that mark.
+
+    None where that can't be told now: it is being written, or its mark is in the log ahead alone.
+    """
+    try:
+        with _immutable(path) as peek:
+            found = file_mark.read(peek)
+    except apsw.NotADBError:
+        return True
+    except apsw.Error:
+        return None
+    return None if found is None else found != mark
+
+
 @contextmanager
 def _immutable(path: str) -> Generator[apsw.Connection]:
     """The file without its log ahead: not a byte of it, or beside it, changes."""

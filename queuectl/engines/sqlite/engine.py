@@ -134,7 +134,7 @@ class SqliteEngine(Engine):
                 self._mark = file_mark.read(self._db)
                 if self._healing:
                     self._high_water.check_head(view.head()[0], note)
-                self._opened.settle()
+                self._opened.settle(self._mark)
                 self._index.allocate(0)
                 whole = not self._healing or self._registry.whole()
             if not whole:
@@ -237,7 +237,7 @@ class SqliteEngine(Engine):
                     tx.finish()
                     if tx.types and mark is None:
                         mark = file_mark.renew(self._db)
-                self._mark = mark
+                self._mark = self._opened.mark = mark
                 if tx.types and self._synchronous == "full":  # else a power cut may take what was acknowledged
                     self._high_water.note(tx.seq, mark)
             finally:
@@ -355,11 +355,13 @@ class SqliteEngine(Engine):
     def identify(self, worker: str) -> None:
         self._gate.worker = self._worker = worker
 
-    def is_current(self) -> bool:
-        return not self._resting and self._opened.present
+    def is_current(self, *, side_files: bool = True) -> bool:
+        return not self._resting and self._opened.present if side_files else self._opened.is_same_database
 
     def reopen(self) -> None:
         with translated(self.location.database), self._gate.hold(30.0):
+            if self._opened.overwritten:  # what is in the log ahead is not for this one
+                raise self._opened.replaced
             if not self._resting and not self._opened.begun_anew and not self._ahead.write_back():
                 raise Busy(f"{shown(self.location.database)}: somebody reads it: wait for that to end")
             self._db.close()

@@ -3,7 +3,8 @@
 SQLite keeps the files that it has opened, also when they are removed, renamed or replaced. What is committed then lands
 in files that nobody will ever open again, or, where the index of the log ahead is another one, is overwritten by those
 who opened the new one. So before anything is read, and before a commit is acknowledged, the paths are looked at, by
-`os.stat` alone (R6).
+`os.stat` alone (R6). A copy that is written into the database's own file leaves the inode as it is: when the file has
+changed, its mark is looked for, which a checkpoint leaves alone.
 """
 
 import os
@@ -11,6 +12,7 @@ from contextlib import suppress
 
 import apsw
 
+from queuectl.engines.sqlite import database
 from queuectl.engines.sqlite.location import Location
 from queuectl.errors import Replaced, Unusable, shown
 from queuectl.host.flock import locked
@@ -25,10 +27,14 @@ class Files:
     def __init__(self, location: Location) -> None:
         self._paths = location.files
         self._database = _identity(self._paths[0])
+        self._changed = _changed(self._paths[0])  # when, in nanoseconds, by the last look at its mark
         self._opened: tuple[Identity, ...] | None = None
+        self.mark: str | None = None
+        """The mark of the database; None where it has none yet."""
 
-    def settle(self) -> None:
-        """They are open now: something has been read. Raises Replaced where the database is another one already."""
+    def settle(self, mark: str | None) -> None:
+        """They are open now, and the mark was read. Raises Replaced where the database is another one already."""
+        self.mark = mark
         self._opened = (self._database, *map(_identity, self._paths[1:]))
         self.check()
         if None in self._opened:
@@ -42,7 +48,23 @@ class Files:
     @property
     def present(self) -> bool:
         """Whether all is where it was opened."""
-        return tuple(map(_identity, self._paths)) == self._opened
+        return tuple(map(_identity, self._paths)) == self._opened and not self.overwritten
+
+    @property
+    def is_same_database(self) -> bool:
+        """Whether the database alone is where it was opened."""
+        return _identity(self._paths[0]) == self._database and not self.overwritten
+
+    @property
+    def overwritten(self) -> bool:
+        """Whether another database was written into the file that is open, or the file was emptied."""
+        changed = _changed(self._paths[0])
+        if self.mark is None or changed in (None, self._changed):
+            return False
+        another = os.stat(self._paths[0]).st_size < database.HEADER or database.holds_another(self._paths[0], self.mark)
+        if another is False:
+            self._changed = changed
+        return bool(another)
 
     @property
     def begun_anew(self) -> bool:
@@ -68,7 +90,7 @@ class Files:
         """
         log_ahead = self._paths[1]
         with suppress(OSError):
-            if _identity(self._paths[0]) != self._database or os.stat(log_ahead).st_size:
+            if not self.is_same_database or os.stat(log_ahead).st_size:
                 return
         with suppress(apsw.Error):
             db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
@@ -80,6 +102,9 @@ class Files:
             if found != identity:
                 what = "removed or renamed" if found is None else "replaced"
                 return f"{shown(path)}: was {what} while the queue was open: put it back, or open the queue anew"
+        if self.overwritten:
+            what = "was written over with another database while the queue was open"
+            return f"{shown(self._paths[0])}: {what}: put back what was there, or open the queue anew"
         return f"{shown(self._paths[0])}: was removed for a moment while the queue was open: try again"
 
 
@@ -103,6 +128,14 @@ def refuse_orphans(location: Location) -> None:
                     f"{what}: put it back, or wait until the worker has ended, a minute after it was removed"
                 )
             raise Unusable(f"{what}: try again in 10 s, when the worker has noticed and made it anew")
+
+
+def _changed(path: str) -> int | None:
+    """When the file was written last, in nanoseconds; None where there is none."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return None
 
 
 def _identity(path: str) -> Identity:

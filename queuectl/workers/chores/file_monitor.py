@@ -27,6 +27,8 @@ PATIENCE = 60.0
 
 Inode = tuple[int, int] | None
 """Device and inode; None where there is no file."""
+ANOTHER = (0, 0)
+"""In place of them, where it is another database."""
 
 
 class QueueGone(Unusable):
@@ -47,14 +49,18 @@ class WatchedFile:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.opened = self.found = inode(path)
+        self.opened = self.found = self.current()
         self.since: float | None = None
         """Since when something else was seen there, in monotonic seconds; None where all is well."""
+
+    def current(self) -> Inode:
+        """What stands there just now. Raises OSError where that can't be told."""
+        return inode(self.path)
 
     def look(self, now: float) -> None:
         """Look once more. An error other than that there is nothing tells nothing."""
         try:
-            self.found = inode(self.path)
+            self.found = self.current()
         except OSError:
             return
         if self.found == self.opened:
@@ -67,23 +73,36 @@ class WatchedFile:
         return self.since is not None and now - self.since >= (SURE if self.found is not None else missing)
 
 
+class WatchedDatabase(WatchedFile):
+    """The database: another one, too, where a copy was written into the file that is open."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._engine = queue.engine
+        super().__init__(queue.engine.files[0])
+
+    def current(self) -> Inode:
+        """`ANOTHER` also where the inode is the same."""
+        found = super().current()
+        return found if found is None or self._engine.is_current(side_files=False) else ANOTHER
+
+
 class QueueFiles:
     """Where a queue is, as far as files tell: its database and its folder, as they were opened."""
 
     def __init__(self, queue: Queue) -> None:
-        self.database, self.folder = WatchedFile(queue.engine.files[0]), WatchedFile(queue.home.folder)
+        self.database, self.folder = WatchedDatabase(queue), WatchedFile(queue.home.folder)
 
     def is_same_database(self) -> bool:
         """Whether the database is in its place just now. The folder can be made again, the log can't."""
         try:
-            return inode(self.database.path) == self.database.opened
+            return self.database.current() == self.database.opened
         except OSError:
             return False
 
     def is_same_folder(self) -> bool:
         """Whether the folder is in its place just now."""
         try:
-            return inode(self.folder.path) == self.folder.opened
+            return self.folder.current() == self.folder.opened
         except OSError:
             return False
 

@@ -1,14 +1,17 @@
 """A queue whose files were removed, renamed or replaced while it was open acknowledges nothing that would be lost."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from queuectl import Queue
+from queuectl.audit.backup import backup
 from queuectl.engines.view import Write
 from queuectl.errors import Replaced, Unusable
 from queuectl.workers.recovery import worker_lock
@@ -75,6 +78,38 @@ def test_nothing_is_done_with_files_that_are_gone(queue: Queue, path: str, which
     remove(path + which)
     with pytest.raises(Replaced, match=rf"q\.db{which}: was removed or renamed while the queue was open"):
         ACTS[act](queue)
+
+
+@pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_a_copy_written_into_its_file_is_noticed(queue: Queue, path: str, act: str, checkpointed: bool) -> None:
+    backup(queue, path + ".backup")
+    if checkpointed:
+        queue.enqueue("true")
+        queue.engine.tidy()
+        queue.status()
+    shutil.copyfile(path + ".backup", path)
+    with pytest.raises(Replaced, match=r"q\.db: was written over with another database"):
+        ACTS[act](queue)
+
+
+@pytest.mark.parametrize("text", [b"", b"another file, of some length" * 200])
+def test_what_is_no_database_in_its_file_is_noticed(queue: Queue, path: str, text: bytes) -> None:
+    Path(path).write_bytes(text)
+    with pytest.raises(Replaced, match="was written over"):
+        queue.enqueue("true")
+
+
+def test_a_copy_is_left_as_it_is_when_the_log_ahead_was_removed_for_it(queue: Queue, path: str) -> None:
+    backup(queue, path + ".backup")
+    queue.enqueue("false")
+    for which in ("-wal", "-shm"):
+        remove(path + which)
+    shutil.copyfile(path + ".backup", path)
+    for again in (lambda: queue.enqueue("true"), queue.engine.reopen, queue.close):
+        with suppress(Replaced):
+            again()
+    assert Path(path).read_bytes() == Path(path + ".backup").read_bytes()
 
 
 @pytest.mark.parametrize("which", ["", "-wal", "-shm"])

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from queuectl import Queue
+from queuectl.audit.backup import backup
 from queuectl.clock import monotonic
 from queuectl.engines.base import Listener
 from queuectl.engines.sqlite.location import locate
@@ -192,6 +193,17 @@ def test_another_one_is_believed_at_the_second_look(scene: Scene, which: str) ->
     scene.tick(1 + SURE)
     assert f"{path}: is another one" in str(scene.files.displaced)
     assert scene.files.is_adrift
+
+
+def test_a_copy_that_is_written_into_the_database_is_another_one(scene: Scene) -> None:
+    database = scene.url
+    backup(scene.queue, database + ".backup")
+    shutil.copyfile(database + ".backup", database)
+    scene.tick(1, SURE)
+    assert scene.files.is_adrift
+    assert scene.files.displaced is None
+    scene.tick(1 + SURE)
+    assert f"{database}: is another one" in str(scene.files.displaced)
 
 
 def test_an_error_tells_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
