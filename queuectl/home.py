@@ -88,7 +88,11 @@ class Home(msgspec.Struct, frozen=True):
 
 
 def make_folder(path: str) -> None:
-    """Make a folder with mode 0700 under any umask; one that exists is left alone. Raises OSError."""
+    """Make a folder, and those above it, with mode 0700 under any umask; what exists is left alone. Raises OSError."""
+    if os.path.lexists(path):
+        return
+    if parent := os.path.dirname(path):
+        make_folder(parent)
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:

@@ -13,6 +13,7 @@ from typing import Any
 from queuectl import clock
 from queuectl.errors import Unusable, shown
 from queuectl.events import encode
+from queuectl.home import make_folder
 from queuectl.host.trust import check_folder
 from queuectl.workers.turn import AttemptReport, Turn
 
@@ -30,8 +31,7 @@ def opened(folder: str, name: str, flags: int = os.O_APPEND) -> int:
     """
     path = f"{folder}/{name}"
     try:
-        if not os.path.lexists(folder):
-            os.makedirs(folder, mode=0o700, exist_ok=True)
+        make_folder(folder)
         check_folder(folder, "write logs into")
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | flags, 0o600)
     except OSError as error:

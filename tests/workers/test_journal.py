@@ -55,6 +55,12 @@ def test_no_log_is_written_where_others_lead_it(tmp_path: Path, name: str, put: 
     assert not list(tmp_path.glob("precious")) or (tmp_path / "precious").read_text() == "mine"
 
 
+def test_what_is_made_for_the_log_is_for_its_owner_alone(tmp_path: Path) -> None:
+    os.close(opened(str(tmp_path / "q.db.d" / "logs"), "worker.log"))
+    assert {path.stat().st_mode & 0o077 for path in (tmp_path / "q.db.d").rglob("*")} == {0}
+    assert (tmp_path / "q.db.d").stat().st_mode & 0o077 == 0
+
+
 def test_no_report_is_written_into_a_folder_that_others_can_write(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     with pytest.raises(Unusable, match="can be written by others"):
