@@ -275,6 +275,24 @@ def test_the_monitor_recovers_by_itself_until_it_is_stopped(queuectl: Shell):
     assert (watching.returncode, err) == (130, b"")
 
 
+@pytest.mark.parametrize("why", ["No space left on device", "Broken pipe"])
+def test_the_monitor_goes_on_when_its_output_cannot_be_written(queuectl: Shell, why: str):
+    _crash(queuectl, "echo up; sleep 60")
+    hear, tell = os.pipe()
+    os.close(hear)
+    full = os.open("/dev/full", os.O_WRONLY)
+    watching = queuectl.start("monitor", stdout=full if why.startswith("No space") else tell)
+    os.close(tell)
+    os.close(full)
+    assert watching.stderr is not None
+    told = watching.stderr.readline().decode()
+    assert f"standard output can't be written ({why}): recovery goes on, and its reports are in" in told
+    assert queuectl("inspect", "a", "--json").json["state"] == "failed"
+    watching.send_signal(signal.SIGINT)
+    _, err = watching.communicate(timeout=20)
+    assert (watching.returncode, err) == (130, b"")
+
+
 def test_the_selftest_passes_and_leaves_nothing(queuectl: Shell):
     scratch = queuectl.folder / "scratch"
     scratch.mkdir()

@@ -1,13 +1,15 @@
 """`queuectl monitor`: recovery without a worker that runs jobs."""
 
 import sys
+from contextlib import suppress
 
 import msgspec
 
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.commands.recover import print_report
-from queuectl.cli.ui import output
+from queuectl.cli.ui import output, stdout
+from queuectl.errors import shown
 
 
 def monitor(*, json: p.JsonLines = False, logs: p.Logs = None, db: p.Database = None) -> None:
@@ -15,7 +17,8 @@ def monitor(*, json: p.JsonLines = False, logs: p.Logs = None, db: p.Database = 
 
     $ queuectl monitor
 
-    Every worker does this too; a monitor is for when none may be up for a while.
+    Every worker does this too; a monitor is for when none may be up for a while. It goes on when its output can't be
+    written any more, and says so once; what it finds is in the folder of logs as well.
     """
     from queuectl.workers.chores import recovery_watch
 
@@ -23,8 +26,10 @@ def monitor(*, json: p.JsonLines = False, logs: p.Logs = None, db: p.Database = 
         if sys.stderr.isatty():
             output.note("watching for dead workers; Ctrl-C stops it")
         for report in recovery_watch.monitor(q):
-            if json:
-                output.documents([msgspec.structs.asdict(report)], flush=True)
-            else:
-                print_report(report)
-                sys.stdout.flush()
+            with suppress(OSError):
+                if json:
+                    output.documents([msgspec.structs.asdict(report)])
+                else:
+                    print_report(report)
+            if (problem := stdout.problem()) is not None:
+                stdout.tell(f"{problem}: recovery goes on, and its reports are in {shown(q.logs)}")
