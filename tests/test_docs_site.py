@@ -44,7 +44,7 @@ def anchors(path: Path) -> set[str]:
 
 def test_every_page_is_in_the_navigation_once() -> None:
     config = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))
-    assert sorted(targets(config["project"]["nav"])) == [str(page.relative_to(DOCS)) for page in PAGES]
+    assert sorted(targets(config["project"]["nav"])) == sorted(str(page.relative_to(DOCS)) for page in PAGES)
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=named)
@@ -69,3 +69,20 @@ def test_links_of_pages_stay_within_the_site() -> None:
         if not re.match(r"\w+:", link) and not (page.parent / link).resolve().is_relative_to(DOCS)
     ]
     assert leaving == []
+
+
+def test_llms_txt_names_every_page() -> None:
+    text = (ROOT / "llms.txt").read_text(encoding="utf-8")
+    title, blank, quote, *_ = text.splitlines()
+    assert title.startswith("# ")
+    assert blank == ""
+    assert quote.startswith("> ")
+    missing = {named(page) for page in PAGES} - set(re.findall(r"\]\(([^)]+)\)", text))
+    assert missing == {"docs/index.md"}
+
+
+def test_paths_named_in_the_contributing_guide_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:queuectl|projections|tests|docs|bench)/[\w/.]*)`", text)
+    assert len(paths) > 20
+    assert [path for path in paths if not (ROOT / path).exists()] == []
