@@ -35,7 +35,7 @@ def _main(words: list[str]) -> int:
 
     from queuectl.cli.ui import output, stdout
 
-    output.prepare()
+    output.set_up_streams()
     if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:  # that would take away the exit codes of what we start
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     warnings.filterwarnings("default", category=Notice)
@@ -54,11 +54,11 @@ def _main(words: list[str]) -> int:
     except KeyboardInterrupt as stop:
         return _end("", 128 + getattr(stop, "number", signal.SIGINT))
     except BrokenPipeError:  # `queuectl events | head -1`: whoever read has seen enough
-        stdout.let_go()
+        stdout.discard()
         return 0
     except OSError as error:
         what = f"{error.filename}: " if error.filename is not None else ""
-        return _end(stdout.problem() or f"{what}{error.strerror or error}", QueueError.exit_code)
+        return _end(stdout.flush_failure() or f"{what}{error.strerror or error}", QueueError.exit_code)
     except Exception as error:
         if os.environ.get("QUEUECTL_DEBUG"):
             raise
@@ -96,7 +96,7 @@ def _run(words: list[str]) -> int:
         bound.arguments["argv"] = argv
     gc.freeze()
     gc.enable()
-    with stdout.held() if changes(command) else nullcontext():
+    with stdout.deferred() if changes(command) else nullcontext():
         code = command(*bound.args, **bound.kwargs)
     return code if isinstance(code, int) else 0
 
@@ -120,7 +120,7 @@ def _end(message: str, code: int) -> int:
     """Say why, in one line, behind whatever the command has already answered."""
     from queuectl.cli.ui import stdout
 
-    stdout.problem()  # a full disk, or nobody there to read: the message and the exit code still tell
+    stdout.flush_failure()  # a full disk, or nobody there to read: the message and the exit code still tell
     if message:
         stdout.tell(message)
     return code

@@ -44,7 +44,7 @@ def appeared(path: str, actor: str, logs: str | None) -> Queue:
     """The queue, as soon as somebody has made it."""
     from queuectl.errors import Absent
 
-    output.note(f"there is no queue yet at {shown(resolve(path))}: waiting for it")
+    output.message(f"there is no queue yet at {shown(resolve(path))}: waiting for it")
     while True:
         time.sleep(_PAUSE)
         try:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from cyclopts import App, Group, Parameter
 
 from queuectl import __version__
-from queuectl.cli.ui.help import Formatter
+from queuectl.cli.ui.help import HelpFormatter
 
 JOBS = Group("Jobs", sort_key=1)
 WORKERS = Group("Workers", sort_key=2)
@@ -69,7 +69,7 @@ config set make it.""",
     version=__version__,
     version_flags=["--version", "-V"],
     help_format="plaintext",
-    help_formatter=Formatter(),
+    help_formatter=HelpFormatter(),
     default_parameter=Parameter(negative=(), show_env_var=False),
     group_parameters=Group("Options", sort_key=10),
     group_arguments=Group("Arguments", sort_key=5),

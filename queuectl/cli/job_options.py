@@ -39,7 +39,7 @@ InQueue = Annotated[
     str | None, p.option("--queue", "NAME", "The queue it goes to. [default: default]", spec.check_queue)
 ]
 Priority = Annotated[
-    int | None, p.option("--priority", "N", "Higher runs first. [default: 0]", p.count(*spec.PRIORITIES))
+    int | None, p.option("--priority", "N", "Higher runs first. [default: 0]", p.integer(*spec.PRIORITIES))
 ]
 Delay = Annotated[
     float | None,
@@ -64,7 +64,7 @@ MaxRetries = Annotated[
         "N",
         "Further attempts after the first one has failed; then it goes to the dead letter queue. [default: 3, a "
         "setting]",
-        p.count(0, spec.MOST_RETRIES),
+        p.integer(0, spec.MOST_RETRIES),
     ),
 ]
 Base = Annotated[
@@ -245,6 +245,6 @@ def mention_time_limit(q: "Queue", id: str) -> None:
     except OSError:
         return  # it can't be remembered, so it would be said each time
     limit = units.span(job.timeout or 0)
-    output.note(
+    output.message(
         f"a job may take {limit}; --timeout none, or `queuectl config set timeout none`, lifts that (said once)"
     )

@@ -18,7 +18,7 @@ All = Annotated[bool, Parameter(name="--all", help="All that it can be done to (
 Yes = Annotated[bool, Parameter(name=["--yes", "-y"], help="Don't ask on a terminal whether so many are meant.")]
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class JobSelection(msgspec.Struct, frozen=True):
     """What was said of the jobs to change."""
 
     ids: Sequence[str]
@@ -43,30 +43,30 @@ def _named(possible: Sequence[str]) -> str:
     return "--all" if len(possible) == 1 else "--all, --state or --queue"
 
 
-class Chosen(msgspec.Struct, frozen=True):
+class SelectedJobs(msgspec.Struct, frozen=True):
     """The jobs to change, and the states in which they must be still; None for those that were named."""
 
     ids: Sequence[str]
     among: Sequence[str] | None
 
 
-def choose(q: "Queue", wanted: Wanted, verb: str, usual: Sequence[str]) -> Chosen | None:
+def select(q: "Queue", wanted: JobSelection, verb: str, usual: Sequence[str]) -> SelectedJobs | None:
     """The jobs that are meant: of a kind, those in the `usual` states unless others are named.
 
     On a terminal it asks first, with their number. None where none is, or where the answer is no: that is said.
     """
     if wanted.ids:
-        return Chosen(list(dict.fromkeys(wanted.ids)), None)
+        return SelectedJobs(list(dict.fromkeys(wanted.ids)), None)
     states = wanted.states if wanted.states is not None else usual
     ids = [job.id for job in q.jobs(state=states, queue=wanted.queue)]
     if not ids:
-        output.note("no job matches")
+        output.message("no job matches")
         return None
     jobs = f"{len(ids):,} job{'s' if len(ids) != 1 else ''}"
-    if not wanted.yes and sys.stdin.isatty() and output.attended() and not _yes(f"{verb} {jobs}?"):
-        output.note("nothing was changed")
+    if not wanted.yes and sys.stdin.isatty() and output.stderr_is_terminal() and not _yes(f"{verb} {jobs}?"):
+        output.message("nothing was changed")
         return None
-    return Chosen(ids, states)
+    return SelectedJobs(ids, states)
 
 
 def _yes(question: str) -> bool:
@@ -75,7 +75,7 @@ def _yes(question: str) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def changed(q: "Queue", ids: Iterable[str], json: bool) -> None:
+def print_changed(q: "Queue", ids: Iterable[str], json: bool) -> None:
     """Print what has become of jobs: id and state."""
     if json:
         from queuectl.documents import job_document
@@ -85,4 +85,4 @@ def changed(q: "Queue", ids: Iterable[str], json: bool) -> None:
     for id in ids:
         job = q.job(id)
         now = "being cancelled" if job.state == "processing" and job.cancel_requested else job.state
-        output.line(f"{output.safe(id)}  {output.paint(now, job.state)}")
+        output.line(f"{output.escape(id)}  {output.paint(now, job.state)}")

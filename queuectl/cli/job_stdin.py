@@ -10,7 +10,7 @@ _PATIENCE = 2.0
 """Seconds after which it is said that stdin is waited for."""
 
 
-def is_for_the_job() -> bool:
+def is_piped() -> bool:
     """Whether stdin is a pipe, a socket, or a file that nobody has read from yet.
 
     A terminal is not: it belongs to who sits there. Nor is a file that is being read: in `while read …; done <list` the
@@ -23,10 +23,10 @@ def is_for_the_job() -> bool:
         return False
 
 
-def expect() -> None:
+def wait_until_readable() -> None:
     """Wait until there is something to read, or its end; say so where that takes long."""
     try:
         if not select.select([0], [], [], _PATIENCE)[0]:
-            output.note("reading stdin, which the job is given once it ends (</dev/null gives it nothing)")
+            output.message("reading stdin, which the job is given once it ends (</dev/null gives it nothing)")
     except (OSError, ValueError):
         return  # who reads it will say what is wrong

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from queuectl.settings import Named
 
 
-def opened(db: str | None, logs: str | None = None, *, create: bool = False, follow: bool = False) -> "Queue":
+def open_queue(db: str | None, logs: str | None = None, *, create: bool = False, follow: bool = False) -> "Queue":
     """The queue in the database that the flag, the environment or .env names; with a bar while it heals.
 
     Where there is none, `create` makes it, and says so at a path that somebody named. Otherwise a named one that is not
@@ -34,11 +34,11 @@ def opened(db: str | None, logs: str | None = None, *, create: bool = False, fol
 
         return appeared(named.path, actor, logs) if follow else empty(named.path, actor)
     if q.made and named.source is not None:
-        output.note(f"made a new queue at {shown(q.url)}")
+        output.message(f"made a new queue at {shown(q.url)}")
     return q
 
 
-def looked_at(db: str | None, look: "Callable[[str], Accused]") -> "Accused | Queue":
+def open_with(db: str | None, look: "Callable[[str], Accused]") -> "Accused | Queue":
     """The same for a command that opens the queue in a way of its own, by `look`, and never makes it."""
     from queuectl.errors import Absent
     from queuectl.settings import database

@@ -10,12 +10,12 @@ from queuectl import spec, units
 EVERYWHERE = Group("Everywhere", sort_key=20)
 
 
-def reader(read: Callable[[str], Any]) -> Callable[[Any, Sequence[Token]], Any]:
+def converter(read: Callable[[str], Any]) -> Callable[[Any, Sequence[Token]], Any]:
     """A cyclopts converter that reads the one word of an option; `read` raises Invalid for what it doesn't accept."""
     return lambda _type, tokens: read(tokens[0].value)
 
 
-def readers(read: Callable[[str], Any]) -> Callable[[Any, Sequence[Token]], Any]:
+def list_converter(read: Callable[[str], Any]) -> Callable[[Any, Sequence[Token]], Any]:
     """The same for an option that may be repeated."""
     return lambda _type, tokens: [read(token.value) for token in tokens]
 
@@ -25,7 +25,7 @@ def option(
 ) -> Parameter:
     """An option with a value. One that is read may begin with a hyphen: the reader can say better what is wrong."""
     if read is not None:
-        more = {"converter": reader(read), "allow_leading_hyphen": True} | more
+        more = {"converter": converter(read), "allow_leading_hyphen": True} | more
     return Parameter(name=name, metavar=metavar, help=text, **more)
 
 
@@ -45,12 +45,12 @@ def _states(_type: Any, tokens: Sequence[Token]) -> list[str]:
     return list(dict.fromkeys(word.lower() for word in words))
 
 
-def count(low: int, high: int) -> Callable[[str], int]:
+def integer(low: int, high: int) -> Callable[[str], int]:
     """A reader of whole numbers within the bounds."""
     return lambda text: units.whole(text, low, high)
 
 
-def positive(text: str) -> float:
+def positive_duration(text: str) -> float:
     """A reader of durations above 0."""
     from queuectl.errors import Invalid
 
@@ -91,7 +91,7 @@ QueueList = Annotated[
         name="--queue",
         metavar="NAME",
         help="Only jobs of this queue (may be repeated).",
-        converter=readers(_queue),
+        converter=list_converter(_queue),
         consume_multiple=True,
     ),
 ]
@@ -145,7 +145,7 @@ At = Annotated[
     ),
 ]
 AfterSeq = Annotated[
-    int | None, option("--after", "SEQ", "Only events with a higher number than this.", count(0, 2**63 - 1))
+    int | None, option("--after", "SEQ", "Only events with a higher number than this.", integer(0, 2**63 - 1))
 ]
 Job = Annotated[str, Parameter(name="ID", help="The job: its id, or the beginning of one that was given with --id.")]
 JobFilter = Annotated[str | None, option("--job", "ID", "Only of this job.")]
@@ -175,7 +175,7 @@ EnvInLog = Annotated[
 ]
 
 
-def check_span(since: int | None, until: int | None) -> None:
+def check_period(since: int | None, until: int | None) -> None:
     """Raise Invalid where nothing can lie between the two."""
     from queuectl.errors import Invalid
 

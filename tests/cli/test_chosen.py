@@ -56,7 +56,7 @@ def test_what_is_meant_must_be_said(inside: Inside, queue: Queue, words: list[st
 def test_on_a_terminal_it_is_asked_first(
     queue: Queue, inside: Inside, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr("queuectl.cli.ui.output.attended", lambda: True)
+    monkeypatch.setattr("queuectl.cli.ui.output.stderr_is_terminal", lambda: True)
 
     def answering(text: str, *words: str) -> Answer:
         typed = io.StringIO(text)

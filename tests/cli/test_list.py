@@ -81,7 +81,7 @@ def test_a_situation_tells_how_long_and_on_which_worker(queue: Queue):
         job = Job("j", 1, 2, "processing", "q", 0, 0, policy(tx.now), 0, "me", 3, None, attempt=1, worker="w1",
                   claimed_at=tx.now)  # fmt: skip
         now = tx.now + 90 * SECOND
-    assert wording.situation(job, now) == "for 1m30s on w1"
+    assert wording.state_detail(job, now) == "for 1m30s on w1"
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ def test_a_situation_tells_how_long_and_on_which_worker(queue: Queue):
     ],
 )  # fmt: skip
 def test_text_is_as_wide_as_a_terminal_shows_it(text: str, cells: int):
-    assert output.cells_wide(text) == cells
-    assert output.cells_wide(output.cut(text * 30, 10)) <= 10
+    assert output.display_width(text) == cells
+    assert output.display_width(output.truncate(text * 30, 10)) <= 10
 
 
 def test_columns_are_aligned_and_fit_the_terminal(queue: Queue, queuectl: Shell, terminal: Callable[..., str]):
@@ -103,13 +103,13 @@ def test_columns_are_aligned_and_fit_the_terminal(queue: Queue, queuectl: Shell,
     for columns in (80, 120):
         lines = terminal("list", columns=columns, NO_COLOR="1").splitlines()
         assert len(lines) == 5
-        assert max(map(output.cells_wide, lines)) <= columns
+        assert max(map(output.display_width, lines)) <= columns
         heads = lines[0]
         for line in lines[1:]:
             before, _, _ = line.partition("pending")
-            assert output.cells_wide(before) == heads.index("STATE")
+            assert output.display_width(before) == heads.index("STATE")
             before, _, _ = line.partition("echo")
-            assert output.cells_wide(before) == heads.index("COMMAND")
+            assert output.display_width(before) == heads.index("COMMAND")
 
 
 def test_who_waits_is_told_once_of_each_queue_that_no_worker_serves(queue: Queue, monkeypatch: pytest.MonkeyPatch):
@@ -124,7 +124,7 @@ def test_who_waits_is_told_once_of_each_queue_that_no_worker_serves(queue: Queue
     )
     for ids, expected in ((["a"], [gpu]), (["c"], []), ([], [gpu, mail])):
         told.clear()
-        say = hint.Hint(queue, ids, told.append)
+        say = hint.UnservedHint(queue, ids, told.append)
         say()
         say()
         assert told == expected
@@ -158,12 +158,12 @@ def test_the_doctor_names_a_queue_whose_due_jobs_no_worker_takes(queue: Queue):
 
 
 def test_events_stand_below_each_other_whatever_the_id_is_written_in(queuectl: Shell):
-    from queuectl.cli.ui.output import cells_wide
+    from queuectl.cli.ui.output import display_width
 
     for id in ("plain", "漢字", "grün"):
         queuectl("enqueue", "--id", id, "true").ok()
     lines = queuectl("events").ok().lines
-    assert len({cells_wide(line.partition("enqueued")[0]) for line in lines}) == 1
+    assert len({display_width(line.partition("enqueued")[0]) for line in lines}) == 1
 
 
 def test_a_folder_that_is_missing_is_not_taken_for_the_command(queuectl: Shell):

@@ -77,7 +77,7 @@ def test_the_attempt_is_of_one_job(inside: Callable[..., Answer]):
 
 
 def test_a_line_without_end_is_divided(capfdbinary: pytest.CaptureFixture[bytes]):
-    printer = stream.Prefixed("a | ", "job a")
+    printer = stream.PrefixedPrinter("a | ", "job a")
     for _ in range(3):
         printer.write(b"x" * (1 << 20))
     printer.finish()

@@ -77,15 +77,15 @@ def stdin(fd: int) -> Generator[None]:
 def test_run_takes_a_file_but_not_from_the_loop_that_reads_it(tmp_path: Path):
     (tmp_path / "list").write_text("1\n2\n")
     with stdin(os.open(tmp_path / "list", os.O_RDONLY)):
-        assert job_stdin.is_for_the_job()
+        assert job_stdin.is_piped()
         os.read(0, 2)  # as the `read` of a shell's loop does
-        assert not job_stdin.is_for_the_job()
+        assert not job_stdin.is_piped()
     reader, writer = os.pipe()
     os.close(writer)
     with stdin(reader):
-        assert job_stdin.is_for_the_job()
+        assert job_stdin.is_piped()
     with stdin(os.open("/dev/null", os.O_RDONLY)):
-        assert not job_stdin.is_for_the_job()
+        assert not job_stdin.is_piped()
 
 
 def test_more_input_than_is_copied_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -3,20 +3,20 @@
 import pytest
 
 from queuectl.cli.ui import terminal
-from queuectl.cli.ui.terminal import WIDTH, Safe, Screen
+from queuectl.cli.ui.terminal import WIDTH, Sanitizer, Screen
 
 GREEN, BOLD, RESET = "\x1b[32m", "\x1b[1m", "\x1b[0m"
 
 
 def safe(*parts: bytes) -> str:
     """What a terminal gets, where the bytes come in these parts."""
-    made = Safe()
+    made = Sanitizer()
     return "".join(map(made.feed, parts)) + made.end()
 
 
 def seen(*parts: bytes) -> str:
     """What is left of it at the end of each line."""
-    made, screen = Safe(), Screen()
+    made, screen = Sanitizer(), Screen()
     return "".join(screen.feed(made.feed(part)) for part in parts) + screen.feed(made.end()) + screen.end()
 
 
@@ -130,7 +130,7 @@ def test_what_later_parts_print_over_is_left_out_without_a_difference():
 
 def test_a_line_is_cut_with_its_colours():
     line = f"a{GREEN}bcdef{RESET}gh"
-    assert terminal.cut(line, 8) == line
-    assert terminal.cut(line, 4) == f"a{GREEN}bc{RESET}…"
-    assert terminal.cut("漢字漢字", 6) == "漢字…"
-    assert terminal.bare(line) == "abcdefgh"
+    assert terminal.truncate(line, 8) == line
+    assert terminal.truncate(line, 4) == f"a{GREEN}bc{RESET}…"
+    assert terminal.truncate("漢字漢字", 6) == "漢字…"
+    assert terminal.without_colours(line) == "abcdefgh"

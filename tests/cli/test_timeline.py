@@ -10,7 +10,7 @@ from hypothesis import given
 
 from projections.jobs import Job, evolve
 from queuectl.cli.ui import output
-from queuectl.cli.ui.timeline import Entry, lines, timeline
+from queuectl.cli.ui.timeline import TimelineEntry, build, render
 from queuectl.clock import SECOND, text
 from queuectl.events import (
     Cancelled,
@@ -80,12 +80,12 @@ class Past:
             self.after(5, Heartbeat(attempts=[Held("j", 1)]))
         return self
 
-    def entries(self, now: float | None = None) -> list[Entry]:
+    def entries(self, now: float | None = None) -> list[TimelineEntry]:
         """The timeline, `now` seconds after the last event."""
-        return timeline(self.moments, self.now + round(now * SECOND) if now is not None else None)
+        return build(self.moments, self.now + round(now * SECOND) if now is not None else None)
 
     def page(self, room: int = 100, now: float | None = None) -> str:
-        return "\n".join(lines(self.entries(now), room))
+        return "\n".join(render(self.entries(now), room))
 
 
 def failed(attempt: int, due: int, **more: Any) -> tuple[Event, Event]:
@@ -211,13 +211,13 @@ def test_every_event_of_every_history_is_told_within_the_edges(log: list[Recorde
         for record in log:
             if record.stream == stream:
                 moments.append(Moment(record, evolve(moments[-1].job if moments else None, record, record.event)))
-        entries = timeline(moments, log[-1].at)
+        entries = build(moments, log[-1].at)
         told = [entry.seqs.partition("-") for entry in entries if entry.seqs]
         held = [seq for first, _, last in told for seq in range(int(first), int(last or first) + 1)]
         assert {moment.record.seq for moment in moments} <= set(held)
         job = moments[-1].job
         assert [entry.style for entry in entries if entry.mark == "●"][-1] == (job.state if job else "purged")
-        for line in lines(entries, 80):
+        for line in render(entries, 80):
             assert len(line) <= 80
 
 
@@ -228,7 +228,7 @@ def test_no_line_is_wider_than_the_terminal_or_moves_its_cursor(room: int):
     lost = Failed(attempt=1, cause="lost", error="no\tway " * 40)
     past.after(1, lost, Dead(reason="\x1b[2J"), by="recovery:" + "w" * 90)
     for line in past.page(room).splitlines():
-        assert output.cells_wide(line) <= room
+        assert output.display_width(line) <= room
         assert line.isprintable()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.cli.ui.output_file import Written
+from queuectl.cli.ui.output_file import OutputFile
 from queuectl.workers.execution.output import Trim
 from tests.support.shell import Shell
 
@@ -29,12 +29,12 @@ def cut(path: Path, limit: int) -> int:
 
 
 def whole(path: Path) -> list[bytes | int]:
-    with closing(Written(str(path))) as written:
+    with closing(OutputFile(str(path))) as written:
         return list(written.more())
 
 
 def tail(path: Path, lines: int, keep: int | None = None) -> bytes:
-    with closing(Written(str(path))) as written:
+    with closing(OutputFile(str(path))) as written:
         written.tail(lines)
         if keep is not None:
             written.skip_states(keep)
@@ -59,7 +59,7 @@ def test_a_hole_is_told_once_and_never_read_wherever_it_lies(tmp_path: Path, lim
 def test_what_is_cut_out_while_it_is_read_is_not_read_either(tmp_path: Path):
     path = tmp_path / "1"
     path.write_bytes(LINE * 100_000)
-    with closing(Written(str(path))) as written:
+    with closing(OutputFile(str(path))) as written:
         pieces = written.more()
         first = next(pieces)
         cut(path, 100 << 10)

@@ -38,7 +38,7 @@ def archive(
             name="--state",
             metavar="STATE",
             help=f"Only jobs in this state: {_FINAL} (may be repeated).",
-            converter=p.readers(_state),
+            converter=p.list_converter(_state),
             consume_multiple=True,
         ),
     ] = None,
@@ -62,7 +62,7 @@ def archive(
     if target is None and not dry:
         raise Invalid("archive needs -o FILE; see queuectl archive --help")
     before = clock.now() - round(older * clock.SECOND)
-    with opening.opened(db) as q:
+    with opening.open_queue(db) as q:
         if target is None or dry:
             done = archives.due(q, before, states or FINAL)
         else:
@@ -81,11 +81,13 @@ def _tell(done: "Done", dry: bool) -> None:
     if done.file is None:
         output.line("nothing is old enough")
         return
-    output.line(f"archived {what}, in {output.safe(done.file)}, {units.size_text(done.bytes)}")
+    output.line(f"archived {what}, in {output.escape(done.file)}, {units.size_text(done.bytes)}")
     if done.stayed:
-        output.note(f"{_many(done.stayed, 'job or worker', 'jobs or workers')} of the file stayed: not over any more")
+        output.message(
+            f"{_many(done.stayed, 'job or worker', 'jobs or workers')} of the file stayed: not over any more"
+        )
     if done.more:
-        output.note(f"{_many(done.more, 'job is', 'jobs are')} old enough besides: run it again with another file")
+        output.message(f"{_many(done.more, 'job is', 'jobs are')} old enough besides: run it again with another file")
 
 
 def _many(count: int, one: str, many: str | None = None) -> str:

@@ -45,16 +45,17 @@ def seal(*, json: p.Json = False, db: p.Database = None) -> None:
     there is what it was. Workers go on meanwhile. Nothing is added when nothing has happened since the last seal.
     `queuectl config set seal-every 1h` lets workers seal.
     """
-    from queuectl.audit.seal import seal as sealed
+    from queuectl.audit.seal import seal as seal_log
     from queuectl.audit.verdict import events
 
-    with opening.opened(db) as q:
-        made = sealed(q, output.progress("Sealing"))
+    with opening.open_queue(db) as q:
+        made = seal_log(q, output.progress("Sealing"))
     if json:
         output.document({"upto": made.upto, "events": made.events, "hash": made.hash, "anchor": made.anchor})
         return
     output.line(made.anchor)
-    output.note(f"sealed {events(made.events)}, up to event {made.upto:,}" if made.seq else "there are no events yet")
+    sealed = f"sealed {events(made.events)}, up to event {made.upto:,}"
+    output.message(sealed if made.seq else "there are no events yet")
 
 
 @app.command
@@ -66,7 +67,7 @@ def verify(
             name="--anchor",
             metavar="SEQ:HASH",
             help="What `audit seal` printed once, and was kept elsewhere (may be repeated).",
-            converter=p.readers(_anchor),
+            converter=p.list_converter(_anchor),
         ),
     ] = None,
     archive: Annotated[
@@ -100,7 +101,7 @@ def verify(
     from queuectl.audit.verify import verify as verified
 
     anchors: list[Anchor] = list(anchor or ())  # pyright: ignore[reportAssignmentType] - as the converter made them
-    with opening.looked_at(db, Accused) as q:
+    with opening.open_with(db, Accused) as q:
         bar = output.progress("Verifying")
         verdict = verified(q, anchors, archive or (), bar, allow_missing_archives=allow_missing)
     if json:
@@ -115,13 +116,13 @@ def _tell(verdict: "Verdict", anchors: int) -> None:
     from queuectl.cli.ui import wording
 
     for finding in verdict.findings[:_SHOWN]:
-        output.line(f"{output.paint('✗', 'red')} {output.safe(finding.what)}")
+        output.line(f"{output.paint('✗', 'red')} {output.escape(finding.what)}")
     if (more := len(verdict.findings) - _SHOWN + verdict.more) > 0:
         output.line(f"  and {more:,} more; --json tells up to 1,000")
     hint = "" if verdict.allows_missing else ": give --archive FILE, or --allow-missing-archives"
     for each in verdict.unchecked:
         mark = output.paint("!", "yellow")
-        output.line(f"{mark} unproven: {events(each.events)} in {output.safe(each.file)}, which is not here{hint}")
+        output.line(f"{mark} unproven: {events(each.events)} in {output.escape(each.file)}, which is not here{hint}")
     last = verdict.seal
     if not last.seq:
         output.line("nothing is sealed yet: run queuectl audit seal")
@@ -136,4 +137,5 @@ def _tell(verdict: "Verdict", anchors: int) -> None:
         output.line(f"not all could be checked: {events(last.events)} under {seals}")
     else:
         output.line(f"not all is what was sealed: {events(last.events)} under {seals}")
-    output.line(f"  last seal {wording.distance(last.at)}, up to event {last.upto:,}; {events(verdict.unsealed)} since")
+    when = wording.relative_time(last.at)
+    output.line(f"  last seal {when}, up to event {last.upto:,}; {events(verdict.unsealed)} since")

@@ -33,9 +33,9 @@ def backup(
     from queuectl.audit.backup import backup as copied
     from queuectl.units import size_text
 
-    with signals.heard(), opening.opened(db) as q:
+    with signals.interruptible(), opening.open_queue(db) as q:
         size = copied(q, target, secrets=secrets, force=force)
     if json:
         output.document({"file": target, "bytes": size})
     else:
-        output.note(f"wrote {target}, {size_text(size)}")
+        output.message(f"wrote {target}, {size_text(size)}")

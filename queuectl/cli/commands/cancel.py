@@ -2,7 +2,7 @@
 
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
-from queuectl.cli.job_selection import All, Ids, Wanted, Yes, changed, choose
+from queuectl.cli.job_selection import All, Ids, JobSelection, Yes, print_changed, select
 
 _UNENDED = ("pending", "blocked", "processing", "failed")
 
@@ -25,8 +25,8 @@ def cancel(
 
     Of --all are those that wait or run. On a terminal it asks first, unless jobs are named.
     """
-    wanted = Wanted(ids, all, queue, yes, state)
+    wanted = JobSelection(ids, all, queue, yes, state)
     wanted.check("cancel", (*_UNENDED, "dead"))
-    with opening.opened(db) as q:
-        if (chosen := choose(q, wanted, "cancel", _UNENDED)) is not None:
-            changed(q, q.cancel(*chosen.ids, among=chosen.among, reason=reason), json)
+    with opening.open_queue(db) as q:
+        if (chosen := select(q, wanted, "cancel", _UNENDED)) is not None:
+            print_changed(q, q.cancel(*chosen.ids, among=chosen.among, reason=reason), json)

@@ -37,7 +37,7 @@ def get(
     BACKOFF_BASE (environment, then .env), then the default. An option of `enqueue` outranks all.
     """
     chosen = settings.setting(key) if key is not None else None
-    with opening.opened(db) as q:
+    with opening.open_queue(db) as q:
         found, database = q.config(), q.url
     if chosen is not None:
         value = found[chosen.key]
@@ -46,7 +46,7 @@ def get(
         if json:
             output.document({"key": chosen.key, **_document(chosen, value), "database": database})
         else:
-            output.line(output.safe(value.text))
+            output.line(output.escape(value.text))
     elif json:
         documents = {each.key: _document(each, found[each.key]) for each in settings.SETTINGS.values()}
         output.document({**documents, "database": database})
@@ -55,19 +55,19 @@ def get(
         rows = [
             (
                 each.key,
-                output.Cell(output.cut(value.text, room), "bold"),
-                output.cut(_origin(each, value), room),
+                output.Cell(output.truncate(value.text, room), "bold"),
+                output.truncate(_origin(each, value), room),
                 each.help,
             )
             for each in settings.SETTINGS.values()
             for value in (found[each.key],)
         ]
         output.table(("KEY", "VALUE", "FROM", "MEANING"), rows)
-        output.where(database)
+        output.database(database)
     if chosen is None:
         for value in found.values():
             if value.error is not None:
-                output.note(str(value.error))
+                output.message(str(value.error))
 
 
 def _origin(setting: settings.Setting, found: settings.Resolved) -> str:
@@ -90,7 +90,7 @@ def set_(
     $ queuectl config set timeout none --reason 'long backups'
     """
     settings.parse(key, value)  # nothing is made where it is wrong
-    with opening.opened(db, create=True) as q:
+    with opening.open_queue(db, create=True) as q:
         q.set_config(key, value, reason)
         _tell(q.config(), key, json)
 
@@ -102,7 +102,7 @@ def unset(key: Key, /, *, reason: p.Reason = None, json: p.Json = False, db: p.D
     $ queuectl config unset max-retries
     """
     settings.setting(key)
-    with opening.opened(db) as q:
+    with opening.open_queue(db) as q:
         q.set_config(key, None, reason)
         _tell(q.config(), key, json)
 
@@ -113,9 +113,9 @@ def _tell(found: dict[str, settings.Resolved], key: str, json: bool) -> None:
     if json:
         output.document({"key": setting.key, **_document(setting, now)})
     else:
-        output.line(f"{setting.key} {output.safe(now.text)} ({now.source})")
+        output.line(f"{setting.key} {output.escape(now.text)} ({now.source})")
     if now.source.startswith(("environment QUEUECTL_", ".env QUEUECTL_")):
-        output.note(f"{now.source} outranks `config set`: {now.text!r} is in force here")
+        output.message(f"{now.source} outranks `config set`: {now.text!r} is in force here")
 
 
 def _document(setting: settings.Setting, found: settings.Resolved) -> dict[str, Any]:

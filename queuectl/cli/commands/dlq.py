@@ -6,7 +6,7 @@ from cyclopts import App
 
 from queuectl.cli import job_options, opening
 from queuectl.cli import parameters as p
-from queuectl.cli.job_selection import All, Chosen, Ids, Wanted, Yes, changed, choose
+from queuectl.cli.job_selection import All, Ids, JobSelection, SelectedJobs, Yes, print_changed, select
 from queuectl.cli.ui import output
 from queuectl.errors import Refused
 
@@ -41,8 +41,8 @@ def list_dead(
     $ queuectl dlq list --ended-since -1d
     $ queuectl dlq list --json | jq -r .command
     """
-    p.check_span(since, until)
-    with opening.opened(db) as q:
+    p.check_period(since, until)
+    with opening.open_queue(db) as q:
         jobs = q.jobs(state="dead", queue=queue, since=since, until=until, ended_since=ended_since)
         if json:
             from queuectl.documents import job_document
@@ -53,12 +53,12 @@ def list_dead(
 
         heads = ("ID", "QUEUE", "ATTEMPTS", "DIED", "CAUSE", "COMMAND")
         rows = (
-            (job.id, job.queue, str(job.attempt), wording.distance(job.finished_at or job.enqueued_at),
-             output.Cell(wording.ending(job), "dead"), job.command)
+            (job.id, job.queue, str(job.attempt), wording.relative_time(job.finished_at or job.enqueued_at),
+             output.Cell(wording.end_cause(job), "dead"), job.command)
             for job in jobs
         )  # fmt: skip
-        if not output.table(heads, rows, right=("ATTEMPTS",)) and output.terminal():
-            output.note("the dead letter queue is empty")
+        if not output.table(heads, rows, right=("ATTEMPTS",)) and output.is_terminal():
+            output.message("the dead letter queue is empty")
 
 
 @app.command
@@ -77,11 +77,11 @@ def retry(
     $ queuectl dlq retry --all --reason 'the disk is back'
     $ queuectl dlq retry job1 --timeout none          what is given is changed first, and stays so
     """
-    wanted = Wanted(ids, all, queue, yes)
+    wanted = JobSelection(ids, all, queue, yes)
     wanted.check("dlq retry", _DEAD)
-    with opening.opened(db) as q:
+    with opening.open_queue(db) as q:
         if (chosen := _chosen(q, wanted, "retry")) is not None:
-            changed(q, q.retry(*chosen.ids, among=chosen.among, **job_options.given_fields(changes)), json)
+            print_changed(q, q.retry(*chosen.ids, among=chosen.among, **job_options.given_fields(changes)), json)
 
 
 @app.command
@@ -99,22 +99,22 @@ def purge(
     $ queuectl dlq purge job1
     $ queuectl dlq purge --all --reason 'looked at, nothing to save'
     """
-    wanted = Wanted(ids, all, queue, yes)
+    wanted = JobSelection(ids, all, queue, yes)
     wanted.check("dlq purge", _DEAD)
-    with opening.opened(db) as q:
+    with opening.open_queue(db) as q:
         chosen = _chosen(q, wanted, "purge")
         purged = q.purge(*chosen.ids, among=chosen.among, reason=reason) if chosen is not None else []
         if json:
             output.documents({"id": id, "state": "purged"} for id in purged)
             return
         for id in purged:
-            output.line(f"{output.safe(id)}  purged")
+            output.line(f"{output.escape(id)}  purged")
 
 
-def _chosen(q: "Queue", wanted: Wanted, verb: str) -> Chosen | None:
+def _chosen(q: "Queue", wanted: JobSelection, verb: str) -> SelectedJobs | None:
     """The dead jobs that are meant. Raises Refused for a named one that is not dead, NotFound."""
     for id in wanted.ids:
         job = q.job(id)
         if job.state != "dead":
             raise Refused(f"job {id!r} is not in the dead letter queue, it is {job.state}")
-    return choose(q, wanted, verb, _DEAD)
+    return select(q, wanted, verb, _DEAD)

@@ -39,7 +39,7 @@ def doctor(*, json: p.Json = False, db: p.Database = None) -> int:
         if json:
             output.document({"healthy": True, "database": path, "checks": []})
         else:
-            output.line(f"There is no queue yet; it would be {output.safe(path)}.")
+            output.line(f"There is no queue yet; it would be {output.escape(path)}.")
         return 0
     with queue:
         for check in examine(queue, output.progress):
@@ -71,9 +71,9 @@ def _tell(check: "Check") -> None:
 
 def _lines(finding: "Finding") -> list[str]:
     room = output.width() - _INDENT
-    lines = output.wrapped(output.safe(finding.what), room)
+    lines = output.wrap(output.escape(finding.what), room)
     if finding.do is not None:
-        first, *more = output.wrapped(output.safe(finding.do), room - 2)
+        first, *more = output.wrap(output.escape(finding.do), room - 2)
         lines += [f"{output.paint('→', 'dim')} {first}", *(f"  {line}" for line in more)]
     return lines
 

@@ -58,8 +58,8 @@ def enqueue(
         return
     job = job_options.with_defaults(job_options.spec_from_words(command, words, argv, "enqueue"), fields)
     if job.stdin == "-":
-        job_stdin.expect()
-    with opening.opened(db, create=True) as q:
+        job_stdin.wait_until_readable()
+    with opening.open_queue(db, create=True) as q:
         made = q.enqueue(job)
         job_options.mention_time_limit(q, made)
         if json:
@@ -80,7 +80,7 @@ def _many(path: str, fields: dict[str, Any], json: bool, db: str | None) -> None
                 raise Invalid("--file - and --stdin -: stdin can't be both the jobs and what they read")
             yield job
 
-    with _file(path) as file, opening.opened(db, create=True) as q:
+    with _file(path) as file, opening.open_queue(db, create=True) as q:
         size = os.fstat(file.fileno()).st_size if path != "-" else 0
         bar = output.progress(f"Enqueueing {name}")
         try:
@@ -98,7 +98,7 @@ def _many(path: str, fields: dict[str, Any], json: bool, db: str | None) -> None
             output.line("\n".join(made))
     if not made:
         sys.stdout.flush()
-        output.note(f"{name}: there is no job in it")
+        output.message(f"{name}: there is no job in it")
 
 
 def _file(path: str) -> IO[bytes]:

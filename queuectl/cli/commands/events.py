@@ -55,10 +55,10 @@ def events(
     $ queuectl events --follow --from-start --json
     $ queuectl events --after 1000 --json > new.ndjson
     """
-    p.check_span(since, until)
+    p.check_period(since, until)
     if from_start and after is not None:
         raise Invalid("give --from-start or --after, not both")
-    with opening.opened(db, follow=follow) as q:
+    with opening.open_queue(db, follow=follow) as q:
         if follow and not from_start and after is None and since is None:
             after = q.status().seq
         found = q.events(
@@ -78,13 +78,13 @@ def _told(records: Iterable["Recorded"], follow: bool) -> None:
 
     room = output.width()
     for record in records:
-        stream = output.safe(record.stream)
-        blank = " " * (16 - output.cells_wide(stream))
-        head = f"{record.seq:>7}  {wording.local(record.at):<8}  {stream}{blank}  "
-        what = output.safe(wording.told(record))
-        line = f"{head}{what}  [{output.safe(record.actor)}]"
-        if output.cells_wide(line) > room:  # who did it is the first to go
-            line = output.cut(head + what, room)
+        stream = output.escape(record.stream)
+        blank = " " * (16 - output.display_width(stream))
+        head = f"{record.seq:>7}  {wording.local_time(record.at):<8}  {stream}{blank}  "
+        what = output.escape(wording.event_text(record))
+        line = f"{head}{what}  [{output.escape(record.actor)}]"
+        if output.display_width(line) > room:  # who did it is the first to go
+            line = output.truncate(head + what, room)
         style = {"failed": "yellow", "dead": "red", "worker_lost": "red", "completed": "green"}.get(record.type)
         output.line(output.paint(line, style))
         if follow:

@@ -68,14 +68,14 @@ def export(
     from queuectl.export import Export
     from queuectl.export.rows import Selection
 
-    p.check_span(since, until)
+    p.check_period(since, until)
     if force and target is None:
         raise Invalid("--force goes with --output")
     path = os.path.realpath(target) if target is not None else ""
     if target is not None:
         _refuse(target, path)
     bar = output.progress(f"Exporting {what}")
-    with signals.heard(), opening.opened(db) as q:
+    with signals.interruptible(), opening.open_queue(db) as q:
         selection = Selection(
             what=what, since=since, until=until, ended_since=ended_since, after=after or 0, queue_name=queue,
             job=q.resolve(job) if job is not None else None, type=type,
@@ -92,10 +92,10 @@ def export(
 
 def _show(made: "Export") -> None:
     """Write it to stdout; for a person what could move the cursor is escaped."""
-    if output.terminal() and not made.text:
+    if output.is_terminal() and not made.text:
         raise Invalid(f"{made.name} is nothing to read: write it into a file with --output FILE")
     sys.stdout.flush()
-    shown = bytes if not output.terminal() else output.plain if made.name == "csv" else output.plain_json
+    shown = bytes if not output.is_terminal() else output.escape_lines if made.name == "csv" else output.escape_json
     for chunk in made.chunks():
         sys.stdout.buffer.write(shown(chunk))
     sys.stdout.buffer.flush()
@@ -110,7 +110,7 @@ def _tell(target: str | None, size: int | None, made: "Export", what: str) -> No
         reached = f"up to event {made.last}" if made.count else "no events"
         said.append(f"{reached}; go on with --after {made.last}")
     if said:
-        output.note(", ".join(said))
+        output.message(", ".join(said))
 
 
 def _refuse(target: str, path: str) -> None:

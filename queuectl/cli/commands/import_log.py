@@ -42,7 +42,7 @@ def import_log(
 
     bar = output.progress("Rebuilding the views")
     try:
-        with _source(source, db) as file, opening.opened(db, create=True) as q:
+        with _source(source, db) as file, opening.open_queue(db, create=True) as q:
             count = load(q, lines(file), bar)
     except OSError as error:
         raise Invalid(f"can't read {source!r}: {error.strerror}") from error

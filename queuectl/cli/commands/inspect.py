@@ -40,7 +40,7 @@ def inspect(
     ] = False,
     at: p.At = None,
     version: Annotated[
-        int | None, p.option("--version", "N", "As it was after its own event N.", p.count(1, 2**31))
+        int | None, p.option("--version", "N", "As it was after its own event N.", p.integer(1, 2**31))
     ] = None,
     archive: Annotated[
         str | None, p.option("--archive", "FILE", "Of a job that was archived: the file. Its id must be whole.")
@@ -57,7 +57,7 @@ def inspect(
     """
     if at is not None and version is not None:
         raise Invalid("give --at or --version, not both")
-    with opening.opened(db) if archive is None else _archived(archive, id) as q:
+    with opening.open_queue(db) if archive is None else _archived(archive, id) as q:
         id = q.resolve(id)
         if not events and at is None and version is None:
             job, attempts = q.job(id), q.attempts(id)
@@ -131,38 +131,38 @@ def _history(moments: list["Moment"], json: bool, past: bool) -> None:
     first, last = moments[0].record, moments[-1]
     state = last.job.state if last.job is not None else last.record.type
     room = output.width()
-    id = output.cut(output.safe(first.subject), room - len(state) - 2)
+    id = output.truncate(output.escape(first.subject), room - len(state) - 2)
     own = sum(moment.record.stream.startswith("job:") for moment in moments)
     output.line(f"{output.paint(id, 'bold')}  {output.paint(state, state)}")
-    output.line(output.paint(f"{own} event{'' if own == 1 else 's'} from {wording.full(first.at)}", "dim"))
-    for line in timeline.lines(timeline.timeline(moments, None if past else clock.now()), room):
+    output.line(output.paint(f"{own} event{'' if own == 1 else 's'} from {wording.full_time(first.at)}", "dim"))
+    for line in timeline.render(timeline.build(moments, None if past else clock.now()), room):
         output.line(line)
 
 
 def _page(q: "Queue", job: "Job", attempts: list["Attempt"], past: bool) -> None:
     spec = job.spec
-    doing = wording.situation(job, served=q.serves(job.queue)) if not past else ""
+    doing = wording.state_detail(job, served=q.serves(job.queue)) if not past else ""
     state = f"{job.state}, {doing}".removesuffix(", ")
-    output.line(f"{output.paint(output.safe(job.id), 'bold')}  {output.paint(output.safe(state), job.state)}")
+    output.line(f"{output.paint(output.escape(job.id), 'bold')}  {output.paint(output.escape(state), job.state)}")
     output.line()
     is_due = job.state in ("pending", "failed") and job.run_at > job.enqueued_at
     timeout = units.span(job.timeout) if job.timeout is not None else "none"
     output.fields((
-        ("command", output.safe(job.command)),
-        ("shell", output.safe(spec.shell) if spec.shell != SHELL else ""),
-        ("in", output.safe(spec.cwd)),
+        ("command", output.escape(job.command)),
+        ("shell", output.escape(spec.shell) if spec.shell != SHELL else ""),
+        ("in", output.escape(spec.cwd)),
         ("stdin", spec.stdin or ""),
-        ("queue", output.safe(f"{job.queue}, priority {job.priority}")),
-        ("enqueued", f"{wording.full(job.enqueued_at)} by {output.safe(job.enqueued_by)}"),
-        ("reason", output.safe(spec.reason or "")),
-        ("due", wording.full(job.run_at) if is_due else ""),
-        ("finished", wording.full(job.finished_at)),
-        ("attempts", wording.tries(job, attempts)),
-        ("retries", wording.policy(job) if job.max_retries else ""),
+        ("queue", output.escape(f"{job.queue}, priority {job.priority}")),
+        ("enqueued", f"{wording.full_time(job.enqueued_at)} by {output.escape(job.enqueued_by)}"),
+        ("reason", output.escape(spec.reason or "")),
+        ("due", wording.full_time(job.run_at) if is_due else ""),
+        ("finished", wording.full_time(job.finished_at)),
+        ("attempts", wording.attempt_counts(job, attempts)),
+        ("retries", wording.retry_policy(job) if job.max_retries else ""),
         ("timeout", f"{timeout}; if its worker dies: {spec.on_lost}"),
         *_environment(q, spec),
         ("secrets", ", ".join(job.secrets)),
-        ("error", output.safe(job.error or "")),
+        ("error", output.escape(job.error or "")),
     ))  # fmt: skip
     if attempts:
         output.line()
@@ -179,10 +179,11 @@ def _environment(q: "Queue", spec: Enqueued) -> Iterator[tuple[str, str]]:
     """What it is given beside the worker's variables; what jobs of old were given stands in the JSON."""
     if spec.environment is None:
         return
-    yield "env", output.safe(shlex.join(f"{name}={value}" for name, value in spec.env.items()))
+    yield "env", output.escape(shlex.join(f"{name}={value}" for name, value in spec.env.items()))
     kept = q.environment(spec.environment)
     name = f"env:{spec.environment}"
-    yield "environment", f"{wording.kept(kept)} ({name})" if kept is not None else f"{name}, which is not here"
+    size = f"{wording.environment_size(kept)} ({name})" if kept is not None else f"{name}, which is not here"
+    yield "environment", size
 
 
 def _attempt(attempt: "Attempt", past: bool) -> list[str | output.Cell]:
@@ -191,13 +192,13 @@ def _attempt(attempt: "Attempt", past: bool) -> list[str | output.Cell]:
         took = (clock.now() - attempt.claimed_at) / 1_000_000
     return [
         str(attempt.number) if attempt.outcome != "released" else "-",
-        wording.local(attempt.started_at or attempt.claimed_at),
+        wording.local_time(attempt.started_at or attempt.claimed_at),
         units.span(took) if took is not None else "",
         units.span(attempt.cpu_seconds) if attempt.cpu_seconds is not None else "",
         units.size_text(attempt.max_rss) if attempt.max_rss is not None else "",
         units.size_text(attempt.output_bytes) if attempt.output_bytes is not None else "",
         attempt.worker,
-        output.Cell(wording.outcome(attempt), attempt.outcome or "processing"),
+        output.Cell(wording.attempt_outcome(attempt), attempt.outcome or "processing"),
     ]
 
 
@@ -209,7 +210,7 @@ def _output(q: "Queue", job: "Job") -> None:
         lines, more = last_lines(q.output(job.id), _LAST_LINES)
     except OutputGone as gone:
         output.line()
-        output.line(output.paint(output.safe(str(gone)), "dim"))
+        output.line(output.paint(output.escape(str(gone)), "dim"))
         return
     except (NotFound, FileNotFoundError):
         return
@@ -218,6 +219,7 @@ def _output(q: "Queue", job: "Job") -> None:
         output.line(output.paint("the end of its output" if more else "its output", "dim"))
         room = output.width()
         for text in lines:
-            output.line(f"  {terminal.cut(text, room - 2) if output.terminal() else terminal.bare(text)}")
+            shown = terminal.truncate(text, room - 2) if output.is_terminal() else terminal.without_colours(text)
+            output.line(f"  {shown}")
         if more:
-            output.line(output.paint(f"  all of it: queuectl logs {output.safe(job.id)}", "dim"))
+            output.line(output.paint(f"  all of it: queuectl logs {output.escape(job.id)}", "dim"))

@@ -21,7 +21,7 @@ def list_jobs(
     until: p.Until = None,
     ended_since: p.EndedSince = None,
     at: p.At = None,
-    limit: Annotated[int | None, p.option("--limit", "N", "At most so many.", p.count(1, 2**31))] = None,
+    limit: Annotated[int | None, p.option("--limit", "N", "At most so many.", p.integer(1, 2**31))] = None,
     all: Annotated[
         bool, Parameter(name="--all", help="All of them, rather than 1,000 that wait and the last 20 that ended.")
     ] = False,
@@ -37,8 +37,8 @@ def list_jobs(
 
     With --json, and with --limit N, it is all of them, or N.
     """
-    p.check_span(since, until)
-    with opening.opened(db) as q:
+    p.check_period(since, until)
+    with opening.open_queue(db) as q:
         brief = not (all or json or limit is not None)
         jobs = q.jobs(
             state=state, queue=queue, since=since, until=until, ended_since=ended_since, limit=limit, brief=brief,
@@ -51,18 +51,18 @@ def list_jobs(
             return
         if not _table(jobs, q.served() if at is None else None):
             some = at is not None or q.status().total
-            output.note("no job matches" if some else "there are no jobs; add one with `queuectl enqueue COMMAND`")
+            output.message("no job matches" if some else "there are no jobs; add one with `queuectl enqueue COMMAND`")
 
 
 def _table(jobs: "Listing", served: "Served | None") -> int:
     """Print jobs, a line each, and how many more there are; returns how many were printed."""
-    from queuectl.cli.ui.wording import situation
+    from queuectl.cli.ui.wording import state_detail
 
     heads = ("ID", "STATE", "QUEUE", "PRIO", "SITUATION", "COMMAND")
     rows = (
         (
             job.id, output.Cell(job.state, job.state), job.queue, str(job.priority),
-            situation(job, jobs.now, served is None or job.queue in served), job.command,
+            state_detail(job, jobs.now, served is None or job.queue in served), job.command,
         )
         for job in jobs
     )  # fmt: skip

@@ -10,7 +10,7 @@ from projections.jobs import FINAL
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output, stream
-from queuectl.cli.ui.hint import Hint
+from queuectl.cli.ui.hint import UnservedHint
 from queuectl.errors import Invalid, NotFound, OutputGone, Refused
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ def logs(
         ),
     ],
     attempt: Annotated[
-        int | None, p.option("--attempt", "N", "Of this attempt of one job. [default: the last one]", p.count(1, 2**31))
+        int | None,
+        p.option("--attempt", "N", "Of this attempt of one job. [default: the last one]", p.integer(1, 2**31)),
     ] = None,
     follow: Annotated[
         bool,
@@ -35,7 +36,7 @@ def logs(
             help="Go on until each job has ended, through its retries (with --attempt: until that has ended).",
         ),
     ] = False,
-    tail: Annotated[int | None, p.option(["--tail", "-n"], "N", "Only the last N lines.", p.count(0, 2**31))] = None,
+    tail: Annotated[int | None, p.option(["--tail", "-n"], "N", "Only the last N lines.", p.integer(0, 2**31))] = None,
     raw: Annotated[
         bool, Parameter(name="--raw", help="Of a progress bar everything that was written, not only its last state.")
     ] = False,
@@ -55,11 +56,11 @@ def logs(
     """
     if attempt is not None and len(ids) != 1:
         raise Invalid("--attempt: numbers the attempts of one job: name that one")
-    with opening.opened(db) as q:
+    with opening.open_queue(db) as q:
         chosen = list(dict.fromkeys(q.resolve(id) for id in ids)) if ids else _running(q, follow)
         if len(chosen) > 1:
             if follow:
-                stream.follow_all(q, chosen, tail, Hint(q, chosen), raw)
+                stream.follow_all(q, chosen, tail, UnservedHint(q, chosen), raw)
                 return 0
             shown = _show_all(q, chosen, tail, raw)
             return int(bool(ids) and not shown)
@@ -72,19 +73,19 @@ def logs(
                 raise NotFound(f"job {id} has no attempt {attempt}")
             if job.state in FINAL:
                 _refuse_gone(q, id, attempt or job.attempt)
-            stream.follow(q, id, attempt, tail, Hint(q, [id]), raw=raw)
+            stream.follow(q, id, attempt, tail, UnservedHint(q, [id]), raw=raw)
     return 0
 
 
 def _show_all(q: "Queue", ids: Sequence[str], tail: int | None, raw: bool) -> bool:
     """Print what each wrote; whether there was something of each. Where not, that is said."""
     all = True
-    for id, printer in stream.prefixed(ids, raw).items():
+    for id, printer in stream.prefixed_printers(ids, raw).items():
         try:
             stream.show(q.output(id), tail, raw, printer)
         except NotFound as error:
             all = False
-            output.note(str(error))
+            output.message(str(error))
     return all
 
 
@@ -96,7 +97,7 @@ def _running(q: "Queue", follow: bool) -> list[str]:
         ended = "there is no job that has ended"
         for last in q.jobs(state=tuple(FINAL), limit=1):
             ended = f"the last that ended is {last.id}: `queuectl logs {shlex.quote(last.id)}`"
-        output.note(f"nothing{' else' if jobs else ''} runs now; {ended}")
+        output.message(f"nothing{' else' if jobs else ''} runs now; {ended}")
     return running
 
 

@@ -22,14 +22,14 @@ def monitor(*, json: p.JsonLines = False, logs: p.Logs = None, db: p.Database = 
     """
     from queuectl.workers.chores import recovery_watch
 
-    with opening.opened(db, logs, follow=True) as q:
+    with opening.open_queue(db, logs, follow=True) as q:
         if sys.stderr.isatty():
-            output.note("watching for dead workers; Ctrl-C stops it")
+            output.message("watching for dead workers; Ctrl-C stops it")
         for report in recovery_watch.monitor(q):
             with suppress(OSError):
                 if json:
                     output.documents([msgspec.structs.asdict(report)])
                 else:
                     print_report(report)
-            if (problem := stdout.problem()) is not None:
+            if (problem := stdout.flush_failure()) is not None:
                 stdout.tell(f"{problem}: recovery goes on, and its reports are in {shown(q.logs)}")

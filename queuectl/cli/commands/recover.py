@@ -35,7 +35,7 @@ def recover(
     from queuectl.workers.recovery import rescuer
     from queuectl.workers.recovery.hang_detector import unseen_workers
 
-    with opening.opened(db, logs) as q:
+    with opening.open_queue(db, logs) as q:
         report = recovery_watch.recover_hung(q) if hung else rescuer.recover(q, courtesy=recovery_watch.COURTESY)
         silent = [] if hung else unseen_workers(q)
     if json:
@@ -46,8 +46,8 @@ def recover(
             output.line("nothing to recover")
     for worker, jobs in silent:
         held = "1 job" if len(jobs) == 1 else f"{len(jobs):,} jobs"
-        output.note(
-            f"worker {output.safe(worker.id)} (on {output.safe(worker.host)}) can't be seen from here, and holds"
+        output.message(
+            f"worker {output.escape(worker.id)} (on {output.escape(worker.host)}) can't be seen from here, and holds"
             f" {held}; if it lives no more, bring back what it holds: queuectl recover --hung"
         )
     return 1 if report.left else 0
@@ -56,7 +56,7 @@ def recover(
 def print_report(report: "RecoveryReport") -> None:
     """Print the dead workers, what became of each of their attempts, and what could not be ended."""
     for worker in report.workers:
-        output.line(f"worker {output.safe(worker)} is dead")
+        output.line(f"worker {output.escape(worker)} is dead")
     heads = ("JOB", "ATTEMPT", "WORKER", "OUTCOME", "NOW", "WHY")
     output.table(
         heads,
@@ -67,4 +67,4 @@ def print_report(report: "RecoveryReport") -> None:
         right=("ATTEMPT",),
     )
     for line in report.left:
-        output.line(output.safe(line))
+        output.line(output.escape(line))

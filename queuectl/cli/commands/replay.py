@@ -36,14 +36,14 @@ def replay(
         raise Invalid("--check compares all projections; leave the names out")
     if into is not None and (check or names):
         raise Invalid("--into rebuilds everything elsewhere; leave out --check and the names")
-    with signals.heard(), opening.opened(db) as q:
+    with signals.interruptible(), opening.open_queue(db) as q:
         if check:
             differences = q.check(progress=output.progress("Comparing"))
             if json:
                 output.document({"ok": not differences, "differences": differences})
             else:
                 for difference in differences:
-                    output.line(output.safe(difference))
+                    output.line(output.escape(difference))
                 if not differences:
                     output.line("the tables say what the log says")
             return 1 if differences else 0

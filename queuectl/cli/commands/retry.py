@@ -2,7 +2,7 @@
 
 from queuectl.cli import job_options, opening
 from queuectl.cli import parameters as p
-from queuectl.cli.job_selection import All, Ids, Wanted, Yes, changed, choose
+from queuectl.cli.job_selection import All, Ids, JobSelection, Yes, print_changed, select
 
 _FAILED = ("dead", "cancelled")
 
@@ -27,8 +27,8 @@ def retry(
     What is not given stays as it is: the defaults that stand below are those of a new job. On a terminal it asks first,
     unless jobs are named.
     """
-    wanted = Wanted(ids, all, queue, yes, state)
+    wanted = JobSelection(ids, all, queue, yes, state)
     wanted.check("retry", (*_FAILED, "completed"))
-    with opening.opened(db) as q:
-        if (chosen := choose(q, wanted, "retry", _FAILED)) is not None:
-            changed(q, q.retry(*chosen.ids, among=chosen.among, **job_options.given_fields(changes)), json)
+    with opening.open_queue(db) as q:
+        if (chosen := select(q, wanted, "retry", _FAILED)) is not None:
+            print_changed(q, q.retry(*chosen.ids, among=chosen.among, **job_options.given_fields(changes)), json)

@@ -41,11 +41,11 @@ def run(
     job = job_options.with_defaults(
         job_options.spec_from_words(command, words, argv, "run"), job_options.given_fields(options)
     )
-    if job.stdin is None and job_stdin.is_for_the_job():
+    if job.stdin is None and job_stdin.is_piped():
         job = msgspec.structs.replace(job, stdin="-")
     if job.stdin == "-":
-        job_stdin.expect()
-    with signals.heard(), opening.opened(db, create=True) as q:
+        job_stdin.wait_until_readable()
+    with signals.interruptible(), opening.open_queue(db, create=True) as q:
         from queuectl.workers.private_worker import PrivateWorker
 
         made = q.enqueue(job)
@@ -62,16 +62,16 @@ def _followed(q: "Queue", id: str, meanwhile: "Callable[[], None]") -> int:
         _cancel(q, id, meanwhile)
         raise
     except BrokenPipeError:
-        stdout.let_go()
+        stdout.discard()
         done = _cancel(q, id, meanwhile)
         return PIPE if done.state == "cancelled" else code(done)
     except OSError:
-        if (problem := stdout.problem()) is None:
+        if (problem := stdout.flush_failure()) is None:
             raise
         stdout.tell(f"{problem}: what job {id} writes is kept; see `queuectl logs {id}`")
         [done] = q.wait(id, meanwhile=lambda _: meanwhile())
     if done.error is not None:
-        output.note(done.error)
+        output.message(done.error)
     return code(done)
 
 

@@ -36,7 +36,7 @@ def selftest(*, json: p.Json = False) -> int:
         output.document({"ok": passed, "jobs": _JOBS, "workers": _WORKERS, "seconds": seconds, "checks": named})
         return 0 if passed else 1
     for ok, what in checks:
-        output.line(f"{output.paint('ok  ', 'green') if ok else output.paint('FAIL', 'red')}  {output.safe(what)}")
+        output.line(f"{output.paint('ok  ', 'green') if ok else output.paint('FAIL', 'red')}  {output.escape(what)}")
     verdict = "passed" if passed else "FAILED"
     output.line(output.paint(f"selftest {verdict} in {seconds:.1f}s", "green" if passed else "red"))
     return 0 if passed else 1

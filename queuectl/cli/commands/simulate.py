@@ -34,7 +34,7 @@ MaxRetries = Annotated[
         "--max-retries",
         "N",
         "Further attempts after the first one has failed. [default: as each job had it]",
-        p.count(0, spec.MOST_RETRIES),
+        p.integer(0, spec.MOST_RETRIES),
     ),
 ]
 
@@ -63,7 +63,7 @@ def simulate(
     if base is None and most is None and retries is None:
         raise Invalid("say which policy to try: --max-retries, --backoff-base or --backoff-max")
     policy = Policy(backoff_base=base, backoff_max=most, max_retries=retries)
-    with opening.opened(db) as q:
+    with opening.open_queue(db) as q:
         bar = output.progress("Deciding anew")
         found = simulated(q, policy, since=since, queue_name=queue, progress=bar)
     if json:
@@ -76,8 +76,8 @@ def _page(found: "Simulation", policy: "Policy", since: int | None, queue: str |
     from queuectl.analysis.simulate import ASSUMPTIONS
     from queuectl.cli.ui import wording
 
-    of = f" of queue {output.safe(queue)}" if queue is not None else ""
-    when = f" enqueued since {wording.local(since)}" if since is not None else ""
+    of = f" of queue {output.escape(queue)}" if queue is not None else ""
+    when = f" enqueued since {wording.local_time(since)}" if since is not None else ""
     if not found.budgets:
         output.line(f"no job{of}{when} has failed: any retry policy would have done the same")
         return
@@ -94,14 +94,14 @@ def _page(found: "Simulation", policy: "Policy", since: int | None, queue: str |
         output.line()
         output.line(output.paint(title, "bold"))
         for name, text in pairs:
-            first, *more = output.wrapped(text, room)
+            first, *more = output.wrap(text, room)
             output.line(f"{name:<18}  {first}")
             for line in more:
                 output.line(f"{'':18}  {line}")
     output.line()
     output.line(output.paint("What this assumes", "bold"))
     for sentence in ASSUMPTIONS:
-        first, *more = output.wrapped(sentence, min(output.width(), 100) - 2)
+        first, *more = output.wrap(sentence, min(output.width(), 100) - 2)
         for mark, line in (("-", first), *((" ", line) for line in more)):
             output.line(f"{mark} {line}")
 

@@ -17,7 +17,7 @@ _SHOWN = 14
 """Days, or hours, of throughput that are shown: the last ones."""
 
 Limit = Annotated[
-    int, p.option("--limit", "N", "How many commands to name: run most, slowest, flakiest.", p.count(1, 10_000))
+    int, p.option("--limit", "N", "How many commands to name: run most, slowest, flakiest.", p.integer(1, 10_000))
 ]
 
 
@@ -41,8 +41,8 @@ def stats(
     """
     from queuectl.analysis.stats import stats as asked
 
-    p.check_span(since, until)
-    with opening.opened(db) as q:
+    p.check_period(since, until)
+    with opening.open_queue(db) as q:
         bar = output.progress("Asking the log")
         found = asked(q, since=since, until=until, queue_name=queue, limit=limit, progress=bar)
     if json:
@@ -70,9 +70,9 @@ def _page(found: "Stats") -> None:
     if totals["interrupted"]:
         attempts.append(f"{totals['interrupted']:,} interrupted")
     output.fields([
-        ("from", wording.full(totals["first_at"])),
-        ("to", wording.full(totals["last_at"])),
-        ("queue", output.safe(found.queue or "")),
+        ("from", wording.full_time(totals["first_at"])),
+        ("to", wording.full_time(totals["last_at"])),
+        ("queue", output.escape(found.queue or "")),
         ("jobs", ", ".join(jobs)),
         ("attempts", ", ".join(attempts)),
         ("archived", gone if jobs_gone else ""),

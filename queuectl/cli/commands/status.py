@@ -37,8 +37,8 @@ def status(
     """
     if watch and at is not None:
         raise Invalid("--watch shows what is, --at what was: give one of them")
-    with opening.opened(db, follow=watch) as q:
-        machine = json or not output.terminal()
+    with opening.open_queue(db, follow=watch) as q:
+        machine = json or not output.is_terminal()
         if watch:
             _watch(q, queue, machine)
             return
@@ -62,7 +62,7 @@ def _page(q: "Queue", found: "Status", disk: "Disk | None") -> list[str]:
 
     space = max(len(f"{count:,}") for count in (*found.counts.values(), found.total))
     up = f"{found.workers} worker{'' if found.workers == 1 else 's'} up"
-    as_of = f"as of event {found.seq:,}, {wording.full(found.at)}" if found.seq else "nothing has happened yet"
+    as_of = f"as of event {found.seq:,}, {wording.full_time(found.at)}" if found.seq else "nothing has happened yet"
     return [
         *(
             output.paint(f"{state:<11} {count:>{space},}", state if count else "dim")
@@ -71,7 +71,7 @@ def _page(q: "Queue", found: "Status", disk: "Disk | None") -> list[str]:
         output.paint(f"{'total':<11} {found.total:>{space},}", "bold"),
         "",
         f"{up}; {as_of}",
-        output.paint(f"in {output.safe(q.url)}", "dim"),
+        output.paint(f"in {output.escape(q.url)}", "dim"),
         *([output.paint(f"no new job starts: {disk}", "failed")] if disk is not None and disk.low else []),
     ]
 

@@ -10,7 +10,7 @@ from queuectl import enclosing_jobs
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output
-from queuectl.cli.ui.hint import Hint
+from queuectl.cli.ui.hint import UnservedHint
 
 if TYPE_CHECKING:
     from projections.jobs import Job
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def wait(
     *ids: Annotated[str, Parameter(name="ID", help="The jobs. None named: until nothing is left to do.")],
     timeout: Annotated[
-        float | None, p.option("--timeout", "DURATION", "Give up after so long (exit code 124).", p.positive)
+        float | None, p.option("--timeout", "DURATION", "Give up after so long (exit code 124).", p.positive_duration)
     ] = None,
     brief: Annotated[bool, Parameter(name="--brief", help="Tell how many ended how, not how each did.")] = False,
     json: p.JsonLines = False,
@@ -35,11 +35,11 @@ def wait(
     died meanwhile. How they ended is told on stderr. Within a job what can't end before that job is left out, and what
     no worker starts within a second is run right here.
     """
-    with opening.opened(db) as q:
+    with opening.open_queue(db) as q:
         wanted = list(dict.fromkeys(q.resolve(id) for id in ids))
         before = q.status().seq
-        told = _Told(q, wanted, each=len(wanted) > 1 and output.attended() and not brief)
-        bar = output.progress("Waiting" if len(wanted) != 1 else f"Waiting for {output.safe(wanted[0])}", 0.3)
+        told = _Told(q, wanted, each=len(wanted) > 1 and output.stderr_is_terminal() and not brief)
+        bar = output.progress("Waiting" if len(wanted) != 1 else f"Waiting for {output.escape(wanted[0])}", 0.3)
         with _helper(q, wanted) as helper:
 
             def meanwhile(ended: Iterable["Job"]) -> None:
@@ -57,7 +57,7 @@ def wait(
             _sum_up(ends.completed, ends.dead, ends.cancelled)
             return 1 if ends.dead else 0
         if len(done) == 1 and not brief:
-            output.note(_fate(done[0]))
+            output.message(_fate(done[0]))
         elif not told.each:
             named = {state: [job.id for job in done if job.state == state] for state in ("dead", "cancelled")}
             _sum_up(sum(job.state == "completed" for job in done), **named)
@@ -79,21 +79,21 @@ class _Told:
         """`each`: how every job ended, as it does."""
         self.each = each
         self._known: set[str] = set()
-        self._hint = Hint(q, ids)
+        self._hint = UnservedHint(q, ids)
 
     def look(self, ended: Iterable["Job"]) -> None:
         """Say what is new."""
         for job in ended if self.each else ():
             if job.id not in self._known:
                 self._known.add(job.id)
-                output.note(_fate(job))
+                output.message(_fate(job))
         self._hint()
 
 
 def _fate(job: "Job") -> str:
     from queuectl.cli.ui import wording
 
-    return f"job {job.id} {wording.fate(job)}"
+    return f"job {job.id} {wording.job_outcome(job)}"
 
 
 def _sum_up(completed: int, dead: list[str], cancelled: list[str]) -> None:
@@ -103,7 +103,7 @@ def _sum_up(completed: int, dead: list[str], cancelled: list[str]) -> None:
         if ids:
             parts.append(f"{len(ids):,} {state} ({', '.join(ids[:10])}{', …' if len(ids) > 10 else ''})")
     if parts:
-        output.note(", ".join(parts))
+        output.message(", ".join(parts))
 
 
 def code(job: "Job") -> int:

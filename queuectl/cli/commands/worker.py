@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 Now = Annotated[bool, Parameter(name="--now", help="End what they run; it then runs again.")]
 Timeout = Annotated[
-    float | None, p.option("--timeout", "DURATION", "Wait at most so long for them (exit code 124).", p.positive)
+    float | None,
+    p.option("--timeout", "DURATION", "Wait at most so long for them (exit code 124).", p.positive_duration),
 ]
 
 app = App(
@@ -35,13 +36,13 @@ $ queuectl worker stop""",
 @app.command
 def start(
     *,
-    count: Annotated[int, p.option("--count", "N", "How many worker processes.", p.count(1, 1000))] = 1,
-    slots: Annotated[int, p.option("--slots", "M", "How many commands each runs at once.", p.count(1, 10_000))] = 1,
+    count: Annotated[int, p.option("--count", "N", "How many worker processes.", p.integer(1, 1000))] = 1,
+    slots: Annotated[int, p.option("--slots", "M", "How many commands each runs at once.", p.integer(1, 10_000))] = 1,
     queue: p.QueueList = None,
     drain: Annotated[
         bool, Parameter(name="--drain", help="Stop when nothing is left to do (delayed jobs are left).")
     ] = False,
-    for_: Annotated[float | None, p.option("--for", "DURATION", "Stop after so long.", p.positive)] = None,
+    for_: Annotated[float | None, p.option("--for", "DURATION", "Stop after so long.", p.positive_duration)] = None,
     detach: Annotated[
         bool,
         Parameter(name="--detach", help="In the background, out of reach of this terminal; `worker stop` ends it."),
@@ -60,7 +61,7 @@ def start(
     """
     from queuectl.workers.supervisor import start
 
-    with opening.opened(
+    with opening.open_queue(
         db, logs, create=True
     ) as q:  # the one place where workers make a queue: none comes back by them
         url = q.url
@@ -82,11 +83,11 @@ def list_workers(
     $ queuectl worker list
     $ queuectl worker list --json | jq -r .pid
     """
-    with opening.opened(db) as q:
+    with opening.open_queue(db) as q:
         workers = [(worker, q.held(worker.id), worker.live and q.sees(worker)) for worker in q.workers(all=all)]
         database = q.url
     if not workers:
-        output.note(f"no worker is up in {shown(database)}; start one with `queuectl worker start`")
+        output.message(f"no worker is up in {shown(database)}; start one with `queuectl worker start`")
         return
     if json:
         from queuectl.documents import worker_document
@@ -103,14 +104,14 @@ def list_workers(
             worker.host,
             str(worker.slots),
             "one job" if worker.private else ",".join(worker.queues) or "all",
-            wording.distance(worker.started_at),
+            wording.relative_time(worker.started_at),
             ", ".join(_runs(q, worker, held)),
         )
         for worker, held, alive in workers
     ]
     heads = ("ID", "STATE", "PID", "HOST", "SLOTS", "QUEUES", "STARTED", "RUNS")
     output.table(heads, rows, right=("PID", "SLOTS"))
-    output.where(database)
+    output.database(database)
 
 
 def _runs(q: "Queue", worker: "Worker", held: "Sequence[Job]") -> list[str]:
@@ -143,14 +144,14 @@ def stop(
     $ queuectl worker stop
     $ queuectl worker stop 3f2a91bc --now --reason 'the machine goes down'
     """
-    with opening.opened(db) as q:
+    with opening.open_queue(db) as q:
         for id in (own := [id for id in q.hosting() if not ids or id in ids]):
-            output.note(f"worker {id} runs this job: it is asked to stop too, and not waited for")
+            output.message(f"worker {id} runs this job: it is asked to stop too, and not waited for")
         gone = q.stop_workers(*ids, now=now, reason=reason, timeout=timeout)
     if json:
         output.documents({"id": id} for id in gone)
     else:
         for id in gone:
-            output.line(f"{output.safe(id)}  stopped")
+            output.line(f"{output.escape(id)}  stopped")
     if not gone and not own:
-        output.note("no worker is up")
+        output.message("no worker is up")

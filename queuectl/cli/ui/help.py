@@ -11,7 +11,7 @@ _LABELS = 26
 """The width of the left column; a longer label gets a line of its own."""
 
 
-class Formatter:
+class HelpFormatter:
     """Renders cyclopts' help pages (its HelpFormatter protocol)."""
 
     def render_usage(self, console: "Console", options: "ConsoleOptions", usage: Any) -> None:

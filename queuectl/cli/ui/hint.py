@@ -14,10 +14,10 @@ PATIENCE = 1.0
 """Seconds after which it is said: a worker may just be starting."""
 
 
-class Hint:
+class UnservedHint:
     """To be called again and again while jobs are waited for; says it once for each queue."""
 
-    def __init__(self, q: "Queue", ids: Sequence[str] = (), say: Callable[[str], None] = output.note) -> None:
+    def __init__(self, q: "Queue", ids: Sequence[str] = (), say: Callable[[str], None] = output.message) -> None:
         """`ids`: the jobs; none named, all there are."""
         self._q, self._ids, self._say = q, ids, say
         self._said: set[str] = set()

@@ -30,7 +30,7 @@ _AS_EMOJI = "\ufe0f"
 """The variation selector that asks for a symbol as an emoji."""
 
 
-def prepare() -> None:
+def set_up_streams() -> None:
     """Make stdout and stderr take any text: what their encoding lacks is shown as an escape.
 
     Where whoever started us has closed one (`>&-`), nothing can be written to stdout, and stderr leads nowhere. With
@@ -48,24 +48,24 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
 
 
-def terminal() -> bool:
+def is_terminal() -> bool:
     """Whether the answer goes to a person."""
     return sys.stdout.isatty()
 
 
-def attended() -> bool:
+def stderr_is_terminal() -> bool:
     """Whether a person reads what is said beside the answer."""
     return sys.stderr.isatty()
 
 
-def colour() -> bool:
+def uses_colour() -> bool:
     """Whether the answer may be coloured (https://no-color.org)."""
-    return terminal() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return is_terminal() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def width() -> int:
     """Columns of the terminal; no limit where there is none."""
-    if not terminal():
+    if not is_terminal():
         return sys.maxsize
     try:
         return os.get_terminal_size(sys.stdout.fileno()).columns or 80
@@ -76,10 +76,10 @@ def width() -> int:
 def paint(text: str, style: str | None) -> str:
     """The text in a style, where colours are wanted."""
     code = STYLES.get(style or "")
-    return f"\x1b[{code}m{text}\x1b[0m" if code and colour() else text
+    return f"\x1b[{code}m{text}\x1b[0m" if code and uses_colour() else text
 
 
-def safe(text: str) -> str:
+def escape(text: str) -> str:
     """The text with everything that could move a cursor or hide something escaped, on one line."""
     return text if text.isprintable() else "".join(map(_escaped, text))
 
@@ -88,12 +88,12 @@ def _escaped(character: str) -> str:
     return character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
 
 
-def plain(chunk: bytes) -> bytes:
+def escape_lines(chunk: bytes) -> bytes:
     """Whole lines for a terminal, with what could move its cursor escaped."""
-    return "\n".join(map(safe, chunk.decode().replace("\r\n", "\n").split("\n"))).encode()
+    return "\n".join(map(escape, chunk.decode().replace("\r\n", "\n").split("\n"))).encode()
 
 
-def plain_json(data: bytes) -> bytes:
+def escape_json(data: bytes) -> bytes:
     """The same JSON for a terminal: what could move its cursor or hide something is escaped as JSON does it."""
     text = data.decode()
     return data if text.isprintable() else "".join(map(_escaped_json, text)).encode()
@@ -108,35 +108,35 @@ def _escaped_json(character: str) -> str:
 
 def line(text: str = "") -> None:
     """One line of the answer."""
-    if _Bar.shown is not None:  # its work ended before the total
-        _Bar.shown.clear()
+    if _ProgressBar.shown is not None:  # its work ended before the total
+        _ProgressBar.shown.clear()
     sys.stdout.write(text + "\n")
 
 
-def note(text: str) -> None:
+def message(text: str) -> None:
     """One line beside the answer, on stderr."""
-    if _Bar.shown is not None:
-        _Bar.shown.clear()
-    sys.stderr.write(f"queuectl: {safe(text)}\n")
+    if _ProgressBar.shown is not None:
+        _ProgressBar.shown.clear()
+    sys.stderr.write(f"queuectl: {escape(text)}\n")
 
 
-def where(database: str) -> None:
+def database(database: str) -> None:
     """Say on stderr of which database the answer speaks."""
     sys.stdout.flush()
-    sys.stderr.write("\n".join(wrapped(f"queuectl: in {safe(database)}", width())) + "\n")
+    sys.stderr.write("\n".join(wrap(f"queuectl: in {escape(database)}", width())) + "\n")
 
 
 def document(value: Any) -> None:
     """The answer as one JSON document: indented for a person, on one line for a program."""
     data = msgspec.json.encode(value)
-    line((plain_json(msgspec.json.format(data, indent=2)) if terminal() else data).decode())
+    line((escape_json(msgspec.json.format(data, indent=2)) if is_terminal() else data).decode())
 
 
 def documents(values: Iterable[Any], flush: bool = False) -> None:
     """The answer as NDJSON, one object a line; `bytes` are taken as JSON already. `flush`: each as soon as it comes."""
     sys.stdout.flush()
     out = sys.stdout.buffer
-    shown = plain_json if terminal() else bytes
+    shown = escape_json if is_terminal() else bytes
     for value in values:
         out.write(shown(value if isinstance(value, bytes) else msgspec.json.encode(value)) + b"\n")
         if flush:
@@ -161,7 +161,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str | Cell]], right: Seq
     if not sample:
         return 0
     whole = [_cells(heads), *sample]
-    widths = _fitting([max(cells_wide(row[column].text) for row in whole) for column in range(len(heads))])
+    widths = _fitting([max(display_width(row[column].text) for row in whole) for column in range(len(heads))])
     line(paint(_row([Cell(head) for head in heads], heads, widths, right), "bold"))
     count = 0
     for row in chain(sample, map(_cells, source)):
@@ -171,7 +171,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str | Cell]], right: Seq
 
 
 def _cells(row: Sequence[str | Cell]) -> list[Cell]:
-    return [Cell(safe(cell)) if isinstance(cell, str) else Cell(safe(cell.text), cell.style) for cell in row]
+    return [Cell(escape(cell)) if isinstance(cell, str) else Cell(escape(cell.text), cell.style) for cell in row]
 
 
 def _fitting(widths: Sequence[int]) -> list[int]:
@@ -190,8 +190,8 @@ def _fitting(widths: Sequence[int]) -> list[int]:
 def _row(row: Sequence[Cell], heads: Sequence[str], widths: Sequence[int], right: Sequence[str]) -> str:
     parts: list[str] = []
     for column, cell in enumerate(row):
-        text = cut(cell.text, widths[column]) if terminal() else cell.text
-        blank = " " * max(widths[column] - cells_wide(text), 0)
+        text = truncate(cell.text, widths[column]) if is_terminal() else cell.text
+        blank = " " * max(widths[column] - display_width(text), 0)
         painted = paint(text, cell.style)
         if heads[column] in right:
             parts.append(blank + painted)
@@ -200,7 +200,7 @@ def _row(row: Sequence[Cell], heads: Sequence[str], widths: Sequence[int], right
     return (" " * _SPACE).join(parts).rstrip()
 
 
-def cells_wide(text: str) -> int:
+def display_width(text: str) -> int:
     """How many columns of a terminal the text takes."""
     if text.isascii():
         return len(text)
@@ -218,9 +218,9 @@ def _wide(character: str, before: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
-def cut(text: str, room: int) -> str:
+def truncate(text: str, room: int) -> str:
     """The text, or as much of it as there is room for, and an ellipsis."""
-    if cells_wide(text) <= room:
+    if display_width(text) <= room:
         return text
     used = 0
     for end, (before, character) in enumerate(zip(" " + text, text, strict=False)):
@@ -231,13 +231,13 @@ def cut(text: str, room: int) -> str:
     return text + "…"
 
 
-def wrapped(text: str, room: int) -> list[str]:
+def wrap(text: str, room: int) -> list[str]:
     """The text in lines that fit, broken at spaces where there are some."""
     lines: list[str] = []
     room = max(room, 20)
-    while cells_wide(text) > room:
+    while display_width(text) > room:
         end = room
-        while cells_wide(text[:end]) > room:
+        while display_width(text[:end]) > room:
             end -= 1
         space = text.rfind(" ", 0, end + 1)
         end = space if space > 0 else end
@@ -261,13 +261,13 @@ def progress(what: str, patience: float = 1.0) -> Callable[[int, int], None]:
     """
     if not sys.stderr.isatty():
         return lambda done, total: None
-    return _Bar(what, patience)
+    return _ProgressBar(what, patience)
 
 
-class _Bar:
+class _ProgressBar:
     """Draws with plain characters: importing rich would cost more than most of the work that it measures."""
 
-    shown: ClassVar["_Bar | None"] = None
+    shown: ClassVar["_ProgressBar | None"] = None
     """The one that is on the terminal now."""
 
     def __init__(self, what: str, patience: float) -> None:
@@ -278,10 +278,10 @@ class _Bar:
 
     def clear(self) -> None:
         """Take it off the terminal."""
-        if _Bar.shown is self:
+        if _ProgressBar.shown is self:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
-            _Bar.shown = None
+            _ProgressBar.shown = None
 
     def __call__(self, done: int, total: int) -> None:
         now = self.monotonic()
@@ -290,7 +290,7 @@ class _Bar:
             self.clear()
         elif now >= self.due:
             self.due = now + 0.1
-            _Bar.shown = self
+            _ProgressBar.shown = self
             bar = f" {'█' * (24 * done // total):░<24} {100 * done // total:3d} %" if total > 0 else ""
             of = f" of {total:,}" if total > 0 else ""
             sys.stderr.write(f"\r\x1b[K{self.what}{bar}  {done:,}{of}")

@@ -11,7 +11,7 @@ _BLOCK = 1 << 18
 _CANT_TELL = (errno.EINVAL, errno.EOPNOTSUPP)
 
 
-class Written:
+class OutputFile:
     """An output file, and how far it was read. Raises FileNotFoundError where there is none."""
 
     def __init__(self, path: str) -> None:

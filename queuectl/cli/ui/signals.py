@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 
-class Interrupted(KeyboardInterrupt):
+class SignalInterrupt(KeyboardInterrupt):
     """Raised at SIGTERM and SIGHUP as KeyboardInterrupt is at SIGINT."""
 
     def __init__(self, number: int) -> None:
@@ -16,8 +16,8 @@ class Interrupted(KeyboardInterrupt):
 
 
 @contextmanager
-def heard() -> Generator[None]:
-    """Raise Interrupted at SIGTERM and SIGHUP in this context, unless they were ignored from the start (nohup)."""
+def interruptible() -> Generator[None]:
+    """Raise SignalInterrupt at SIGTERM and SIGHUP in this context, unless they were ignored from the start (nohup)."""
     old = {
         number: signal.signal(number, _raise)
         for number in (signal.SIGTERM, signal.SIGHUP)
@@ -31,4 +31,4 @@ def heard() -> Generator[None]:
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
-    raise Interrupted(number)
+    raise SignalInterrupt(number)

@@ -25,7 +25,7 @@ class _Held(io.TextIOWrapper):
 
 
 @contextmanager
-def held() -> Generator[None]:
+def deferred() -> Generator[None]:
     """Hold the answer back until the command is through, and write it then.
 
     For commands that change something: what is done must not look undone because it can't be answered, or it would be
@@ -43,24 +43,24 @@ def held() -> Generator[None]:
             real.buffer.write(stand_in.taken.getvalue())
             real.flush()
         except BrokenPipeError:
-            let_go()
+            discard()
         except OSError as error:
-            let_go()
+            discard()
             lines = stand_in.taken.getvalue().decode(real.encoding, "replace").split("\n")
             tell(f"done, but {_problem(error)}: {', '.join(line for line in lines if line)}")
 
 
-def problem() -> str | None:
+def flush_failure() -> str | None:
     """Why standard output can't be written; None where it can be. What was not written is given up then."""
     try:
         sys.stdout.flush()
     except OSError as error:
-        let_go()
+        discard()
         return _problem(error)
     return None
 
 
-def let_go() -> None:
+def discard() -> None:
     """Point stdout at nothing, or the exit would try once more to write what could not be written."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -70,7 +70,7 @@ def tell(message: str) -> None:
     from queuectl.cli.ui import output
 
     try:
-        output.note(message)
+        output.message(message)
         sys.stderr.flush()
     except OSError:  # nobody reads it: the exit code tells
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

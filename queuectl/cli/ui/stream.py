@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from projections.jobs import FINAL
 from queuectl import units
 from queuectl.cli.ui import output
-from queuectl.cli.ui.output_file import Written
-from queuectl.cli.ui.terminal import Safe, Screen, bare
+from queuectl.cli.ui.output_file import OutputFile
+from queuectl.cli.ui.terminal import Sanitizer, Screen, without_colours
 from queuectl.errors import NotFound, OutputGone
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ class Printer:
     """
 
     def __init__(self, folded: bool = False) -> None:
-        self.terminal = output.terminal()
-        self._safe = Safe()
+        self.terminal = output.is_terminal()
+        self._safe = Sanitizer()
         self._screen = Screen() if folded else None
         self._begun = False  # in the middle of a line
 
@@ -47,7 +47,7 @@ class Printer:
             sys.stdout.write(self._screen.feed(text))
         elif text:
             sys.stdout.write(text)
-            if ink := bare(text):
+            if ink := without_colours(text):
                 self._begun = not ink.endswith("\n")
 
     def finish(self) -> None:
@@ -61,9 +61,9 @@ class Printer:
     def note(self, text: str) -> None:
         """Say something beside the output, on a line of its own."""
         self.finish()
-        output.note(text)
+        output.message(text)
 
-    def more(self, written: Written) -> bool:
+    def more(self, written: OutputFile) -> bool:
         """Print what was written and has not been printed; whether there was anything."""
         news = False
         for piece in written.more():
@@ -75,7 +75,7 @@ class Printer:
         return news
 
 
-class Prefixed(Printer):
+class PrefixedPrinter(Printer):
     """Writes whole lines, each behind a prefix: what several commands write can be told apart.
 
     A line is written when it has ended, or at the end; one of more than 1 MiB is divided. On a terminal each stands as
@@ -122,12 +122,12 @@ class Prefixed(Printer):
         super().note(f"{self._name}: {text}")
 
 
-def prefixed(ids: Sequence[str], raw: bool = False) -> dict[str, Printer]:
+def prefixed_printers(ids: Sequence[str], raw: bool = False) -> dict[str, Printer]:
     """A printer for each job, which writes `id | ` before its lines, as wide as the widest id."""
-    names = [output.safe(id) for id in ids]
-    widest = max(map(output.cells_wide, names), default=0)
+    names = [output.escape(id) for id in ids]
+    widest = max(map(output.display_width, names), default=0)
     return {
-        id: Prefixed(f"{name}{' ' * (widest - output.cells_wide(name))} | ", f"job {name}", raw)
+        id: PrefixedPrinter(f"{name}{' ' * (widest - output.display_width(name))} | ", f"job {name}", raw)
         for id, name in zip(ids, names, strict=True)
     }
 
@@ -135,7 +135,7 @@ def prefixed(ids: Sequence[str], raw: bool = False) -> dict[str, Printer]:
 def show(path: str, tail: int | None, raw: bool = False, printer: Printer | None = None) -> None:
     """Print a finished output, or its last lines: a progress bar as its last state, unless `raw`."""
     printer = printer or Printer(folded=not raw)
-    with closing(Written(path)) as written:
+    with closing(OutputFile(path)) as written:
         if tail is not None:
             _tail(written, printer, tail, raw)
         try:
@@ -144,7 +144,7 @@ def show(path: str, tail: int | None, raw: bool = False, printer: Printer | None
             printer.finish()
 
 
-def _tail(written: Written, printer: Printer, lines: int, raw: bool) -> None:
+def _tail(written: OutputFile, printer: Printer, lines: int, raw: bool) -> None:
     written.tail(lines)
     if not raw:
         written.skip_states(keep=_STATES if printer.terminal else 0)
@@ -173,7 +173,7 @@ def follow_all(
     """Print the output of several jobs as it comes, with prefixes, until each has ended; returns them."""
     for id in ids:
         q.refuse_own(id)
-    printers = prefixed(ids, raw)
+    printers = prefixed_printers(ids, raw)
     return _together([_through(q, id, None, printers[id], (tail, raw)) for id in ids], meanwhile)
 
 
@@ -235,7 +235,7 @@ def _next(q: "Queue", id: str, number: int) -> _Steps:
 
 def _one(q: "Queue", id: str, number: int, printer: Printer, begin: tuple[int | None, bool]) -> _Steps:
     """Print one attempt's output, from its last lines on where `begin` says so, until the attempt has ended."""
-    written: Written | None = None
+    written: OutputFile | None = None
     tail, raw = begin
     pause = 0.01
     try:
@@ -258,9 +258,9 @@ def _one(q: "Queue", id: str, number: int, printer: Printer, begin: tuple[int | 
             written.close()
 
 
-def _open(q: "Queue", id: str, number: int) -> Written | None:
+def _open(q: "Queue", id: str, number: int) -> OutputFile | None:
     try:
-        return Written(q.output(id, number))
+        return OutputFile(q.output(id, number))
     except (NotFound, FileNotFoundError):  # it has not started yet, or ended before it wrote
         return None
 
@@ -276,9 +276,9 @@ def _tell_gone(q: "Queue", id: str, number: int, printer: Printer) -> None:
 
 def last_lines(path: str, count: int) -> tuple[list[str], bool]:
     """The last lines of an output as a terminal would show them (each of at most 4 KiB), and whether there is more."""
-    with closing(Written(path)) as written:
+    with closing(OutputFile(path)) as written:
         more = written.last(count * 4096) > 0
-        safe, screen = Safe(), Screen()
+        safe, screen = Sanitizer(), Screen()
         parts = [safe.feed(piece) for piece in written.more() if isinstance(piece, bytes)]
         text = screen.feed("".join(parts)) + screen.feed(safe.end()) + screen.end()
     lines = text.rstrip("\n").split("\n")

@@ -1,7 +1,7 @@
-"""What a command wrote, made fit for a terminal (R43).
+"""The output of a command made safe for a terminal (R43).
 
-`Safe` lets through what draws within a line: CR, BS, tab, colours and erase-line; it escapes all else. `Screen` shows
-only what is left of each line when it ends, as a terminal would: of a progress bar its last state.
+`Sanitizer` passes the sequences that draw within a line (CR, BS, tab, colours, erase-line) and escapes all others.
+`Screen` reduces each line to what a terminal would show when the line ends: of a progress bar, its last state.
 """
 
 import codecs
@@ -26,7 +26,7 @@ _PIECE = re.compile(r"[^\x1b\t\r\b]+|\x1b\[([0-9;:]*)([mK])|[\t\r\b]")
 _DRAWS = re.compile(r"[\x1b\t\r\b]")
 
 
-class Safe:
+class Sanitizer:
     """Decodes bytes as they come, and escapes what a terminal may not get: cursor movement, OSC, C1, bidi controls."""
 
     def __init__(self) -> None:
@@ -56,11 +56,11 @@ class Safe:
 
 
 def _escaped(found: re.Match[str]) -> str:
-    return found[1] or output.safe(found[0])
+    return found[1] or output.escape(found[0])
 
 
 class Screen:
-    """Takes the text of `Safe` and gives each line as it stands when it ends. Each begins and ends without colours."""
+    """Turns the text of a `Sanitizer` into final lines. Each line begins and ends without colours."""
 
     def __init__(self) -> None:
         self._cells: list[str] = []  # a wide character has two: itself, and an empty one
@@ -101,7 +101,7 @@ class Screen:
                 self._print(piece[0], done)
             else:
                 for character in piece[0]:
-                    self._put([character, *[""] * (output.cells_wide(character) - 1)], done)
+                    self._put([character, *[""] * (output.display_width(character) - 1)], done)
 
     def _print(self, text: str, done: list[str]) -> None:
         if not (self._cells or self._column or self._style) and len(text) > WIDTH:
@@ -114,7 +114,7 @@ class Screen:
             text = text[room:]
 
     def _put(self, new: list[str], done: list[str]) -> None:
-        if len(new) == 1 and not output.cells_wide(new[0]):  # it combines with the one before
+        if len(new) == 1 and not output.display_width(new[0]):  # it combines with the one before
             if 0 < self._column <= len(self._cells):
                 at = self._column - (2 if self._cells[self._column - 1] == "" else 1)
                 self._cells[at] = (self._cells[at] + new[0])[:_COMBINED]
@@ -187,7 +187,7 @@ def _visible(line: str) -> str:
             kept.append(part)
             if part.startswith(("\x1b[K", "\x1b[2K")):
                 covered = WIDTH  # whatever stood there is erased
-        elif covered < (wide := output.cells_wide(text)) or not kept:  # the last one says where the cursor is
+        elif covered < (wide := output.display_width(text)) or not kept:  # the last one says where the cursor is
             kept.append(part)
             covered = wide if wide <= WIDTH else covered
         elif drawn and (colours := _colours(part)) and not (colours == _RESET and kept[-1:] == [_RESET]):
@@ -201,16 +201,16 @@ def _colours(text: str) -> str:
     return reset + "".join(found[0] for found in _COLOUR.finditer(rest))
 
 
-def bare(line: str) -> str:
+def without_colours(line: str) -> str:
     """A line of the `Screen` without its colours."""
     return _COLOUR.sub("", line)
 
 
-def cut(line: str, room: int) -> str:
+def truncate(line: str, room: int) -> str:
     """A line of the `Screen`, or as much of it as there is room for, and an ellipsis."""
-    if output.cells_wide(bare(line)) <= room:
+    if output.display_width(without_colours(line)) <= room:
         return line
-    kept = output.cut(bare(line), room)[:-1]
+    kept = output.truncate(without_colours(line), room)[:-1]
     parts: list[str] = []
     coloured = False
     for piece in _PIECE.finditer(line):

@@ -24,7 +24,7 @@ _PAUSE = 1.0
 _DOT, _BRANCH, _RAIL, _GAP, _NOW = "●├│⋮○"
 
 
-class Entry(msgspec.Struct, frozen=True):
+class TimelineEntry(msgspec.Struct, frozen=True):
     """One thing that happened, or an attempt, or a gap. All text is as it came: `lines` escapes it."""
 
     mark: str
@@ -39,9 +39,9 @@ class Entry(msgspec.Struct, frozen=True):
     """Of its events: the first, and the last where there are several."""
 
 
-def timeline(moments: Sequence[Moment], now: int | None = None) -> list[Entry]:
+def build(moments: Sequence[Moment], now: int | None = None) -> list[TimelineEntry]:
     """The history in entries. With `now` (µs UTC) it ends with what an unfinished job is doing now."""
-    entries: list[Entry] = []
+    entries: list[TimelineEntry] = []
     before: Moment | None = None
     for block in _blocks(moments):
         if before is not None:
@@ -52,7 +52,7 @@ def timeline(moments: Sequence[Moment], now: int | None = None) -> list[Entry]:
         else:
             record = block[0].record
             change = (_change(before, block), record.actor)
-            entries.append(_entry(_DOT, block, wording.told(record), (change,)))
+            entries.append(_entry(_DOT, block, wording.event_text(record), (change,)))
         before = block[-1]
     if now is not None and before is not None and before.job is not None and before.job.state not in FINAL:
         entries += _present(before, moments, now)
@@ -74,7 +74,7 @@ def _blocks(moments: Iterable[Moment]) -> Iterator[list[Moment]]:
         yield block
 
 
-def _attempt(before: Moment | None, block: list[Moment], claimed: Claimed) -> Iterator[Entry]:
+def _attempt(before: Moment | None, block: list[Moment], claimed: Claimed) -> Iterator[TimelineEntry]:
     """An attempt, and beneath it whatever else happened to the job while it was held."""
     claim = block[0].record
     beats: list[int] = []
@@ -87,10 +87,10 @@ def _attempt(before: Moment | None, block: list[Moment], claimed: Claimed) -> It
         if isinstance(event, Heartbeat):
             beats.append(record.at)
         elif ending is not None:
-            follows.append((wording.told(record),))
+            follows.append((wording.event_text(record),))
         elif isinstance(event, Completed | Failed | Cancelled | Released | Interrupted):
             ending, actor = event, record.actor
-            what = wording.told(record)
+            what = wording.event_text(record)
         else:
             aside.append(moment)
     change = [_change(before, block), claim.actor]
@@ -103,13 +103,13 @@ def _attempt(before: Moment | None, block: list[Moment], claimed: Claimed) -> It
         used += _used(ending)
     yield _entry(_DOT, block, what, (change, used, *follows))
     for moment in aside:
-        yield _entry(_BRANCH, [moment], f"{wording.told(moment.record)} · {moment.record.actor}")
+        yield _entry(_BRANCH, [moment], f"{wording.event_text(moment.record)} · {moment.record.actor}")
 
 
-def _entry(mark: str, block: Sequence[Moment], what: str, more: Sequence[Sequence[str]] = ()) -> Entry:
+def _entry(mark: str, block: Sequence[Moment], what: str, more: Sequence[Sequence[str]] = ()) -> TimelineEntry:
     first, last = block[0].record, block[-1].record
     seqs = f"{first.seq}" if first.seq == last.seq else f"{first.seq}-{last.seq}"
-    return Entry(mark, what, _state(block[-1]), more, first.at, seqs)
+    return TimelineEntry(mark, what, _state(block[-1]), more, first.at, seqs)
 
 
 def _state(moment: Moment) -> str:
@@ -148,7 +148,7 @@ def _used(ended: Completed | Failed | Cancelled | Interrupted) -> Iterator[str]:
         yield "processes of it live on"
 
 
-def _gap(before: Moment, at: int) -> Iterator[Entry]:
+def _gap(before: Moment, at: int) -> Iterator[TimelineEntry]:
     """Nothing happened for a while; what the job waited for, where that is known."""
     passed = (at - before.record.at) / SECOND
     if passed < _PAUSE:
@@ -168,22 +168,22 @@ def _gap(before: Moment, at: int) -> Iterator[Entry]:
             what += f": {units.span(early)} {due}, then waiting for a worker"
         else:
             what += f" {due}"
-    yield Entry(_GAP, what)
+    yield TimelineEntry(_GAP, what)
 
 
-def _present(last: Moment, moments: Sequence[Moment], now: int) -> Iterator[Entry]:
+def _present(last: Moment, moments: Sequence[Moment], now: int) -> Iterator[TimelineEntry]:
     """What the job is doing now."""
     job = last.job
     assert job is not None
-    what = f"{job.state}, {wording.situation(job, now)}"
+    what = f"{job.state}, {wording.state_detail(job, now)}"
     if job.state == "processing":
         seen = {moment.record.type: moment.record.at for moment in moments}
         what = f"processing for {_span(now - seen['claimed'])}"
         if seen.get("heartbeat", 0) > seen["claimed"]:
-            what += f", heartbeat {wording.distance(seen['heartbeat'], now)}"
+            what += f", heartbeat {wording.relative_time(seen['heartbeat'], now)}"
         if job.cancel_requested:
             what += ", being cancelled"
-    yield Entry(_NOW, f"now: {what}", job.state, at=now)
+    yield TimelineEntry(_NOW, f"now: {what}", job.state, at=now)
 
 
 def _span(micros: int) -> str:
@@ -193,7 +193,7 @@ def _span(micros: int) -> str:
 # -- on the page -----------------------------------------------------------------------------------------------------
 
 
-def lines(entries: Sequence[Entry], room: int) -> Iterator[str]:
+def render(entries: Sequence[TimelineEntry], room: int) -> Iterator[str]:
     """The entries set in columns: seqs, local time, time since the beginning, and what happened along a rail.
 
     No line is wider than `room` columns (of 60 or more). A line of its own tells the date where it changes.
@@ -214,11 +214,11 @@ def lines(entries: Sequence[Entry], room: int) -> Iterator[str]:
                 yield output.paint(f"{local:%Y-%m-%d %z}", "bold")
             head = f"{entry.seqs:>{wide}}  {local:%H:%M:%S}  {when:>{space}}  "
         mark = entry.mark
-        for text in output.wrapped(output.safe(entry.what), room):
+        for text in output.wrap(output.escape(entry.what), room):
             yield f"{head}{output.paint(mark, entry.style)} {output.paint(text, entry.style)}"
             head, mark = blank, _RAIL if entry.at is not None else _GAP
         for parts in entry.more:
-            for text in _flowed([output.safe(part) for part in parts], room):
+            for text in _flowed([output.escape(part) for part in parts], room):
                 yield f"{blank}{output.paint(_RAIL, 'dim')} {output.paint(text, 'dim')}"
 
 
@@ -226,12 +226,12 @@ def _flowed(parts: Iterable[str], room: int) -> Iterator[str]:
     """The parts in lines, broken between two of them where possible."""
     line = ""
     for part in parts:
-        if line and output.cells_wide(line) + 3 + output.cells_wide(part) > room:
-            yield from output.wrapped(line, room)
+        if line and output.display_width(line) + 3 + output.display_width(part) > room:
+            yield from output.wrap(line, room)
             line = part
         else:
             line = f"{line} · {part}" if line else part
-    yield from output.wrapped(line, room)
+    yield from output.wrap(line, room)
 
 
 def _local(at: int) -> datetime:

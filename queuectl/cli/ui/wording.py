@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from projections.jobs import Job
 
 
-def local(at: int | None, now: int | None = None) -> str:
+def local_time(at: int | None, now: int | None = None) -> str:
     """A moment in local time, to the second; only the time of day where it is today's (or of the same day as `now`)."""
     if at is None:
         return ""
@@ -22,15 +22,15 @@ def local(at: int | None, now: int | None = None) -> str:
     return f"{when:%H:%M:%S}" if when.date() == today.date() else f"{when:%Y-%m-%d %H:%M:%S}"
 
 
-def full(at: int | None) -> str:
+def full_time(at: int | None) -> str:
     """A moment in local time with its date and offset, and how long ago that is."""
     if at is None:
         return ""
     when = datetime.fromtimestamp(at // 1_000_000, UTC).astimezone()
-    return f"{when:%Y-%m-%d %H:%M:%S %z} ({distance(at)})"
+    return f"{when:%Y-%m-%d %H:%M:%S %z} ({relative_time(at)})"
 
 
-def distance(at: int, now: int | None = None) -> str:
+def relative_time(at: int, now: int | None = None) -> str:
     """How far a moment is from now: `3m ago`, `in 5s`."""
     seconds = (at - (clock.now() if now is None else now)) / 1_000_000
     if abs(seconds) < 1:
@@ -38,7 +38,7 @@ def distance(at: int, now: int | None = None) -> str:
     return f"in {units.span(round(seconds))}" if seconds > 0 else f"{units.span(round(-seconds))} ago"
 
 
-def situation(job: "Job", now: int | None = None, served: bool = True) -> str:
+def state_detail(job: "Job", now: int | None = None, served: bool = True) -> str:
     """What a job is doing, what it waits for, or how it ended, in a few words. `served`: a worker serves its queue."""
     now = clock.now() if now is None else now
     if job.state == "processing":
@@ -46,22 +46,22 @@ def situation(job: "Job", now: int | None = None, served: bool = True) -> str:
         words += f"for {units.span(max(now - (job.claimed_at or now), 0) / 1_000_000) or '0s'} on {job.worker}"
         return words + (", being cancelled" if job.cancel_requested else "")
     if job.state in ("pending", "failed"):
-        words = f"{ending(job)}, " if job.state == "failed" else ""
+        words = f"{end_cause(job)}, " if job.state == "failed" else ""
         if job.run_at > now:
-            return f"{words}{'retry' if words else 'due'} {distance(job.run_at, now)}"
+            return f"{words}{'retry' if words else 'due'} {relative_time(job.run_at, now)}"
         if not served:
             return f"{words}no worker serves its queue"
         return f"{words}retry due" if words else "ready"
     if job.state == "dead":
-        return f"{ending(job)}, {_ago(job, now)}"
+        return f"{end_cause(job)}, {_ago(job, now)}"
     return _ago(job, now)
 
 
 def _ago(job: "Job", now: int) -> str:
-    return distance(job.finished_at, now) if job.finished_at is not None else ""
+    return relative_time(job.finished_at, now) if job.finished_at is not None else ""
 
 
-def ending(what: Any) -> str:
+def end_cause(what: Any) -> str:
     """How an attempt ended: `exit 1`, `signal 9 (KILL)`, `timeout`, `not found`."""
     if what.cause == "timeout":
         return "timed out"
@@ -93,16 +93,16 @@ def signal_name(number: int) -> str:
         return str(number)
 
 
-def outcome(attempt: "Attempt") -> str:
+def attempt_outcome(attempt: "Attempt") -> str:
     """How an attempt ended, `running` while it has not."""
     if attempt.outcome is None:
         return "running"
     if attempt.outcome == "failed":
-        return ending(attempt)
+        return end_cause(attempt)
     return attempt.outcome
 
 
-def tries(job: "Job", attempts: "Sequence[Attempt]") -> str:
+def attempt_counts(job: "Job", attempts: "Sequence[Attempt]") -> str:
     """How many attempts a job has had, how many of them failed, and how many may fail in one retry budget."""
     failed = sum(attempt.outcome == "failed" for attempt in attempts)
     had = f"{job.attempt}, of which {failed} failed" if failed else str(job.attempt or "none yet")
@@ -111,7 +111,7 @@ def tries(job: "Job", attempts: "Sequence[Attempt]") -> str:
     return f"{had}{anew} (dead after {allowed} failure{_s(allowed)})"
 
 
-def policy(job: "Job") -> str:
+def retry_policy(job: "Job") -> str:
     """When it is tried again."""
     spec = job.spec
     base = "1s" if spec.backoff_base == 1 else f"{units.plain(spec.backoff_base)}^n seconds"
@@ -119,7 +119,7 @@ def policy(job: "Job") -> str:
     return f"{base} after the n-th failure{spread}, at most {units.span(spec.backoff_max)}"
 
 
-def told(record: events.Recorded) -> str:
+def event_text(record: events.Recorded) -> str:
     """What happened, in words."""
     event = record.event
     why = getattr(event, "reason", None)
@@ -133,7 +133,7 @@ def _told(record: events.Recorded, event: events.Event) -> str:
 
             command = event.command if event.command is not None else shlex.join(event.argv or [])
             late = (clock.micros(event.run_at) - record.at) / 1_000_000
-            due = f", due {local(clock.micros(event.run_at), record.at)}" if late > 1 else ""
+            due = f", due {local_time(clock.micros(event.run_at), record.at)}" if late > 1 else ""
             return f"enqueued in {event.queue}{due}: {command}"
         case events.Claimed():
             return f"claimed: attempt {event.attempt}"
@@ -141,9 +141,11 @@ def _told(record: events.Recorded, event: events.Event) -> str:
             return f"attempt {event.attempt} completed{_took(event)}"
         case events.Failed():
             more = f": {event.error}" if event.error else ""
-            return f"attempt {event.attempt} failed: {ending(event)}{_took(event)}{more}"
+            return f"attempt {event.attempt} failed: {end_cause(event)}{_took(event)}{more}"
         case events.Retried():
-            return f"will be retried in {units.span(event.delay)}, at {local(clock.micros(event.run_at), record.at)}"
+            return (
+                f"will be retried in {units.span(event.delay)}, at {local_time(clock.micros(event.run_at), record.at)}"
+            )
         case events.Dead():
             return "went to the dead letter queue"
         case events.Requeued():
@@ -181,12 +183,12 @@ def _told(record: events.Recorded, event: events.Event) -> str:
         case events.Sealed():
             return f"sealed {event.events:,} event{_s(event.events)} up to {event.upto}: {event.hash}"
         case events.EnvironmentKept():
-            return f"environment kept: {kept(event)}"
+            return f"environment kept: {environment_size(event)}"
         case events.ConfigSet():
             return f"{event.key} set to {event.value}" if event.value is not None else f"{event.key} unset"
 
 
-def kept(environment: "Environment | events.EnvironmentKept") -> str:
+def environment_size(environment: "Environment | events.EnvironmentKept") -> str:
     """How much a job is given of its enqueuer's environment."""
     count = len(environment.variables)
     those = " in place of the worker's" if environment.whole else ""
@@ -223,11 +225,11 @@ def _s(count: int) -> str:
     return "" if count == 1 else "s"
 
 
-def fate(job: "Job") -> str:
+def job_outcome(job: "Job") -> str:
     """How a job has ended, in words: `died: exit 3 after 2 attempts`."""
     tried = f"{job.attempt} attempt{_s(job.attempt)}"
     if job.state == "dead":
-        return f"died: {ending(job)} after {tried}"
+        return f"died: {end_cause(job)} after {tried}"
     if job.state == "cancelled":
         return "was cancelled" + (f" in attempt {job.attempt}" if job.attempt else " before it ran")
     return "completed" + (f" after {tried}" if job.attempt > 1 else "")
