@@ -1,7 +1,7 @@
-"""The command line. `main` is the console script: it reads the words, calls one command and returns its exit code.
+"""The command line. `main` is the console script: it parses the words, runs one command and returns its exit code.
 
-Each command stands in a module of its own, which is imported when the command is called (the table is in `app.py`);
-what every command shares is here: where `--` and `--db` are looked for, and how an error ends.
+Each command is a module in `commands/`, imported when the command is called (the table is in `app.py`). This module has
+what all commands share: the handling of `--` and `--db`, and of errors.
 """
 
 import gc
@@ -15,13 +15,13 @@ from contextlib import nullcontext
 from queuectl.errors import Invalid, Notice, QueueError
 
 _EVERYWHERE = ("--db", "--logs")
-"""Options that may stand before the command too."""
+"""Options that may also precede the command."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command (`argv` without the program's name) and return the exit code. Never raises, never a traceback.
+    """Run one command (`argv` without the program's name) and return its exit code. Never raises.
 
-    With QUEUECTL_DEBUG=1 an error of the program itself is raised as it is.
+    With QUEUECTL_DEBUG=1 an internal error is raised.
     """
     try:
         return _main(list(sys.argv[1:] if argv is None else argv))
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(words: list[str]) -> int:
-    gc.disable()  # what is imported lives until the exit: looking for garbage in it costs more than the command itself
+    gc.disable()  # imported objects live until the exit: collecting among them costs more than the command itself
     from cyclopts.exceptions import CycloptsError
 
     from queuectl.cli.ui import output, stdout
@@ -53,7 +53,7 @@ def _main(words: list[str]) -> int:
         return _end(explain(error), Invalid.exit_code)
     except KeyboardInterrupt as stop:
         return _end("", 128 + getattr(stop, "number", signal.SIGINT))
-    except BrokenPipeError:  # `queuectl events | head -1`: whoever read has seen enough
+    except BrokenPipeError:  # `queuectl events | head -1`
         stdout.discard()
         return 0
     except OSError as error:
@@ -72,7 +72,7 @@ def _main(words: list[str]) -> int:
 
 
 def _run(words: list[str]) -> int:
-    from queuectl.cli.app import RUNS_ARGV, app, changes, load_all, page
+    from queuectl.cli.app import RUNS_ARGV, app, changes, help_words, load_all
     from queuectl.cli.ui import stdout
 
     for word in words:
@@ -81,12 +81,12 @@ def _run(words: list[str]) -> int:
                 word.encode()
             except UnicodeEncodeError:
                 raise Invalid(f"{os.fsencode(word)!r} is not valid UTF-8") from None
-    words = _behind(words)
+    words = _options_last(words)
     if words[:1] == ["help"]:
-        words = page([word for word in words[1:] if word != "help"])
+        words = help_words([word for word in words[1:] if word != "help"])
     argv: tuple[str, ...] | None = None
     if words and words[0] in RUNS_ARGV and "--" in words:
-        # cyclopts swallows the first `--` wherever it stands, also one that is an argument of the program
+        # cyclopts drops the first `--`, even one that is an argument of the program
         cut = words.index("--")
         words, argv = words[:cut], tuple(words[cut + 1 :])
     if not words or words[0] in ("-h", "--help"):
@@ -101,33 +101,33 @@ def _run(words: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _behind(words: list[str]) -> list[str]:
-    """The same words with the options that may stand before the command put behind it, where cyclopts wants them."""
-    early: list[str] = []
+def _options_last(words: list[str]) -> list[str]:
+    """Return the words with leading options moved behind the command, where cyclopts expects them."""
+    leading: list[str] = []
     while words and words[0].partition("=")[0] in _EVERYWHERE:
         width = 1 if "=" in words[0] else 2
         if len(words) < width:
             raise Invalid(f"{words[0]} needs a value")
-        early += words[:width]
+        leading += words[:width]
         words = words[width:]
-    if not early or not words:
+    if not leading or not words:
         return words
     end = words.index("--") if "--" in words else len(words)
-    return words[:end] + early + words[end:]
+    return words[:end] + leading + words[end:]
 
 
 def _end(message: str, code: int) -> int:
-    """Say why, in one line, behind whatever the command has already answered."""
+    """Print an error message after the output so far, and return the exit code."""
     from queuectl.cli.ui import stdout
 
-    stdout.flush_failure()  # a full disk, or nobody there to read: the message and the exit code still tell
+    stdout.flush_failure()  # a full disk or a closed pipe: the message and the exit code remain
     if message:
-        stdout.tell(message)
+        stdout.message(message)
     return code
 
 
 def _warn(message: Warning | str, *_: object) -> None:
-    """One line beside the answer for what is passed over."""
+    """Print a warning as one line on stderr."""
     from queuectl.cli.ui import stdout
 
-    stdout.tell(str(message))
+    stdout.message(str(message))

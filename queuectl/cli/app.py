@@ -1,4 +1,4 @@
-"""The table of all commands: the name of each, where it is (imported when called), and its heading in `--help`."""
+"""The table of all commands: name, module and function (imported when called), and group in `--help`."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ HISTORY = Group("History", sort_key=4)
 UPKEEP = Group("Settings and upkeep", sort_key=5)
 
 RUNS_ARGV = ("enqueue", "run")
-"""Commands that take what stands after the first `--` as a program and its arguments."""
+"""Commands that run the words after the first `--` as a program and its arguments."""
 
 _COMMANDS = (
     ("enqueue", "enqueue:enqueue", JOBS),
@@ -51,7 +51,7 @@ CHANGES = frozenset({
     "dlq:retry", "dlq:purge", "replay:replay", "audit:seal", "config:set_", "config:unset", "archive:archive",
     "backup:backup", "import_log:import_log",
 })  # fmt: skip
-"""The commands that are done once they answer: an answer that can't be written is told on stderr (`answer.held`)."""
+"""Commands that change something: an answer that can't be written goes to stderr (`stdout.deferred`)."""
 
 
 app = App(
@@ -74,7 +74,7 @@ config set make it.""",
     group_parameters=Group("Options", sort_key=10),
     group_arguments=Group("Arguments", sort_key=5),
 )
-"""What cyclopts parses with."""
+"""The cyclopts application."""
 
 app["--help"].show = False
 app["--version"].show = app["-V"].show = False
@@ -85,18 +85,18 @@ for _place, (_name, _path, _group) in enumerate(_COMMANDS):
 
 
 def load_all() -> None:
-    """Import every command: the page that lists them shows the first line of each one's docstring."""
+    """Import every command: the list of commands shows the first line of each docstring."""
     for name, _, _ in _COMMANDS:
         app[name]
 
 
-def page(words: list[str]) -> list[str]:
-    """The words that ask for the help of a command, which `help` was given; those that name none as they are."""
+def help_words(words: list[str]) -> list[str]:
+    """Return the words for the help page that `help` names; words that name no command are returned unchanged."""
     names, apps, rest = app.parse_commands(words)
     group = any(not name.startswith("-") for name in apps[-1])
     return list(words) if group and rest and not rest[0].startswith("-") else [*names, "--help"]
 
 
 def changes(command: Callable[..., object]) -> bool:
-    """Whether what a command does is done, though its answer can't be written."""
+    """Whether a command is one of `CHANGES`."""
     return f"{command.__module__.rpartition('.')[2]}:{command.__name__}" in CHANGES

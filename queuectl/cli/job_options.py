@@ -129,8 +129,8 @@ KeepChildren = Annotated[
 ]
 
 
-class Policy(TypedDict, total=False):
-    """The options that say how a job runs; each is there only where it was given."""
+class PolicyOptions(TypedDict, total=False):
+    """The options of how a job runs; only given ones are present."""
 
     priority: Priority
     max_retries: MaxRetries
@@ -149,7 +149,7 @@ class Policy(TypedDict, total=False):
     reason: p.Reason
 
 
-class NewJob(Policy, total=False):
+class NewJobOptions(PolicyOptions, total=False):
     """All options of a new job."""
 
     id: Id
@@ -158,21 +158,21 @@ class NewJob(Policy, total=False):
     at: At
 
 
-class Changes(Policy, total=False):
-    """What may be changed of a job that is run again."""
+class EditOptions(PolicyOptions, total=False):
+    """The options that change a job when it is retried."""
 
     command: Annotated[
         str | None, p.option("--command", "COMMAND", "Run this line instead.", allow_leading_hyphen=True)
     ]
 
 
-JobOptions = Annotated[NewJob | None, Parameter(name="*")]
+JobOptions = Annotated[NewJobOptions | None, Parameter(name="*")]
 
-ChangeOptions = Annotated[Changes | None, Parameter(name="*")]
+ChangeOptions = Annotated[EditOptions | None, Parameter(name="*")]
 
 
 def given_fields(options: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The fields of a Spec that options give. Raises Invalid."""
+    """Return the fields of a Spec that the options set. Raises Invalid."""
     fields = dict(options or {})
     if "at" in fields:
         if "delay" in fields:
@@ -187,7 +187,7 @@ def given_fields(options: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def spec_from_words(command: str | None, words: tuple[str, ...], argv: tuple[str, ...] | None, verb: str) -> Spec:
-    """The job that the words of a command line name. Raises Invalid."""
+    """Return the job that the words of a command line describe. Raises Invalid."""
     if argv is not None:
         if command is not None:
             raise Invalid(f"{command!r} stands before --; what is to run stands behind it")
@@ -206,7 +206,7 @@ def spec_from_words(command: str | None, words: tuple[str, ...], argv: tuple[str
 
 
 def with_defaults(job: Spec, fields: dict[str, Any]) -> Spec:
-    """The job with the fields of the options where it does not say them itself; `Queue` checks the whole."""
+    """Return the job with these fields wherever it does not set them itself; `Queue` validates the result."""
     if not fields:
         return job
     new: dict[str, Any] = {}
@@ -229,21 +229,21 @@ _DEFAULTS = {name: getattr(Spec(), name) for name in Spec.__struct_fields__}
 
 
 def mention_time_limit(q: "Queue", id: str) -> None:
-    """Say on a terminal how long a job may take where nobody has said so, once for each queue."""
+    """Print the default time limit on a terminal, once for each queue, if a job runs under it."""
     if not sys.stderr.isatty():
         return
     job = q.job(id)
     if job.timeout != settings.Settings().timeout or q.config()["timeout"].source != "default":
         return
     try:
-        told = os.open(q.home.notices, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with open(told, "rb+", buffering=0) as file:
+        fd = os.open(q.home.notices, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with open(fd, "rb+", buffering=0) as file:
             line = f"{job.queue}\n".encode()
             if line in file.readlines():
                 return
             file.write(line)
     except OSError:
-        return  # it can't be remembered, so it would be said each time
+        return  # it can't be recorded, so it would be printed each time
     limit = units.span(job.timeout or 0)
     output.message(
         f"a job may take {limit}; --timeout none, or `queuectl config set timeout none`, lifts that (said once)"

@@ -1,4 +1,4 @@
-"""Which jobs `cancel`, `retry` and `dlq` change: those that are named, or all of some kind, after a question."""
+"""The jobs that `cancel`, `retry` and `dlq` change: those named, or all that match, after a confirmation."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ Yes = Annotated[bool, Parameter(name=["--yes", "-y"], help="Don't ask on a termi
 
 
 class JobSelection(msgspec.Struct, frozen=True):
-    """What was said of the jobs to change."""
+    """The options that select the jobs to change."""
 
     ids: Sequence[str]
     all: bool
@@ -28,42 +28,43 @@ class JobSelection(msgspec.Struct, frozen=True):
     states: Sequence[str] | None = None
 
     def check(self, verb: str, possible: Sequence[str]) -> None:
-        """Raises Invalid where nothing is named, or both jobs and a kind of them, or a state in which it can't be."""
-        some = self.all or self.states is not None or self.queue is not None
-        if self.ids and some:
-            raise Invalid(f"give IDs or {_named(possible)}, not both")
-        if not self.ids and not some:
-            raise Invalid(f"{verb} needs an ID, or {_named(possible)}")
+        """Raise Invalid for no selection, for IDs together with a filter, and for a state that is not `possible`."""
+        filtered = self.all or self.states is not None or self.queue is not None
+        if self.ids and filtered:
+            raise Invalid(f"give IDs or {_filters(possible)}, not both")
+        if not self.ids and not filtered:
+            raise Invalid(f"{verb} needs an ID, or {_filters(possible)}")
         for state in self.states or ():
             if state not in possible:
                 raise Invalid(f"--state: {verb} is for jobs that are {', '.join(possible)}, not {state}")
 
 
-def _named(possible: Sequence[str]) -> str:
+def _filters(possible: Sequence[str]) -> str:
     return "--all" if len(possible) == 1 else "--all, --state or --queue"
 
 
 class SelectedJobs(msgspec.Struct, frozen=True):
-    """The jobs to change, and the states in which they must be still; None for those that were named."""
+    """The ids of the jobs to change, and the states that they must still have (`among`); None if IDs were given."""
 
     ids: Sequence[str]
     among: Sequence[str] | None
 
 
-def select(q: "Queue", wanted: JobSelection, verb: str, usual: Sequence[str]) -> SelectedJobs | None:
-    """The jobs that are meant: of a kind, those in the `usual` states unless others are named.
+def select(q: "Queue", selection: JobSelection, verb: str, default: Sequence[str]) -> SelectedJobs | None:
+    """Return the selected jobs; a filter without states selects those in the `default` states.
 
-    On a terminal it asks first, with their number. None where none is, or where the answer is no: that is said.
+    On a terminal a filter is confirmed first, with the number of jobs. Returns None, with a message, if no job matches
+    or the answer is no.
     """
-    if wanted.ids:
-        return SelectedJobs(list(dict.fromkeys(wanted.ids)), None)
-    states = wanted.states if wanted.states is not None else usual
-    ids = [job.id for job in q.jobs(state=states, queue=wanted.queue)]
+    if selection.ids:
+        return SelectedJobs(list(dict.fromkeys(selection.ids)), None)
+    states = selection.states if selection.states is not None else default
+    ids = [job.id for job in q.jobs(state=states, queue=selection.queue)]
     if not ids:
         output.message("no job matches")
         return None
     jobs = f"{len(ids):,} job{'s' if len(ids) != 1 else ''}"
-    if not wanted.yes and sys.stdin.isatty() and output.stderr_is_terminal() and not _yes(f"{verb} {jobs}?"):
+    if not selection.yes and sys.stdin.isatty() and output.stderr_is_terminal() and not _yes(f"{verb} {jobs}?"):
         output.message("nothing was changed")
         return None
     return SelectedJobs(ids, states)
@@ -76,7 +77,7 @@ def _yes(question: str) -> bool:
 
 
 def print_changed(q: "Queue", ids: Iterable[str], json: bool) -> None:
-    """Print what has become of jobs: id and state."""
+    """Print the ids of changed jobs with their states."""
     if json:
         from queuectl.documents import job_document
 

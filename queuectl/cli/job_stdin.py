@@ -1,4 +1,4 @@
-"""What stands on the stdin of a command, and whether that is meant for the job."""
+"""The stdin of a command as the input of its job."""
 
 import os
 import select
@@ -6,15 +6,14 @@ import stat
 
 from queuectl.cli.ui import output
 
-_PATIENCE = 2.0
-"""Seconds after which it is said that stdin is waited for."""
+_DELAY = 2.0
+"""Seconds before the message that stdin is being read."""
 
 
 def is_piped() -> bool:
-    """Whether stdin is a pipe, a socket, or a file that nobody has read from yet.
+    """Whether stdin is a pipe, a socket, or a file at offset 0.
 
-    A terminal is not: it belongs to who sits there. Nor is a file that is being read: in `while read …; done <list` the
-    rest of the list belongs to the loop.
+    Not a terminal, and not a file that has been read from: in `while read …; done <list` the loop reads the rest.
     """
     try:
         mode = os.fstat(0).st_mode
@@ -24,9 +23,9 @@ def is_piped() -> bool:
 
 
 def wait_until_readable() -> None:
-    """Wait until there is something to read, or its end; say so where that takes long."""
+    """Wait until stdin can be read or has ended, at most 2 seconds; after those print a message."""
     try:
-        if not select.select([0], [], [], _PATIENCE)[0]:
+        if not select.select([0], [], [], _DELAY)[0]:
             output.message("reading stdin, which the job is given once it ends (</dev/null gives it nothing)")
     except (OSError, ValueError):
-        return  # who reads it will say what is wrong
+        return  # reading it will raise the same error

@@ -11,49 +11,50 @@ if TYPE_CHECKING:
 
 
 def open_queue(db: str | None, logs: str | None = None, *, create: bool = False, follow: bool = False) -> "Queue":
-    """The queue in the database that the flag, the environment or .env names; with a bar while it heals.
+    """Open the queue in the database that the flag, the environment or .env names.
 
-    Where there is none, `create` makes it, and says so at a path that somebody named. Otherwise a named one that is not
-    there is an error, and the user's own that is not there yet an empty queue; `follow` waits until that is made.
+    `create` makes a missing database, with a message if its path was given explicitly. Without `create`, a missing
+    database at an explicit path is an error; at the default path an empty queue is returned, or with `follow` the
+    queue once it exists. A progress bar is drawn while tables are rebuilt.
 
-    Raises Unusable (Absent where the named one is not there), Invalid.
+    Raises Unusable (Absent for a missing database), Invalid.
     """
-    from queuectl.cli.ui import output
+    from queuectl.cli.ui import output, progress
     from queuectl.errors import Absent, shown
     from queuectl.queue import Queue, caller
     from queuectl.settings import database
 
     named = database(db)
-    bar = output.progress("Rebuilding the views")
+    bar = progress.bar("Rebuilding the views")
     actor = f"cli:{caller()}"
     try:
         q = Queue(named.path, create=create, actor=actor, logs=logs, progress=bar)
     except Absent as error:
-        refuse_named(named, error)
-        from queuectl.cli.absent_queue import appeared, empty
+        _refuse_explicit(named, error)
+        from queuectl.cli.missing_queue import empty_queue, wait_for_queue
 
-        return appeared(named.path, actor, logs) if follow else empty(named.path, actor)
+        return wait_for_queue(named.path, actor, logs) if follow else empty_queue(named.path, actor)
     if q.made and named.source is not None:
         output.message(f"made a new queue at {shown(q.url)}")
     return q
 
 
-def open_with(db: str | None, look: "Callable[[str], Accused]") -> "Accused | Queue":
-    """The same for a command that opens the queue in a way of its own, by `look`, and never makes it."""
+def open_with(db: str | None, opener: "Callable[[str], Accused]") -> "Accused | Queue":
+    """Open the same database by `opener`, which takes its path, or an empty queue as `open_queue` does."""
     from queuectl.errors import Absent
     from queuectl.settings import database
 
     named = database(db)
     try:
-        return look(named.path)
+        return opener(named.path)
     except Absent as error:
-        refuse_named(named, error)
-        from queuectl.cli.absent_queue import empty
+        _refuse_explicit(named, error)
+        from queuectl.cli.missing_queue import empty_queue
 
-        return empty(named.path, "cli")
+        return empty_queue(named.path, "cli")
 
 
-def refuse_named(named: "Named", error: "Absent") -> None:
-    """Raise Absent where somebody has named the database that is not there."""
+def _refuse_explicit(named: "Named", error: "Absent") -> None:
+    """Raise Absent if the path of the missing database was given explicitly."""
     if named.source is not None:
         raise type(error)(f"{error}, named by {named.source}; `queuectl enqueue` would make a new one") from None

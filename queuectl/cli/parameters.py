@@ -1,4 +1,4 @@
-"""The options that several commands share: how each is spelled, read and explained in `--help`."""
+"""The options that several commands share: their names, converters and help."""
 
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -11,19 +11,19 @@ EVERYWHERE = Group("Everywhere", sort_key=20)
 
 
 def converter(read: Callable[[str], Any]) -> Callable[[Any, Sequence[Token]], Any]:
-    """A cyclopts converter that reads the one word of an option; `read` raises Invalid for what it doesn't accept."""
+    """Return a cyclopts converter for an option with one word; `read` raises Invalid for what it rejects."""
     return lambda _type, tokens: read(tokens[0].value)
 
 
 def list_converter(read: Callable[[str], Any]) -> Callable[[Any, Sequence[Token]], Any]:
-    """The same for an option that may be repeated."""
+    """Return a converter for an option that may be repeated."""
     return lambda _type, tokens: [read(token.value) for token in tokens]
 
 
 def option(
     name: str | Sequence[str], metavar: str, text: str, read: Callable[[str], Any] | None = None, **more: Any
 ) -> Parameter:
-    """An option with a value. One that is read may begin with a hyphen: the reader can say better what is wrong."""
+    """Return an option with a value. With `read` the value may begin with a hyphen: `read` has the better message."""
     if read is not None:
         more = {"converter": converter(read), "allow_leading_hyphen": True} | more
     return Parameter(name=name, metavar=metavar, help=text, **more)
@@ -46,12 +46,12 @@ def _states(_type: Any, tokens: Sequence[Token]) -> list[str]:
 
 
 def integer(low: int, high: int) -> Callable[[str], int]:
-    """A reader of whole numbers within the bounds."""
+    """Return a function that reads whole numbers from `low` to `high`."""
     return lambda text: units.whole(text, low, high)
 
 
 def positive_duration(text: str) -> float:
-    """A reader of durations above 0."""
+    """Return the seconds of a duration above 0. Raises Invalid."""
     from queuectl.errors import Invalid
 
     if (seconds := units.duration(text)) > 0:
@@ -109,7 +109,7 @@ States = Annotated[
 
 
 def since(what: str) -> Parameter:
-    """`--since` of what began or happened."""
+    """Return the option `--since`; `what` begins its help."""
     return option(
         "--since",
         "WHEN",
@@ -119,12 +119,12 @@ def since(what: str) -> Parameter:
 
 
 def until(what: str) -> Parameter:
-    """`--until` of what began or happened."""
+    """Return the option `--until`."""
     return option("--until", "WHEN", f"{what} then or earlier, written as --since.", units.past)
 
 
 def ended_since(what: str) -> Parameter:
-    """`--ended-since` of what has ended."""
+    """Return the option `--ended-since`."""
     return option("--ended-since", "WHEN", f"{what} then or later, written as --since.", units.past)
 
 
@@ -176,7 +176,7 @@ EnvInLog = Annotated[
 
 
 def check_period(since: int | None, until: int | None) -> None:
-    """Raise Invalid where nothing can lie between the two."""
+    """Raise Invalid if `since` is later than `until`."""
     from queuectl.errors import Invalid
 
     if since is not None and until is not None and since > until:
@@ -184,12 +184,12 @@ def check_period(since: int | None, until: int | None) -> None:
 
 
 def variables(flag: str, words: Sequence[str] | None) -> dict[str, str]:
-    """The variables that `K=V` and `K` behind a flag name, as docker reads them. Raises Invalid."""
+    """Return the variables of `K=V` and `K` words (K alone: its value now), as docker does. Raises Invalid."""
     import os
 
     from queuectl.errors import Invalid
 
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for word in words or ():
         name, equals, value = word.partition("=")
         if not equals:
@@ -198,7 +198,7 @@ def variables(flag: str, words: Sequence[str] | None) -> dict[str, str]:
                 raise Invalid(f"{flag}: {name!r} is not set here; write {name}=VALUE")
             value = here
         try:
-            found |= spec.check_secrets({name: value})
+            values |= spec.check_secrets({name: value})
         except Invalid as error:
             raise Invalid(f"{flag}: {str(error).removeprefix('secrets: ')}") from None
-    return found
+    return values

@@ -1,4 +1,4 @@
-"""What cyclopts finds wrong with a command line, in one line that names the flag, the value and what is accepted."""
+"""Errors of cyclopts as one line that names the flag, the value and what is accepted."""
 
 from cyclopts.exceptions import (
     CoercionError,
@@ -58,7 +58,7 @@ _COMMANDS = {
     },
     "audit": {"check": "audit verify"},
 }  # fmt: skip
-"""What people type who know other queues, by the command before it, and what it is called here."""
+"""Command names of other queues and their equivalents here, by the command group."""
 
 _OPTIONS = {
     **dict.fromkeys(("--daemon", "--daemonize", "--background", "--bg", "-d"), "--detach"),
@@ -79,23 +79,23 @@ _OPTIONS = {
     "-q": "--queue",
     "-p": "--priority",
 }
-"""The same of options, where the command has that one."""
+"""Option names of other queues and their equivalents here, for commands that have those."""
 
 
-def _meant(word: str, known: dict[str, str]) -> str:
-    meant = known.get(word.lower())
-    return f" (did you mean {meant!r}?)" if meant else ""
+def _equivalent(word: str, names: dict[str, str]) -> str:
+    name = names.get(word.lower())
+    return f" (did you mean {name!r}?)" if name else ""
 
 
 def explain(error: CycloptsError) -> str:
-    """One line for the person who typed it."""
+    """Return the message for an error of cyclopts."""
     chain = " ".join(error.command_chain or ())
     more = f"see queuectl {chain} --help" if chain else "see queuectl --help"
     if isinstance(error, UnknownCommandError):
         word = (error.unused_tokens or [""])[0]
         known = [name for name in (error.app or ()) if not name.startswith("-")]
         prefix = f"{chain} " if chain else ""
-        close = _meant(word, _COMMANDS.get(chain, {})) or units.nearest(word, known)
+        close = _equivalent(word, _COMMANDS.get(chain, {})) or units.nearest(word, known)
         return f"there is no command {prefix + word!r}{close}; {more}"
     if isinstance(error, UnknownOptionError):
         word = error.token.keyword or error.token.value
@@ -104,8 +104,8 @@ def explain(error: CycloptsError) -> str:
         if chain in ("enqueue", "run") and not word.startswith("--"):
             return f"{chain} has no option {word}; {_HINT.format(command=chain)}"
         known = [name for argument in error.argument_collection if argument.parse for name in argument.names]
-        there = {typed: meant for typed, meant in _OPTIONS.items() if meant in known}
-        close = _meant(word, there) or units.nearest(word, [name for name in known if name.startswith("--")])
+        options = {foreign: ours for foreign, ours in _OPTIONS.items() if ours in known}
+        close = _equivalent(word, options) or units.nearest(word, [name for name in known if name.startswith("--")])
         hint = f"; {_HINT.format(command=chain)}" if chain in ("enqueue", "run") and not close else ""
         return f"{chain} has no option {word}{close}{hint or '; ' + more}"
     if isinstance(error, UnusedCliTokensError):

@@ -4,14 +4,14 @@ import sys
 
 import pytest
 
-from queuectl.cli.ui import output
+from queuectl.cli.ui import output, progress
 
 
 def test_an_answer_takes_an_unfinished_bar_away(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    bar = output.progress("Importing", patience=0)
+    bar = progress.bar("Importing", delay=0)
     bar(5, 10)
     output.line("took in 5 events")
     out, err = capsys.readouterr()

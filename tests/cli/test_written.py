@@ -30,15 +30,15 @@ def cut(path: Path, limit: int) -> int:
 
 def whole(path: Path) -> list[bytes | int]:
     with closing(OutputFile(str(path))) as written:
-        return list(written.more())
+        return list(written.read_new())
 
 
 def tail(path: Path, lines: int, keep: int | None = None) -> bytes:
     with closing(OutputFile(str(path))) as written:
-        written.tail(lines)
+        written.seek_last_lines(lines)
         if keep is not None:
-            written.skip_states(keep)
-        return b"".join(piece for piece in written.more() if isinstance(piece, bytes))
+            written.skip_overwritten(keep)
+        return b"".join(piece for piece in written.read_new() if isinstance(piece, bytes))
 
 
 @pytest.mark.parametrize("limit", [50 << 10, 100 << 10, 512 << 10, 1 << 20])
@@ -60,7 +60,7 @@ def test_what_is_cut_out_while_it_is_read_is_not_read_either(tmp_path: Path):
     path = tmp_path / "1"
     path.write_bytes(LINE * 100_000)
     with closing(OutputFile(str(path))) as written:
-        pieces = written.more()
+        pieces = written.read_new()
         first = next(pieces)
         cut(path, 100 << 10)
         rest = list(pieces)

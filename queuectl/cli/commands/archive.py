@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from queuectl import clock, units
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
-from queuectl.cli.ui import output
+from queuectl.cli.ui import output, progress
 from queuectl.errors import Invalid
 
 if TYPE_CHECKING:
@@ -66,14 +66,14 @@ def archive(
         if target is None or dry:
             done = archives.due(q, before, states or FINAL)
         else:
-            done = archives.archive(q, target, before, states or FINAL, output.progress)
+            done = archives.archive(q, target, before, states or FINAL, progress.bar)
     if json:
         output.document(done)
     else:
-        _tell(done, dry)
+        _print_result(done, dry)
 
 
-def _tell(done: "Done", dry: bool) -> None:
+def _print_result(done: "Done", dry: bool) -> None:
     what = f"{_many(done.jobs, 'job')} and {_many(done.workers, 'worker')}, {_many(done.events, 'event')}"
     if dry:
         output.line(f"there are {what}, to archive")

@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
-from queuectl.cli.ui import output
+from queuectl.cli.ui import output, progress
 from queuectl.errors import Invalid
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from queuectl.audit.verify import Anchor
 
 _SHOWN = 20
-"""Findings told to a person."""
+"""Findings that are printed."""
 
 app = App(
     name="audit",
@@ -49,7 +49,7 @@ def seal(*, json: p.Json = False, db: p.Database = None) -> None:
     from queuectl.audit.verdict import events
 
     with opening.open_queue(db) as q:
-        made = seal_log(q, output.progress("Sealing"))
+        made = seal_log(q, progress.bar("Sealing"))
     if json:
         output.document({"upto": made.upto, "events": made.events, "hash": made.hash, "anchor": made.anchor})
         return
@@ -98,20 +98,20 @@ def verify(
     database: docs/guides/audit.md.
     """
     from queuectl.audit.verify import Accused
-    from queuectl.audit.verify import verify as verified
+    from queuectl.audit.verify import verify as verify_log
 
     anchors: list[Anchor] = list(anchor or ())  # pyright: ignore[reportAssignmentType] - as the converter made them
     with opening.open_with(db, Accused) as q:
-        bar = output.progress("Verifying")
-        verdict = verified(q, anchors, archive or (), bar, allow_missing_archives=allow_missing)
+        bar = progress.bar("Verifying")
+        verdict = verify_log(q, anchors, archive or (), bar, allow_missing_archives=allow_missing)
     if json:
         output.document(verdict.json())
     else:
-        _tell(verdict, len(anchors))
+        _print_verdict(verdict, len(anchors))
     return 0 if verdict.holds else 1
 
 
-def _tell(verdict: "Verdict", anchors: int) -> None:
+def _print_verdict(verdict: "Verdict", anchors: int) -> None:
     from queuectl.audit.verdict import events
     from queuectl.cli.ui import wording
 

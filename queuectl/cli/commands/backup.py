@@ -30,11 +30,11 @@ def backup(
     go back to it, stop the workers, move the database away with its -wal, its -shm and its folder (q.db.d), and put the
     copy there.
     """
-    from queuectl.audit.backup import backup as copied
+    from queuectl.audit.backup import backup as write_backup
     from queuectl.units import size_text
 
     with signals.interruptible(), opening.open_queue(db) as q:
-        size = copied(q, target, secrets=secrets, force=force)
+        size = write_backup(q, target, secrets=secrets, force=force)
     if json:
         output.document({"file": target, "bytes": size})
     else:

@@ -25,8 +25,8 @@ def cancel(
 
     Of --all are those that wait or run. On a terminal it asks first, unless jobs are named.
     """
-    wanted = JobSelection(ids, all, queue, yes, state)
-    wanted.check("cancel", (*_UNENDED, "dead"))
+    selection = JobSelection(ids, all, queue, yes, state)
+    selection.check("cancel", (*_UNENDED, "dead"))
     with opening.open_queue(db) as q:
-        if (chosen := select(q, wanted, "cancel", _UNENDED)) is not None:
-            print_changed(q, q.cancel(*chosen.ids, among=chosen.among, reason=reason), json)
+        if (selected := select(q, selection, "cancel", _UNENDED)) is not None:
+            print_changed(q, q.cancel(*selected.ids, among=selected.among, reason=reason), json)

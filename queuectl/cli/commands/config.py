@@ -36,15 +36,15 @@ def get(
     What wins: QUEUECTL_MAX_RETRIES and so on (environment, then .env), then `config set`, then MAX_RETRIES and
     BACKOFF_BASE (environment, then .env), then the default. An option of `enqueue` outranks all.
     """
-    chosen = settings.setting(key) if key is not None else None
+    selected = settings.setting(key) if key is not None else None
     with opening.open_queue(db) as q:
         found, database = q.config(), q.url
-    if chosen is not None:
-        value = found[chosen.key]
+    if selected is not None:
+        value = found[selected.key]
         if value.error is not None:
             raise value.error
         if json:
-            output.document({"key": chosen.key, **_document(chosen, value), "database": database})
+            output.document({"key": selected.key, **_document(selected, value), "database": database})
         else:
             output.line(output.escape(value.text))
     elif json:
@@ -64,7 +64,7 @@ def get(
         ]
         output.table(("KEY", "VALUE", "FROM", "MEANING"), rows)
         output.database(database)
-    if chosen is None:
+    if selected is None:
         for value in found.values():
             if value.error is not None:
                 output.message(str(value.error))
@@ -89,10 +89,10 @@ def set_(
     $ queuectl config set max-retries 5
     $ queuectl config set timeout none --reason 'long backups'
     """
-    settings.parse(key, value)  # nothing is made where it is wrong
+    settings.parse(key, value)  # a wrong value must not create the database
     with opening.open_queue(db, create=True) as q:
         q.set_config(key, value, reason)
-        _tell(q.config(), key, json)
+        _print_setting(q.config(), key, json)
 
 
 @app.command
@@ -104,10 +104,10 @@ def unset(key: Key, /, *, reason: p.Reason = None, json: p.Json = False, db: p.D
     settings.setting(key)
     with opening.open_queue(db) as q:
         q.set_config(key, None, reason)
-        _tell(q.config(), key, json)
+        _print_setting(q.config(), key, json)
 
 
-def _tell(found: dict[str, settings.Resolved], key: str, json: bool) -> None:
+def _print_setting(found: dict[str, settings.Resolved], key: str, json: bool) -> None:
     setting = settings.setting(key)
     now = found[setting.key]
     if json:

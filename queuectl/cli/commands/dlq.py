@@ -77,11 +77,11 @@ def retry(
     $ queuectl dlq retry --all --reason 'the disk is back'
     $ queuectl dlq retry job1 --timeout none          what is given is changed first, and stays so
     """
-    wanted = JobSelection(ids, all, queue, yes)
-    wanted.check("dlq retry", _DEAD)
+    selection = JobSelection(ids, all, queue, yes)
+    selection.check("dlq retry", _DEAD)
     with opening.open_queue(db) as q:
-        if (chosen := _chosen(q, wanted, "retry")) is not None:
-            print_changed(q, q.retry(*chosen.ids, among=chosen.among, **job_options.given_fields(changes)), json)
+        if (selected := _select_dead(q, selection, "retry")) is not None:
+            print_changed(q, q.retry(*selected.ids, among=selected.among, **job_options.given_fields(changes)), json)
 
 
 @app.command
@@ -99,11 +99,11 @@ def purge(
     $ queuectl dlq purge job1
     $ queuectl dlq purge --all --reason 'looked at, nothing to save'
     """
-    wanted = JobSelection(ids, all, queue, yes)
-    wanted.check("dlq purge", _DEAD)
+    selection = JobSelection(ids, all, queue, yes)
+    selection.check("dlq purge", _DEAD)
     with opening.open_queue(db) as q:
-        chosen = _chosen(q, wanted, "purge")
-        purged = q.purge(*chosen.ids, among=chosen.among, reason=reason) if chosen is not None else []
+        selected = _select_dead(q, selection, "purge")
+        purged = q.purge(*selected.ids, among=selected.among, reason=reason) if selected is not None else []
         if json:
             output.documents({"id": id, "state": "purged"} for id in purged)
             return
@@ -111,10 +111,10 @@ def purge(
             output.line(f"{output.escape(id)}  purged")
 
 
-def _chosen(q: "Queue", wanted: JobSelection, verb: str) -> SelectedJobs | None:
-    """The dead jobs that are meant. Raises Refused for a named one that is not dead, NotFound."""
-    for id in wanted.ids:
+def _select_dead(q: "Queue", selection: JobSelection, verb: str) -> SelectedJobs | None:
+    """Select dead jobs as `select` does. Raises Refused for a named job that is not dead, NotFound."""
+    for id in selection.ids:
         job = q.job(id)
         if job.state != "dead":
             raise Refused(f"job {id!r} is not in the dead letter queue, it is {job.state}")
-    return select(q, wanted, verb, _DEAD)
+    return select(q, selection, verb, _DEAD)

@@ -3,14 +3,14 @@
 from typing import TYPE_CHECKING
 
 from queuectl.cli import parameters as p
-from queuectl.cli.ui import output
+from queuectl.cli.ui import output, progress
 
 if TYPE_CHECKING:
     from queuectl.doctor import Check, Finding
 
 MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗", "red")}
 _INDENT = 15
-"""Columns before the text: the mark, and the name of the check."""
+"""Columns before the text, for the mark and the name of the check."""
 
 
 def doctor(*, json: p.Json = False, db: p.Database = None) -> int:
@@ -32,7 +32,7 @@ def doctor(*, json: p.Json = False, db: p.Database = None) -> int:
     named = database(db)
     path = resolve(named.path)
     try:
-        queue = InspectedQueue(named.path, progress=output.progress("Rebuilding the views"))
+        queue = InspectedQueue(named.path, progress=progress.bar("Rebuilding the views"))
     except Absent as error:
         if named.source is not None:
             raise Absent(f"{error}, named by {named.source}") from None
@@ -42,10 +42,10 @@ def doctor(*, json: p.Json = False, db: p.Database = None) -> int:
             output.line(f"There is no queue yet; it would be {output.escape(path)}.")
         return 0
     with queue:
-        for check in examine(queue, output.progress):
+        for check in examine(queue, progress.bar):
             checks.append(check)
             if not json:
-                _tell(check)
+                _print_check(check)
     healthy = all(check.severity != "problem" for check in checks)
     if json:
         output.document({"healthy": healthy, "database": path, "checks": [check.json() for check in checks]})
@@ -55,7 +55,7 @@ def doctor(*, json: p.Json = False, db: p.Database = None) -> int:
     return 0 if healthy else 1
 
 
-def _tell(check: "Check") -> None:
+def _print_check(check: "Check") -> None:
     import sys
 
     name = check.name
@@ -81,9 +81,9 @@ def _lines(finding: "Finding") -> list[str]:
 def _verdict(checks: "list[Check]") -> str:
     found = [finding.severity for check in checks for finding in check.findings]
     counts = {severity: found.count(severity) for severity in ("problem", "warning")}
-    told = [f"{count} {severity}{'' if count == 1 else 's'}" for severity, count in counts.items() if count]
-    if not told:
+    parts = [f"{count} {severity}{'' if count == 1 else 's'}" for severity, count in counts.items() if count]
+    if not parts:
         return output.paint("The queue is healthy.", "green")
     if not counts["problem"]:
-        return f"The queue is healthy; {told[0]}."
-    return output.paint(f"{', '.join(told)}.", "red")
+        return f"The queue is healthy; {parts[0]}."
+    return output.paint(f"{', '.join(parts)}.", "red")

@@ -8,7 +8,7 @@ from typing import IO, Annotated, Any
 from queuectl import spec
 from queuectl.cli import job_options, job_stdin, opening
 from queuectl.cli import parameters as p
-from queuectl.cli.ui import output
+from queuectl.cli.ui import output, progress
 from queuectl.errors import Invalid
 from queuectl.spec import Spec
 
@@ -54,7 +54,7 @@ def enqueue(
             raise Invalid("--file and a command: give one of them")
         if "id" in fields:
             raise Invalid("--id: an id names one job; in a file write it into the JSON spec of its line")
-        _many(file, fields, json, db)
+        _enqueue_file(file, fields, json, db)
         return
     job = job_options.with_defaults(job_options.spec_from_words(command, words, argv, "enqueue"), fields)
     if job.stdin == "-":
@@ -70,7 +70,7 @@ def enqueue(
             output.line(made)
 
 
-def _many(path: str, fields: dict[str, Any], json: bool, db: str | None) -> None:
+def _enqueue_file(path: str, fields: dict[str, Any], json: bool, db: str | None) -> None:
     name = "stdin" if path == "-" else path
 
     def jobs(file: IO[bytes]) -> Iterator[Spec]:
@@ -80,9 +80,9 @@ def _many(path: str, fields: dict[str, Any], json: bool, db: str | None) -> None
                 raise Invalid("--file - and --stdin -: stdin can't be both the jobs and what they read")
             yield job
 
-    with _file(path) as file, opening.open_queue(db, create=True) as q:
+    with _open(path) as file, opening.open_queue(db, create=True) as q:
         size = os.fstat(file.fileno()).st_size if path != "-" else 0
-        bar = output.progress(f"Enqueueing {name}")
+        bar = progress.bar(f"Enqueueing {name}")
         try:
             made = q.enqueue_many(jobs(file), progress=lambda done: bar(done, 0))
         except Invalid as error:
@@ -101,7 +101,7 @@ def _many(path: str, fields: dict[str, Any], json: bool, db: str | None) -> None
         output.message(f"{name}: there is no job in it")
 
 
-def _file(path: str) -> IO[bytes]:
+def _open(path: str) -> IO[bytes]:
     if path == "-":
         return open(sys.stdin.fileno(), "rb", closefd=False)
     try:
@@ -111,6 +111,6 @@ def _file(path: str) -> IO[bytes]:
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes]:
-    """The lines, none longer than can be held in memory."""
+    """Yield the lines; a longer one than `_LONGEST_LINE` in pieces, which no job can be."""
     while line := file.readline(_LONGEST_LINE):
         yield line

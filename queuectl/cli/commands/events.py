@@ -61,17 +61,17 @@ def events(
     with opening.open_queue(db, follow=follow) as q:
         if follow and not from_start and after is None and since is None:
             after = q.status().seq
-        found = q.events(
+        records = q.events(
             after=after or 0, follow=follow, job=q.resolve(job) if job is not None else None, type=type, queue=queue,
             since=since, until=until,
         )  # fmt: skip
         if json:
-            output.documents((record.json() for record in found), flush=follow)
+            output.documents((record.json() for record in records), flush=follow)
         else:
-            _told(found, follow)
+            _print_events(records, follow)
 
 
-def _told(records: Iterable["Recorded"], follow: bool) -> None:
+def _print_events(records: Iterable["Recorded"], follow: bool) -> None:
     import sys
 
     from queuectl.cli.ui import wording
@@ -81,10 +81,10 @@ def _told(records: Iterable["Recorded"], follow: bool) -> None:
         stream = output.escape(record.stream)
         blank = " " * (16 - output.display_width(stream))
         head = f"{record.seq:>7}  {wording.local_time(record.at):<8}  {stream}{blank}  "
-        what = output.escape(wording.event_text(record))
-        line = f"{head}{what}  [{output.escape(record.actor)}]"
-        if output.display_width(line) > room:  # who did it is the first to go
-            line = output.truncate(head + what, room)
+        text = output.escape(wording.event_text(record))
+        line = f"{head}{text}  [{output.escape(record.actor)}]"
+        if output.display_width(line) > room:  # the actor is dropped first
+            line = output.truncate(head + text, room)
         style = {"failed": "yellow", "dead": "red", "worker_lost": "red", "completed": "green"}.get(record.type)
         output.line(output.paint(line, style))
         if follow:

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.commands.events import Type
-from queuectl.cli.ui import output, signals
+from queuectl.cli.ui import output, progress, signals
 from queuectl.errors import Invalid
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ def export(
         raise Invalid("--force goes with --output")
     path = os.path.realpath(target) if target is not None else ""
     if target is not None:
-        _refuse(target, path)
-    bar = output.progress(f"Exporting {what}")
+        _check_target(target, path)
+    bar = progress.bar(f"Exporting {what}")
     with signals.interruptible(), opening.open_queue(db) as q:
         selection = Selection(
             what=what, since=since, until=until, ended_since=ended_since, after=after or 0, queue_name=queue,
@@ -85,13 +85,13 @@ def export(
             size = made.write(path, force=force)
         else:
             size = None
-            _show(made)
+            _write_stdout(made)
     bar(1, 1)
-    _tell(target, size, made, what)
+    _print_summary(target, size, made, what)
 
 
-def _show(made: "Export") -> None:
-    """Write it to stdout; for a person what could move the cursor is escaped."""
+def _write_stdout(made: "Export") -> None:
+    """Write the export to stdout; on a terminal what could move the cursor is escaped."""
     if output.is_terminal() and not made.text:
         raise Invalid(f"{made.name} is nothing to read: write it into a file with --output FILE")
     sys.stdout.flush()
@@ -101,20 +101,20 @@ def _show(made: "Export") -> None:
     sys.stdout.buffer.flush()
 
 
-def _tell(target: str | None, size: int | None, made: "Export", what: str) -> None:
-    """Say on stderr what was written, and how to go on from there."""
+def _print_summary(target: str | None, size: int | None, made: "Export", what: str) -> None:
+    """Print to stderr what was written, and the --after of the next export."""
     from queuectl.units import size_text
 
-    said = [f"wrote {target}, {size_text(size)}"] if size is not None else []
+    parts = [f"wrote {target}, {size_text(size)}"] if size is not None else []
     if what == "events":
         reached = f"up to event {made.last}" if made.count else "no events"
-        said.append(f"{reached}; go on with --after {made.last}")
-    if said:
-        output.message(", ".join(said))
+        parts.append(f"{reached}; go on with --after {made.last}")
+    if parts:
+        output.message(", ".join(parts))
 
 
-def _refuse(target: str, path: str) -> None:
-    """Refuse what no file can be put in the place of: with --force a device would be replaced too."""
+def _check_target(target: str, path: str) -> None:
+    """Raise Invalid for a target that is no regular file: --force would replace even a device."""
     if os.path.isdir(path):
         raise Invalid(f"--output: {target!r} is a folder")
     if os.path.lexists(path) and not os.path.isfile(path):

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
-from queuectl.cli.ui import output
+from queuectl.cli.ui import output, progress
 from queuectl.errors import Invalid
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def import_log(
     from queuectl.audit.event_lines import lines
     from queuectl.audit.import_log import load
 
-    bar = output.progress("Rebuilding the views")
+    bar = progress.bar("Rebuilding the views")
     try:
         with _source(source, db) as file, opening.open_queue(db, create=True) as q:
             count = load(q, lines(file), bar)
@@ -55,7 +55,7 @@ def import_log(
 
 
 def _source(source: str, db: str | None) -> "BufferedReader":
-    """The file to take in, or stdin. Raises Invalid for the queue's own: closing that would drop SQLite's locks."""
+    """Open the file or stdin. Raises Invalid for the database itself: closing it would drop SQLite's locks."""
     from queuectl import engines, settings
 
     if source != "-" and os.path.realpath(source) in engines.files(settings.database(db).path):

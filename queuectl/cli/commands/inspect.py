@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from queuectl.queue import Queue
 
 _LAST_LINES = 5
-"""Lines of output that the page shows."""
+"""Lines of output shown."""
 
-_TOLD = (
+_OUTCOME_FIELDS = (
     "cause", "exit_code", "signal", "run_seconds", "cpu_seconds", "max_rss", "output_bytes", "output_cut", "error",
 )  # fmt: skip
-"""What an outcome tells of its attempt."""
+"""Fields of an outcome that an attempt takes over."""
 
 
 def inspect(
@@ -64,7 +64,7 @@ def inspect(
         else:
             moments = _until(q.history(id), at, version)
             if events:
-                _history(moments, json, past=at is not None or version is not None)
+                _print_history(moments, json, past=at is not None or version is not None)
                 return
             job = moments[-1].job
             if job is None:
@@ -73,7 +73,7 @@ def inspect(
         if json:
             output.document(job_document(job, attempts))
         else:
-            _page(q, job, attempts, past=at is not None or version is not None)
+            _print_job(q, job, attempts, past=at is not None or version is not None)
 
 
 def _archived(path: str, id: str) -> AbstractContextManager["Queue"]:
@@ -83,7 +83,7 @@ def _archived(path: str, id: str) -> AbstractContextManager["Queue"]:
 
 
 def _until(moments: list["Moment"], at: units.Then | None, version: int | None) -> list["Moment"]:
-    """The history up to a point, or all of it. Raises NotFound where the job did not exist then."""
+    """Return the history up to a point, or all of it. Raises NotFound if the job did not exist then."""
     kept: list[Moment] = []
     for moment in moments:
         record = moment.record
@@ -104,25 +104,25 @@ def _until(moments: list["Moment"], at: units.Then | None, version: int | None) 
 
 
 def _attempts(moments: list["Moment"]) -> list["Attempt"]:
-    """The attempts as these moments tell them: the table has none of a purged job, and outcomes that had not come."""
+    """Return the attempts up to a point of the history. The table has none of a purged job, and later outcomes."""
     from projections.attempts import OUTCOMES, Attempt
 
-    made: list[Attempt] = []
+    attempts: list[Attempt] = []
     for record in (moment.record for moment in moments):
         event: Any = record.event
         if record.type == "claimed":
-            made.append(Attempt(record.seq, record.subject, event.attempt, event.worker, record.version, record.at))
+            attempts.append(Attempt(record.seq, record.subject, event.attempt, event.worker, record.version, record.at))
         elif record.type in OUTCOMES and event.attempt is not None:
-            told = {name: getattr(event, name, None) for name in _TOLD}
+            fields = {name: getattr(event, name, None) for name in _OUTCOME_FIELDS}
             started = getattr(event, "started_at", None)
-            made[-1] = msgspec.structs.replace(
-                made[-1], outcome=record.type, ended_at=record.at,
-                started_at=clock.micros(started) if started is not None else None, **told,
+            attempts[-1] = msgspec.structs.replace(
+                attempts[-1], outcome=record.type, ended_at=record.at,
+                started_at=clock.micros(started) if started is not None else None, **fields,
             )  # fmt: skip
-    return made
+    return attempts
 
 
-def _history(moments: list["Moment"], json: bool, past: bool) -> None:
+def _print_history(moments: list["Moment"], json: bool, past: bool) -> None:
     if json:
         output.documents(moment.record.json(state=moment.job.state if moment.job else "purged") for moment in moments)
         return
@@ -139,7 +139,7 @@ def _history(moments: list["Moment"], json: bool, past: bool) -> None:
         output.line(line)
 
 
-def _page(q: "Queue", job: "Job", attempts: list["Attempt"], past: bool) -> None:
+def _print_job(q: "Queue", job: "Job", attempts: list["Attempt"], past: bool) -> None:
     spec = job.spec
     doing = wording.state_detail(job, served=q.serves(job.queue)) if not past else ""
     state = f"{job.state}, {doing}".removesuffix(", ")
@@ -172,11 +172,11 @@ def _page(q: "Queue", job: "Job", attempts: list["Attempt"], past: bool) -> None
             right=("#", "TOOK", "CPU", "MEMORY", "OUTPUT"),
         )
     if not past:
-        _output(q, job)
+        _print_output(q, job)
 
 
 def _environment(q: "Queue", spec: Enqueued) -> Iterator[tuple[str, str]]:
-    """What it is given beside the worker's variables; what jobs of old were given stands in the JSON."""
+    """Yield the variables that a job gets beside the worker's; those of old logs are in the JSON only."""
     if spec.environment is None:
         return
     yield "env", output.escape(shlex.join(f"{name}={value}" for name, value in spec.env.items()))
@@ -202,7 +202,7 @@ def _attempt(attempt: "Attempt", past: bool) -> list[str | output.Cell]:
     ]
 
 
-def _output(q: "Queue", job: "Job") -> None:
+def _print_output(q: "Queue", job: "Job") -> None:
     from queuectl.cli.ui import terminal
     from queuectl.cli.ui.stream import last_lines
 

@@ -6,7 +6,7 @@ from cyclopts import Parameter
 
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
-from queuectl.cli.ui import output
+from queuectl.cli.ui import output, progress
 
 if TYPE_CHECKING:
     from queuectl.listing import Listing
@@ -42,7 +42,7 @@ def list_jobs(
         brief = not (all or json or limit is not None)
         jobs = q.jobs(
             state=state, queue=queue, since=since, until=until, ended_since=ended_since, limit=limit, brief=brief,
-            then=at, progress=output.progress("Folding the log"),
+            then=at, progress=progress.bar("Folding the log"),
         )  # fmt: skip
         if json:
             from queuectl.documents import job_document

@@ -57,14 +57,14 @@ def logs(
     if attempt is not None and len(ids) != 1:
         raise Invalid("--attempt: numbers the attempts of one job: name that one")
     with opening.open_queue(db) as q:
-        chosen = list(dict.fromkeys(q.resolve(id) for id in ids)) if ids else _running(q, follow)
-        if len(chosen) > 1:
+        selected = list(dict.fromkeys(q.resolve(id) for id in ids)) if ids else _running(q, follow)
+        if len(selected) > 1:
             if follow:
-                stream.follow_all(q, chosen, tail, UnservedHint(q, chosen), raw)
+                stream.follow_all(q, selected, tail, UnservedHint(q, selected), raw)
                 return 0
-            shown = _show_all(q, chosen, tail, raw)
+            shown = _show_all(q, selected, tail, raw)
             return int(bool(ids) and not shown)
-        for id in chosen:
+        for id in selected:
             if not follow:
                 stream.show(q.output(id, attempt), tail, raw)
                 continue
@@ -78,19 +78,19 @@ def logs(
 
 
 def _show_all(q: "Queue", ids: Sequence[str], tail: int | None, raw: bool) -> bool:
-    """Print what each wrote; whether there was something of each. Where not, that is said."""
-    all = True
+    """Print the output of each job, or a message if it has none; return whether all have some."""
+    complete = True
     for id, printer in stream.prefixed_printers(ids, raw).items():
         try:
             stream.show(q.output(id), tail, raw, printer)
         except NotFound as error:
-            all = False
+            complete = False
             output.message(str(error))
-    return all
+    return complete
 
 
 def _running(q: "Queue", follow: bool) -> list[str]:
-    """What runs now, in order of claim, but for what could only be followed for ever; where it is none, says so."""
+    """Return the running jobs in order of claim, or print a message; `follow` leaves out those that would never end."""
     jobs = sorted(q.jobs(state="processing"), key=lambda job: (job.claimed_at or 0, job.seq))
     running = [job.id for job in jobs if not (follow and _own(q, job.id))]
     if not running:
@@ -110,10 +110,10 @@ def _own(q: "Queue", id: str) -> bool:
 
 
 def _refuse_gone(q: "Queue", id: str, attempt: int) -> None:
-    """Raise OutputGone where the file that is to be followed is gone for good."""
+    """Raise OutputGone if the file to follow is gone for good."""
     try:
         q.output(id, attempt)
     except OutputGone:
         raise
     except NotFound:
-        pass  # it ended before it began, or before it wrote
+        pass  # it ended without output

@@ -32,4 +32,4 @@ def monitor(*, json: p.JsonLines = False, logs: p.Logs = None, db: p.Database = 
                 else:
                     print_report(report)
             if (problem := stdout.flush_failure()) is not None:
-                stdout.tell(f"{problem}: recovery goes on, and its reports are in {shown(q.logs)}")
+                stdout.message(f"{problem}: recovery goes on, and its reports are in {shown(q.logs)}")

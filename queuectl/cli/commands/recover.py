@@ -37,14 +37,14 @@ def recover(
 
     with opening.open_queue(db, logs) as q:
         report = recovery_watch.recover_hung(q) if hung else rescuer.recover(q, courtesy=recovery_watch.COURTESY)
-        silent = [] if hung else unseen_workers(q)
+        unreachable = [] if hung else unseen_workers(q)
     if json:
         output.document(msgspec.structs.asdict(report))
     else:
         print_report(report)
         if not (report.jobs or report.workers or report.left):
             output.line("nothing to recover")
-    for worker, jobs in silent:
+    for worker, jobs in unreachable:
         held = "1 job" if len(jobs) == 1 else f"{len(jobs):,} jobs"
         output.message(
             f"worker {output.escape(worker.id)} (on {output.escape(worker.host)}) can't be seen from here, and holds"

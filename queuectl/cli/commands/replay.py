@@ -6,7 +6,7 @@ from cyclopts import Parameter
 
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
-from queuectl.cli.ui import output, signals
+from queuectl.cli.ui import output, progress, signals
 
 
 def replay(
@@ -38,7 +38,7 @@ def replay(
         raise Invalid("--into rebuilds everything elsewhere; leave out --check and the names")
     with signals.interruptible(), opening.open_queue(db) as q:
         if check:
-            differences = q.check(progress=output.progress("Comparing"))
+            differences = q.check(progress=progress.bar("Comparing"))
             if json:
                 output.document({"ok": not differences, "differences": differences})
             else:
@@ -47,7 +47,7 @@ def replay(
                 if not differences:
                     output.line("the tables say what the log says")
             return 1 if differences else 0
-        bar = output.progress("Replaying")
+        bar = progress.bar("Replaying")
         if into is not None:
             from queuectl.audit.import_log import rebuild
 

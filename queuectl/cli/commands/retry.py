@@ -27,8 +27,8 @@ def retry(
     What is not given stays as it is: the defaults that stand below are those of a new job. On a terminal it asks first,
     unless jobs are named.
     """
-    wanted = JobSelection(ids, all, queue, yes, state)
-    wanted.check("retry", (*_FAILED, "completed"))
+    selection = JobSelection(ids, all, queue, yes, state)
+    selection.check("retry", (*_FAILED, "completed"))
     with opening.open_queue(db) as q:
-        if (chosen := select(q, wanted, "retry", _FAILED)) is not None:
-            print_changed(q, q.retry(*chosen.ids, among=chosen.among, **job_options.given_fields(changes)), json)
+        if (selected := select(q, selection, "retry", _FAILED)) is not None:
+            print_changed(q, q.retry(*selected.ids, among=selected.among, **job_options.given_fields(changes)), json)

@@ -6,7 +6,7 @@ import msgspec
 
 from queuectl.cli import job_options, job_stdin, opening
 from queuectl.cli import parameters as p
-from queuectl.cli.commands.wait import code
+from queuectl.cli.commands.wait import exit_code
 from queuectl.cli.ui import output, signals, stdout, stream
 from queuectl.errors import Refused
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from queuectl.queue import Queue
 
 PIPE = 141
-"""The exit code of a program that nobody reads any more: 128 + SIGPIPE."""
+"""The exit code of a program whose reader has gone: 128 + SIGPIPE."""
 
 
 def run(
@@ -51,11 +51,11 @@ def run(
         made = q.enqueue(job)
         job_options.mention_time_limit(q, made)
         with PrivateWorker(q, [made], alone=True) as helper:
-            return _followed(q, made, helper.mind)
+            return _follow(q, made, helper.mind)
 
 
-def _followed(q: "Queue", id: str, meanwhile: "Callable[[], None]") -> int:
-    """Show a job's output until it has ended; the exit code. Whoever leaves before that cancels it."""
+def _follow(q: "Queue", id: str, meanwhile: "Callable[[], None]") -> int:
+    """Show the output of a job until it has ended; return the exit code. Ctrl-C or a closed pipe cancels the job."""
     try:
         done = stream.follow(q, id, meanwhile=meanwhile)
     except KeyboardInterrupt:
@@ -64,19 +64,19 @@ def _followed(q: "Queue", id: str, meanwhile: "Callable[[], None]") -> int:
     except BrokenPipeError:
         stdout.discard()
         done = _cancel(q, id, meanwhile)
-        return PIPE if done.state == "cancelled" else code(done)
+        return PIPE if done.state == "cancelled" else exit_code(done)
     except OSError:
         if (problem := stdout.flush_failure()) is None:
             raise
-        stdout.tell(f"{problem}: what job {id} writes is kept; see `queuectl logs {id}`")
+        stdout.message(f"{problem}: what job {id} writes is kept; see `queuectl logs {id}`")
         [done] = q.wait(id, meanwhile=lambda _: meanwhile())
     if done.error is not None:
         output.message(done.error)
-    return code(done)
+    return exit_code(done)
 
 
 def _cancel(q: "Queue", id: str, meanwhile: "Callable[[], None]") -> "Job":
-    """Cancel the job and wait until it is gone; a second signal ends the waiting."""
+    """Cancel the job and wait until it has ended; a second signal ends the wait."""
     try:
         q.cancel(id, reason="`queuectl run` was interrupted")
     except Refused:
@@ -84,6 +84,6 @@ def _cancel(q: "Queue", id: str, meanwhile: "Callable[[], None]") -> "Job":
     try:
         [done] = q.wait(id, meanwhile=lambda _: meanwhile())
     except KeyboardInterrupt:
-        stdout.tell(f"job {id} is being cancelled, and no longer waited for")
+        stdout.message(f"job {id} is being cancelled, and no longer waited for")
         raise
     return done

@@ -1,4 +1,4 @@
-"""`queuectl selftest`: does it work on this machine? 50 jobs, 5 workers, a scratch database, a verdict."""
+"""`queuectl selftest`: 50 jobs, 5 workers and a scratch database, to see that all works on this machine."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ from queuectl.spec import Spec
 if TYPE_CHECKING:
     from queuectl.queue import Queue
 
-_JOBS, _WORKERS, _FAILING, _PATIENCE = 50, 5, 4, 120.0
+_JOBS, _WORKERS, _FAILING, _TIME_LIMIT = 50, 5, 4, 120.0
 
 
 def selftest(*, json: p.Json = False) -> int:
@@ -53,7 +53,7 @@ def _checks(folder: str) -> list[tuple[bool, str]]:
         (code == 0, f"{_WORKERS} workers drained the queue{words}"),
     ]
     with Queue(f"{folder}/queue.db") as q:  # opened anew: all of it comes from the file
-        return checks + _judged(q, folder)
+        return checks + _results(q, folder)
 
 
 def _specs(folder: str) -> list[Spec]:
@@ -65,7 +65,7 @@ def _specs(folder: str) -> list[Spec]:
 
 
 def _work(folder: str) -> tuple[int, str]:
-    """Drain the queue; the exit code, and what the workers said."""
+    """Drain the queue; return the exit code, and what the workers wrote to stderr."""
     import subprocess
 
     command = [sys.executable, "-P", "-m", "queuectl", "worker", "start", "--count", str(_WORKERS), "--drain"]
@@ -76,17 +76,17 @@ def _work(folder: str) -> tuple[int, str]:
             command,
             env=environ,
             capture_output=True,
-            timeout=_PATIENCE,
+            timeout=_TIME_LIMIT,
             text=True,
             check=False,
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
-        return 1, f" (not within {_PATIENCE:.0f} seconds)"
+        return 1, f" (not within {_TIME_LIMIT:.0f} seconds)"
     return done.returncode, f" ({' '.join(done.stderr.split())})" if done.stderr.strip() else ""
 
 
-def _judged(q: "Queue", folder: str) -> list[tuple[bool, str]]:
+def _results(q: "Queue", folder: str) -> list[tuple[bool, str]]:
     try:
         with open(f"{folder}/ran", encoding="utf-8") as file:
             ran = Counter(file.read().split())

@@ -7,7 +7,7 @@ import msgspec
 from queuectl import spec, units
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
-from queuectl.cli.ui import output
+from queuectl.cli.ui import output, progress
 from queuectl.errors import Invalid
 
 if TYPE_CHECKING:
@@ -58,21 +58,21 @@ def simulate(
     brought is told as bounds and an estimate; the answer names what it assumes. Nothing is changed.
     """
     from queuectl.analysis.simulate import Policy, document
-    from queuectl.analysis.simulate import simulate as simulated
+    from queuectl.analysis.simulate import simulate as run_simulation
 
     if base is None and most is None and retries is None:
         raise Invalid("say which policy to try: --max-retries, --backoff-base or --backoff-max")
     policy = Policy(backoff_base=base, backoff_max=most, max_retries=retries)
     with opening.open_queue(db) as q:
-        bar = output.progress("Deciding anew")
-        found = simulated(q, policy, since=since, queue_name=queue, progress=bar)
+        bar = progress.bar("Deciding anew")
+        found = run_simulation(q, policy, since=since, queue_name=queue, progress=bar)
     if json:
         output.document(document(found, policy, since, queue))
     else:
-        _page(found, policy, since, queue)
+        _print_simulation(found, policy, since, queue)
 
 
-def _page(found: "Simulation", policy: "Policy", since: int | None, queue: str | None) -> None:
+def _print_simulation(found: "Simulation", policy: "Policy", since: int | None, queue: str | None) -> None:
     from queuectl.analysis.simulate import ASSUMPTIONS
     from queuectl.cli.ui import wording
 

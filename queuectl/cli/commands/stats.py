@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from queuectl import units
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
-from queuectl.cli.ui import output
+from queuectl.cli.ui import output, progress
 
 if TYPE_CHECKING:
     from queuectl.analysis.stats import Row, Stats
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _DAY, _HOUR = 86_400_000_000, 3_600_000_000
 _BARS = " ▁▂▃▄▅▆▇█"
 _SHOWN = 14
-"""Days, or hours, of throughput that are shown: the last ones."""
+"""Number of days or hours of throughput shown, up to the last."""
 
 Limit = Annotated[
     int, p.option("--limit", "N", "How many commands to name: run most, slowest, flakiest.", p.integer(1, 10_000))
@@ -39,19 +39,19 @@ def stats(
     Every figure is an SQL query of the log, defined in docs/reference/stats.md. Days and hours are UTC. --json has all
     days and hours, a terminal the last few.
     """
-    from queuectl.analysis.stats import stats as asked
+    from queuectl.analysis.stats import stats as compute
 
     p.check_period(since, until)
     with opening.open_queue(db) as q:
-        bar = output.progress("Asking the log")
-        found = asked(q, since=since, until=until, queue_name=queue, limit=limit, progress=bar)
+        bar = progress.bar("Asking the log")
+        found = compute(q, since=since, until=until, queue_name=queue, limit=limit, progress=bar)
     if json:
         output.document(found.json())
     else:
-        _page(found)
+        _print_stats(found)
 
 
-def _page(found: "Stats") -> None:
+def _print_stats(found: "Stats") -> None:
     from queuectl.cli.ui import wording
 
     totals = found.totals
@@ -109,7 +109,7 @@ def _rates(row: "Row") -> list[str]:
 
 
 def _times(row: "Row", *more: str) -> list[str]:
-    """Durations; what nobody measured (an attempt that was lost has no run time) is left open."""
+    """Return durations; an unknown one (a lost attempt has no run time) is `-`."""
     names = (*more, "p50", "p95", "p99", "longest")
     return [units.span(row[name]) if row[name] is not None else "-" for name in names]
 
@@ -126,7 +126,7 @@ def _heading(text: str) -> None:
 
 
 def _throughput(found: "Stats") -> None:
-    """The last days with something in them, or the last hours where all happened within two days; gaps are shown."""
+    """Print the last days, or for at most two days the last hours; empty ones in between too."""
     daily = len(found.per_day) > 2
     name, step, rows = ("day", _DAY, found.per_day) if daily else ("hour", _HOUR, found.per_hour)
     if not rows:
@@ -158,7 +158,7 @@ def _start(at: int, daily: bool) -> str:
 
 
 def _hours(rows: "Sequence[dict[str, Any]]") -> None:
-    """The day as a row of 24 bars, and which of its hours are the busiest."""
+    """Print the day as a row of 24 bars, and its busiest hours."""
     busy = {row["hour_of_day"]: row["completed"] for row in rows}
     most = max(busy.values(), default=0)
     if not most:
@@ -171,5 +171,5 @@ def _hours(rows: "Sequence[dict[str, Any]]") -> None:
 
 
 def _share(count: int, most: int, steps: int) -> int:
-    """How many of the steps; at least one for anything at all."""
+    """Return the number of steps for a count; at least one if it is above 0."""
     return max(round(steps * count / most), 1) if count else 0

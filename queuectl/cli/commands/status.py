@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
-from queuectl.cli.ui import output
+from queuectl.cli.ui import output, progress
 from queuectl.errors import Invalid
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from queuectl.queue import Queue
 
 _PAUSE = 0.5
-"""Seconds between two looks of --watch."""
+"""Seconds between two queries of --watch."""
 
 
 def status(
@@ -42,7 +42,7 @@ def status(
         if watch:
             _watch(q, queue, machine)
             return
-        found = q.status(queue, then=at, progress=output.progress("Folding the log"))
+        found = q.status(queue, then=at, progress=progress.bar("Folding the log"))
         disk = q.disk() if at is None else None
         if machine:
             output.document(_document(q, found, disk))
@@ -52,7 +52,7 @@ def status(
 
 
 def _document(q: "Queue", found: "Status", disk: "Disk | None") -> dict[str, Any]:
-    """Of the past it is not known how full the disk was."""
+    """Return the JSON document; a past one has no disk space."""
     space = {"disk_free": disk.free, "disk_floor": disk.floor} if disk is not None else {}
     return {**found.json(), **space, "database": q.url}
 
@@ -84,7 +84,7 @@ def _watch(q: "Queue", queue: str | None, machine: bool) -> None:
     last = -1
     while True:
         found = q.status(queue)
-        if not machine:  # drawn over itself; every time, because it tells how long ago the last event was
+        if not machine:  # redrawn each time: it shows how long ago the last event was
             body = "".join(f"{line}\x1b[K\n" for line in _page(q, found, q.disk()))
             sys.stdout.write(("\x1b[H\x1b[2J" if last < 0 else "\x1b[H") + body)
         elif found.seq != last:

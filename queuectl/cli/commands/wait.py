@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from queuectl import enclosing_jobs
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
-from queuectl.cli.ui import output
+from queuectl.cli.ui import output, progress
 from queuectl.cli.ui.hint import UnservedHint
 
 if TYPE_CHECKING:
@@ -36,32 +36,32 @@ def wait(
     no worker starts within a second is run right here.
     """
     with opening.open_queue(db) as q:
-        wanted = list(dict.fromkeys(q.resolve(id) for id in ids))
+        selected = list(dict.fromkeys(q.resolve(id) for id in ids))
         before = q.status().seq
-        told = _Told(q, wanted, each=len(wanted) > 1 and output.stderr_is_terminal() and not brief)
-        bar = output.progress("Waiting" if len(wanted) != 1 else f"Waiting for {output.escape(wanted[0])}", 0.3)
-        with _helper(q, wanted) as helper:
+        messages = _EndMessages(q, selected, each=len(selected) > 1 and output.stderr_is_terminal() and not brief)
+        bar = progress.bar("Waiting" if len(selected) != 1 else f"Waiting for {output.escape(selected[0])}", 0.3)
+        with _helper(q, selected) as helper:
 
             def meanwhile(ended: Iterable["Job"]) -> None:
                 if helper is not None:
                     helper.mind()
-                told.look(ended)
+                messages.print_new(ended)
 
-            done = q.wait(*wanted, timeout=timeout, progress=bar, meanwhile=meanwhile)
+            done = q.wait(*selected, timeout=timeout, progress=bar, meanwhile=meanwhile)
         if json:
             from queuectl.documents import job_document
 
             output.documents(job_document(job) for job in done)
-        if not wanted:
+        if not selected:
             ends = q.endings(before)
-            _sum_up(ends.completed, ends.dead, ends.cancelled)
+            _print_summary(ends.completed, ends.dead, ends.cancelled)
             return 1 if ends.dead else 0
         if len(done) == 1 and not brief:
-            output.message(_fate(done[0]))
-        elif not told.each:
+            output.message(_end_text(done[0]))
+        elif not messages.each:
             named = {state: [job.id for job in done if job.state == state] for state in ("dead", "cancelled")}
-            _sum_up(sum(job.state == "completed" for job in done), **named)
-        return code(done[0]) if len(done) == 1 else int(any(job.state != "completed" for job in done))
+            _print_summary(sum(job.state == "completed" for job in done), **named)
+        return exit_code(done[0]) if len(done) == 1 else int(any(job.state != "completed" for job in done))
 
 
 def _helper(q: "Queue", ids: list[str]):
@@ -72,32 +72,32 @@ def _helper(q: "Queue", ids: list[str]):
     return PrivateWorker(q, ids)
 
 
-class _Told:
-    """What is said while jobs are waited for."""
+class _EndMessages:
+    """Prints messages while the command waits for jobs."""
 
     def __init__(self, q: "Queue", ids: Sequence[str], *, each: bool) -> None:
-        """`each`: how every job ended, as it does."""
+        """`each`: print how each job ends."""
         self.each = each
-        self._known: set[str] = set()
+        self._printed: set[str] = set()
         self._hint = UnservedHint(q, ids)
 
-    def look(self, ended: Iterable["Job"]) -> None:
-        """Say what is new."""
+    def print_new(self, ended: Iterable["Job"]) -> None:
+        """Print the messages that are new."""
         for job in ended if self.each else ():
-            if job.id not in self._known:
-                self._known.add(job.id)
-                output.message(_fate(job))
+            if job.id not in self._printed:
+                self._printed.add(job.id)
+                output.message(_end_text(job))
         self._hint()
 
 
-def _fate(job: "Job") -> str:
+def _end_text(job: "Job") -> str:
     from queuectl.cli.ui import wording
 
     return f"job {job.id} {wording.job_outcome(job)}"
 
 
-def _sum_up(completed: int, dead: list[str], cancelled: list[str]) -> None:
-    """`3 completed, 1 dead (17)`; nothing where nothing ended."""
+def _print_summary(completed: int, dead: list[str], cancelled: list[str]) -> None:
+    """Print `3 completed, 1 dead (17)`, or nothing if no job ended."""
     parts = [f"{completed:,} completed"] if completed else []
     for state, ids in (("dead", dead), ("cancelled", cancelled)):
         if ids:
@@ -106,8 +106,8 @@ def _sum_up(completed: int, dead: list[str], cancelled: list[str]) -> None:
         output.message(", ".join(parts))
 
 
-def code(job: "Job") -> int:
-    """The exit code that stands for how a job ended: 0, its own, 128 + n for a signal, or 1."""
+def exit_code(job: "Job") -> int:
+    """Return the exit code for how a job ended: 0, its own, 128 + n for a signal, or 1."""
     if job.state == "completed":
         return 0
     if job.signal is not None:

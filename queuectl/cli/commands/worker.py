@@ -115,16 +115,16 @@ def list_workers(
 
 
 def _runs(q: "Queue", worker: "Worker", held: "Sequence[Job]") -> list[str]:
-    """The jobs that it runs; what it has claimed ahead, more than it has slots, has not started."""
+    """Return the jobs that a worker runs; those claimed ahead, beyond its slots, have not started."""
 
-    def waits(job: "Job") -> bool:
+    def not_started(job: "Job") -> bool:
         return job.lease is None or not os.path.isfile(q.home.output_of(worker.identity, job.id, job.lease))
 
-    return [job.id for job in sorted(held, key=waits)[: worker.slots]]
+    return [job.id for job in sorted(held, key=not_started)[: worker.slots]]
 
 
 def _state(worker: "Worker", alive: bool | None) -> str:
-    """What the log says of it, unless its process says otherwise, or can't be seen from here."""
+    """Return the state in the log, or `dead` or `unseen` for a process that is gone or out of sight."""
     if not worker.live:
         return worker.state
     return "unseen" if alive is None else worker.state if alive else "dead"

@@ -1,4 +1,4 @@
-"""How `--help` looks: plain headings and two columns, the same on a terminal and in a file."""
+"""The layout of `--help`: plain headings and two columns, the same on a terminal and in a file."""
 
 import textwrap
 from typing import TYPE_CHECKING, Any
@@ -8,18 +8,18 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
 
 _LABELS = 26
-"""The width of the left column; a longer label gets a line of its own."""
+"""Width of the left column; a longer label has a line of its own."""
 
 
 class HelpFormatter:
     """Renders cyclopts' help pages (its HelpFormatter protocol)."""
 
     def render_usage(self, console: "Console", options: "ConsoleOptions", usage: Any) -> None:
-        """The first line, without cyclopts' styling."""
+        """Print the usage line, without cyclopts' styling."""
         _print(console, "Usage: " + str(getattr(usage, "plain", usage)).strip().removeprefix("Usage: "))
 
     def render_description(self, console: "Console", options: "ConsoleOptions", description: Any) -> None:
-        """The docstring, as it is laid out in the source."""
+        """Print the docstring as it is laid out in the source."""
         text = getattr(getattr(description, "primary_renderable", None), "plain", "")
         if text.strip():
             _print(console, "")
@@ -28,7 +28,7 @@ class HelpFormatter:
                 _print(console, f"  {line}" if example else line, style="cyan" if example else None)
 
     def __call__(self, console: "Console", options: "ConsoleOptions", panel: "HelpPanel") -> None:
-        """One panel: its heading, and an entry a line."""
+        """Print one panel: its heading, and each entry on a line."""
         if not panel.entries:
             return
         width = min(max(console.width, 60), 110)

@@ -1,4 +1,4 @@
-"""What keeps those who wait for a job from waiting for ever: word that no worker serves its queue."""
+"""The message that no worker serves a queue, for commands that wait for its jobs."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -11,29 +11,29 @@ if TYPE_CHECKING:
     from queuectl.queue import Queue
 
 PATIENCE = 1.0
-"""Seconds after which it is said: a worker may just be starting."""
+"""Seconds between two checks, and before the first one: a worker may just be starting."""
 
 
 class UnservedHint:
-    """To be called again and again while jobs are waited for; says it once for each queue."""
+    """Called repeatedly while a command waits for jobs; prints the message once for each queue."""
 
-    def __init__(self, q: "Queue", ids: Sequence[str] = (), say: Callable[[str], None] = output.message) -> None:
-        """`ids`: the jobs; none named, all there are."""
-        self._q, self._ids, self._say = q, ids, say
-        self._said: set[str] = set()
-        self._at = clock.monotonic() + PATIENCE
+    def __init__(self, q: "Queue", ids: Sequence[str] = (), write: Callable[[str], None] = output.message) -> None:
+        """`ids`: the jobs waited for; none means all."""
+        self._q, self._ids, self._write = q, ids, write
+        self._reported: set[str] = set()
+        self._next_check = clock.monotonic() + PATIENCE
 
     def __call__(self) -> None:
-        """Say it where it is so, looking once a second at the most."""
-        if clock.monotonic() < self._at:
+        """Check the queues, at most once in `DELAY` seconds, and print the message for new ones."""
+        if clock.monotonic() < self._next_check:
             return
-        self._at = clock.monotonic() + PATIENCE
-        alone = self._q.unserved().keys() - self._said
+        self._next_check = clock.monotonic() + PATIENCE
+        alone = self._q.unserved().keys() - self._reported
         if alone and self._ids:
             waits = ("pending", "failed")
             alone &= {
                 job.queue for job in map(self._q.job, self._ids) if job.state in waits and job.run_at <= clock.now()
             }
         for queue in sorted(alone):
-            self._said.add(queue)
-            self._say(unserved(queue))
+            self._reported.add(queue)
+            self._write(unserved(queue))

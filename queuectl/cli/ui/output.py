@@ -1,40 +1,42 @@
-"""What the commands print: JSON for machines, aligned columns for people, colour only on a terminal.
+"""Printing: JSON for programs, aligned columns for a terminal, colour only on a terminal.
 
-stdout carries the answer, stderr everything else. Nothing here imports rich, except for the progress bar.
+The answer goes to stdout, messages go to stderr. Functions named by a noun (`line`, `table` ...) print.
 """
 
 import io
 import os
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain, islice
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
+
+from queuectl.cli.ui import progress
 
 STYLES = {
     "bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "cyan": "36",
     "pending": "36", "blocked": "2", "processing": "34", "failed": "33", "completed": "32", "dead": "31",
     "cancelled": "35", "running": "32", "stopping": "33", "stopped": "2", "lost": "31", "interrupted": "33",
 }  # fmt: skip
-"""Styles by name, the states of jobs and workers among them, as ANSI codes."""
+"""ANSI codes by style name; the states of jobs and workers are styles."""
 
 _SAMPLE = 500
-"""How many rows decide how wide the columns are: an answer of a million rows is streamed."""
+"""Rows that determine the widths of the columns: a table of a million rows is streamed."""
 _SPACE = 2
 """Blanks between two columns."""
 _LEAST = 8
-"""No column is cut to less."""
+"""Minimum width of a truncated column."""
 _AS_EMOJI = "\ufe0f"
 """The variation selector that asks for a symbol as an emoji."""
 
 
 def set_up_streams() -> None:
-    """Make stdout and stderr take any text: what their encoding lacks is shown as an escape.
+    """Make stdout and stderr accept any text: characters missing in their encoding are escaped.
 
-    Where whoever started us has closed one (`>&-`), nothing can be written to stdout, and stderr leads nowhere. With
-    PYTHONUNBUFFERED, too, stdout has a buffer: without one, a write to a pipe may be in part.
+    A stdout that the caller has closed (`>&-`) fails on write; a closed stderr discards. stdout is buffered even
+    with PYTHONUNBUFFERED, because an unbuffered write to a pipe may be partial.
     """
     for number, name, access in ((1, "stdout", os.O_RDONLY), (2, "stderr", os.O_WRONLY)):
         if getattr(sys, name) is None:
@@ -49,22 +51,22 @@ def set_up_streams() -> None:
 
 
 def is_terminal() -> bool:
-    """Whether the answer goes to a person."""
+    """Whether stdout is a terminal."""
     return sys.stdout.isatty()
 
 
 def stderr_is_terminal() -> bool:
-    """Whether a person reads what is said beside the answer."""
+    """Whether stderr is a terminal."""
     return sys.stderr.isatty()
 
 
 def uses_colour() -> bool:
-    """Whether the answer may be coloured (https://no-color.org)."""
+    """Whether stdout takes colours (https://no-color.org)."""
     return is_terminal() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def width() -> int:
-    """Columns of the terminal; no limit where there is none."""
+    """Columns of the terminal; `sys.maxsize` without one."""
     if not is_terminal():
         return sys.maxsize
     try:
@@ -74,13 +76,13 @@ def width() -> int:
 
 
 def paint(text: str, style: str | None) -> str:
-    """The text in a style, where colours are wanted."""
+    """Return the text in a style, if stdout takes colours."""
     code = STYLES.get(style or "")
     return f"\x1b[{code}m{text}\x1b[0m" if code and uses_colour() else text
 
 
 def escape(text: str) -> str:
-    """The text with everything that could move a cursor or hide something escaped, on one line."""
+    """Return the text on one line, with everything escaped that could move a cursor or hide text."""
     return text if text.isprintable() else "".join(map(_escaped, text))
 
 
@@ -89,12 +91,12 @@ def _escaped(character: str) -> str:
 
 
 def escape_lines(chunk: bytes) -> bytes:
-    """Whole lines for a terminal, with what could move its cursor escaped."""
+    """Apply `escape` to each of some whole lines."""
     return "\n".join(map(escape, chunk.decode().replace("\r\n", "\n").split("\n"))).encode()
 
 
 def escape_json(data: bytes) -> bytes:
-    """The same JSON for a terminal: what could move its cursor or hide something is escaped as JSON does it."""
+    """Return the same JSON with JSON escapes for everything that could move a cursor or hide text."""
     text = data.decode()
     return data if text.isprintable() else "".join(map(_escaped_json, text)).encode()
 
@@ -107,33 +109,31 @@ def _escaped_json(character: str) -> str:
 
 
 def line(text: str = "") -> None:
-    """One line of the answer."""
-    if _ProgressBar.shown is not None:  # its work ended before the total
-        _ProgressBar.shown.clear()
+    """Print a line to stdout."""
+    progress.clear()  # the work may have ended before the total
     sys.stdout.write(text + "\n")
 
 
 def message(text: str) -> None:
-    """One line beside the answer, on stderr."""
-    if _ProgressBar.shown is not None:
-        _ProgressBar.shown.clear()
+    """Print a line to stderr."""
+    progress.clear()
     sys.stderr.write(f"queuectl: {escape(text)}\n")
 
 
-def database(database: str) -> None:
-    """Say on stderr of which database the answer speaks."""
+def database(url: str) -> None:
+    """Print to stderr which database the answer is about."""
     sys.stdout.flush()
-    sys.stderr.write("\n".join(wrap(f"queuectl: in {escape(database)}", width())) + "\n")
+    sys.stderr.write("\n".join(wrap(f"queuectl: in {escape(url)}", width())) + "\n")
 
 
 def document(value: Any) -> None:
-    """The answer as one JSON document: indented for a person, on one line for a program."""
+    """Print one JSON document: indented on a terminal, on one line elsewhere."""
     data = msgspec.json.encode(value)
     line((escape_json(msgspec.json.format(data, indent=2)) if is_terminal() else data).decode())
 
 
 def documents(values: Iterable[Any], flush: bool = False) -> None:
-    """The answer as NDJSON, one object a line; `bytes` are taken as JSON already. `flush`: each as soon as it comes."""
+    """Print NDJSON, one object a line; `bytes` are JSON already. `flush` writes each object at once."""
     sys.stdout.flush()
     out = sys.stdout.buffer
     shown = escape_json if is_terminal() else bytes
@@ -145,16 +145,16 @@ def documents(values: Iterable[Any], flush: bool = False) -> None:
 
 
 class Cell(msgspec.Struct, frozen=True):
-    """A value of a table: escaped where it is shown, coloured by its style."""
+    """A cell of a table: raw text, which `table` escapes, and its style."""
 
     text: str
     style: str | None = None
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str | Cell]], right: Sequence[str] = ()) -> int:
-    """Aligned columns, cut where they are wider than the terminal. `right` names those aligned to the right.
+    """Print aligned columns, truncated to the terminal; those named in `right` are aligned to the right.
 
-    Returns how many rows there were. Rows are streamed: the first few hundred decide how wide the columns are.
+    Returns the number of rows. Rows are streamed: the first few hundred determine the widths of the columns.
     """
     source = iter(rows)
     sample = [_cells(row) for row in islice(source, _SAMPLE)]
@@ -175,9 +175,9 @@ def _cells(row: Sequence[str | Cell]) -> list[Cell]:
 
 
 def _fitting(widths: Sequence[int]) -> list[int]:
-    """The widths of columns as they fit on the terminal.
+    """Return the widths reduced to the terminal.
 
-    The last one, where commands stand, gives way first, down to a quarter; then whichever is the widest.
+    The last column, which holds commands, shrinks first, down to a quarter; then the widest of the others.
     """
     *others, last = widths
     room = width() - _SPACE * len(others)
@@ -201,25 +201,25 @@ def _row(row: Sequence[Cell], heads: Sequence[str], widths: Sequence[int], right
 
 
 def display_width(text: str) -> int:
-    """How many columns of a terminal the text takes."""
+    """Columns of a terminal that the text takes."""
     if text.isascii():
         return len(text)
     return sum(_wide(character, before) for before, character in zip(" " + text, text, strict=False))
 
 
 def _wide(character: str, before: str) -> int:
-    """How many columns a character adds to those of the one before it."""
+    """Columns that a character adds after the one before it."""
     if character == _AS_EMOJI:  # it makes a narrow symbol a wide one
         return 0 if unicodedata.east_asian_width(before) in "WF" else 1
     if unicodedata.category(character) in ("Mn", "Me", "Cf") or "\u1160" <= character <= "\u11ff":
-        return 0  # marks on the one before, what is not seen, vowels and finals of a Korean syllable
+        return 0  # combining marks, invisible characters, vowels and finals of a Korean syllable
     if "\U0001f3fb" <= character <= "\U0001f3ff" and unicodedata.east_asian_width(before) in "WF":
-        return 0  # the colour of a skin
+        return 0  # a skin tone
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def truncate(text: str, room: int) -> str:
-    """The text, or as much of it as there is room for, and an ellipsis."""
+    """Return the text, truncated to `room` columns with an ellipsis."""
     if display_width(text) <= room:
         return text
     used = 0
@@ -232,7 +232,7 @@ def truncate(text: str, room: int) -> str:
 
 
 def wrap(text: str, room: int) -> list[str]:
-    """The text in lines that fit, broken at spaces where there are some."""
+    """Return the text in lines of at most `room` columns, broken at spaces where possible."""
     lines: list[str] = []
     room = max(room, 20)
     while display_width(text) > room:
@@ -247,58 +247,8 @@ def wrap(text: str, room: int) -> list[str]:
 
 
 def fields(pairs: Iterable[tuple[str, str]]) -> None:
-    """Names and values, one pair a line, the values beneath each other."""
+    """Print names and values, one pair a line, aligned; pairs without a value are left out."""
     known = [(name, value) for name, value in pairs if value]
     space = max((len(name) for name, _ in known), default=0)
     for name, value in known:
         line(f"{paint(f'{name:<{space}}', 'dim')}  {value}")
-
-
-def progress(what: str, patience: float = 1.0) -> Callable[[int, int], None]:
-    """A function `(done, total)` that draws a bar on stderr, once the work has taken `patience` seconds.
-
-    Total 0 is unknown. On no terminal it does nothing. The bar is gone when done reaches total, or at the exit.
-    """
-    if not sys.stderr.isatty():
-        return lambda done, total: None
-    return _ProgressBar(what, patience)
-
-
-class _ProgressBar:
-    """Draws with plain characters: importing rich would cost more than most of the work that it measures."""
-
-    shown: ClassVar["_ProgressBar | None"] = None
-    """The one that is on the terminal now."""
-
-    def __init__(self, what: str, patience: float) -> None:
-        from queuectl import clock
-
-        self.what, self.monotonic = what, clock.monotonic
-        self.due = self.monotonic() + patience
-
-    def clear(self) -> None:
-        """Take it off the terminal."""
-        if _ProgressBar.shown is self:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-            _ProgressBar.shown = None
-
-    def __call__(self, done: int, total: int) -> None:
-        now = self.monotonic()
-        over = total > 0 and done >= total
-        if over:
-            self.clear()
-        elif now >= self.due:
-            self.due = now + 0.1
-            _ProgressBar.shown = self
-            bar = f" {'█' * (24 * done // total):░<24} {100 * done // total:3d} %" if total > 0 else ""
-            of = f" of {total:,}" if total > 0 else ""
-            sys.stderr.write(f"\r\x1b[K{self.what}{bar}  {done:,}{of}")
-            sys.stderr.flush()
-
-
-def pages(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    """The items in lists of at most `size`."""
-    source = iter(items)
-    while page := list(islice(source, size)):
-        yield page

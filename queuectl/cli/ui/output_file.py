@@ -1,6 +1,6 @@
-"""Reading the output file of an attempt piece by piece, without what was cut out of its middle.
+"""Reading the output file of an attempt piece by piece, without what was cut out of its middle (R43).
 
-The file has a hole there (R43: nobody wrote the NUL bytes that reading it would give), which the file system tells.
+The cut is a hole in the file (SEEK_DATA, SEEK_HOLE); reading it would give NUL bytes that were never written.
 """
 
 import errno
@@ -8,23 +8,23 @@ import os
 from collections.abc import Iterator
 
 _BLOCK = 1 << 18
-_CANT_TELL = (errno.EINVAL, errno.EOPNOTSUPP)
+_NO_HOLES = (errno.EINVAL, errno.EOPNOTSUPP)
 
 
 class OutputFile:
-    """An output file, and how far it was read. Raises FileNotFoundError where there is none."""
+    """An output file with a read position. Raises FileNotFoundError if there is none."""
 
     def __init__(self, path: str) -> None:
         self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self.position = 0
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         os.close(self.fd)
 
-    def more(self) -> Iterator[bytes | int]:
-        """What is there and has not been read, in pieces; where something was cut out, how many bytes that were."""
-        size = os.fstat(self.fd).st_size  # not what is added while it is read: within the job that would be itself
+    def read_new(self) -> Iterator[bytes | int]:
+        """Yield what has not been read, in pieces; for a hole its size in bytes."""
+        size = os.fstat(self.fd).st_size  # fixed: a job that reads its own output would never reach the end
         if size < self.position:  # the command emptied its own output: begin anew
             self.position = 0
         while self.position < size:
@@ -42,19 +42,19 @@ class OutputFile:
             yield piece
 
     def _extent(self, position: int, size: int) -> tuple[int, int]:
-        """Where data begins at the position or behind it, and where that data ends."""
+        """Return where the next data at or after the position begins, and where it ends."""
         try:
             data = min(os.lseek(self.fd, position, os.SEEK_DATA), size)
             return data, min(os.lseek(self.fd, data, os.SEEK_HOLE), size) if data < size else size
         except OSError as error:
             if error.errno == errno.ENXIO:  # no data from here on
                 return size, size
-            if error.errno in _CANT_TELL:
+            if error.errno in _NO_HOLES:
                 return position, size
             raise
 
-    def last(self, count: int) -> int:
-        """Go to where the last so many bytes begin, behind a hole in them; the position."""
+    def seek_last_bytes(self, count: int) -> int:
+        """Move to the last `count` bytes, or behind a hole in them; return the position."""
         size = os.fstat(self.fd).st_size
         self.position = max(size - count, 0)
         for start, end in self._backwards(size):
@@ -64,8 +64,8 @@ class OutputFile:
                 break
         return self.position
 
-    def tail(self, lines: int) -> None:
-        """Go to where the last so many lines begin. A line is what ends with LF."""
+    def seek_last_lines(self, lines: int) -> None:
+        """Move to the beginning of the last `lines` lines. A line ends with LF."""
         size = os.fstat(self.fd).st_size
         if lines <= 0:
             self.position = size
@@ -84,7 +84,7 @@ class OutputFile:
         self.position = 0
 
     def _backwards(self, size: int) -> Iterator[tuple[int, int]]:
-        """The pieces of the file from its end on, at most a block each; of a hole an empty one, where it ends."""
+        """Yield (start, end) of blocks of data from the end of the file on; for a hole an empty block at its end."""
         extents: list[tuple[int, int]] = []
         at = 0
         while at < size:
@@ -99,8 +99,8 @@ class OutputFile:
             if first:
                 yield first, first
 
-    def skip_states(self, keep: int) -> None:
-        """Leave out what CR divides of the line at the position, but for the last part and the last `keep` bytes."""
+    def skip_overwritten(self, keep: int) -> None:
+        """Skip the parts of the current line that a CR ends, except the last part and the last `keep` bytes."""
         begin = self.position
         end = self._line_end() - keep
         self.position = begin
@@ -117,7 +117,7 @@ class OutputFile:
                 return
 
     def _line_end(self) -> int:
-        for piece in self.more():
+        for piece in self.read_new():
             if isinstance(piece, bytes) and (found := piece.find(b"\n")) >= 0:
                 return self.position - len(piece) + found
         return self.position

@@ -1,4 +1,4 @@
-"""Signals that ask a command to end, for one that has something to put in order before it does."""
+"""SIGTERM and SIGHUP as exceptions, for commands that clean up before they end."""
 
 import signal
 from collections.abc import Generator
@@ -12,12 +12,12 @@ class SignalInterrupt(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         super().__init__()
         self.number = number
-        """The signal's; 128 more is the exit code."""
+        """The signal number; the exit code is 128 more."""
 
 
 @contextmanager
 def interruptible() -> Generator[None]:
-    """Raise SignalInterrupt at SIGTERM and SIGHUP in this context, unless they were ignored from the start (nohup)."""
+    """Raise SignalInterrupt at SIGTERM and SIGHUP in this context, unless they are ignored (nohup)."""
     old = {
         number: signal.signal(number, _raise)
         for number in (signal.SIGTERM, signal.SIGHUP)

@@ -1,4 +1,4 @@
-"""Standard output, and what becomes of an answer that can't be written there."""
+"""Standard output that fails: where the answer goes if it can't be written there."""
 
 import errno
 import io
@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from typing import TextIO
 
 
-class _Held(io.TextIOWrapper):
-    """Takes what is written to it, and otherwise passes for the stream in whose place it stands."""
+class _Buffer(io.TextIOWrapper):
+    """A buffer in memory that reports the terminal and file descriptor of the real stream."""
 
     def __init__(self, real: TextIO) -> None:
-        self.taken = io.BytesIO()
-        super().__init__(self.taken, encoding=real.encoding, errors=real.errors, write_through=True)
+        self.content = io.BytesIO()
+        super().__init__(self.content, encoding=real.encoding, errors=real.errors, write_through=True)
         self._real = real
 
     def isatty(self) -> bool:
@@ -26,32 +26,32 @@ class _Held(io.TextIOWrapper):
 
 @contextmanager
 def deferred() -> Generator[None]:
-    """Hold the answer back until the command is through, and write it then.
+    """Buffer stdout in this context and write it at its end.
 
-    For commands that change something: what is done must not look undone because it can't be answered, or it would be
-    done twice. The answer goes to stderr then, and the exit code is that of the command. A reader who has gone needs no
-    answer.
+    For commands that change something: a change must not look as if it had failed because the answer can't be written,
+    or it would be made twice. The answer then goes to stderr, and the exit code is that of the command; with a closed
+    pipe it is dropped.
     """
     real = sys.stdout
-    sys.stdout = stand_in = _Held(real)
+    sys.stdout = buffer = _Buffer(real)
     try:
         yield
     finally:
         sys.stdout = real
         try:
             real.flush()
-            real.buffer.write(stand_in.taken.getvalue())
+            real.buffer.write(buffer.content.getvalue())
             real.flush()
         except BrokenPipeError:
             discard()
         except OSError as error:
             discard()
-            lines = stand_in.taken.getvalue().decode(real.encoding, "replace").split("\n")
-            tell(f"done, but {_problem(error)}: {', '.join(line for line in lines if line)}")
+            lines = buffer.content.getvalue().decode(real.encoding, "replace").split("\n")
+            message(f"done, but {_problem(error)}: {', '.join(line for line in lines if line)}")
 
 
 def flush_failure() -> str | None:
-    """Why standard output can't be written; None where it can be. What was not written is given up then."""
+    """Flush stdout; return the error message if that fails, after discarding the rest, or None."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -61,18 +61,18 @@ def flush_failure() -> str | None:
 
 
 def discard() -> None:
-    """Point stdout at nothing, or the exit would try once more to write what could not be written."""
+    """Redirect stdout to /dev/null: the interpreter would retry the failed write at its exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def tell(message: str) -> None:
-    """One line on stderr, where that can be written."""
+def message(text: str) -> None:
+    """Print a line to stderr, ignoring an stderr that can't be written."""
     from queuectl.cli.ui import output
 
     try:
-        output.message(message)
+        output.message(text)
         sys.stderr.flush()
-    except OSError:  # nobody reads it: the exit code tells
+    except OSError:  # the exit code remains
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 

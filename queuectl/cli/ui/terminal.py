@@ -10,53 +10,53 @@ import re
 from queuectl.cli.ui import output
 
 WIDTH = 4096
-"""Columns of the `Screen`: a longer line is printed piece by piece, and CR goes back to where a piece begins."""
+"""Columns of the `Screen`: a longer line is printed in pieces, and CR returns to the beginning of a piece."""
 
 _COMBINED = 16
-"""Characters that one column holds at most, combining ones among them; more are left out."""
+"""Maximum number of characters in one column, combining ones included; more are dropped."""
 
 _COLOURS = 32
-"""Colour sequences without a reset between them that are remembered; the last ones count."""
+"""Maximum number of colour sequences kept since the last reset; the oldest are dropped."""
 
 _RESET = "\x1b[0m"
 _OTHER = re.compile(r"(\x1b\[(?:[0-9;:]{0,64}m|[0-2]?K))|\x1b|[^\x1b\n\t\r\b -~]+")
-_BEGUN = re.compile(r"\x1b(?:\[[0-9;:]{0,64})?\Z")
+_INCOMPLETE = re.compile(r"\x1b(?:\[[0-9;:]{0,64})?\Z")
 _COLOUR = re.compile(r"\x1b\[([0-9;:]*)m")
 _PIECE = re.compile(r"[^\x1b\t\r\b]+|\x1b\[([0-9;:]*)([mK])|[\t\r\b]")
 _DRAWS = re.compile(r"[\x1b\t\r\b]")
 
 
 class Sanitizer:
-    """Decodes bytes as they come, and escapes what a terminal may not get: cursor movement, OSC, C1, bidi controls."""
+    """Decodes bytes incrementally and escapes cursor movement, OSC, C1 and bidi controls."""
 
     def __init__(self) -> None:
         self._decode = codecs.getincrementaldecoder("utf-8")("backslashreplace").decode
-        self._held = ""  # a sequence that has begun: what comes next decides
+        self._pending = ""  # an incomplete escape sequence
         self._coloured = False
 
     def feed(self, data: bytes) -> str:
-        """The text of some more bytes; what they leave incomplete comes with the next ones, or at the end."""
-        return self._text(self._held + self._decode(data), last=False)
+        """Return the text of more bytes, without an incomplete character or sequence at their end."""
+        return self._text(self._pending + self._decode(data), last=False)
 
     def end(self) -> str:
-        """What was left incomplete, escaped, and an end of all colours."""
-        text = self._text(self._held + self._decode(b"", True), last=True)
+        """Return what was incomplete, escaped, and a reset of the colours."""
+        text = self._text(self._pending + self._decode(b"", True), last=True)
         if self._coloured:
             text += _RESET
         self._coloured = False
         return text
 
     def _text(self, text: str, last: bool) -> str:
-        begun = None if last else _BEGUN.search(text)
-        self._held = begun[0] if begun else ""
-        text = _OTHER.sub(_escaped, text[: begun.start()] if begun else text)
+        incomplete = None if last else _INCOMPLETE.search(text)
+        self._pending = incomplete[0] if incomplete else ""
+        text = _OTHER.sub(_escaped, text[: incomplete.start()] if incomplete else text)
         if colours := _COLOUR.findall(text):
             self._coloured = colours[-1] not in ("", "0")
         return text
 
 
-def _escaped(found: re.Match[str]) -> str:
-    return found[1] or output.escape(found[0])
+def _escaped(match: re.Match[str]) -> str:
+    return match[1] or output.escape(match[0])
 
 
 class Screen:
@@ -69,23 +69,23 @@ class Screen:
         self._style: tuple[str, ...] = ()
 
     def feed(self, text: str) -> str:
-        """What of some more text is done: whole lines, each with its line end."""
+        """Return the lines that more text completes, each with its line end."""
         done: list[str] = []
         *whole, rest = text.split("\n")
         for line in whole:
             if self._cells or self._column or self._style or _DRAWS.search(line):
                 self._draw(line, done)
-                line = self._taken()
+                line = self._finish_line()
             done += (line, "\n")
         self._draw(rest, done)
         return "".join(done)
 
     def end(self) -> str:
-        """The line that has not ended, as it stands, with a line end; nothing where there is none."""
-        return f"{self._taken()}\n" if any(cell != " " for cell in self._cells) else ""
+        """Return the unfinished line with a line end, or nothing."""
+        return f"{self._finish_line()}\n" if any(cell != " " for cell in self._cells) else ""
 
     def _draw(self, line: str, done: list[str]) -> None:
-        for piece in _PIECE.finditer(_visible(line) if "\r" in line else line):
+        for piece in _PIECE.finditer(_without_overprinted(line) if "\r" in line else line):
             first = piece[0][0]
             if first == "\r":
                 self._column = 0
@@ -120,12 +120,12 @@ class Screen:
                 self._cells[at] = (self._cells[at] + new[0])[:_COMBINED]
             return
         if self._column + len(new) > WIDTH:
-            done.append(self._taken())
+            done.append(self._finish_line())
         cells, styles, at, after = self._cells, self._styles, self._column, self._column + len(new)
         if at > len(cells):
             styles += [""] * (at - len(cells))
             cells += [" "] * (at - len(cells))
-        if at < len(cells) and cells[at] == "":  # half of a wide character is none
+        if at < len(cells) and cells[at] == "":  # overwriting half of a wide character blanks the other half
             cells[at - 1] = " "
         if after < len(cells) and cells[after] == "":
             cells[after] = " "
@@ -157,16 +157,16 @@ class Screen:
         else:
             self._style = (*(each for each in self._style if each != sequence), sequence)[-_COLOURS:]
 
-    def _taken(self) -> str:
-        """The line as it stands; the next one begins."""
+    def _finish_line(self) -> str:
+        """Return the current line and begin the next one."""
         cells, styles = self._cells, self._styles
         if any(styles):
             parts: list[str] = []
             style = ""
-            for cell, its in zip(cells, styles, strict=True):
-                if its != style:
-                    parts.append((_RESET if style else "") + its)
-                    style = its
+            for cell, new in zip(cells, styles, strict=True):
+                if new != style:
+                    parts.append((_RESET if style else "") + new)
+                    style = new
                 parts.append(cell)
             text = "".join(parts) + (_RESET if style else "")
         else:
@@ -175,8 +175,8 @@ class Screen:
         return text
 
 
-def _visible(line: str) -> str:
-    """The same line without what its later parts print over, but for its colours: a bar is drawn a million times."""
+def _without_overprinted(line: str) -> str:
+    """Drop the parts of a line that later parts overwrite, except their colours: a bar may be drawn a million times."""
     first, *parts = re.sub("\r+", "\r", line).split("\r")
     kept: list[str] = []
     covered = 0
@@ -186,8 +186,8 @@ def _visible(line: str) -> str:
         if drawn and _DRAWS.search(text):
             kept.append(part)
             if part.startswith(("\x1b[K", "\x1b[2K")):
-                covered = WIDTH  # whatever stood there is erased
-        elif covered < (wide := output.display_width(text)) or not kept:  # the last one says where the cursor is
+                covered = WIDTH  # erased
+        elif covered < (wide := output.display_width(text)) or not kept:  # the last part places the cursor
             kept.append(part)
             covered = wide if wide <= WIDTH else covered
         elif drawn and (colours := _colours(part)) and not (colours == _RESET and kept[-1:] == [_RESET]):
@@ -196,18 +196,18 @@ def _visible(line: str) -> str:
 
 
 def _colours(text: str) -> str:
-    """What of a text changes the colours of what follows."""
+    """Return the colour sequences of a text that affect what follows."""
     _, reset, rest = text.rpartition(_RESET)
-    return reset + "".join(found[0] for found in _COLOUR.finditer(rest))
+    return reset + "".join(match[0] for match in _COLOUR.finditer(rest))
 
 
 def without_colours(line: str) -> str:
-    """A line of the `Screen` without its colours."""
+    """Return a line of the `Screen` without its colours."""
     return _COLOUR.sub("", line)
 
 
 def truncate(line: str, room: int) -> str:
-    """A line of the `Screen`, or as much of it as there is room for, and an ellipsis."""
+    """Return a line of the `Screen`, truncated to `room` columns with an ellipsis."""
     if output.display_width(without_colours(line)) <= room:
         return line
     kept = output.truncate(without_colours(line), room)[:-1]

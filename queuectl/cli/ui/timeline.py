@@ -1,8 +1,8 @@
-"""A job's history as a timeline for people: what happened, how long it took, who did it, and where nothing happened.
+"""The history of a job as a timeline: events with durations and actors, and the gaps between them.
 
-`timeline` makes entries of the moments of a history (`queuectl.history`), reading nothing but them; `lines` sets the
-entries in columns. What belongs to one attempt (its claim, the heartbeats that covered it, its outcome and what came of
-that in the same transaction) is one entry, which stands where the attempt was claimed.
+`build` makes entries from the moments of a history (`queuectl.history`) alone; `render` lays them out in columns.
+An attempt (its claim, its heartbeats, its outcome and the events that follow in the same transaction) is one entry, at
+the place of its claim.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,28 +19,28 @@ from queuectl.events import Cancelled, Claimed, Completed, Failed, Heartbeat, In
 from queuectl.history import Moment
 
 _PAUSE = 1.0
-"""Seconds without an event from which on a gap is shown."""
+"""Seconds without an event that make a gap."""
 
 _DOT, _BRANCH, _RAIL, _GAP, _NOW = "●├│⋮○"
 
 
 class TimelineEntry(msgspec.Struct, frozen=True):
-    """One thing that happened, or an attempt, or a gap. All text is as it came: `lines` escapes it."""
+    """An event, an attempt, or a gap. Its text is raw: `render` escapes it."""
 
     mark: str
     what: str
     style: str = "dim"
-    """The state of the job after it, by which it is coloured."""
+    """The state of the job after it; its colour."""
     more: Sequence[Sequence[str]] = ()
-    """What stands beneath: lines, each of parts between which it may be broken."""
+    """Lines below the text, each of parts between which it may be broken."""
     at: int | None = None
-    """Microseconds UTC; None of a gap."""
+    """Microseconds UTC; None for a gap."""
     seqs: str = ""
-    """Of its events: the first, and the last where there are several."""
+    """The seq of its event, or the first and last of several."""
 
 
 def build(moments: Sequence[Moment], now: int | None = None) -> list[TimelineEntry]:
-    """The history in entries. With `now` (µs UTC) it ends with what an unfinished job is doing now."""
+    """Return the entries of a history. With `now` (µs UTC) the last one is the present state of an unfinished job."""
     entries: list[TimelineEntry] = []
     before: Moment | None = None
     for block in _blocks(moments):
@@ -60,13 +60,13 @@ def build(moments: Sequence[Moment], now: int | None = None) -> list[TimelineEnt
 
 
 def _blocks(moments: Iterable[Moment]) -> Iterator[list[Moment]]:
-    """The moments of each attempt together, every other alone."""
+    """Group the moments of each attempt; every other moment is a group of its own."""
     block: list[Moment] = []
     for moment in moments:
         if block:
-            held = block[-1].job is not None and block[-1].job.state == "processing"
+            processing = block[-1].job is not None and block[-1].job.state == "processing"
             follows = block[0].record.type == "claimed" and moment.record.at == block[-1].record.at
-            if not held and (moment.record.type == "claimed" or not follows):
+            if not processing and (moment.record.type == "claimed" or not follows):
                 yield block
                 block = []
         block.append(moment)
@@ -75,7 +75,7 @@ def _blocks(moments: Iterable[Moment]) -> Iterator[list[Moment]]:
 
 
 def _attempt(before: Moment | None, block: list[Moment], claimed: Claimed) -> Iterator[TimelineEntry]:
-    """An attempt, and beneath it whatever else happened to the job while it was held."""
+    """Return the entry of an attempt, and entries for the other events of the job during it."""
     claim = block[0].record
     beats: list[int] = []
     aside: list[Moment] = []
@@ -117,7 +117,7 @@ def _state(moment: Moment) -> str:
 
 
 def _change(before: Moment | None, block: Iterable[Moment]) -> str:
-    """The states that the job went through: `pending → processing → failed`."""
+    """Return the states of the job: `pending → processing → failed`."""
     states = [_state(before) if before is not None else ""]
     for moment in block:
         if states[-1] != _state(moment):
@@ -126,13 +126,13 @@ def _change(before: Moment | None, block: Iterable[Moment]) -> str:
 
 
 def _waited(before: Moment | None, at: int) -> str:
-    """How long the job had been ready when it was claimed."""
+    """Return how long the job was ready before its claim."""
     ready = max(before.record.at, before.job.run_at) if before is not None and before.job is not None else at
     return _span(at - ready)
 
 
 def _used(ended: Completed | Failed | Cancelled | Interrupted) -> Iterator[str]:
-    """What an attempt used, and how it ended where its outcome does not say it."""
+    """Yield the resources that an attempt used, and its exit code or signal unless the outcome names it."""
     if isinstance(ended, Cancelled | Interrupted) and ended.signal is not None:
         yield f"signal {wording.signal_name(ended.signal)}"
     elif not isinstance(ended, Failed) and ended.exit_code:
@@ -149,7 +149,7 @@ def _used(ended: Completed | Failed | Cancelled | Interrupted) -> Iterator[str]:
 
 
 def _gap(before: Moment, at: int) -> Iterator[TimelineEntry]:
-    """Nothing happened for a while; what the job waited for, where that is known."""
+    """Return a gap, if there is one, with what the job waited for if that is known."""
     passed = (at - before.record.at) / SECOND
     if passed < _PAUSE:
         return
@@ -172,7 +172,7 @@ def _gap(before: Moment, at: int) -> Iterator[TimelineEntry]:
 
 
 def _present(last: Moment, moments: Sequence[Moment], now: int) -> Iterator[TimelineEntry]:
-    """What the job is doing now."""
+    """Return the entry for the present state of the job."""
     job = last.job
     assert job is not None
     what = f"{job.state}, {wording.state_detail(job, now)}"
@@ -194,9 +194,9 @@ def _span(micros: int) -> str:
 
 
 def render(entries: Sequence[TimelineEntry], room: int) -> Iterator[str]:
-    """The entries set in columns: seqs, local time, time since the beginning, and what happened along a rail.
+    """Yield lines of columns: seqs, local time, time since the first event, and the text along a rail.
 
-    No line is wider than `room` columns (of 60 or more). A line of its own tells the date where it changes.
+    No line is wider than `room` columns (60 or more). A line of its own shows a new date.
     """
     first = next((entry.at for entry in entries if entry.at is not None), 0)
     whens = [f"+{_elapsed(entry.at - first)}" if entry.at is not None else "" for entry in entries]
@@ -223,7 +223,7 @@ def render(entries: Sequence[TimelineEntry], room: int) -> Iterator[str]:
 
 
 def _flowed(parts: Iterable[str], room: int) -> Iterator[str]:
-    """The parts in lines, broken between two of them where possible."""
+    """Yield the parts in lines, broken between two parts where possible."""
     line = ""
     for part in parts:
         if line and output.display_width(line) + 3 + output.display_width(part) > room:

@@ -1,4 +1,4 @@
-"""Jobs, attempts and events in words for people. Nothing here is escaped: `output` does that where it prints."""
+"""Jobs, attempts and events in words. Nothing here is escaped: `output` escapes what it prints."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def local_time(at: int | None, now: int | None = None) -> str:
-    """A moment in local time, to the second; only the time of day where it is today's (or of the same day as `now`)."""
+    """Return a moment in local time, to the second; without the date if it is the date of `now` (default: today)."""
     if at is None:
         return ""
     when = datetime.fromtimestamp(at // 1_000_000, UTC).astimezone()
@@ -23,7 +23,7 @@ def local_time(at: int | None, now: int | None = None) -> str:
 
 
 def full_time(at: int | None) -> str:
-    """A moment in local time with its date and offset, and how long ago that is."""
+    """Return a moment in local time with date and offset, and its relative time."""
     if at is None:
         return ""
     when = datetime.fromtimestamp(at // 1_000_000, UTC).astimezone()
@@ -31,7 +31,7 @@ def full_time(at: int | None) -> str:
 
 
 def relative_time(at: int, now: int | None = None) -> str:
-    """How far a moment is from now: `3m ago`, `in 5s`."""
+    """Return the time from now to a moment: `3m ago`, `in 5s`."""
     seconds = (at - (clock.now() if now is None else now)) / 1_000_000
     if abs(seconds) < 1:
         return "now"
@@ -39,7 +39,7 @@ def relative_time(at: int, now: int | None = None) -> str:
 
 
 def state_detail(job: "Job", now: int | None = None, served: bool = True) -> str:
-    """What a job is doing, what it waits for, or how it ended, in a few words. `served`: a worker serves its queue."""
+    """Return what a job is doing, waits for, or how it ended. `served`: whether a worker serves its queue."""
     now = clock.now() if now is None else now
     if job.state == "processing":
         words = "" if job.attempt == 1 else f"attempt {job.attempt} "
@@ -103,7 +103,7 @@ def attempt_outcome(attempt: "Attempt") -> str:
 
 
 def attempt_counts(job: "Job", attempts: "Sequence[Attempt]") -> str:
-    """How many attempts a job has had, how many of them failed, and how many may fail in one retry budget."""
+    """Return the numbers of attempts and failures of a job, and the failures that its retry budget allows."""
     failed = sum(attempt.outcome == "failed" for attempt in attempts)
     had = f"{job.attempt}, of which {failed} failed" if failed else str(job.attempt or "none yet")
     anew = f", {job.failures or 'none'} since it was sent back" if failed > job.failures else ""
@@ -112,7 +112,7 @@ def attempt_counts(job: "Job", attempts: "Sequence[Attempt]") -> str:
 
 
 def retry_policy(job: "Job") -> str:
-    """When it is tried again."""
+    """Return the delays between attempts of a job."""
     spec = job.spec
     base = "1s" if spec.backoff_base == 1 else f"{units.plain(spec.backoff_base)}^n seconds"
     spread = f", ±{100 * spec.jitter:g} %" if spec.jitter else ""
@@ -120,13 +120,13 @@ def retry_policy(job: "Job") -> str:
 
 
 def event_text(record: events.Recorded) -> str:
-    """What happened, in words."""
+    """Return what an event says, with its reason."""
     event = record.event
-    why = getattr(event, "reason", None)
-    return _told(record, event) + (f" — {why}" if why else "")
+    reason = getattr(event, "reason", None)
+    return _description(record, event) + (f" — {reason}" if reason else "")
 
 
-def _told(record: events.Recorded, event: events.Event) -> str:
+def _description(record: events.Recorded, event: events.Event) -> str:
     match event:
         case events.Enqueued():
             import shlex
@@ -151,7 +151,7 @@ def _told(record: events.Recorded, event: events.Event) -> str:
         case events.Requeued():
             return "requeued, with its retry budget anew"
         case events.Edited():
-            return f"edited: {'; '.join(_changed(name, *values) for name, values in event.changes.items())}"
+            return f"edited: {'; '.join(_change(name, *values) for name, values in event.changes.items())}"
         case events.CancelRequested():
             return "asked to be cancelled"
         case events.Cancelled():
@@ -189,7 +189,7 @@ def _told(record: events.Recorded, event: events.Event) -> str:
 
 
 def environment_size(environment: "Environment | events.EnvironmentKept") -> str:
-    """How much a job is given of its enqueuer's environment."""
+    """Return the number of variables in an environment, and its umask."""
     count = len(environment.variables)
     those = " in place of the worker's" if environment.whole else ""
     umask = environment.umask
@@ -197,7 +197,7 @@ def environment_size(environment: "Environment | events.EnvironmentKept") -> str
     return f"{count} variable{_s(count)}{those}{mask}"
 
 
-def _changed(name: str, was: Any, new: Any) -> str:
+def _change(name: str, was: Any, new: Any) -> str:
     return f"{name} {_value(name, was)} → {_value(name, new)}"
 
 
@@ -226,7 +226,7 @@ def _s(count: int) -> str:
 
 
 def job_outcome(job: "Job") -> str:
-    """How a job has ended, in words: `died: exit 3 after 2 attempts`."""
+    """Return how a job ended: `died: exit 3 after 2 attempts`."""
     tried = f"{job.attempt} attempt{_s(job.attempt)}"
     if job.state == "dead":
         return f"died: {end_cause(job)} after {tried}"

@@ -1,4 +1,4 @@
-"""The user's own queue where it has not been made yet: it is as good as empty, and asking makes nothing (R44)."""
+"""The queue at the default path before it exists: an empty stand-in, so that reading creates nothing (R44)."""
 
 import os
 import tempfile
@@ -10,14 +10,14 @@ from queuectl.errors import shown
 from queuectl.queue import Queue
 
 _PAUSE = 0.2
-"""Seconds between two looks for it."""
+"""Seconds between two attempts to open it."""
 
 
-class _Empty(Queue):
-    """An empty queue in a temporary folder, which goes with it."""
+class _EmptyQueue(Queue):
+    """An empty queue in a temporary folder, which `close` removes."""
 
     def __init__(self, path: str, actor: str) -> None:
-        """`path` is where the real one would be."""
+        """`path`: where the real queue would be; `url` names it."""
         self._real = resolve(path)
         self._folder = tempfile.TemporaryDirectory(prefix="queuectl-", ignore_cleanup_errors=True)
         try:
@@ -35,13 +35,13 @@ class _Empty(Queue):
         self._folder.cleanup()
 
 
-def empty(path: str, actor: str) -> Queue:
-    """An empty queue in the stead of the one that is not there."""
-    return _Empty(path, actor)
+def empty_queue(path: str, actor: str) -> Queue:
+    """Return an empty queue in place of the missing one."""
+    return _EmptyQueue(path, actor)
 
 
-def appeared(path: str, actor: str, logs: str | None) -> Queue:
-    """The queue, as soon as somebody has made it."""
+def wait_for_queue(path: str, actor: str, logs: str | None) -> Queue:
+    """Wait until the queue exists, and return it opened."""
     from queuectl.errors import Absent
 
     output.message(f"there is no queue yet at {shown(resolve(path))}: waiting for it")
