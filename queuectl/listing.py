@@ -46,7 +46,7 @@ class Listing(Iterator[Job]):
 
     def _chosen(self, view: View) -> Sequence[int]:
         if not self._brief:
-            return view.listed(self._where, self.now, self._limit)
+            return view.job_seqs(self._where, self.now, self._limit)
         states = self._where.states if self._where.states is not None else STATES
         live, self.waiting_more = self._some(view, [state for state in states if state not in FINAL], MOST_WAITING)
         over, self.ended_more = self._some(view, [state for state in states if state in FINAL], MOST_ENDED)
@@ -57,5 +57,5 @@ class Listing(Iterator[Job]):
         if not states:
             return (), 0
         where = msgspec.structs.replace(self._where, states=tuple(states))
-        seqs = view.listed(where, self.now, most)
-        return seqs, view.tally(where) - len(seqs) if len(seqs) == most else 0
+        seqs = view.job_seqs(where, self.now, most)
+        return seqs, view.count_jobs(where) - len(seqs) if len(seqs) == most else 0

@@ -207,7 +207,7 @@ class Reading:
         with self._as_of(then, ("counts", "workers"), progress) as view:
             counts = view.counts((queue,) if queue is not None else ())
             seq, at = view.head()
-            return Status({state: counts.get(state, 0) for state in STATES}, view.up(), seq, at)
+            return Status({state: counts.get(state, 0) for state in STATES}, view.running_workers(), seq, at)
 
     def history(self, id: str) -> list[Moment]:
         """Everything that happened to a job, replayed from the log, with the job after each event. Raises NotFound."""
@@ -339,10 +339,12 @@ class Reading:
         with self._engine.snapshot() as view:
 
             def due(queue: str) -> bool:
-                first = view.listed(JobFilter(states=("pending", "failed"), queue=queue), moment, 1)
+                first = view.job_seqs(JobFilter(states=("pending", "failed"), queue=queue), moment, 1)
                 return any(job.run_at <= moment for job in view.jobs(first))
 
-            return {queue: jobs for queue, jobs in view.waiting().items() if queue not in served and due(queue)}
+            return {
+                queue: jobs for queue, jobs in view.waiting_by_queue().items() if queue not in served and due(queue)
+            }
 
     def endings(self, after: int) -> Endings:
         """How the jobs that have ended since event `after` of the log did so; of each one its latest end."""
@@ -364,7 +366,7 @@ class Reading:
     def held(self, worker: str) -> list[Job]:
         """The jobs that a worker holds."""
         with self._engine.snapshot() as view:
-            return view.held(worker)
+            return view.jobs_of(worker)
 
     def liveness(self, worker: Worker) -> Life:
         """Whether the worker's process lives, is gone, or can't be seen from here."""

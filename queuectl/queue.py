@@ -68,7 +68,7 @@ class Queue(Reading):
             with self._engine.snapshot() as view:
                 synchronous = self.settings(view).synchronous
             if synchronous != "full":
-                self._engine.synchronize(synchronous)
+                self._engine.set_durability(synchronous)
         except BaseException:
             self._engine.close()
             raise

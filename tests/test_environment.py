@@ -23,7 +23,7 @@ from tests.support.archives import work
 def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
     monkeypatch.delenv("QUEUECTL_KEEP_ENV")
     with Queue(tmp_path / "q.db") as queue:
-        queue.engine.synchronize("normal")
+        queue.engine.set_durability("normal")
         yield queue
 
 

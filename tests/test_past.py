@@ -25,7 +25,7 @@ MOMENTS = 100
 @pytest.fixture
 def queue(tmp_path: Path) -> Iterator[Queue]:
     with Queue(tmp_path / "q.db") as queue:
-        queue.engine.synchronize("normal")
+        queue.engine.set_durability("normal")
         yield queue
 
 

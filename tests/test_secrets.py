@@ -72,11 +72,11 @@ def test_the_log_has_the_names_and_one_table_the_values(queue: Queue, path: Path
 
 def test_a_value_is_nowhere_once_its_job_has_completed(queue: Queue, path: Path) -> None:
     queue.enqueue("true", secrets={"TOKEN": VALUE})
-    queue.engine.tidy()
+    queue.engine.truncate_wal()
     assert files_with(path, VALUE) == {"q.db"}
     end(queue)
     assert tables_with(path, VALUE) == set()
-    queue.engine.tidy()
+    queue.engine.truncate_wal()
     assert files_with(path, VALUE) == set()
 
 
@@ -85,7 +85,7 @@ def test_a_value_is_nowhere_once_its_job_was_purged(queue: Queue, path: Path) ->
     queue.cancel(id)
     assert values(queue, id) == {"TOKEN": VALUE}
     queue.purge(id)
-    queue.engine.tidy()
+    queue.engine.truncate_wal()
     assert files_with(path, VALUE) == set()
 
 

@@ -46,7 +46,7 @@ def tables(path: Path, *names: str) -> Tables:
 
 
 def contents(path: Path) -> dict[str, bytes]:
-    """The files of a database that nobody has open, apart from the index of the log ahead, which means nothing then."""
+    """The files of a database that nobody has open, apart from the WAL index, which means nothing then."""
     return {
         each.name: each.read_bytes()
         for each in path.parent.iterdir()
@@ -165,7 +165,7 @@ def test_the_secret_values_of_an_old_queue_are_still_given_to_its_jobs(old: Path
 
 @pytest.fixture
 def newer(old: Path) -> Path:
-    """To be made newer; part of it lies in the log ahead."""
+    """To be made newer; part of it lies in the WAL."""
     with Queue(old) as queue:
         queue.enqueue_many(["true"] * 20)
     assert os.stat(f"{old}-wal").st_size > 0
@@ -178,7 +178,7 @@ def test_a_newer_schema_is_refused_untouched(newer: Path) -> None:
 
 
 def test_a_newer_schema_is_refused_untouched_in_a_backup_too(newer: Path) -> None:
-    """`vacuum into` makes a file without a log ahead, which we would otherwise switch to one."""
+    """`vacuum into` makes a file without a WAL, which we would otherwise switch to one."""
     backup = newer.parent / "backup" / "q.db"
     backup.parent.mkdir()
     sql(newer, f"pragma user_version = {database.SCHEMA + 1}", f"vacuum into '{backup}'")
@@ -268,7 +268,7 @@ EVENTS = 5_000
 def build(path: Path) -> None:
     """A log of about 5,000 events."""
     with Queue(path) as queue:
-        queue.engine.synchronize("normal")
+        queue.engine.set_durability("normal")
         writer = TurnWriter(queue, "w", (), "0" * 16)
         writer.start(1)
         pick = Random(3)
@@ -279,7 +279,7 @@ def build(path: Path) -> None:
             writer.turn(
                 [AttemptReport(c.job, c.lease, Outcome(cause=x)) for c, x in zip(claims, causes, strict=True)], (), 0
             )
-        queue.engine.tidy()
+        queue.engine.truncate_wal()
 
 
 @pytest.fixture(scope="module")

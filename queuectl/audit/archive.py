@@ -72,7 +72,7 @@ class Done(msgspec.Struct):
 def due(queue: Queue, before: int, states: Collection[str] = FINAL) -> Done:
     """What there is to archive: see `archive`."""
     with queue.engine.snapshot() as view:
-        streams = view.ended(before, states)
+        streams = view.archivable(before, states)
     jobs = sum(map(_is_job, streams))
     return Done(jobs=jobs, workers=len(streams) - jobs, events=sum(streams.values()))
 
@@ -96,7 +96,7 @@ def archive(
     with queue.engine.transaction() as tx:  # in which a projection that is only late catches up
         _refuse_late(tx)
     with queue.engine.snapshot() as view:
-        streams, upto = view.ended(before, states), view.seq_at(before)
+        streams, upto = view.archivable(before, states), view.seq_at(before)
     if os.path.lexists(path):
         held = _begun(queue, path, bars("Reading the archive"))
         more = sum(_is_job(stream) for stream in streams if stream not in held)
@@ -116,7 +116,7 @@ def _is_job(stream: str) -> bool:
 def _refuse_late(view: View) -> None:
     """What a projection has not folded, it would never see (R4); the engine looks again when the events go."""
     head = view.head()[0]
-    for each in view.folded():
+    for each in view.projection_statuses():
         if each.broken is not None or each.seq < head:
             why = each.broken or "it is behind"
             raise Refused(f"the projection {each.name!r} would miss it ({why}): mend that, then `queuectl replay`")
@@ -253,7 +253,7 @@ class _Removal:
         done = Done(file=self._path, bytes=os.stat(self._path).st_size, more=more)
         self._remove(filter(_is_job, self._held), ended, done)
         with self._queue.engine.snapshot() as view:
-            ended = view.ended(before, ())
+            ended = view.archivable(before, ())
         self._remove((stream for stream in self._held if stream.startswith("worker:")), ended, done)
         self._progress(1, 1)
         return done

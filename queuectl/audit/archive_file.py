@@ -58,6 +58,6 @@ def opened(path: str, id: str) -> Generator[Queue]:
         raise NotFound(f"no job {id!r} in {path}")
     wanted.update(f"worker:{event.worker}" for record in records if isinstance(event := record.event, Claimed))
     with tempfile.TemporaryDirectory(prefix="queuectl-") as folder, Queue(os.path.join(folder, "q.db")) as queue:
-        queue.engine.synchronize("normal")
+        queue.engine.set_durability("normal")
         queue.engine.load(read(path, wanted))
         yield queue

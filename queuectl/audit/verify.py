@@ -85,7 +85,7 @@ class Walk:
         self._verdict = verdict
         self._progress = progress
         with self._engine.snapshot() as view:
-            self.end = max(view.head()[0], view.last_given())
+            self.end = max(view.head()[0], view.highest_seq())
             """The seq with which the log ends, or ended."""
         self._anchors = sorted(anchors)
         self._sealed: set[int] = set()
@@ -349,7 +349,8 @@ def _look_whole(queue: Reading, verdict: Verdict) -> None:
     """Whether the log still has all that was acknowledged, and the tables can be made of it."""
     least = queue.engine.acknowledged()  # before the log is looked at: others go on writing
     with queue.engine.snapshot() as view:
-        head, late = view.head()[0], any(each.source is None and each.seq != view.head()[0] for each in view.folded())
+        head, projections = view.head()[0], view.projection_statuses()
+    late = any(each.source is None and each.seq != head for each in projections)
     if head < least:
         what = f"the log ends with event {head:,}, but {least:,} were acknowledged: the rest was removed"
         verdict.add(Finding("log", what, head))

@@ -58,13 +58,13 @@ class Storage(msgspec.Struct, frozen=True):
     """The database as it is stored. Sizes are bytes, processes pids of this host."""
 
     size: int
-    log_ahead: str | None = None
+    wal: str | None = None
     """What is committed and not yet written back to its place; None where the engine has no such file."""
-    log_ahead_size: int = 0
+    wal_size: int = 0
     readers: Sequence[int] = ()
-    """Processes that are reading just now, and keep the log ahead from being written back."""
+    """Processes that are reading just now, and keep the WAL from being written back."""
     users: Sequence[int] = ()
-    """Processes that have the log ahead open."""
+    """Processes that have the WAL open."""
     writer: int | None = None
     """The process that has the right to write just now."""
     silent_listeners: int = 0
@@ -158,16 +158,16 @@ class Engine(ABC):
         """The seq of the last event that is known to have been acknowledged; 0 where nothing is known."""
 
     @abstractmethod
-    def synchronize(self, level: str) -> None:
+    def set_durability(self, level: str) -> None:
         """What a commit survives from now on: `full` a power cut, `normal` only the death of the program."""
 
     @abstractmethod
-    def identify(self, worker: str) -> None:
+    def set_worker(self, worker: str) -> None:
         """Say which worker this process is, so that one that hangs while it writes can be told from a command."""
 
     @abstractmethod
-    def relieve(self) -> None:
-        """What has piled up behind the commits is worked off, where it is much (SQLite: the log ahead written back).
+    def checkpoint(self) -> None:
+        """What has piled up behind the commits is worked off, where it is much (SQLite: the WAL written back).
 
         A worker calls this when its commands are started; after a commit of anybody else it is done at once.
         """
@@ -178,15 +178,15 @@ class Engine(ABC):
 
     @abstractmethod
     def reopen(self) -> None:
-        """Open the database anew, after files of it were removed that can be made again (the log ahead).
+        """Open the database anew, after files of it were removed that can be made again (the WAL).
 
         What was committed is in the database first, unless somebody else has begun new files: what he goes on from
         must not be written over. Raises Unusable where it can't be opened, Busy where a reader is in the way.
         """
 
     @abstractmethod
-    def tidy(self) -> None:
-        """What a worker does while nothing else is to do (SQLite: write the log ahead back into the database)."""
+    def truncate_wal(self) -> None:
+        """What a worker does while nothing else is to do (SQLite: write the WAL back into the database)."""
 
     @abstractmethod
     def close(self) -> None:

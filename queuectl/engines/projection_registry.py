@@ -27,7 +27,7 @@ RESERVED = ("events", "leaves", "projection_state", "secrets", "file_mark")
 """Tables that are no projection's."""
 
 
-class Standing(msgspec.Struct, frozen=True):
+class ProjectionPosition(msgspec.Struct, frozen=True):
     """A row of `projection_state`."""
 
     name: str
@@ -49,12 +49,12 @@ class Registry:
         self._ours = {projection.name: projection for projection in builtin()}
         self._theirs: dict[str, Projection | None] = {}
 
-    def rows(self) -> dict[str, Standing]:
+    def rows(self) -> dict[str, ProjectionPosition]:
         """Where each stands, by name."""
         sql = "select name, version, seq, tables, source, broken from projection_state"
-        return {row[0]: Standing(*row) for row in self._db.execute(sql)}
+        return {row[0]: ProjectionPosition(*row) for row in self._db.execute(sql)}
 
-    def whole(self) -> bool:
+    def is_current(self) -> bool:
         """Whether our own projections need nothing (asked once, when the database is opened)."""
         rows, head = self.rows(), self._view.head()[0]
         tables = {name for (name,) in self._db.execute("select name from sqlite_master where type = 'table'")}
@@ -93,7 +93,7 @@ class Registry:
             if projection is None or projection.version != row.version:
                 continue  # not the code that filled it: left behind until `replay`
             catch_up = partial(self._catch_up, projection, row.seq, head)
-            if row.seq < head and not self.guarded(projection, catch_up):
+            if row.seq < head and not self.in_savepoint(projection, catch_up):
                 continue
             folding.append(projection)
         return folding
@@ -104,9 +104,9 @@ class Registry:
             if projection.name in self._ours:
                 projection.fold(changes, self._store)
             else:
-                self.guarded(projection, partial(projection.fold, changes, self._store))
+                self.in_savepoint(projection, partial(projection.fold, changes, self._store))
 
-    def guarded(self, projection: Projection, work: Callable[[], Any]) -> bool:
+    def in_savepoint(self, projection: Projection, work: Callable[[], Any]) -> bool:
         """Do a user's projection's work in a savepoint; where it raises, undo it and set the projection aside."""
         try:
             with self._db:
@@ -141,9 +141,9 @@ class Registry:
             if name not in known:
                 raise NotFound(f"no projection {name!r}; there are {', '.join(known)}")
         chosen = set(names or known)
-        taken = {*RESERVED, *(table for ours in self._ours.values() for table in ours.tables)}
+        reserved = {*RESERVED, *(table for ours in self._ours.values() for table in ours.tables)}
         theirs = {
-            name: self._offered(name, source, taken)
+            name: self._load_installed(name, source, reserved)
             for name, source in sources.items()
             if name in chosen or name in self._ours
         }
@@ -153,23 +153,23 @@ class Registry:
             self._rebuild(ours, head, progress)
         for name, projection in theirs.items():
             self._theirs[name] = projection
-            self._note(projection, 0, sources[name])
-            self.guarded(projection, partial(self._rebuild, [projection], head, progress, sources[name], before))
+            self._record(projection, 0, sources[name])
+            self.in_savepoint(projection, partial(self._rebuild, [projection], head, progress, sources[name], before))
         return {row.name: row.broken for row in self.rows().values() if row.broken is not None and row.name in chosen}
 
-    def _offered(self, name: str, source: str, taken: set[str]) -> Projection:
-        """An installed projection, whose tables are then `taken` as well."""
+    def _load_installed(self, name: str, source: str, reserved: set[str]) -> Projection:
+        """An installed projection, whose tables are then `reserved` as well."""
         try:
             projection = load(source)
             tables = {table.lower() for table in projection.tables}  # as SQL compares names
         except Exception as error:
             what = f"{type(error).__name__}: {error}"
             raise Invalid(f"the projection {name!r} ({source}) can't be loaded: {what}") from error
-        if name in self._ours or projection.name != name or tables & taken:
+        if name in self._ours or projection.name != name or tables & reserved:
             raise Invalid(
                 f"the projection {name!r} ({source}) must have its entry point's name, and tables that nobody else has"
             )
-        taken |= tables
+        reserved |= tables
         return projection
 
     def past(self, seq: int, names: Collection[str], progress: Progress | None = None) -> apsw.Connection:
@@ -229,7 +229,7 @@ class Registry:
         head: int,
         progress: Progress | None,
         source: str | None = None,
-        before: Mapping[str, Standing] | None = None,
+        before: Mapping[str, ProjectionPosition] | None = None,
     ) -> None:
         rows = self.rows() if before is None else before
         for projection in projections:
@@ -247,7 +247,7 @@ class Registry:
         for index in indexes:
             self._db.execute(index)
         for projection in projections:
-            self._note(projection, head, source)
+            self._record(projection, head, source)
 
     def _unindexed(self, db: apsw.Connection, projections: Sequence[Projection]) -> list[str]:
         """Drop the indexes that our own folds have no use for, and return the statements that make them again.
@@ -263,7 +263,7 @@ class Registry:
                     dropped.append(statement)
         return dropped
 
-    def _note(self, projection: Projection, seq: int, source: str | None) -> None:
+    def _record(self, projection: Projection, seq: int, source: str | None) -> None:
         self._db.execute(
             """
             insert into projection_state (name, version, seq, tables, source, broken) values (?, ?, ?, ?, ?, null)

@@ -52,7 +52,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
 ALL = Filter()
 
 
-class Folded(msgspec.Struct, frozen=True):
+class ProjectionStatus(msgspec.Struct, frozen=True):
     """How far a projection has come."""
 
     name: str
@@ -98,7 +98,7 @@ class View(ABC):
         """The job of exactly this id."""
 
     @abstractmethod
-    def listed(self, where: JobFilter, now: int, limit: int | None = None) -> Sequence[int]:
+    def job_seqs(self, where: JobFilter, now: int, limit: int | None = None) -> Sequence[int]:
         """The seqs of these jobs, in the order of lists; at most `limit`, for which no more than those are read.
 
         What is processing comes first, by its claim. Then what waits, in the order in which it will run: what is due at
@@ -107,7 +107,7 @@ class View(ABC):
         """
 
     @abstractmethod
-    def tally(self, where: JobFilter) -> int:
+    def count_jobs(self, where: JobFilter) -> int:
         """How many jobs there are of these."""
 
     @abstractmethod
@@ -127,11 +127,11 @@ class View(ABC):
         """A page of the attempts of all queues or of one, in the order of their claims: those with a seq above."""
 
     @abstractmethod
-    def held(self, worker: str) -> list[Job]:
+    def jobs_of(self, worker: str) -> list[Job]:
         """The jobs that this worker holds."""
 
     @abstractmethod
-    def holders(self) -> list[str]:
+    def workers_with_jobs(self) -> list[str]:
         """The ids of the workers that hold any job, in no order; ended ones and unknown ones too."""
 
     @abstractmethod
@@ -139,7 +139,7 @@ class View(ABC):
         """Jobs by state, of all queues or of some; states without jobs are left out."""
 
     @abstractmethod
-    def waiting(self) -> dict[str, int]:
+    def waiting_by_queue(self) -> dict[str, int]:
         """How many jobs wait (pending or failed) in each queue that has any."""
 
     @abstractmethod
@@ -151,11 +151,11 @@ class View(ABC):
         """The workers that started and have not ended, or all there were."""
 
     @abstractmethod
-    def up(self) -> int:
+    def running_workers(self) -> int:
         """How many workers have started and not ended, those that only recover aside."""
 
     @abstractmethod
-    def ended(self, at: int, states: Collection[str]) -> dict[str, int]:
+    def archivable(self, at: int, states: Collection[str]) -> dict[str, int]:
         """The streams that were through by then (µs UTC), each with the version of its last event.
 
         Those of jobs that came to one of these final states, of purged jobs, and of workers that ended and of whose
@@ -197,11 +197,11 @@ class View(ABC):
         """
 
     @abstractmethod
-    def missing(self) -> list[str]:
+    def schema_differences(self) -> list[str]:
         """What belongs to the log's schema (its indexes, and what keeps it append-only) and is not there, or not so."""
 
     @abstractmethod
-    def last_given(self) -> int:
+    def highest_seq(self) -> int:
         """The highest seq that an event ever had, 0 where there was none; above the head where the end was removed."""
 
     @abstractmethod
@@ -212,12 +212,12 @@ class View(ABC):
         """
 
     @abstractmethod
-    def folded(self) -> list[Folded]:
+    def projection_statuses(self) -> list[ProjectionStatus]:
         """How far each projection has come."""
 
     @abstractmethod
-    def unwritten(self) -> int:
-        """Bytes that are committed and can't be written back into the database yet (SQLite's log ahead).
+    def wal_backlog(self) -> int:
+        """Bytes that are committed and can't be written back into the database yet (SQLite's WAL).
 
         To be asked first in a snapshot: later it would be one of those who are in the way.
         """

@@ -47,7 +47,7 @@ def _work(options: WorkerOptions) -> int:
     if options.database is not None and inode(engines.files(options.url)[0]) != options.database:
         raise QueueGone(f"{options.url}: is not there any more, or another one: worker {options.worker} does not start")
     with Queue(options.url, create=False, actor=f"worker:{options.worker}", logs=options.logs) as queue:
-        queue.engine.identify(options.worker)
+        queue.engine.set_worker(options.worker)
         journal = Journal(queue.logs, options.worker)
         try:
             held = worker_lock.take(queue.home.workers, options.worker)

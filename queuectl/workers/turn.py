@@ -198,7 +198,7 @@ class TurnWriter:
                     writes.append(Write(self._stream, me, [Heartbeat(attempts=held)]))
                 self._look(tx, me, turn)
                 known = {*holding, *(each.lease for each in (*reports, *releases))}
-                for lease in {decisions.lease(job) for job in tx.held(self.worker)} - known:
+                for lease in {decisions.lease(job) for job in tx.jobs_of(self.worker)} - known:
                     # Claimed in a turn of which it was told that nothing was written: the disk, or a file, failed then.
                     self._write(tx, tx.job(lease.job), lease, "its worker does not know of it", writes, turn, done)
             tx.append(writes, self._actor)
@@ -240,7 +240,7 @@ class TurnWriter:
             done.append(lease.job)
 
     def _look(self, tx: Transaction, me: Worker | None, turn: Turn) -> None:
-        turn.cancel = [job.id for job in tx.held(self.worker) if job.cancel_requested]
+        turn.cancel = [job.id for job in tx.jobs_of(self.worker) if job.cancel_requested]
         # Not in the log as live: recovery took it for dead, and its jobs with it. What is left is to go.
         turn.stop = me is None or me.state != "running"
         turn.stop_now = me is None or me.stop_now

@@ -222,13 +222,13 @@ class WorkerLoop:
 
     def _relieve(self, now: float) -> None:
         try:
-            self._queue.engine.relieve()
+            self._queue.engine.checkpoint()
         except QueueError as error:
             self._complain(str(error), now)
 
     def _tidy(self, now: float) -> None:
         try:
-            self._queue.engine.tidy()
+            self._queue.engine.truncate_wal()
         except QueueError as error:
             self._complain(str(error), now)
 

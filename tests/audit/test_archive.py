@@ -21,7 +21,7 @@ from tests.support.archives import log, outputs, tombstones, work
 @pytest.fixture
 def queue(tmp_path: Path) -> Iterator[Queue]:
     with Queue(tmp_path / "q.db") as queue:
-        queue.engine.synchronize("normal")
+        queue.engine.set_durability("normal")
         yield queue
 
 

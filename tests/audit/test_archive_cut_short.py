@@ -43,7 +43,7 @@ sys.exit(main(sys.argv[1:]))
 def lived(path: Path) -> None:
     """A queue of which most is over: a few jobs wait, and what they ran is told by their worker's attempts."""
     with Queue(path) as queue:
-        queue.engine.synchronize("normal")
+        queue.engine.set_durability("normal")
         queue.enqueue_many(["true"] * JOBS)
         for worker, cause in (("w1", "exit"), ("w2", None)):
             writer = TurnWriter(queue, worker, (), "here")
@@ -168,7 +168,7 @@ def bulky(tmp_path: Path) -> Path:
     with Queue(tmp_path / "large.db") as queue:
         queue.enqueue_many([f": {os.urandom(10_000).hex()}" for _ in range(150)])
         queue.cancel(*(job.id for job in queue.jobs()))
-        queue.engine.copy(_empty(path), secrets=False)  # its log ahead is empty
+        queue.engine.copy(_empty(path), secrets=False)  # its WAL is empty
     return path
 
 

@@ -23,7 +23,7 @@ from tests.support.archives import log, work
 @pytest.fixture
 def queue(tmp_path: Path) -> Iterator[Queue]:
     with Queue(tmp_path / "q.db") as queue:
-        queue.engine.synchronize("normal")
+        queue.engine.set_durability("normal")
         yield queue
 
 

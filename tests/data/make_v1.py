@@ -116,7 +116,7 @@ def live(queue: Queue) -> None:
     queue.purge(*done[1:3], reason="clean up")
     make.turn("w2", (make.outcome(None),), want=4)
     with queue.engine.transaction() as tx:  # w1 dies, and what it held is recovered
-        jobs = tx.held("w1")
+        jobs = tx.jobs_of("w1")
         writes = [
             Write(f"job:{j.id}", j, decisions.report(j, decisions.lease(j), make.outcome("lost"), tx.now, 0.5))
             for j in jobs
@@ -164,7 +164,7 @@ def main(target: Path) -> None:
             assert queue.check() == []
             target.joinpath("queue_v1.ndjson").write_bytes(b"".join(r.json() + b"\n" for r in queue.events()))
             target.joinpath("queue_v1.json").write_bytes(msgspec.json.format(msgspec.json.encode(answers(queue))))
-            queue.engine.tidy()
+            queue.engine.truncate_wal()
         target.joinpath("queue_v1.sqlite3.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
 
 

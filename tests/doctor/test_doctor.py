@@ -291,7 +291,7 @@ def stopped_reader(database: str) -> Iterator[subprocess.Popen[bytes]]:
 def test_whoever_keeps_the_log_ahead_from_being_written_back_is_named(
     database: str, stopped_reader: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(environment, "LOG_AHEAD", 1 << 20)
+    monkeypatch.setattr(environment, "WAL_LIMIT", 1 << 20)
     with Queue(database) as queue:
         queue.enqueue_many(["true"] * 5000)
         finding = ill(database, "wal")
@@ -305,7 +305,7 @@ def test_whoever_keeps_the_log_ahead_from_being_written_back_is_named(
         os.kill(stopped_reader.pid, signal.SIGKILL)
         stopped_reader.wait()
         assert ill(database, "wal").what.endswith(" is not written back yet")
-        queue.engine.tidy()
+        queue.engine.truncate_wal()
         assert look(database, "wal").findings[0].what == "empty"
 
 

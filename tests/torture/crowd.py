@@ -67,7 +67,7 @@ def _go() -> None:
 
 def _claim(queue: Queue, told: Told, seconds: float) -> None:
     me = f"claimer-{os.getpid()}"
-    queue.engine.identify(me)
+    queue.engine.set_worker(me)
     writer = TurnWriter(queue, me, (), queue.home.identity())
     bell = queue.engine.listen("work")
     with worker_lock.take(queue.home.workers, me):

@@ -181,7 +181,7 @@ class File(apsw.VFSFile):
 
 
 WRITER = 120
-"""The byte of the log ahead's index whose lock is SQLite's right to write (WAL_WRITE_LOCK)."""
+"""The byte of the WAL's index whose lock is SQLite's right to write (WAL_WRITE_LOCK)."""
 
 _FLOCK = struct.Struct("hhqqi")
 
@@ -189,7 +189,7 @@ _FLOCK = struct.Struct("hhqqi")
 class Calls:
     """What SQLite asks of the system, seen before it is done: within the `with` block, by all connections.
 
-    Unlike a VFS of our own it also shows the locks (its steps in the index of the log ahead, which lies in shared
+    Unlike a VFS of our own it also shows the locks (its steps in the WAL index, which lies in shared
     memory), and what is refused is refused by the system, so that SQLite's own ways with errors are taken. `judge` is
     asked about ops (also read, open, lock; a lock's `data` is b"u" where it is let go), and what it returns is an errno
     or 0; of a write that is refused by ENOSPC the first half is done, as systems do.

@@ -1,4 +1,4 @@
-"""A damaged database: a page zeroed, overwritten or with one bit turned, in the file or in the log ahead.
+"""A damaged database: a page zeroed, overwritten or with one bit turned, in the file or in the WAL.
 
 Whatever is asked of it then is answered, or refused in one line with exit code 4; nothing is started over.
 """

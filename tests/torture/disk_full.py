@@ -198,9 +198,9 @@ def _size_of_log(path: str) -> int:
 
 
 def _fill(filler: Path, path: str) -> None:
-    """Until there is no room, neither on the disk nor in what the log ahead has of it already."""
+    """Until there is no room, neither on the disk nor in what the WAL has of it already."""
     with Queue(path) as queue:
-        queue.engine.tidy()
+        queue.engine.truncate_wal()
     with open(filler, "wb", buffering=0) as file:
         for size in (65536, 4096, 1):
             try:

@@ -72,13 +72,13 @@ class Life:
             raise Unusable("the worker's end was not written")
 
     def leave(self) -> None:
-        """Close as one who finds the log ahead grown does: it is written back and removed."""
-        limit = database.LOG_AHEAD
-        database.LOG_AHEAD = 0
+        """Close as one who finds the WAL grown does: it is written back and removed."""
+        limit = database.WAL_LIMIT
+        database.WAL_LIMIT = 0
         try:
             self.close()
         finally:
-            database.LOG_AHEAD = limit
+            database.WAL_LIMIT = limit
 
 
 def add(life: Life) -> None:
@@ -97,7 +97,7 @@ STEPS: tuple[tuple[str, Callable[[Life], object], str], ...] = (
     ("a worker starts", lambda life: life.writer.start(2), ""),
     ("claim a and 1", lambda life: life.claim(2), "a=processing 1=processing 2=pending"),
     ("a fails and is claimed again", lambda life: life.report(("a", FAILED), want=1), "a=processing 1=processing"),
-    ("write the log back", lambda life: life.queue.engine.tidy(), "a=processing"),
+    ("write the log back", lambda life: life.queue.engine.truncate_wal(), "a=processing"),
     ("a fails for good", lambda life: life.report(("a", FAILED)), "a=dead 1=processing"),
     ("cancel 2, which waits", lambda life: life.queue.cancel("2", reason="not needed"), "2=cancelled"),
     ("cancel 1, which runs", lambda life: life.queue.cancel("1"), "1=processing"),

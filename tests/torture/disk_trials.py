@@ -22,7 +22,7 @@ from tests.torture.disk_life import STEPS, Dump, Life, contradiction, dump, gist
 from tests.torture.verdict import Breach, Figures, Run
 
 SMALL = 12
-"""Pages of the log ahead after which it is written back, so that this happens in the middle of the life, too."""
+"""Pages of the WAL after which it is written back, so that this happens in the middle of the life, too."""
 
 
 class Recording(msgspec.Struct):
@@ -59,7 +59,7 @@ def scratch() -> Iterator[Callable[[], Path]]:
 
 @contextmanager
 def eager(pages: int | None = SMALL) -> Iterator[None]:
-    """Every connection opened within writes the log ahead back after so many pages."""
+    """Every connection opened within writes the WAL back after so many pages."""
 
     def hook(db: apsw.Connection) -> None:
         if pages is not None:
@@ -81,7 +81,7 @@ def record(folder: Path, *, normal: bool = False, pages: int | None = None) -> R
         for name, what, expected in STEPS:
             what(life)
             if normal and life.opened is not None:
-                life.opened.engine.synchronize("normal")
+                life.opened.engine.set_durability("normal")
             if life.opened is not None:
                 found.dumps.append(dump(life.opened))
                 if (wrong := contradiction(life.opened, expected)) is not None:
@@ -167,7 +167,7 @@ def _weigh(
 def _opened(folder: Path, files: dict[str, bytes], allowed: list[Dump], dice: random.Random) -> tuple[list[str], int]:
     path = lay_out(folder, files)
     if dice.random() < 0.5:
-        # The index of the log ahead is never synced: what is left of it is worth nothing.
+        # The WAL index is never synced: what is left of it is worth nothing.
         shm = Path(path + "-shm")
         shm.write_bytes(dice.randbytes(32768))
         shm.chmod(0o600)

@@ -1,5 +1,5 @@
 """Killed beside a witness: another process has the database open, so that what the dead one left in the index of the
-log ahead (shared memory, never rebuilt while somebody is there) is what the witness has to get along with.
+WAL (shared memory, never rebuilt while somebody is there) is what the witness has to get along with.
 
 A victim is ended at a write, or at a lock it takes or lets go; also within the moment in which the index has one copy
 of its header new and the other old. `python -m tests.torture.disk_witness` is the process that victims are forked from.

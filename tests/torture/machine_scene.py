@@ -122,7 +122,7 @@ class Template:
         if cls.folder is None:
             cls.folder = _room()
             with Queue(f"{cls.folder}/q.db") as queue:
-                queue.engine.tidy()
+                queue.engine.truncate_wal()
         target = _room()
         shutil.copytree(cls.folder, target, dirs_exist_ok=True)
         return f"{target}/q.db"
@@ -164,7 +164,7 @@ class Scene(RuleBasedStateMachine):
 
     def open(self) -> Queue:
         queue = Queue(self.path, actor="test", logs=f"{self.path}.logs")
-        queue.engine.synchronize("normal")
+        queue.engine.set_durability("normal")
         return queue
 
     def do(self, dice: int, *may: Callable[[Random], None]) -> None:

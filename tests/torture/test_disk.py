@@ -97,7 +97,7 @@ def test_without_its_log_ahead_a_database_is_refused_and_if_accepted_so_older_an
     path = str(tmp_path / "q.db")
     with Queue(path) as queue:
         queue.enqueue("true", id="written-back")
-        queue.engine.tidy()
+        queue.engine.truncate_wal()
         queue.enqueue("true", id="ahead")
     os.unlink(path + "-wal")
     with pytest.raises(Unusable, match="ends with event 1, but 2 were acknowledged"):
@@ -113,7 +113,7 @@ def test_a_database_that_was_emptied_is_not_started_over(tmp_path: Path) -> None
     with Queue(path) as queue:
         queue.enqueue("true")
         queue.home.identity()  # as every worker does
-        queue.engine.tidy()
+        queue.engine.truncate_wal()
     os.truncate(path, 0)
     for _ in range(2):
         with pytest.raises(Unusable, match="is empty, but has been in use"):

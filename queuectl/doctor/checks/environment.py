@@ -1,4 +1,4 @@
-"""The checks of what surrounds the log: settings, rights, the log ahead, the disk, and files that nobody needs."""
+"""The checks of what surrounds the log: settings, rights, the WAL, the disk, and files that nobody needs."""
 
 import os
 import shlex
@@ -17,8 +17,8 @@ from queuectl.units import size_text
 if TYPE_CHECKING:
     from queuectl.doctor import Bars, InspectedQueue
 
-LOG_AHEAD = 64 << 20
-"""Bytes waiting in the log ahead (q.db-wal) that are too many: writers write it back from 4 MB on."""
+WAL_LIMIT = 64 << 20
+"""Bytes waiting in the WAL (q.db-wal) that are too many: writers write it back from 4 MB on."""
 
 DRAFT = 3600.0
 """Seconds after which a draft that has not got its name will not get it any more."""
@@ -92,16 +92,16 @@ def _named(queue: "InspectedQueue", paths: list[str]) -> str:
 
 
 def wal(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
-    """Whether what is committed gets from the log ahead into the database, and who is in the way."""
+    """Whether what is committed gets from the WAL into the database, and who is in the way."""
     storage = queue.engine.storage()
-    if storage.log_ahead is None:
+    if storage.wal is None:
         yield fine("none, by this engine")
         return
     with queue.engine.snapshot() as view:
-        waiting = view.unwritten()
-    path, size = storage.log_ahead, storage.log_ahead_size
+        waiting = view.wal_backlog()
+    path, size = storage.wal, storage.wal_size
     facts = {"bytes": size, "waiting": waiting}
-    if waiting <= LOG_AHEAD:
+    if waiting <= WAL_LIMIT:
         left = f"{size_text(waiting)} of it to be written back" if waiting else "all written back"
         yield fine(f"{size_text(size)}, {left}" if size else "empty", **facts)
         return

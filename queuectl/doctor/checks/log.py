@@ -9,7 +9,7 @@ from queuectl import clock as clocks
 from queuectl.audit import leaves
 from queuectl.doctor.checks.environment import settings
 from queuectl.doctor.finding import Finding, counted, fine, problem, some, warning
-from queuectl.engines.view import Folded
+from queuectl.engines.view import ProjectionStatus
 from queuectl.errors import QueueError, shown
 from queuectl.events import Archived, Newer, Unreadable
 from queuectl.units import size_text, span
@@ -29,7 +29,7 @@ RESTORE = "stop the workers, keep what is there, and restore a copy of the files
 def file(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
     """Whether the database is sound, and the log's schema whole. The one check that reads without a pause."""
     with queue.engine.snapshot() as view:
-        damage, missing = view.damage(bars("Reading the file, page")), view.missing()
+        damage, missing = view.damage(bars("Reading the file, page")), view.schema_differences()
     size = queue.engine.storage().size
     if damage:
         what = f"the database is damaged: {some(damage)}"
@@ -107,7 +107,7 @@ class _Log(msgspec.Struct):
 def log(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
     """Whether every event is there or was archived, in order and readable, and every stream whole."""
     with queue.engine.snapshot() as view:
-        head, given = view.head()[0], view.last_given()
+        head, given = view.head()[0], view.highest_seq()
     bar = bars("Reading the log")
     found, end = _Log(gaps=[], wrong=[], newer=[]), 0
     while end < head:
@@ -192,12 +192,12 @@ def replayed(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
 def projections(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
     """Whether every projection has folded all of the log. Ours have, or the queue would not have opened."""
     with queue.engine.snapshot() as view:
-        head, all = view.head()[0], view.folded()
+        head, all = view.head()[0], view.projection_statuses()
     findings = [finding for each in all for finding in _standing(each, head)]
     yield from findings or [fine(f"all {len(all)} at event {head:,}", seq=head)]
 
 
-def _standing(each: Folded, head: int) -> Iterator[Finding]:
+def _standing(each: ProjectionStatus, head: int) -> Iterator[Finding]:
     facts = {"projection": each.name, "seq": each.seq, "source": each.source}
     if each.broken is not None:
         yield problem(

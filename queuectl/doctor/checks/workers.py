@@ -83,8 +83,11 @@ def workers(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
 
 def _look(queue: "InspectedQueue") -> WorkerScan:
     with queue.engine.snapshot() as view:
-        held = [(worker, view.held(worker.id)) for worker in view.workers()]
-        ended = [(id, view.worker(id), view.held(id)) for id in set(view.holders()) - {each.id for each, _ in held}]
+        held = [(worker, view.jobs_of(worker.id)) for worker in view.workers()]
+        ended = [
+            (id, view.worker(id), view.jobs_of(id))
+            for id in set(view.workers_with_jobs()) - {each.id for each, _ in held}
+        ]
     seen = WorkerScan()
     for id, worker, jobs in ended:
         if worker is not None and queue.liveness(worker) is Life.UNKNOWN:

@@ -20,16 +20,16 @@ SCHEMA = 2
 """Version of the log's own schema, kept in `user_version`."""
 
 OLDEST_SQLITE = 3_053_000
-"""Before it, SQLite could lose a commit when the log ahead was reset."""
+"""Before it, SQLite could lose a commit when the WAL was reset."""
 
 BUSY = 5000
 """Milliseconds to wait for a lock of SQLite's own: our writers wait at the gate, so only strangers are met here."""
 
-LOG_AHEAD = 1 << 20
-"""Bytes of the log ahead (q.db-wal) above which whoever closes the database last writes it back."""
+WAL_LIMIT = 1 << 20
+"""Bytes of the WAL (q.db-wal) above which whoever closes the database last writes it back."""
 
 LARGEST = 4 << 20
-"""Bytes to which the log ahead is cut down when it begins anew, where a reader had made it grow."""
+"""Bytes to which the WAL is cut down when it begins anew, where a reader had made it grow."""
 
 RESTORE = "restore a copy of it; `queuectl doctor` tells what is wrong"
 
@@ -131,12 +131,12 @@ def _schema(db: apsw.Connection) -> int:
 def disconnect(db: apsw.Connection, location: Location, *, present: bool) -> None:
     """Close the connection, and leave what stands at its paths alone where that is not what it has open (`present`).
 
-    The last one to go leaves the log ahead as it is, because a checkpoint costs a short command several syncs; but not
+    The last one to go leaves the WAL as it is, because a checkpoint costs a short command several syncs; but not
     one that has grown: those who come next could not begin it anew, for what was written back of it is forgotten when
     nobody has the file open.
     """
     try:
-        grown = present and os.stat(location.database + "-wal").st_size > LOG_AHEAD
+        grown = present and os.stat(location.database + "-wal").st_size > WAL_LIMIT
     except FileNotFoundError:
         grown = False
     if grown:
@@ -150,7 +150,7 @@ def is_made(path: str) -> bool:
     False for none, an empty one, or one that somebody is making. Raises Unusable where it is another program's.
 
     Only its header is read, where the mark never changes: the rest may be in the middle of a checkpoint, or of one that
-    was killed, which SQLite mends when the file is opened with its log ahead. It is read by SQLite's own file system
+    was killed, which SQLite mends when the file is opened with its WAL. It is read by SQLite's own file system
     layer, because closing a descriptor of ours would drop the locks of every connection that this process has.
     """
     try:
@@ -185,7 +185,7 @@ def _has_tables(path: str) -> bool:
 
 
 def mark(db: apsw.Connection) -> str | None:
-    """The file's mark; where another file's log ahead makes nonsense of it, as it stands in the file alone."""
+    """The file's mark; where another file's WAL makes nonsense of it, as it stands in the file alone."""
     try:
         return file_mark.read(db)
     except apsw.CorruptError:
@@ -195,9 +195,9 @@ def mark(db: apsw.Connection) -> str | None:
 
 
 def holds_another(path: str, mark: str) -> bool | None:
-    """Whether the file, without its log ahead, is another database than the one of that mark.
+    """Whether the file, without its WAL, is another database than the one of that mark.
 
-    None where that can't be told now: it is being written, or its mark is in the log ahead alone.
+    None where that can't be told now: it is being written, or its mark is in the WAL alone.
     """
     try:
         with _immutable(path) as peek:
@@ -211,7 +211,7 @@ def holds_another(path: str, mark: str) -> bool | None:
 
 @contextmanager
 def _immutable(path: str) -> Generator[apsw.Connection]:
-    """The file without its log ahead: not a byte of it, or beside it, changes."""
+    """The file without its WAL: not a byte of it, or beside it, changes."""
     name = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")  # as SQLite reads a URI
     peek = apsw.Connection(f"file:{name}?immutable=1", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
     try:
@@ -223,7 +223,7 @@ def _immutable(path: str) -> Generator[apsw.Connection]:
 def _make(db: apsw.Connection) -> None:
     """The schema, or what is new of it, in one transaction, then WAL.
 
-    A new one lies in the file itself, not in the log ahead alone: there its mark is looked for.
+    A new one lies in the file itself, not in the WAL alone: there its mark is looked for.
     """
     if db.pragma("application_id") != APPLICATION_ID:
         os.chmod(db.filename, 0o600)  # an empty file may have been there before, readable by all
@@ -248,4 +248,4 @@ def _make(db: apsw.Connection) -> None:
             raise
     mode = db.pragma("journal_mode", "wal")
     if mode != "wal":
-        raise Unusable(f"{shown(db.filename)}: can't keep a log ahead (journal mode {mode}): use another file system")
+        raise Unusable(f"{shown(db.filename)}: can't keep a WAL (journal mode {mode}): use another file system")

@@ -20,16 +20,16 @@ from queuectl.engines.base import PAST, Engine, Listener, Storage
 from queuectl.engines.projection_registry import Registry
 from queuectl.engines.sqlite import copy, database, doorbell, file_mark, forking
 from queuectl.engines.sqlite.database import translated
-from queuectl.engines.sqlite.file_identity import Files, refuse_orphans
+from queuectl.engines.sqlite.file_identity import OpenFiles, refuse_files_in_use
 from queuectl.engines.sqlite.gate import MEANWHILE, Gate
 from queuectl.engines.sqlite.health import storage
-from queuectl.engines.sqlite.high_water import HighWater, Note
+from queuectl.engines.sqlite.high_water import HighWater, HighWaterMark
 from queuectl.engines.sqlite.location import Location, prepare
 from queuectl.engines.sqlite.past import PastView, any_archived
-from queuectl.engines.sqlite.shm import Index
+from queuectl.engines.sqlite.shm import WalIndex
 from queuectl.engines.sqlite.transaction import SqliteTransaction
 from queuectl.engines.sqlite.view import SqliteStore, SqliteView
-from queuectl.engines.sqlite.wal import LogAhead
+from queuectl.engines.sqlite.wal import Wal
 from queuectl.engines.view import Transaction, View
 from queuectl.errors import Busy, Invalid, QueueError, Replaced, Unusable, shown
 from queuectl.events import WAKING, Recorded, Unreadable
@@ -53,7 +53,7 @@ class SqliteEngine(Engine):
         self._progress = progress
         self._healing = healing
         self._synchronous = "full"
-        self._files: Files | None = None
+        self._files: OpenFiles | None = None
         self._mark: str | None = None
         self._worker: str | None = None
         self.made = self._open(patience, create=create)
@@ -72,22 +72,22 @@ class SqliteEngine(Engine):
     def storage(self) -> Storage:
         return storage(self.location)
 
-    def rest(self) -> None:
+    def close_before_fork(self) -> None:
         """Before a fork: close the connection, where nobody is using it.
 
         What SQLite knows of a file's locks would be inherited, the locks would not: the child's connections, new ones
-        too, would be without any, and when another program closes the file as the last one it removes the log ahead
+        too, would be without any, and when another program closes the file as the last one it removes the WAL
         with what the child goes on to write into it.
         """
         if not self._db.in_transaction:
             self._db.close()
-            self._resting = True
+            self._closed_for_fork = True
 
-    def keep(self) -> None:
+    def abandon_after_fork(self) -> None:
         """In a forked child: never close an inherited connection, not by the garbage collector or at exit either."""
         import ctypes
 
-        if not self._resting:
+        if not self._closed_for_fork:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._db))
 
     def _open(self, patience: float | None, *, create: bool = False, again: bool = False) -> bool:
@@ -97,15 +97,15 @@ class SqliteEngine(Engine):
         with translated(self.location.database):
             made = database.is_made(self.location.database)  # first of all: beside a stranger's file nothing is made
         if not again:  # else a worker's own, of which a file is missing that it makes anew
-            refuse_orphans(self.location)
+            refuse_files_in_use(self.location)
         fresh = prepare(self.location, create=create)
         self._gate = Gate(self.location.gate)
         self._gate.worker = self._worker
         self._high_water = HighWater(self.location)
         note = self._high_water.read()  # before the head is: others go on writing
-        files = Files(self.location)
-        self._index = Index(self.location)
-        self._index.check_room()
+        files = OpenFiles(self.location)
+        self._wal_index = WalIndex(self.location)
+        self._wal_index.check_room()
 
         def admit(db: apsw.Connection) -> None:
             mark = database.mark(db)
@@ -116,64 +116,64 @@ class SqliteEngine(Engine):
             self._high_water.check_mark(mark, note)
 
         self._db = database.connect(self.location, self._gate, patience, made=made, admit=admit)
-        self._files, self._pid, self._resting = files, os.getpid(), False
+        self._files, self._pid, self._closed_for_fork = files, os.getpid(), False
         try:
             self._begin(patience, note)
         except BaseException:
-            self.rest()
+            self.close_before_fork()
             raise
         return fresh
 
-    def _begin(self, patience: float | None, note: Note) -> None:
+    def _begin(self, patience: float | None, note: HighWaterMark) -> None:
         """Look whether the log is whole, and make the tables so."""
         self._registry = Registry(self._db)
         self._writing = self._closed = False
-        self._ahead = LogAhead(self._db)
+        self._wal = Wal(self._db)
         with translated(self.location.database):
             with self._reading() as view:
                 self._mark = file_mark.read(self._db)
                 if self._healing:
                     self._high_water.check_head(view.head()[0], note)
-                self._opened.settle(self._mark)
-                self._index.allocate(0)
-                whole = not self._healing or self._registry.whole()
+                self._open_files.settle(self._mark)
+                self._wal_index.allocate(0)
+                whole = not self._healing or self._registry.is_current()
             if not whole:
-                with self._gate.hold(patience), self._locked():
+                with self._gate.hold(patience), self._write_transaction():
                     head = SqliteView(self._db).head()[0]
                     self._registry.active(head, self._progress, thorough=True)
-            self.synchronize(self._synchronous)
+            self.set_durability(self._synchronous)
 
     @property
-    def _opened(self) -> Files:
+    def _open_files(self) -> OpenFiles:
         assert self._files is not None
         return self._files
 
-    def _mine(self) -> None:
+    def _reopen_after_fork(self) -> None:
         """After a fork: a connection of our own."""
-        if self._resting or self._pid != os.getpid():
+        if self._closed_for_fork or self._pid != os.getpid():
             self._open(None)
 
     @contextmanager
-    def _locked(self) -> Generator[None]:
+    def _write_transaction(self) -> Generator[None]:
         """A write transaction, by who holds the gate. Raises Replaced also where it went into files that are gone."""
         try:
             self._db.execute("begin immediate")
             try:
-                self._opened.check()
-                self._index.allocate(1)
+                self._open_files.check()
+                self._wal_index.allocate(1)
                 yield
                 self._db.execute("commit")
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("rollback")
                 raise
-            self._opened.check()
+            self._open_files.check()
         except Replaced:
-            self._opened.rescue(self._db)
+            self._open_files.rescue(self._db)
             raise
 
     @contextmanager
-    def _patient(self, meanwhile: Callable[[], None] | None) -> Generator[None]:
+    def _while_busy(self, meanwhile: Callable[[], None] | None) -> Generator[None]:
         """While a stranger has SQLite's own lock (our writers wait at the gate), go on with what can't wait."""
         if meanwhile is None:
             yield
@@ -194,8 +194,8 @@ class SqliteEngine(Engine):
 
     @contextmanager
     def snapshot(self) -> Generator[View]:
-        self._mine()
-        self._present()
+        self._reopen_after_fork()
+        self._check_files()
         with translated(self.location.database), self._reading() as view:
             yield view
 
@@ -208,26 +208,26 @@ class SqliteEngine(Engine):
             if self._db.in_transaction:
                 self._db.execute("commit")
 
-    def _present(self) -> None:
+    def _check_files(self) -> None:
         """Raise Replaced where the files are not at their paths any more."""
         try:
-            self._opened.check()
+            self._open_files.check()
         except Replaced:
             with suppress(Unusable), self._gate.hold(0.5):
-                self._opened.rescue(self._db)
+                self._open_files.rescue(self._db)
             raise
 
     @contextmanager
     def transaction(
         self, patience: float | None = 30.0, meanwhile: Callable[[], None] | None = None
     ) -> Generator[Transaction]:
-        self._mine()
+        self._reopen_after_fork()
         if self._writing:
             raise RuntimeError("a transaction of this queue is open already; finish it first")
-        with translated(self.location.database), self._gate.hold(patience, meanwhile), self._patient(meanwhile):
+        with translated(self.location.database), self._gate.hold(patience, meanwhile), self._while_busy(meanwhile):
             self._writing = True
             try:
-                with self._locked():
+                with self._write_transaction():
                     tx = SqliteTransaction(self._db, self._registry)
                     mark = self._mark or file_mark.read(self._db)
                     note = self._high_water.current()
@@ -237,13 +237,13 @@ class SqliteEngine(Engine):
                     tx.finish()
                     if tx.types and mark is None:
                         mark = file_mark.renew(self._db)
-                self._mark = self._opened.mark = mark
+                self._mark = self._open_files.mark = mark
                 if tx.types and self._synchronous == "full":  # else a power cut may take what was acknowledged
-                    self._high_water.note(tx.seq, mark)
+                    self._high_water.record(tx.seq, mark)
             finally:
                 self._writing = False
         if self._gate.worker is None:
-            self.relieve()
+            self.checkpoint()
         if tx.types:
             kinds = ("log", "work") if tx.types & WAKING else ("log",)
             doorbell.ring(self.location.bells, kinds)
@@ -252,18 +252,18 @@ class SqliteEngine(Engine):
         return doorbell.listen(self.location.bells, kind)
 
     def replay(self, names: Sequence[str] = (), progress: Progress | None = None) -> int:
-        self._mine()
-        with translated(self.location.database), self._gate.hold(None), self._locked():
+        self._reopen_after_fork()
+        with translated(self.location.database), self._gate.hold(None), self._write_transaction():
             head = SqliteView(self._db).head()[0]
             broken = self._registry.replay(names, head, progress)
-        _complain(broken)
+        _raise_broken(broken)
         return head
 
     def check(self, progress: Progress | None = None) -> list[str]:
-        self._mine()
-        self._present()
+        self._reopen_after_fork()
+        self._check_files()
         with translated(self.location.database):
-            return self._undisturbed(lambda: self._differences(progress))
+            return self._retry_if_archived(lambda: self._differences(progress))
 
     def _differences(self, progress: Progress | None) -> list[str]:
         view = SqliteView(self._db)
@@ -285,10 +285,10 @@ class SqliteEngine(Engine):
 
     @contextmanager
     def past(self, seq: int, names: Collection[str] = PAST, progress: Progress | None = None) -> Generator[View]:
-        self._mine()
-        self._present()
+        self._reopen_after_fork()
+        self._check_files()
         with translated(self.location.database):
-            view = self._undisturbed(lambda: self._past(seq, names, progress))
+            view = self._retry_if_archived(lambda: self._past(seq, names, progress))
             try:
                 yield view
             finally:
@@ -302,9 +302,9 @@ class SqliteEngine(Engine):
             scratch.close()
             raise
 
-    def _undisturbed(self, make: Callable[[], Made]) -> Made:
+    def _retry_if_archived(self, make: Callable[[], Made]) -> Made:
         """What is made of the log, page by page. Where events were archived meanwhile, under its hands, it is made once
-        more within a snapshot: the log ahead grows for as long as that takes (R8), but nothing can go."""
+        more within a snapshot: the WAL grows for as long as that takes (R8), but nothing can go."""
         view = SqliteView(self._db)
         end = view.head()[0]
         try:
@@ -318,74 +318,78 @@ class SqliteEngine(Engine):
             return make()
 
     def load(self, records: Iterable[Recorded], progress: Progress | None = None) -> int:
-        self._mine()
+        self._reopen_after_fork()
         with translated(self.location.database), self._gate.hold(None):
-            with self._locked():
+            with self._write_transaction():
                 head = copy.take_in(self._db, records)
                 try:
                     broken = self._registry.replay((), head, progress)
                 except (Unreadable, apsw.ConstraintError) as error:
                     raise Invalid(f"these events can't have happened: {error}") from error
-            self._high_water.note(head, self._mark)
+            self._high_water.record(head, self._mark)
         doorbell.ring(self.location.bells, ("log", "work"))
-        _complain(broken)
+        _raise_broken(broken)
         return head
 
     def copy(self, path: str, *, secrets: bool) -> None:
-        self._mine()
-        self._present()
+        self._reopen_after_fork()
+        self._check_files()
         with translated(path):
             copy.copy(self._db, path, secrets=secrets)
 
     def acknowledged(self) -> int:
         return self._high_water.read().seq
 
-    def synchronize(self, level: str) -> None:
-        self._mine()
+    def set_durability(self, level: str) -> None:
+        self._reopen_after_fork()
         self._synchronous = level
         with translated(self.location.database):
             self._db.pragma("synchronous", database.SYNCHRONOUS[level])
 
-    def relieve(self) -> None:
-        if self._ahead.piled:
-            self._present()
+    def checkpoint(self) -> None:
+        if self._wal.is_large:
+            self._check_files()
             with translated(self.location.database):
-                self._ahead.relieve(self._gate)
+                self._wal.checkpoint(self._gate)
 
-    def identify(self, worker: str) -> None:
+    def set_worker(self, worker: str) -> None:
         self._gate.worker = self._worker = worker
 
     def is_current(self, *, side_files: bool = True) -> bool:
-        return not self._resting and self._opened.present if side_files else self._opened.is_same_database
+        return (
+            not self._closed_for_fork and self._open_files.are_in_place
+            if side_files
+            else self._open_files.is_same_database
+        )
 
     def reopen(self) -> None:
         with translated(self.location.database), self._gate.hold(30.0):
-            if self._opened.overwritten:  # what is in the log ahead is not for this one
-                raise self._opened.replaced
-            if not self._resting and not self._opened.begun_anew and not self._ahead.write_back():
+            if self._open_files.overwritten:  # what is in the WAL is not for this one
+                raise self._open_files.replaced
+            if not self._closed_for_fork and not self._open_files.others_made_new and not self._wal.write_back():
                 raise Busy(f"{shown(self.location.database)}: somebody reads it: wait for that to end")
             self._db.close()
         self._gate.close()
         self._high_water.close()
-        self._resting = True  # where it fails, it is tried again when it is needed
+        self._closed_for_fork = True  # where it fails, it is tried again when it is needed
         self._open(30.0, again=True)
 
-    def tidy(self) -> None:
-        self._mine()
-        self._present()
+    def truncate_wal(self) -> None:
+        self._reopen_after_fork()
+        self._check_files()
         with translated(self.location.database):
-            self._ahead.empty()
+            self._wal.truncate()
 
     def close(self) -> None:
         if self._pid == os.getpid() and not self._closed:
             self._closed = True
             forking.forget(self)
-            if not self._resting:
-                database.disconnect(self._db, self.location, present=self._opened.present)
+            if not self._closed_for_fork:
+                database.disconnect(self._db, self.location, present=self._open_files.are_in_place)
             self._gate.close()
             self._high_water.close()
 
 
-def _complain(broken: Mapping[str, str]) -> None:
+def _raise_broken(broken: Mapping[str, str]) -> None:
     if broken:
         raise QueueError("; ".join(f"projection {name!r} raised {why}" for name, why in broken.items()))

@@ -1,7 +1,7 @@
 """The files behind an open database: whether what stands at their paths is still what was opened.
 
 SQLite keeps the files that it has opened, also when they are removed, renamed or replaced. What is committed then lands
-in files that nobody will ever open again, or, where the index of the log ahead is another one, is overwritten by those
+in files that nobody will ever open again, or, where the WAL index is another one, is overwritten by those
 who opened the new one. So before anything is read, and before a commit is acknowledged, the paths are looked at, by
 `os.stat` alone (R6). A copy that is written into the database's own file leaves the inode as it is: when the file has
 changed, its mark is looked for, which a checkpoint leaves alone.
@@ -21,8 +21,8 @@ Identity = tuple[int, int] | None
 """Device and inode; None where there is no file."""
 
 
-class Files:
-    """The database, its log ahead and the index of that, as one connection has opened them."""
+class OpenFiles:
+    """The database, its WAL and the index of that, as one connection has opened them."""
 
     def __init__(self, location: Location) -> None:
         self._paths = location.files
@@ -42,11 +42,11 @@ class Files:
 
     def check(self) -> None:
         """Raise Replaced where one of the three is gone, or another one (10 µs)."""
-        if self._opened is not None and not self.present:
-            raise Replaced(self._told())
+        if self._opened is not None and not self.are_in_place:
+            raise Replaced(self._message())
 
     @property
-    def present(self) -> bool:
+    def are_in_place(self) -> bool:
         """Whether all is where it was opened."""
         return tuple(map(_identity, self._paths)) == self._opened and not self.overwritten
 
@@ -67,15 +67,15 @@ class Files:
         return bool(another)
 
     @property
-    def begun_anew(self) -> bool:
-        """Whether somebody else has made another log ahead, or another index of it, where one was removed."""
+    def others_made_new(self) -> bool:
+        """Whether somebody else has made another WAL, or another index of it, where one was removed."""
         opened = self._opened or (None, None, None)
         return any(_identity(path) not in (None, mine) for path, mine in zip(self._paths[1:], opened[1:], strict=True))
 
     def check_database(self) -> None:
         """Raise Replaced where the database is gone or another one; the other two come and go while it is closed."""
         if _identity(self._paths[0]) != self._database:
-            raise Replaced(self._told())
+            raise Replaced(self._message())
 
     @property
     def replaced(self) -> Replaced:
@@ -83,19 +83,19 @@ class Files:
         return Replaced(f"{shown(self._paths[0])}: was replaced while the queue was open: open the queue anew")
 
     def rescue(self, db: apsw.Connection) -> None:
-        """Where the log ahead alone was removed, write all of it back into the database, by who holds the gate.
+        """Where the WAL alone was removed, write all of it back into the database, by who holds the gate.
 
         What was acknowledged is then where the next one to open the database finds it. Not where somebody has begun
-        another log ahead: what he has read is not what this one says.
+        another WAL: what he has read is not what this one says.
         """
-        log_ahead = self._paths[1]
+        wal = self._paths[1]
         with suppress(OSError):
-            if not self.is_same_database or os.stat(log_ahead).st_size:
+            if not self.is_same_database or os.stat(wal).st_size:
                 return
         with suppress(apsw.Error):
             db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
-    def _told(self) -> str:
+    def _message(self) -> str:
         known = self._opened or (self._database,)
         for path, identity in zip(self._paths, known, strict=False):
             found = _identity(path)
@@ -108,7 +108,7 @@ class Files:
         return f"{shown(self._paths[0])}: was removed for a moment while the queue was open: try again"
 
 
-def refuse_orphans(location: Location) -> None:
+def refuse_files_in_use(location: Location) -> None:
     """Raise Unusable where a file of the database is missing that a worker, still up, has open.
 
     Whoever made another one would have a queue that this worker does not see, or would write over what it has written.

@@ -8,11 +8,11 @@ from weakref import WeakSet
 class Forkable(Protocol):
     """What has a connection."""
 
-    def rest(self) -> None:
+    def close_before_fork(self) -> None:
         """Before a fork: close the connection, where it is not in use."""
         ...
 
-    def keep(self) -> None:
+    def abandon_after_fork(self) -> None:
         """In a forked child: never close an inherited connection."""
         ...
 
@@ -32,12 +32,12 @@ def forget(engine: Forkable) -> None:
 
 def _before_fork() -> None:
     for engine in _open:
-        engine.rest()
+        engine.close_before_fork()
 
 
 def _after_fork() -> None:
     for engine in _open:
-        engine.keep()
+        engine.abandon_after_fork()
 
 
 os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

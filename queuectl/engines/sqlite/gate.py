@@ -16,7 +16,7 @@ from collections.abc import Callable
 from weakref import WeakSet, ref
 
 from queuectl.clock import monotonic
-from queuectl.engines.sqlite.gate_holder import NOBODY, Holder, Watch, namespace
+from queuectl.engines.sqlite.gate_holder import NOBODY, Holder, HolderWatch, namespace
 from queuectl.errors import Busy, Unusable, shown
 from queuectl.host.procfs import look
 
@@ -26,7 +26,7 @@ STUCK = 15.0
 TURN = 0.002
 """Seconds that a process may go in and out while others wait; then it lets one of them in."""
 
-COURTESY = 0.005
+YIELD = 0.005
 """Seconds that it leaves them for that, at most: they may have died, or be stopped."""
 
 MEANWHILE = 0.05
@@ -98,7 +98,7 @@ class Gate:
             if self._fd < 0 or not self._text:
                 self._prepare()
             now = monotonic()
-            if now - self._left > COURTESY:
+            if now - self._left > YIELD:
                 self._turn = now
             elif now - self._turn > TURN:
                 self._let_others()
@@ -148,7 +148,7 @@ class Gate:
     def _let_others(self) -> None:
         """Step back until one who waits, if any, is inside."""
         if os.pread(self._fd, 1, WANTED) == b"1":
-            end = monotonic() + COURTESY
+            end = monotonic() + YIELD
             while os.pread(self._fd, len(self._text), 0) == self._text:
                 if monotonic() > end:
                     os.pwrite(self._fd, b"0", WANTED)
@@ -159,7 +159,7 @@ class Gate:
     def _wait(self, patience: float | None, meanwhile: Callable[[], None] | None) -> None:
         self._refuse_nesting()
         os.pwrite(self._fd, b"1", WANTED)
-        wait, watch = _Wait(self._fd, self.path), Watch(self._fd, self.stuck)
+        wait, watch = _Wait(self._fd, self.path), HolderWatch(self._fd, self.stuck)
         try:
             wait.until(patience, watch, meanwhile)
         except BaseException:
@@ -215,7 +215,7 @@ class _Wait:
         self.done = allocate_lock()
         self.done.acquire()
 
-    def until(self, patience: float | None, watch: Watch, meanwhile: Callable[[], None] | None) -> None:
+    def until(self, patience: float | None, watch: HolderWatch, meanwhile: Callable[[], None] | None) -> None:
         """Return with the lock, or raise Unusable after `patience` seconds; then the descriptor is lost."""
         began = monotonic()
         end = None if patience is None else began + patience
@@ -230,7 +230,7 @@ class _Wait:
                     watch.look()
                     look += watch.step
                 if end is not None and monotonic() >= end:
-                    raise Busy(f"locked for {patience:g} s ({shown(self.path)}) {watch.tell()}")
+                    raise Busy(f"locked for {patience:g} s ({shown(self.path)}) {watch.describe()}")
                 os.pwrite(self.fd, b"1", WANTED)
             if self.error:
                 raise self.error

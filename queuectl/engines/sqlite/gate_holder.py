@@ -46,7 +46,7 @@ def namespace() -> int:
     return int(procfs.pid_namespace().strip("pid:[]") or 0)
 
 
-class Watch:
+class HolderWatch:
     """What one who waits has seen of the holder; a judgement needs what itself saw, on its own monotonic clock."""
 
     def __init__(self, fd: int, stuck: float) -> None:
@@ -71,7 +71,7 @@ class Watch:
                 self._kill(self.holder)
             self.stopped = 0.0
 
-    def tell(self) -> str:
+    def describe(self) -> str:
         """The holder for people: who it is, what it is doing, and what to do about it."""
         holder = read_holder(self.fd)
         pid = flock_owner(self.fd) or (holder.pid if holder else 0)

@@ -8,7 +8,7 @@ from projections.replay import Progress
 from queuectl.engines.base import Storage
 from queuectl.engines.sqlite import doorbell
 from queuectl.engines.sqlite.location import Location
-from queuectl.engines.view import Folded, View
+from queuectl.engines.view import ProjectionStatus, View
 from queuectl.host import processes, procfs
 
 READ_LOCKS = range(123, 128)
@@ -40,7 +40,7 @@ class SqliteHealth(View):
             self._db.set_progress_handler(None)
         return found
 
-    def missing(self) -> list[str]:
+    def schema_differences(self) -> list[str]:
         with open(SCHEMA, encoding="utf-8") as file:
             schema = file.read()
         fresh = apsw.Connection(":memory:")
@@ -52,7 +52,7 @@ class SqliteHealth(View):
             fresh.close()
         return [name for name, sql in wanted.items() if here.get(name) != sql]
 
-    def last_given(self) -> int:
+    def highest_seq(self) -> int:
         return self._db.execute("select seq from sqlite_sequence where name = 'events'").get or 0
 
     def streams(self, *, after: str = "", upto: int, limit: int = 1000) -> list[tuple[str, int, int]]:
@@ -66,11 +66,11 @@ class SqliteHealth(View):
         )
         return list(rows)
 
-    def folded(self) -> list[Folded]:
+    def projection_statuses(self) -> list[ProjectionStatus]:
         rows = self._db.execute("select name, seq, source, broken from projection_state order by name")
-        return [Folded(*row) for row in rows]
+        return [ProjectionStatus(*row) for row in rows]
 
-    def unwritten(self) -> int:
+    def wal_backlog(self) -> int:
         frames, done = self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
         return max(frames - done, 0) * self._db.pragma("page_size")
 
@@ -82,13 +82,13 @@ def _schema(db: apsw.Connection) -> dict[str, str]:
 
 def storage(location: Location) -> Storage:
     """The size of the files, and which processes of this host read, write or listen."""
-    database, log_ahead, index = location.files
+    database, wal, index = location.files
     return Storage(
         os.stat(database).st_size,
-        log_ahead,
-        os.stat(log_ahead).st_size if os.path.exists(log_ahead) else 0,
+        wal,
+        os.stat(wal).st_size if os.path.exists(wal) else 0,
         [pid for pid in procfs.read_locks(index, READ_LOCKS) if pid != os.getpid()],
-        [pid for pid in processes.writers(log_ahead) if pid != os.getpid()],
+        [pid for pid in processes.writers(wal) if pid != os.getpid()],
         _writer(location.gate),
         doorbell.silent(location.bells),
     )

@@ -21,7 +21,7 @@ _SAFE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 """Nothing else that was put there leads elsewhere, or makes us wait."""
 
 
-class Note(NamedTuple):
+class HighWaterMark(NamedTuple):
     """What stands in the note."""
 
     seq: int = 0
@@ -40,7 +40,7 @@ class HighWater:
         self._fd = -1
         self._file = (0, 0)
 
-    def read(self) -> Note:
+    def read(self) -> HighWaterMark:
         """What was noted; nothing where there is no note, or a damaged one. Raises Unusable where it can't be read."""
         try:
             fd = os.open(self._path, os.O_RDONLY | _SAFE)
@@ -49,11 +49,11 @@ class HighWater:
             finally:
                 os.close(fd)
         except FileNotFoundError:
-            return Note()
+            return HighWaterMark()
         except OSError as error:
             raise Unusable(f"{shown(self._path)}: {error.strerror}: remove it") from error
 
-    def current(self) -> Note:
+    def current(self) -> HighWaterMark:
         """What is noted now, by who holds the gate (3 µs); nothing where that can't be read."""
         try:
             if not self._is_open():
@@ -61,9 +61,9 @@ class HighWater:
             return _parsed(os.pread(self._fd, LENGTH, 0))
         except OSError:
             self.close()
-            return Note()
+            return HighWaterMark()
 
-    def check_mark(self, mark: str | None, note: Note) -> None:
+    def check_mark(self, mark: str | None, note: HighWaterMark) -> None:
         """Raise Unusable where this is not the database that the note is about."""
         if note.mark is not None and note.mark != mark:
             name, folder = shown(self._location.database), shown(self._location.home.folder)
@@ -72,7 +72,7 @@ class HighWater:
                 f" with this one, stop the workers, move {name}-wal, {name}-shm and {folder} away and try again"
             )
 
-    def check_head(self, head: int, note: Note) -> None:
+    def check_head(self, head: int, note: HighWaterMark) -> None:
         """Raise Unusable where acknowledged events are missing; `note` was read before the head was."""
         if head < note.seq:
             name = shown(self._location.database)
@@ -81,7 +81,7 @@ class HighWater:
                 f" copy put in its place. Put back what belongs to it, or remove {shown(self._path)} to go on so"
             )
 
-    def note(self, seq: int, mark: str | None) -> None:
+    def record(self, seq: int, mark: str | None) -> None:
         """Note that everything up to `seq` is on disk (3 µs); by who holds the gate. A full disk is no reason to fail:
         the event is safe, the note is only older."""
         try:
@@ -113,8 +113,8 @@ class HighWater:
         return (found.st_dev, found.st_ino) == self._file
 
 
-def _parsed(text: bytes) -> Note:
+def _parsed(text: bytes) -> HighWaterMark:
     number, _, mark = text.partition(b" ")
     if len(number) != DIGITS or not number.isdigit():
-        return Note()
-    return Note(int(number), mark.decode() if len(mark) == 32 and mark.isalnum() and mark.isascii() else None)
+        return HighWaterMark()
+    return HighWaterMark(int(number), mark.decode() if len(mark) == 32 and mark.isalnum() and mark.isascii() else None)

@@ -31,11 +31,11 @@ class SqliteList(View):
 
     _db: apsw.Connection
 
-    def listed(self, where: JobFilter, now: int, limit: int | None = None) -> Sequence[int]:
+    def job_seqs(self, where: JobFilter, now: int, limit: int | None = None) -> Sequence[int]:
         order = (seq for questions in self._questions(where, now) for seq in self._merged(questions))
         return array("q", islice(order, limit))
 
-    def tally(self, where: JobFilter) -> int:
+    def count_jobs(self, where: JobFilter) -> int:
         if where.since is where.until is where.ended_since is None:
             counts = self.counts((where.queue,) if where.queue is not None else ())
             return sum(jobs for state, jobs in counts.items() if where.states is None or state in where.states)

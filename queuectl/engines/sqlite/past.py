@@ -69,15 +69,15 @@ class PastView(SqliteView):
     def head(self) -> tuple[int, int]:
         return self._head
 
-    def up(self) -> int:
-        return super().up() + self._workers
+    def running_workers(self) -> int:
+        return super().running_workers() + self._workers
 
-    def listed(self, where: JobFilter, now: int, limit: int | None = None) -> Sequence[int]:
+    def job_seqs(self, where: JobFilter, now: int, limit: int | None = None) -> Sequence[int]:
         """As ever. Raises NotFound where jobs that were archived would be among them.
 
         Of one that waited its place is not known: it would.
         """
-        seqs = super().listed(where, now, limit)
+        seqs = super().job_seqs(where, now, limit)
         terms, values = self._gone(where)
         if limit is not None and len(seqs) == limit:
             last = self.jobs(seqs[-1:])[0] if seqs else None
@@ -99,11 +99,11 @@ class PastView(SqliteView):
             )
         return seqs
 
-    def tally(self, where: JobFilter) -> int:
+    def count_jobs(self, where: JobFilter) -> int:
         if where.since is where.until is where.ended_since is None:  # the table of counts has them
-            return super().tally(where)
+            return super().count_jobs(where)
         terms, values = self._gone(where)
-        return super().tally(where) + self._db.execute(f"select count(*) from gone where {terms}", values).get
+        return super().count_jobs(where) + self._db.execute(f"select count(*) from gone where {terms}", values).get
 
     def _gone(self, where: JobFilter) -> tuple[str, tuple[Any, ...]]:
         """The condition for the archived jobs among these, and its values."""

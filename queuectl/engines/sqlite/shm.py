@@ -1,4 +1,4 @@
-"""The index of the log ahead (`-shm`) on a file system whose blocks are smaller than a page of memory.
+"""The WAL index (`-shm`) on a file system whose blocks are smaller than a page of memory.
 
 SQLite maps it into memory, after it has written one byte of each page. Where a page takes several blocks, the others
 get theirs when they are first written to; on a full disk the kernel then ends the process (SIGBUS). So they are given
@@ -17,19 +17,19 @@ REGION = 32768
 """Bytes by which SQLite lets the index grow."""
 
 FRAMES = 4096
-"""Pages of the log ahead for which a region has room; the first one has less, by its head."""
+"""Pages of the WAL for which a region has room; the first one has less, by its head."""
 
 HEAD = 34
 
 FRAME = 4096 + 24
-"""Bytes of a page in the log ahead."""
+"""Bytes of a page in the WAL."""
 
 
-class Index:
+class WalIndex:
     """The index of one connection. On other file systems nothing is done here."""
 
     def __init__(self, location: Location) -> None:
-        _, self._log_ahead, self._path = location.files
+        _, self._wal, self._path = location.files
         self._folder = os.path.dirname(self._path)
         self._name = shown(location.database)
         self._small = os.statvfs(self._folder).f_frsize < PAGE
@@ -56,7 +56,7 @@ class Index:
             raise self._full()
 
     def _wanted(self) -> int:
-        found = _found(self._log_ahead)
+        found = _found(self._wal)
         return REGION * (1 + ((found.st_size if found else 0) // FRAME + HEAD) // FRAMES)
 
     def _full(self) -> Unusable:

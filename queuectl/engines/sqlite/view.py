@@ -199,17 +199,17 @@ class SqliteView(SqliteList, SqliteHealth):
         rows = self._db.execute(f"select {ATTEMPT} from attempts where seq > ? {where} order by seq limit ?", values)
         return [Attempt(*row) for row in rows]
 
-    def held(self, worker: str) -> list[Job]:
+    def jobs_of(self, worker: str) -> list[Job]:
         return [read_job(row) for row in self._db.execute(f"select {JOB} where j.worker = ?", (worker,))]
 
-    def holders(self) -> list[str]:
+    def workers_with_jobs(self) -> list[str]:
         return [id for (id,) in self._db.execute("select distinct worker from jobs where worker is not null")]
 
     def counts(self, queues: Sequence[str] = ()) -> dict[str, int]:
         where = f"where queue in ({_marks(queues)})" if queues else ""
         return dict(self._db.execute(f"select state, sum(jobs) from counts {where} group by state", tuple(queues)))
 
-    def waiting(self) -> dict[str, int]:
+    def waiting_by_queue(self) -> dict[str, int]:
         sql = f"select queue, sum(jobs) from counts where {WAITING} group by queue having sum(jobs) > 0"
         return dict(self._db.execute(sql))
 
@@ -221,10 +221,10 @@ class SqliteView(SqliteList, SqliteHealth):
         where = f"where {workers_table.LIVE}" if live else ""
         return [read_worker(row) for row in self._db.execute(f"select {WORKER} from workers {where} order by seq")]
 
-    def up(self) -> int:
+    def running_workers(self) -> int:
         return self._db.execute(f"select count(*) from workers where {workers_table.LIVE} and slots > 0").get
 
-    def ended(self, at: int, states: Collection[str]) -> dict[str, int]:
+    def archivable(self, at: int, states: Collection[str]) -> dict[str, int]:
         sql = f"""
             with over as (select id, version from jobs where finished_at <= ? and state in ({_marks(states)}))
             select 'job:' || id, version from over

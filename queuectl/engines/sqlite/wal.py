@@ -1,4 +1,4 @@
-"""The log ahead (`-wal`), written back into the database by ourselves: SQLite would do it within a commit."""
+"""the WAL (`-wal`), written back into the database by ourselves: SQLite would do it within a commit."""
 
 import apsw
 
@@ -6,28 +6,28 @@ from queuectl.engines.sqlite.database import BUSY
 from queuectl.engines.sqlite.gate import Gate
 from queuectl.errors import Busy
 
-PILE = 1000
-"""Pages of the log ahead (4 MB) from which on they are written back into the database."""
+LARGE = 1000
+"""Pages of the WAL (4 MB) from which on they are written back into the database."""
 
-MOMENT = 50
+TRUNCATE_WAIT = 50
 """Milliseconds to wait for others when it is to be emptied."""
 
 
-class LogAhead:
+class Wal:
     """That of one connection, which tells after every commit how many pages it has."""
 
     def __init__(self, db: apsw.Connection) -> None:
         self._db = db
         self._pages = 0
-        self._relieve_at = PILE
-        db.set_wal_hook(self._hear)
+        self._checkpoint_at = LARGE
+        db.set_wal_hook(self._on_commit)
 
     @property
-    def piled(self) -> bool:
+    def is_large(self) -> bool:
         """Whether it is time to write back."""
-        return self._pages >= self._relieve_at
+        return self._pages >= self._checkpoint_at
 
-    def relieve(self, gate: Gate) -> None:
+    def checkpoint(self, gate: Gate) -> None:
         """Write back most of it while others go on writing, and the rest while nobody does: then it begins anew."""
         self.write_back()
         try:
@@ -36,11 +36,11 @@ class LogAhead:
         except Busy:
             done = False
         # Where a reader is in the way, there is nothing to gain from trying at every commit.
-        self._relieve_at = PILE if done else self._pages + PILE // 4
+        self._checkpoint_at = LARGE if done else self._pages + LARGE // 4
 
-    def empty(self) -> None:
+    def truncate(self) -> None:
         """Write all of it back and cut the file off, unless somebody is at work: there will be another idle moment."""
-        self._db.set_busy_timeout(MOMENT)
+        self._db.set_busy_timeout(TRUNCATE_WAIT)
         try:
             self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         except apsw.BusyError:
@@ -48,7 +48,7 @@ class LogAhead:
         finally:
             self._db.set_busy_timeout(BUSY)
 
-    def _hear(self, db: apsw.Connection, name: str, pages: int) -> int:
+    def _on_commit(self, db: apsw.Connection, name: str, pages: int) -> int:
         self._pages = pages
         return apsw.SQLITE_OK
 

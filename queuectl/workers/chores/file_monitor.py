@@ -141,7 +141,7 @@ class FileMonitor:
 
     @property
     def is_adrift(self) -> bool:
-        """Whether what is written might go nowhere: the database is not in its place, or its log ahead is not."""
+        """Whether what is written might go nowhere: the database is not in its place, or its WAL is not."""
         return self.displaced is not None or any(
             kept.since is not None for kept in (self._home.database, *self._side_files)
         )

@@ -102,7 +102,7 @@ class SealChore:
 
     def _go_on(self, sealing: Sealing) -> None:
         made = sealing.step()
-        self._queue.engine.relieve()
+        self._queue.engine.checkpoint()
         if made is None:
             self.next_tick = monotonic()
             return

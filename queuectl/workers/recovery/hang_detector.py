@@ -116,8 +116,8 @@ def unseen_workers(queue: Queue) -> list[tuple[Worker, list[Job]]]:
 
 def _holders(view: View) -> list[tuple[Worker, list[Job]]]:
     """The workers that hold jobs, each with its jobs; also those that have ended, as far as the log knows."""
-    known = [view.worker(id) for id in view.holders()]
-    return [(worker, view.held(worker.id)) for worker in known if worker is not None]
+    known = [view.worker(id) for id in view.workers_with_jobs()]
+    return [(worker, view.jobs_of(worker.id)) for worker in known if worker is not None]
 
 
 def _is_it(queue: Queue, worker: Worker) -> bool:

@@ -157,7 +157,7 @@ class Rescuer:
 
     def _begin(self) -> dict[Lease, Outcome | None]:
         with self._queue.engine.snapshot() as view:
-            worker, jobs = view.worker(self._id), view.held(self._id)
+            worker, jobs = view.worker(self._id), view.jobs_of(self._id)
             if worker is not None and worker.state == "stopping":
                 self._stop = asked(view, self._id) or self._stop
         verdicts: dict[Lease, Outcome | None] = {}
@@ -299,7 +299,7 @@ def dead_workers(queue: Queue) -> list[str]:
     files = worker_lock.ids(folder)  # first: who begins has a lock before it is in the log
     with queue.engine.snapshot() as view:
         known = {worker.id: worker for worker in view.workers()}
-        others = {id: view.worker(id) for id in dict.fromkeys([*view.holders(), *files]) if id not in known}
+        others = {id: view.worker(id) for id in dict.fromkeys([*view.workers_with_jobs(), *files]) if id not in known}
     workers = [*known.values(), *(worker for worker in others.values() if worker is not None)]
     strangers = [id for id, worker in others.items() if worker is None and not worker_lock.held(folder, id)]
     return [*(worker.id for worker in workers if queue.liveness(worker) is Life.GONE), *strangers]
@@ -324,7 +324,7 @@ def take_lock(queue: Queue, id: str) -> WorkerLock | None:
         pass
     with queue.engine.snapshot() as view:
         worker = view.worker(id)
-        if (worker is None or not worker.live) and not view.held(id):
+        if (worker is None or not worker.live) and not view.jobs_of(id):
             return None
     try:
         return worker_lock.take(folder, id)  # its file was removed, or is another folder's: ours stands in for it

@@ -6,10 +6,10 @@ from tests.support.engine_actions import add, claim, report
 
 def test_a_new_database_is_sound_and_empty(engine: Engine) -> None:
     with engine.snapshot() as view:
-        assert view.unwritten() >= 0
-        assert (view.damage(), view.missing()) == ([], [])
-        assert (view.last_given(), view.streams(upto=0)) == (0, [])
-        assert {each.seq for each in view.folded()} == {0}
+        assert view.wal_backlog() >= 0
+        assert (view.damage(), view.schema_differences()) == ([], [])
+        assert (view.highest_seq(), view.streams(upto=0)) == (0, [])
+        assert {each.seq for each in view.projection_statuses()} == {0}
 
 
 def test_the_streams_are_told_with_how_many_events_they_have(engine: Engine) -> None:
@@ -18,7 +18,7 @@ def test_the_streams_are_told_with_how_many_events_they_have(engine: Engine) -> 
         report(engine, lease)
     with engine.snapshot() as view:
         head = view.head()[0]
-        assert view.last_given() == head
+        assert view.highest_seq() == head
         assert view.streams(upto=head) == [("job:a", 3, 3), ("job:b", 3, 3), ("job:c", 1, 1)]
         assert view.streams(upto=3) == [("job:a", 1, 1), ("job:b", 1, 1), ("job:c", 1, 1)]
         assert view.streams(after="job:a", upto=head, limit=1) == [("job:b", 3, 3)]
@@ -27,7 +27,7 @@ def test_the_streams_are_told_with_how_many_events_they_have(engine: Engine) -> 
 def test_every_projection_stands_at_the_head(engine: Engine) -> None:
     add(engine, "a")
     with engine.snapshot() as view:
-        folded = {each.name: each for each in view.folded()}
+        folded = {each.name: each for each in view.projection_statuses()}
     assert {"jobs", "attempts", "counts", "workers", "config"} <= set(folded)
     assert {(each.seq, each.source, each.broken) for each in folded.values()} == {(1, None, None)}
 

@@ -16,10 +16,10 @@ def ids(engine: Engine, limit: int | None = None, **where: object) -> list[str]:
     wanted = JobFilter(**where)  # pyright: ignore[reportArgumentType]
     with engine.snapshot() as view, engine.past(view.head()[0], ("jobs", "counts")) as past:
         moment = now()
-        seqs = view.listed(wanted, moment, limit)
-        assert list(past.listed(wanted, moment, limit)) == list(seqs)
+        seqs = view.job_seqs(wanted, moment, limit)
+        assert list(past.job_seqs(wanted, moment, limit)) == list(seqs)
         if limit is None:
-            assert view.tally(wanted) == past.tally(wanted) == len(seqs)
+            assert view.count_jobs(wanted) == past.count_jobs(wanted) == len(seqs)
         page = view.jobs(seqs)
         assert past.jobs(seqs) == page
         assert [job.seq for job in page] == list(seqs)
@@ -74,7 +74,7 @@ def test_a_list_is_ordered_whatever_it_is_limited_to(engine: Engine) -> None:
                     report(engine, lease, dice.choice(("exit", None)))
     with engine.snapshot() as view:
         moment = now()
-        jobs = view.jobs(view.listed(JobFilter(), moment))
+        jobs = view.jobs(view.job_seqs(JobFilter(), moment))
     assert len(jobs) == 60
     ends = [job.finished_at for job in jobs if job.state in FINAL]
     assert ends == sorted(ends, key=lambda end: -(end or 0))
@@ -124,8 +124,8 @@ def test_how_many_wait_is_known_of_each_queue(engine: Engine) -> None:
     add(engine, "c", queue="r", max_retries=0)
     [(_, lease)] = claim(engine, "w", 1, ["r"])
     with engine.snapshot() as view:
-        assert view.waiting() == {"q": 2}
+        assert view.waiting_by_queue() == {"q": 2}
     report(engine, lease, "exit")
     with engine.snapshot() as view, engine.past(3, ("jobs", "counts")) as past:
-        assert view.waiting() == {"q": 2}
-        assert past.waiting() == {"q": 2, "r": 1}
+        assert view.waiting_by_queue() == {"q": 2}
+        assert past.waiting_by_queue() == {"q": 2, "r": 1}

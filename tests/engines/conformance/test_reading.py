@@ -280,12 +280,12 @@ def test_what_a_worker_holds(engine: Engine) -> None:
     [(_, lease), _] = claim(engine, "w1", 2)
     claim(engine, "w2")
     with engine.snapshot() as view:
-        assert sorted(job.id for job in view.held("w1")) == ["a", "b"]
-        assert [job.id for job in view.held("w2")] == ["c"]
-        assert view.held("w3") == []
+        assert sorted(job.id for job in view.jobs_of("w1")) == ["a", "b"]
+        assert [job.id for job in view.jobs_of("w2")] == ["c"]
+        assert view.jobs_of("w3") == []
     report(engine, lease)
     with engine.snapshot() as view:
-        assert [job.id for job in view.held("w1")] == ["b"]
+        assert [job.id for job in view.jobs_of("w1")] == ["b"]
 
 
 def test_workers_from_their_start_to_their_end(engine: Engine) -> None:

@@ -364,10 +364,10 @@ def test_a_closed_engine_can_be_closed_again(site: Site) -> None:
 
 def test_upkeep_changes_nothing(engine: Engine) -> None:
     add(engine, "a")
-    engine.tidy()
-    engine.synchronize("normal")
-    engine.identify("w")
+    engine.truncate_wal()
+    engine.set_durability("normal")
+    engine.set_worker("w")
     add(engine, "b")
-    engine.synchronize("full")
+    engine.set_durability("full")
     with engine.snapshot() as view:
         assert view.counts() == {"pending": 2}

@@ -75,7 +75,7 @@ def test_no_program_can_change_what_the_log_says(path: Path, statement: str, rec
 
 def test_the_file_carries_our_mark_from_its_first_page(path: Path) -> None:
     Queue(path).close()
-    # Read after everything is closed (R6). The mark is in the file itself, not in the log ahead alone.
+    # Read after everything is closed (R6). The mark is in the file itself, not in the WAL alone.
     assert path.read_bytes()[68:72] == database.APPLICATION_ID.to_bytes(4, "big")
     assert raw(path, "pragma user_version") == [[(database.SCHEMA,)]]
 
@@ -109,7 +109,7 @@ db = apsw.Connection(sys.argv[1])
 for sql in ("pragma journal_mode = wal", "create table notes (text)"):
     list(db.execute(sql))
 db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_FULL)
-list(db.execute("insert into notes values ('only in the log ahead')"))
+list(db.execute("insert into notes values ('only in the WAL')"))
 os._exit(0)
 """
     subprocess.run([sys.executable, "-c", script, str(path)], check=True, timeout=30)
@@ -119,7 +119,7 @@ os._exit(0)
         Queue(path)
     after = fingerprint(path.parent)
     assert {name: after[name] for name in ("q.db", "q.db-wal", "q.db-shm")} == before
-    assert raw(path, "select text from notes") == [[("only in the log ahead",)]]
+    assert raw(path, "select text from notes") == [[("only in the WAL",)]]
 
 
 def test_a_newer_schema_is_refused_and_says_what_to_do(path: Path) -> None:
@@ -145,7 +145,7 @@ def test_what_is_no_database_is_refused_and_not_touched(path: Path, content: byt
 def test_a_database_of_ours_that_was_overwritten_is_never_started_over(path: Path) -> None:
     with Queue(path) as queue:
         queue.enqueue("true")
-        queue.engine.tidy()
+        queue.engine.truncate_wal()
     damaged = bytearray(path.read_bytes())
     damaged[100:4096] = os.urandom(3996)
     path.write_bytes(damaged)

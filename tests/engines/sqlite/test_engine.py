@@ -1,4 +1,4 @@
-"""SQLite's own: locks that nothing of ours may drop, forks, the log ahead that stays small (R6, R7, R8)."""
+"""SQLite's own: locks that nothing of ours may drop, forks, the WAL that stays small (R6, R7, R8)."""
 
 import os
 import subprocess
@@ -115,7 +115,7 @@ def test_nothing_but_sqlite_opens_the_files_in_a_queues_whole_life(
             queue.wait("2", timeout=1)
             queue.replay()
             assert queue.check() == []
-            queue.engine.tidy()
+            queue.engine.truncate_wal()
         with Queue(path) as queue:
             queue.enqueue("true")
     finally:
@@ -215,7 +215,7 @@ assert os.wait()[1] == 0
 
 
 def test_a_forked_child_loses_nothing_when_its_parent_is_gone_and_a_stranger_looks(path: Path) -> None:
-    """Who closes the file last removes the log ahead, unless it sees the locks of those who are still there."""
+    """Who closes the file last removes the WAL, unless it sees the locks of those who are still there."""
     acknowledged = run(ORPHAN, path)
     with Queue(path) as queue:
         assert [job.id for job in queue.jobs()] == ["1", *acknowledged]
@@ -224,10 +224,10 @@ def test_a_forked_child_loses_nothing_when_its_parent_is_gone_and_a_stranger_loo
 # -- R8 --------------------------------------------------------------------------------------------------------------
 
 
-def test_a_reader_that_stands_still_does_not_hold_the_log_ahead(path: Path) -> None:
+def test_a_reader_that_stands_still_does_not_hold_the_wal(path: Path) -> None:
     with Queue(path) as queue, Queue(path) as reader:
         queue.set_config("synchronous", "normal")
-        queue.engine.synchronize("normal")
+        queue.engine.set_durability("normal")
         queue.enqueue_many(["true"] * 3000)
         half = reader.events()
         jobs = reader.jobs()
@@ -251,7 +251,7 @@ def test_a_reader_that_stands_still_does_not_hold_the_log_ahead(path: Path) -> N
 def test_a_half_read_cursor_would_have_held_it(path: Path) -> None:
     """So that the test above is known to be able to fail."""
     with Queue(path) as queue:
-        queue.engine.synchronize("normal")
+        queue.engine.set_durability("normal")
         queue.enqueue_many(["true"] * 3000)
         db = apsw.Connection(str(path))
         cursor = db.execute("select * from events")
@@ -271,8 +271,8 @@ def test_an_idle_moment_empties_the_log_ahead_unless_somebody_reads(path: Path) 
         with other.engine.snapshot() as view:
             view.head()
             queue.enqueue("true")
-            queue.engine.tidy()  # not now, and no error
-        queue.engine.tidy()
+            queue.engine.truncate_wal()  # not now, and no error
+        queue.engine.truncate_wal()
         assert wal.stat().st_size == 0
         assert queue.status().total == 2
 
@@ -339,21 +339,21 @@ def test_a_claim_costs_the_same_whatever_waits_and_whatever_has_ended(path: Path
 def test_a_worker_writes_the_log_ahead_back_when_it_is_told_to_not_within_a_commit(path: Path) -> None:
     wal = Path(f"{path}-wal")
     with Queue(path) as queue:
-        queue.engine.tidy()
-        queue.engine.identify("w1")
+        queue.engine.truncate_wal()
+        queue.engine.set_worker("w1")
         queue.enqueue_many(["true"] * 15_000)
         ahead, whole = wal.stat().st_size, path.stat().st_size
         assert ahead > 4 << 20
         queue.enqueue("true")
         assert (wal.stat().st_size > ahead, path.stat().st_size) == (True, whole)
 
-        queue.engine.relieve()
+        queue.engine.checkpoint()
 
         assert path.stat().st_size > whole + (2 << 20)
         queue.enqueue("true")
         assert wal.stat().st_size <= 4 << 20, "it has begun anew"
         whole = path.stat().st_size
-        queue.engine.relieve()
+        queue.engine.checkpoint()
         assert path.stat().st_size == whole, "there is little to write back"
 
 

@@ -68,7 +68,7 @@ ACTS: dict[str, Callable[[Queue], object]] = {
     "status": lambda queue: queue.status(),
     "check": lambda queue: queue.check(),
     "replay": lambda queue: queue.replay(),
-    "tidy": lambda queue: queue.engine.tidy(),
+    "tidy": lambda queue: queue.engine.truncate_wal(),
 }
 
 
@@ -86,7 +86,7 @@ def test_a_copy_written_into_its_file_is_noticed(queue: Queue, path: str, act: s
     backup(queue, path + ".backup")
     if checkpointed:
         queue.enqueue("true")
-        queue.engine.tidy()
+        queue.engine.truncate_wal()
         queue.status()
     shutil.copyfile(path + ".backup", path)
     with pytest.raises(Replaced, match=r"q\.db: was written over with another database"):
@@ -142,7 +142,7 @@ def test_what_went_into_a_file_that_is_gone_is_not_acknowledged(queue: Queue, pa
 
 @pytest.mark.parametrize("gone", [["-wal"], ["-shm"], ["-wal", "-shm"]])
 @pytest.mark.parametrize("act", ["enqueue", "status"])
-def test_nothing_that_was_acknowledged_is_lost_with_the_log_ahead(path: str, gone: list[str], act: str) -> None:
+def test_nothing_that_was_acknowledged_is_lost_with_the_wal(path: str, gone: list[str], act: str) -> None:
     with Queue(path) as queue:
         queue.enqueue_many(["true"] * 3)
         for which in gone:
@@ -163,7 +163,7 @@ def test_after_a_fork_the_same_database_is_opened_or_none(path: str) -> None:
 def test_a_file_that_a_live_worker_has_open_is_not_made_anew(path: str, tmp_path: Path, which: str) -> None:
     with Queue(path) as queue:
         queue.enqueue("true")
-        queue.engine.tidy()
+        queue.engine.truncate_wal()
     with worker_lock.take(queue.home.workers, "w1"):
         remove(path + which)
         before = sorted(tmp_path.iterdir())

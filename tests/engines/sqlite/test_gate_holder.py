@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.engines.sqlite.gate import Gate
-from queuectl.engines.sqlite.gate_holder import Holder, Watch, namespace, read_holder
+from queuectl.engines.sqlite.gate_holder import Holder, HolderWatch, namespace, read_holder
 from queuectl.errors import Unusable
 from queuectl.host.procfs import flock_owner, look
 from tests.support.paths import ROOT
@@ -127,7 +127,7 @@ def test_a_worker_that_was_continued_between_is_not_killed(folder: Path, start: 
     holder = start(WORKER_INSIDE)
     hear(holder, "inside")
     fd = os.open(folder / "gate", os.O_RDWR)
-    watch = Watch(fd, 0.5)
+    watch = HolderWatch(fd, 0.5)
     for _ in range(4):
         stop(holder)
         for _ in range(4):  # 0.3 s seen stopped, of 0.5
@@ -147,7 +147,7 @@ def test_what_the_observer_did_not_see_does_not_count(folder: Path, start: Start
     hear(holder, "inside")
     stop(holder)
     fd = os.open(folder / "gate", os.O_RDWR)
-    watch = Watch(fd, 0.5)  # looks each 0.1 s
+    watch = HolderWatch(fd, 0.5)  # looks each 0.1 s
     watch.look()
     time.sleep(1)  # as if the observer itself had been stopped
     watch.look()
@@ -183,7 +183,7 @@ def test_pids_of_another_namespace_are_not_looked_up(folder: Path) -> None:
     path = folder / "gate"
     path.write_bytes(Holder(os.getpid(), 1, namespace() + 1, "w1").text())
     with path.open("rb") as file:
-        assert "another container" in Watch(file.fileno(), 1).tell()
+        assert "another container" in HolderWatch(file.fileno(), 1).describe()
 
 
 @pytest.mark.parametrize("text", [b"", b"12", b"1 2 3\n", b"a b c d\n", b"\xff \n"])
@@ -192,7 +192,7 @@ def test_an_illegible_holder_is_not_known(folder: Path, text: bytes) -> None:
     path.write_bytes(text)
     with path.open("rb") as file:
         assert read_holder(file.fileno()) is None
-        assert "can't be seen" in Watch(file.fileno(), 1).tell()
+        assert "can't be seen" in HolderWatch(file.fileno(), 1).describe()
 
 
 def test_the_kernel_names_the_holder(folder: Path) -> None:

@@ -31,7 +31,7 @@ def path(tmp_path: Path) -> str:
 
 
 def leave(path: str, jobs: int) -> None:
-    """Enqueue in a process that is killed right then: the jobs stand in the log ahead alone."""
+    """Enqueue in a process that is killed right then: the jobs stand in the WAL alone."""
     subprocess.run([sys.executable, "-c", LEAVE, path, str(jobs)], check=True, timeout=30)
 
 
@@ -49,7 +49,7 @@ def behind(path: str, sql: str) -> list[tuple[object, ...]]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """All files of a folder, but SQLite's index of the log ahead and the empty one that it makes."""
+    """All files of a folder, but SQLite's index of the WAL and the empty one that it makes."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".db-shm")
     return {str(path): text for path in files if (text := path.read_bytes())}
 
@@ -74,11 +74,11 @@ def test_an_older_copy_in_its_place_is_noticed_and_accepted_when_the_note_is_rem
         queue.enqueue("true")
     leave(path, 0)
     with Queue(path) as queue:
-        queue.engine.tidy()
+        queue.engine.truncate_wal()
     shutil.copy(path, tmp_path / "copy")
     with Queue(path) as queue:
         queue.enqueue("true")
-        queue.engine.tidy()
+        queue.engine.truncate_wal()
     shutil.copy(tmp_path / "copy", path)
 
     with pytest.raises(Unusable, match="ends with event 1, but 2 were acknowledged") as refused:
@@ -96,7 +96,7 @@ def test_an_older_copy_in_its_place_is_noticed_and_accepted_when_the_note_is_rem
 def test_what_is_not_synced_is_not_noted(path: str) -> None:
     with Queue(path) as queue:
         queue.set_config("synchronous", "normal")
-        queue.engine.tidy()
+        queue.engine.truncate_wal()
     leave(path, 2)
     for name in ("-wal", "-shm"):
         os.unlink(path + name)
@@ -134,8 +134,8 @@ def test_a_note_that_cannot_be_written_keeps_nothing_from_being_committed(path: 
 def test_the_note_is_never_lowered(path: str, tmp_path: Path) -> None:
     with Queue(path) as queue:
         note = HighWater(locate(queue.url))
-        note.note(7, None)
-        note.note(3, None)
+        note.record(7, None)
+        note.record(3, None)
         assert note.read().seq == 7
         note.close()
 
@@ -199,7 +199,7 @@ def test_a_backup_laid_under_a_log_ahead_that_was_left_is_refused(path: str, tmp
 def test_a_database_that_was_emptied_is_not_started_over(path: str) -> None:
     with Queue(path) as queue:
         queue.enqueue("true")
-        queue.engine.tidy()
+        queue.engine.truncate_wal()
     os.truncate(path, 0)
     for _ in range(2):
         with pytest.raises(Unusable, match="is empty, but has been in use"):

@@ -1,4 +1,4 @@
-"""The index of the log ahead has its blocks before it is written to through memory: a full disk would kill us."""
+"""The WAL index has its blocks before it is written to through memory: a full disk would kill us."""
 
 import errno
 import os
@@ -61,7 +61,7 @@ def test_an_index_that_can_not_grow_keeps_from_writing_not_from_reading(
     small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Queue(small) as queue:
-        monkeypatch.setattr(shm.Index, "_wanted", lambda self: 9 * shm.REGION)
+        monkeypatch.setattr(shm.WalIndex, "_wanted", lambda self: 9 * shm.REGION)
         monkeypatch.setattr(shm, "_allocate", lambda fd, size: errno.ENOSPC)
         with pytest.raises(Unusable, match="the disk is full"):
             queue.enqueue("true")

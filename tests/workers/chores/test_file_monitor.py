@@ -45,9 +45,9 @@ from queuectl import Queue
 with Queue(sys.argv[1]) as queue:
     for _ in range(20):
         queue.enqueue("true")
-        queue.engine.tidy()
+        queue.engine.truncate_wal()
 """
-"""Write back all that there is of the log ahead, and begin it anew, again and again."""
+"""Write back all that there is of the WAL, and begin it anew, again and again."""
 
 
 class Scene:

@@ -12,7 +12,7 @@ from queuectl import clock
 from queuectl.engines.view import Write
 from queuectl.errors import Unusable
 from queuectl.events import Heartbeat, Held, WorkerStopped, encode
-from queuectl.host import processes
+from queuectl.host import processes, procfs
 from queuectl.workers.chores import recovery_watch
 from queuectl.workers.recovery import hang_detector
 from queuectl.workers.recovery.hang_detector import HUNG_AFTER, INTERVAL, LATE, HangDetector
@@ -198,7 +198,7 @@ def test_who_can_not_be_seen_is_recovered_after_its_silence(
     """A worker of another container whose lock file was removed: only its heartbeats could tell."""
     id = lab.queue.enqueue("true")
     with monkeypatch.context() as patch:
-        patch.setattr(processes, "pid_namespace", lambda: "pid:[1]")
+        patch.setattr(procfs, "pid_namespace", lambda: "pid:[1]")
         silent(lab)
     looking, now = recovery_watch.RecoveryWatch(lab.queue, observer), clock.monotonic()
     for second in range(15):
