@@ -40,6 +40,18 @@ def test_long_jobs_are_not_claimed_ahead(lab: Lab) -> None:
     assert not lab.records("released")
 
 
+def test_no_more_is_claimed_ahead_than_starts_within_20_ms(lab: Lab) -> None:
+    lab.queue.enqueue_many(["sleep 0.005"] * 40)
+
+    lab.drain(slots=1)
+
+    held = most = 0
+    for record in lab.queue.events():
+        held += (record.type == "claimed") - (record.type in ("completed", "released"))
+        most = max(most, held)
+    assert most <= 6  # four that take 5 ms, one that runs, one that has ended and is not reported
+
+
 def test_a_short_job_never_waits_behind_a_long_one_while_a_worker_is_idle(lab: Lab, fifo: Fifo) -> None:
     # Short ones first, so that both workers claim ahead when the long one comes.
     lab.queue.enqueue_many([*["true"] * 60, f"read line < {fifo}", *["true"] * 60])
