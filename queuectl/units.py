@@ -299,3 +299,8 @@ def size_text(count: int) -> str:
             break
         value /= 1024
     return f"{value:.0f} {unit}" if unit == "B" or value >= 10 or value == int(value) else f"{value:.1f} {unit}"
+
+
+def counted(count: int, noun: str, nouns: str | None = None) -> str:
+    """Return a number with its noun: `1 file`, `2,000 files`."""
+    return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"

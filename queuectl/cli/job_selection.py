@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from queuectl.cli.ui import output
 from queuectl.errors import Invalid
+from queuectl.units import counted
 
 if TYPE_CHECKING:
     from queuectl.queue import Queue
@@ -63,14 +64,14 @@ def select(q: "Queue", selection: JobSelection, verb: str, default: Sequence[str
     if not ids:
         output.message("no job matches")
         return None
-    jobs = f"{len(ids):,} job{'s' if len(ids) != 1 else ''}"
-    if not selection.yes and sys.stdin.isatty() and output.stderr_is_terminal() and not _yes(f"{verb} {jobs}?"):
+    jobs = counted(len(ids), "job")
+    if not selection.yes and sys.stdin.isatty() and output.stderr_is_terminal() and not _confirmed(f"{verb} {jobs}?"):
         output.message("nothing was changed")
         return None
     return SelectedJobs(ids, states)
 
 
-def _yes(question: str) -> bool:
+def _confirmed(question: str) -> bool:
     sys.stderr.write(f"queuectl: {question} [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")

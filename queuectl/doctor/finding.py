@@ -54,11 +54,6 @@ def some(names: list[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + more
 
 
-def counted(count: int, noun: str, nouns: str | None = None) -> str:
-    """`1 file`, `2,000 files`."""
-    return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
-
-
 class Process(msgspec.Struct, frozen=True):
     """A process that is in the way."""
 

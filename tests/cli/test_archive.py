@@ -18,7 +18,7 @@ def lived(queuectl: Shell) -> Shell:
     return queuectl
 
 
-def test_a_job_goes_into_a_file_and_can_be_looked_at_there(lived: Shell, inside: Callable[..., Answer]):
+def test_an_archived_job_is_inspected_in_its_file(lived: Shell, inside: Callable[..., Answer]):
     shown, history = (inside("inspect", "named", "--json", *words).ok() for words in ([], ["--events"]))
     status = inside("status", "--json").ok().json
     assert inside("archive", "--older-than", "1h", "-o", "a.gz").ok().out == "nothing is old enough\n"
@@ -50,7 +50,7 @@ def test_a_job_goes_into_a_file_and_can_be_looked_at_there(lived: Shell, inside:
     assert inside("doctor", "--json").ok().json["healthy"]
 
 
-def test_an_archive_can_be_imported_also_from_a_pipe(lived: Shell):
+def test_an_archive_is_imported_from_a_pipe(lived: Shell):
     lived("archive", "--older-than", "0", "-o", "a.gz", "--state", "dead").ok()
     packed = (lived.folder / "a.gz").read_bytes()
     assert lived("import", "--db", "old.db", "-", stdin=packed).ok().out == "took in 4 events\n"
@@ -60,7 +60,7 @@ def test_an_archive_can_be_imported_also_from_a_pipe(lived: Shell):
     assert lived("status", "--db", "new.db").ok().json["as_of"]["seq"] == 0
 
 
-def test_what_can_not_be_done_is_told_in_a_line(lived: Shell, inside: Callable[..., Answer]):
+def test_a_refusal_is_one_line(lived: Shell, inside: Callable[..., Answer]):
     mistakes = [
         ("-o a.gz", 2, "--older-than needs a value"),
         ("--older-than 30d", 2, "archive needs -o FILE; see queuectl archive --help"),

@@ -25,7 +25,7 @@ sys.exit(main(sys.argv[2:]))
 """
 
 
-def test_a_log_goes_from_one_queue_to_another_and_a_copy_of_it_is_the_same(queuectl: Shell):
+def test_an_exported_log_is_imported_unchanged(queuectl: Shell):
     queuectl("enqueue", "--id", "one", "true").ok()
     queuectl("export", "-o", "log.ndjson").ok()
     answer = queuectl("import", "--db", "other.db", "log.ndjson").ok()
@@ -37,7 +37,7 @@ def test_a_log_goes_from_one_queue_to_another_and_a_copy_of_it_is_the_same(queue
     assert queuectl("export", "--db", "anew.db").ok().out == queuectl("export").ok().out
 
 
-def test_what_can_not_be_done_is_told_in_a_line(queuectl: Shell):
+def test_a_refusal_is_one_line(queuectl: Shell):
     queuectl("enqueue", "true").ok()
     assert queuectl("import", "missing").code == 2
     for words in (["backup"], ["import"]):
@@ -52,7 +52,7 @@ def test_what_can_not_be_done_is_told_in_a_line(queuectl: Shell):
 
 @pytest.mark.parametrize("words", [["backup", "new"], ["export", "-o", "new"], ["replay", "--into", "new"]])
 @pytest.mark.parametrize("signal", [15, 1])
-def test_a_command_that_is_told_to_end_leaves_nothing_half_written(queuectl: Shell, words: list[str], signal: int):
+def test_a_terminated_command_leaves_no_partial_file(queuectl: Shell, words: list[str], signal: int):
     queuectl("enqueue", "true").ok()
     there = sorted(os.listdir(queuectl.folder))
     done = subprocess.run(

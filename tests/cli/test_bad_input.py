@@ -31,7 +31,7 @@ def test_a_malformed_spec(queuectl: Shell):
     _nothing(queuectl)
 
 
-def test_an_unknown_field_is_named_with_the_nearest_known_one(queuectl: Shell):
+def test_an_unknown_field_is_named_with_the_nearest(queuectl: Shell):
     line = queuectl("enqueue", '{"comand": "true"}').refused(2)
     assert "unknown field 'comand'" in line
     assert "did you mean 'command'?" in line
@@ -69,7 +69,7 @@ def test_an_id_of_digits(queuectl: Shell):
     _nothing(queuectl)
 
 
-def test_an_unknown_state_is_refused_with_those_that_are(queuectl: Shell):
+def test_an_unknown_state_is_refused(queuectl: Shell):
     line = queuectl("list", "--state", "faild").refused(2)
     assert "--state: 'faild'" in line
     assert "did you mean 'failed'?" in line
@@ -82,7 +82,7 @@ def test_an_unknown_id(queuectl: Shell, command: str):
     assert "'nope'" in queuectl(command, "nope").refused(1)
 
 
-def test_an_ambiguous_id_names_some_that_it_could_be(queuectl: Shell):
+def test_an_ambiguous_id_names_some_candidates(queuectl: Shell):
     for id in ("job-a", "job-b"):
         queuectl("enqueue", "--id", id, "true").ok()
     line = queuectl("inspect", "job").refused(2)
@@ -121,7 +121,7 @@ def test_a_command_of_a_megabyte(queuectl: Shell):
     _nothing(queuectl)
 
 
-def test_a_job_file_with_one_bad_line_enqueues_nothing(queuectl: Shell):
+def test_one_bad_line_enqueues_nothing(queuectl: Shell):
     lines = [f"echo {n}" for n in range(10_000)]
     lines[7_122] = '{"command": "x", "max_retries": -1}'
     (queuectl.folder / "jobs").write_text("\n".join(lines))
@@ -130,7 +130,7 @@ def test_a_job_file_with_one_bad_line_enqueues_nothing(queuectl: Shell):
     _nothing(queuectl)
 
 
-def test_a_job_file_in_which_an_id_is_taken_enqueues_nothing(queuectl: Shell):
+def test_a_job_file_with_existing_id_enqueues_nothing(queuectl: Shell):
     file = b'echo a\n{"id": "b", "command": "echo b"}\n{"id": "b", "command": "echo c"}\n'
     assert "'b'" in queuectl("enqueue", "--file", "-", stdin=file).refused(3)
     _nothing(queuectl)
@@ -141,7 +141,7 @@ def test_a_job_file_that_is_not_there(queuectl: Shell):
     assert "irectory" in queuectl("enqueue", "--file", ".").refused(2)
 
 
-def test_an_empty_job_file_is_no_mistake(queuectl: Shell):
+def test_an_empty_job_file_is_no_error(queuectl: Shell):
     answer = queuectl("enqueue", "--file", "-", stdin=b"\n# nothing\n").ok()
     assert answer.out == ""
     assert "no job in it" in answer.err
@@ -166,7 +166,7 @@ def test_a_database_path_that_is_a_folder(queuectl: Shell, command: str):
 
 
 @pytest.mark.parametrize("command", EVERY)
-def test_a_file_that_is_no_database_stays_as_it_is(queuectl: Shell, command: str):
+def test_a_file_of_another_kind_stays_unchanged(queuectl: Shell, command: str):
     file = queuectl.folder / "notes.txt"
     file.write_text("Dear diary, this is a text that is longer than the header of a SQLite file. " * 20)
     before = file.read_bytes()
@@ -175,7 +175,7 @@ def test_a_file_that_is_no_database_stays_as_it_is(queuectl: Shell, command: str
 
 
 @pytest.mark.parametrize("mode", ["delete", "wal"])
-def test_the_database_of_another_program_stays_as_it_is(queuectl: Shell, mode: str):
+def test_the_database_of_another_program_stays_unchanged(queuectl: Shell, mode: str):
     file = queuectl.folder / "other.db"
     with sqlite3.connect(file) as other:
         other.execute(f"pragma journal_mode = {mode}")
@@ -207,7 +207,7 @@ def test_a_database_where_no_folder_can_be_made(queuectl: Shell):
     assert "file" in queuectl("enqueue", "true", "--db", "file/sub/q.db").refused(4)
 
 
-def test_a_database_of_an_engine_that_is_not_there(queuectl: Shell):
+def test_a_database_of_an_unknown_engine(queuectl: Shell):
     assert "postgresql" in queuectl("status", "--db", "postgresql://me:secret@host/x").refused(2)
     assert "secret" not in queuectl("status", "--db", "postgresql://me:secret@host/x").err
 
@@ -254,7 +254,7 @@ def test_a_database_of_an_engine_that_is_not_there(queuectl: Shell):
         (["logs", "1", "--tail", "-1"], "--tail: '-1'"),
     ],
 )
-def test_a_wrong_command_line_is_one_line_that_helps(inside: Callable[..., Answer], words: list[str], message: str):
+def test_a_usage_error_is_one_helpful_line(inside: Callable[..., Answer], words: list[str], message: str):
     assert message in inside(*words).refused(2)
     assert not os.path.exists("q.db"), "nothing is made for a command line that is wrong"
 
@@ -283,7 +283,7 @@ def _sh(queuectl: Shell, line: str) -> Answer:
     return Answer(done.returncode, done.stdout, done.stderr)
 
 
-def test_an_answer_that_can_not_be_written_is_a_failure(queuectl: Shell):
+def test_an_unwritable_answer_is_a_failure(queuectl: Shell):
     queuectl("enqueue", "true").ok()
     for command in ("status", "list --json"):
         told = _sh(queuectl, f"queuectl {command} > /dev/full").refused(1)
@@ -293,14 +293,14 @@ def test_an_answer_that_can_not_be_written_is_a_failure(queuectl: Shell):
     assert _sh(queuectl, "queuectl cancel 9 > /dev/full").refused(1) == "no job '9'; see `queuectl list`"
 
 
-def test_an_answer_that_can_not_be_written_is_told_whether_or_not_python_has_buffers(queuectl: Shell):
+def test_an_unwritable_answer_fails_even_with_unbuffered_python(queuectl: Shell):
     run = "PYTHONUNBUFFERED=1 queuectl run --max-retries 0"
     told = _sh(queuectl, f"{run} 'echo x; exit 4' > /dev/full").refused(4)
     assert told.startswith("standard output can't be written (No space left on device): what job 1 writes is kept")
     assert _sh(queuectl, f"{run} 'head -c 300000 /dev/zero' | {{ sleep 0.1; wc -c; }}").ok().out.strip() == "300000"
 
 
-def test_what_is_done_and_can_not_be_answered_is_told_on_stderr(queuectl: Shell):
+def test_an_unwritable_answer_to_a_change_is_reported(queuectl: Shell):
     full = "done, but standard output can't be written (No space left on device)"
     assert _sh(queuectl, "queuectl enqueue --id mine true > /dev/full").refused(0) == f"{full}: mine"
     assert _sh(queuectl, "yes true | head -3 | queuectl enqueue --file - > /dev/full").refused(0) == f"{full}: 1, 2, 3"
@@ -310,7 +310,7 @@ def test_what_is_done_and_can_not_be_answered_is_told_on_stderr(queuectl: Shell)
     assert queuectl.total() == 5
 
 
-def test_what_was_refused_is_refused_into_a_full_disk_too(queuectl: Shell):
+def test_a_refusal_stands_on_a_full_disk(queuectl: Shell):
     queuectl("enqueue", "--id", "mine", "true").ok()
     assert "'mine'" in _sh(queuectl, "queuectl enqueue --id mine true > /dev/full").refused(3)
 
@@ -322,7 +322,7 @@ def test_closed_standard_streams_are_no_crash(queuectl: Shell):
     assert queuectl.total() == 2
 
 
-def test_a_reader_who_has_gone_needs_no_answer(queuectl: Shell):
+def test_a_closed_pipe_is_no_failure(queuectl: Shell):
     queuectl("enqueue", "true").ok()
     for command in ("queuectl events --json", "yes true | head -30000 | queuectl enqueue --file -"):
         assert _sh(queuectl, f"({command}; echo $? >&2) | true").err == "0\n"

@@ -19,7 +19,7 @@ def _states(queuectl: Shell) -> dict[str, str]:
     return {job["id"]: job["state"] for job in queuectl("list", "--json").ndjson}
 
 
-def test_a_waiting_job_is_cancelled_at_once_with_a_reason_in_the_log(queuectl: Shell):
+def test_a_waiting_job_is_cancelled_at_once(queuectl: Shell):
     queuectl("enqueue", "--id", "a", "true").ok()
     assert queuectl("cancel", "a", "--reason", "not needed").ok().out == "a  cancelled\n"
     last = queuectl("events", "--job", "a", "--json").ndjson[-1]
@@ -38,7 +38,7 @@ def test_a_change_of_many_is_all_or_nothing(dead: Shell):
     assert _states(dead) == {"d1": "dead", "d2": "dead", "done": "completed", "new": "pending"}
 
 
-def test_a_running_job_is_processing_until_its_worker_has_ended_it(queuectl: Shell):
+def test_a_cancelled_running_job_stays_processing_until_ended(queuectl: Shell):
     queuectl("enqueue", "--id", "a", "--timeout", "none", "echo up; sleep 60").ok()
     worker = queuectl.start("worker", "start", "--drain")
     following = queuectl.start("logs", "a", "--follow")
@@ -52,7 +52,7 @@ def test_a_running_job_is_processing_until_its_worker_has_ended_it(queuectl: She
     assert worker.returncode == 0
 
 
-def test_a_finished_job_is_run_again_as_further_attempts(dead: Shell):
+def test_retry_continues_the_attempt_numbers(dead: Shell):
     assert dead("retry", "d1", "done", "--reason", "once more").ok().out == "d1  pending\ndone  pending\n"
     dead.drain()
     job = dead("inspect", "d1", "--json").json
@@ -60,7 +60,7 @@ def test_a_finished_job_is_run_again_as_further_attempts(dead: Shell):
     assert "processing" not in dead("retry", "d1", "--json").ok().ndjson[0]["state"]
 
 
-def test_secret_values_of_a_completed_job_must_be_given_anew(queuectl: Shell):
+def test_retry_of_a_completed_job_needs_its_secrets(queuectl: Shell):
     queuectl("enqueue", "--id", "a", "--secret", "TOKEN=one", "echo $TOKEN").ok()
     queuectl.drain()
     assert "TOKEN" in queuectl("retry", "a").refused(3)
@@ -103,7 +103,7 @@ def test_settings_say_where_they_come_from(queuectl: Shell):
     assert source() == "default"
 
 
-def test_a_setting_that_is_outranked_is_stored_with_a_warning(queuectl: Shell):
+def test_an_outranked_setting_is_stored_with_a_warning(queuectl: Shell):
     answer = queuectl("config", "set", "timeout", "none", QUEUECTL_TIMEOUT="5").ok()
     assert "QUEUECTL_TIMEOUT outranks" in answer.err
     assert queuectl("config", "set", "timeout", "none").ok().err == ""

@@ -24,7 +24,7 @@ def states(queue: Queue) -> dict[str, str]:
     return {job.id: job.state for job in queue.jobs()}
 
 
-def test_jobs_are_changed_by_state_and_queue_or_all_of_them(queue: Queue, inside: Inside):
+def test_jobs_are_selected_by_state_and_queue(queue: Queue, inside: Inside):
     assert inside("cancel", "--queue", "mail").ok().out == "a  cancelled\nb  cancelled\n"
     assert inside("retry", "--state", "cancelled,dead", "--queue", "mail", "--timeout", "none").ok().out
     assert states(queue) == {"a": "pending", "b": "pending", "c": "pending"}
@@ -48,12 +48,12 @@ def test_jobs_are_changed_by_state_and_queue_or_all_of_them(queue: Queue, inside
         (["cancel", "--state", "done"], "--state: 'done' is not a state"),
     ],
 )
-def test_what_is_meant_must_be_said(inside: Inside, queue: Queue, words: list[str], told: str):
+def test_a_change_needs_a_valid_selection(inside: Inside, queue: Queue, words: list[str], told: str):
     assert inside(*words).refused(2).startswith(told)
     assert set(states(queue).values()) == {"pending"}
 
 
-def test_on_a_terminal_it_is_asked_first(
+def test_a_terminal_asks_for_confirmation(
     queue: Queue, inside: Inside, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr("queuectl.cli.ui.output.stderr_is_terminal", lambda: True)
@@ -72,7 +72,7 @@ def test_on_a_terminal_it_is_asked_first(
     assert answering("", "retry", "a").ok().err == "", "whoever names jobs is not asked"
 
 
-def test_who_was_changed_by_another_meanwhile_is_passed_over(queue: Queue):
+def test_jobs_changed_meanwhile_are_skipped(queue: Queue):
     queue.cancel("a", "b")
     assert queue.retry("a") == ["a"]
     assert queue.retry("a", "b", "gone", among=("cancelled", "dead")) == ["b"]

@@ -45,7 +45,7 @@ def test_the_document_names_every_check_with_its_figures(queuectl: Shell):
     assert set(checks["log"]["findings"][0]) == {"severity", "what", "do", "events", "streams", "archived"}
 
 
-def test_a_problem_is_told_with_what_to_do_and_exits_with_1(queuectl: Shell):
+def test_a_problem_exits_with_1_and_an_advice(queuectl: Shell):
     queuectl("enqueue", "true").ok()
     damage(queuectl)
     answer = queuectl("doctor")
@@ -61,7 +61,7 @@ def test_a_problem_is_told_with_what_to_do_and_exits_with_1(queuectl: Shell):
     queuectl("doctor").ok()
 
 
-def test_a_warning_is_told_and_exits_with_0(queuectl: Shell):
+def test_a_warning_exits_with_0(queuectl: Shell):
     queuectl("enqueue", "true").ok()
     os.mkdir(queuectl.folder / "q.db.d" / "output" / "no-such-job.2.cafe", 0o700)
     answer = queuectl("doctor").ok()
@@ -70,7 +70,7 @@ def test_a_warning_is_told_and_exits_with_0(queuectl: Shell):
     assert queuectl("doctor", "--json").ok().json["healthy"] is True
 
 
-def test_a_setting_that_nothing_else_starts_with_is_named(queuectl: Shell):
+def test_an_unusable_setting_is_a_problem(queuectl: Shell):
     queuectl.make()
     (queuectl.folder / ".env").write_text("QUEUECTL_MAX_RETRIES=many\n")
     assert queuectl("enqueue", "true").code == 2
@@ -79,7 +79,7 @@ def test_a_setting_that_nothing_else_starts_with_is_named(queuectl: Shell):
     assert any(line.startswith("✗ settings     max-retries: 'many'") for line in answer.lines)
 
 
-def test_what_cannot_be_opened_at_all_exits_with_4(queuectl: Shell):
+def test_an_unusable_database_exits_with_4(queuectl: Shell):
     stranger = sqlite3.connect(queuectl.folder / "q.db")
     stranger.execute("create table theirs (x)")
     stranger.close()
@@ -87,7 +87,7 @@ def test_what_cannot_be_opened_at_all_exits_with_4(queuectl: Shell):
     assert "is another program's" in queuectl("doctor", "--json").refused(4)
 
 
-def test_on_a_terminal_it_is_coloured_and_keeps_to_the_width(queuectl: Shell, terminal: Callable[..., str]):
+def test_doctor_output_fits_the_terminal(queuectl: Shell, terminal: Callable[..., str]):
     queuectl("enqueue", "true").ok()
     damage(queuectl)
     seen = terminal("doctor", columns=60)
@@ -98,7 +98,7 @@ def test_on_a_terminal_it_is_coloured_and_keeps_to_the_width(queuectl: Shell, te
     assert "\x1b" not in "".join(plain)
 
 
-def test_it_advises_nothing_that_there_is_not(capsys: pytest.CaptureFixture[str]):
+def test_doctor_advises_only_existing_commands(capsys: pytest.CaptureFixture[str]):
     source = "".join(path.read_text() for path in Path(doctor.__file__).parent.rglob("*.py"))
     advised = set(re.findall(r"(?:`|: )queuectl ([a-z]+)(?: (--[a-z]+))?", source))
     assert advised > {("replay", ""), ("recover", "--hung"), ("config", ""), ("export", "")}

@@ -57,7 +57,7 @@ def test_a_json_spec(queuectl: Shell):
     assert (_job(queuectl, "job1")["command"], _job(queuectl, "job1")["max_retries"]) == ("sleep 2", 5)
 
 
-def test_what_a_spec_says_itself_wins_over_the_options(queuectl: Shell):
+def test_fields_of_a_spec_win_over_options(queuectl: Shell):
     spec = '{"id": "a", "command": "true", "max_retries": 5, "env": {"A": "1"}}'
     queuectl("enqueue", spec, "--max-retries", "1", "--priority", "7", "--id", "b", "--env", "B=2").ok()
     job = _job(queuectl, "a")
@@ -77,7 +77,7 @@ def test_a_brace_group_is_a_shell_command(queuectl: Shell):
         (["--", '{"id": "x"}'], ['{"id": "x"}']),
     ],
 )  # fmt: skip
-def test_behind_two_hyphens_stands_an_argv_word_for_word(queuectl: Shell, words: list[str], argv: list[str]):
+def test_words_behind_two_hyphens_are_an_argv(queuectl: Shell, words: list[str], argv: list[str]):
     id = queuectl("enqueue", *words).ok().out.strip()
     assert _job(queuectl, id)["argv"] == argv
 
@@ -105,7 +105,7 @@ def test_the_json_of_a_new_job(queuectl: Shell):
     assert [job["command"] for job in jobs] == ["true", "false"]
 
 
-def test_the_database_is_named_before_or_behind_the_command(queuectl: Shell):
+def test_db_may_precede_or_follow_the_command(queuectl: Shell):
     del queuectl.env["QUEUECTL_DB"]
     queuectl("--db", "a.db", "enqueue", "true").ok()
     queuectl("enqueue", "--db=a.db", "true").ok()
@@ -129,7 +129,7 @@ def test_a_setting_touches_later_jobs_only(queuectl: Shell):
     assert [_job(queuectl, id)["max_retries"] for id in ("before", "after")] == [3, 7]
 
 
-def test_nothing_readable_for_others_is_made(queuectl: Shell):
+def test_created_files_are_readable_by_the_owner_only(queuectl: Shell):
     queuectl("enqueue", "true").ok()
     modes = {path.name: oct(os.stat(path).st_mode & 0o777) for path in queuectl.folder.iterdir()}
     assert modes["q.db"] == "0o600"

@@ -57,7 +57,7 @@ def test_exports_can_be_limited(used: Shell):
     assert used("export", "--what", "jobs", "--type", "dead").refused(2)
 
 
-def test_a_file_is_written_whole_or_not_at_all(used: Shell):
+def test_an_export_file_is_written_atomically(used: Shell):
     answer = used("export", "-o", "out.ndjson").ok()
     assert answer.out == ""
     assert "wrote out.ndjson" in answer.err
@@ -70,7 +70,7 @@ def test_a_file_is_written_whole_or_not_at_all(used: Shell):
     assert sorted(path for path in os.listdir(used.folder) if "out" in path) == ["out.ndjson"]
 
 
-def test_the_formats_on_offer_are_those_there_are():
+def test_the_format_option_offers_every_format():
     from typing import get_args
 
     from queuectl.cli.commands import export
@@ -80,7 +80,7 @@ def test_the_formats_on_offer_are_those_there_are():
     assert get_args(get_args(export.What)[0]) == WHAT
 
 
-def test_an_export_of_events_tells_where_the_next_one_goes_on(used: Shell):
+def test_an_event_export_prints_the_next_position(used: Shell):
     assert used("export", "--what", "jobs").ok().err == ""
     first = used("export", "-o", "first.ndjson").ok()
     last = first.err.split()[-1]
@@ -111,7 +111,7 @@ def test_every_format_can_be_written_into_a_file(used: Shell, format: str):
     assert used("replay", "--check").ok()
 
 
-def test_what_nobody_can_read_is_not_shown_to_a_person(used: Shell, terminal: Callable[..., str]):
+def test_binary_formats_are_refused_on_a_terminal(used: Shell, terminal: Callable[..., str]):
     shown = terminal("export", "--format", "parquet")
     assert shown == "queuectl: parquet is nothing to read: write it into a file with --output FILE\n"
     assert used("export", "--format", "parquet", "--what", "jobs").ok().raw.endswith(b"PAR1")
@@ -129,7 +129,7 @@ def test_without_pyarrow_parquet_says_what_to_install(used: Shell):
 
 
 @pytest.mark.parametrize("target", [".", "/dev/null", "nowhere/out", "fifo"])
-def test_what_can_not_be_replaced_by_a_file_is_refused(used: Shell, target: str):
+def test_a_target_that_is_no_file_is_refused(used: Shell, target: str):
     os.mkfifo(used.folder / "fifo")
     used("export", "-o", target, "--force").refused(2)
     assert not os.path.isfile("/dev/null")
@@ -152,7 +152,7 @@ def test_replay_makes_the_same_tables(used: Shell):
     assert "'nope'" in used("replay", "nope").refused(1)
 
 
-def test_a_difference_between_log_and_tables_is_told(used: Shell):
+def test_a_difference_between_log_and_tables_is_reported(used: Shell):
     import sqlite3
 
     with sqlite3.connect(used.folder / "q.db") as database:
@@ -167,7 +167,7 @@ def test_a_difference_between_log_and_tables_is_told(used: Shell):
 
 
 @pytest.mark.parametrize("what", ["jobs", "attempts"])
-def test_the_filters_of_one_jobs_export_hold_together(queuectl: Shell, what: str):
+def test_filters_of_an_export_are_combined(queuectl: Shell, what: str):
     queuectl("enqueue", "--id", "a", "--queue", "mail", "true").ok()
     queuectl.drain()
     export = ("export", "--what", what, "--job", "a")
@@ -177,7 +177,7 @@ def test_the_filters_of_one_jobs_export_hold_together(queuectl: Shell, what: str
     assert queuectl(*export, "--until", "2000-01-01").ndjson == []
 
 
-def test_text_that_a_spreadsheet_would_run_as_a_formula_is_made_plain(queuectl: Shell):
+def test_csv_escapes_spreadsheet_formulas(queuectl: Shell):
     commands = {"=1+1": "=cmd", "+1": "+cmd", "@sum": "-cmd", "a=1": "a-1"}
     for id, command in commands.items():
         queuectl("enqueue", f'{{"id": "{id}", "priority": -5, "command": "{command}"}}').ok()

@@ -21,7 +21,7 @@ def queue(queuectl: Shell) -> Iterator[Queue]:
         yield queue
 
 
-def test_a_list_has_the_last_twenty_that_ended_unless_more_are_asked_for(queue: Queue, inside: Inside):
+def test_list_shows_the_last_twenty_ended_jobs(queue: Queue, inside: Inside):
     queue.cancel(*queue.enqueue_many(["true"] * 207))
     queue.enqueue("true", id="waits")
     lines = inside("list").ok().lines
@@ -37,7 +37,7 @@ def test_a_list_has_the_last_twenty_that_ended_unless_more_are_asked_for(queue: 
     assert inside("list", "--at", "-0s").ok().lines[-1] == "… 187 more (--all)"
 
 
-def test_of_very_many_that_wait_a_list_has_the_first(queue: Queue, inside: Inside, monkeypatch: pytest.MonkeyPatch):
+def test_list_shows_the_first_of_many_waiting_jobs(queue: Queue, inside: Inside, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(listing, "MOST_WAITING", 5)
     queue.cancel(*queue.enqueue_many(["true"] * 21))
     queue.enqueue_many(["true"] * 9)
@@ -56,7 +56,7 @@ def test_several_states_are_listed(queue: Queue, inside: Inside):
     assert told.startswith("--state: 'canceled' is not a state (did you mean 'cancelled'?); there are pending,")
 
 
-def test_where_nothing_is_listed_it_is_said_why(queue: Queue, inside: Inside):
+def test_an_empty_list_says_why(queue: Queue, inside: Inside):
     answer = inside("list").ok()
     assert (answer.out, answer.err) == (
         "", "queuectl: there are no jobs; add one with `queuectl enqueue COMMAND`\n",
@@ -67,7 +67,7 @@ def test_where_nothing_is_listed_it_is_said_why(queue: Queue, inside: Inside):
     assert inside("list", "--state", "dead", "--json").ok().err == ""
 
 
-def test_who_waits_for_a_worker_that_is_not_there_is_told(queue: Queue, inside: Inside):
+def test_list_marks_due_jobs_that_no_worker_serves(queue: Queue, inside: Inside):
     queue.enqueue("true")
     queue.enqueue("true", delay=60)
     rows = inside("list").ok().lines
@@ -76,7 +76,7 @@ def test_who_waits_for_a_worker_that_is_not_there_is_told(queue: Queue, inside: 
     assert "no worker" not in inside("list", "--at", "-0s").ok().out
 
 
-def test_a_situation_tells_how_long_and_on_which_worker(queue: Queue):
+def test_a_running_job_shows_duration_and_worker(queue: Queue):
     with queue.engine.transaction() as tx:
         job = Job("j", 1, 2, "processing", "q", 0, 0, policy(tx.now), 0, "me", 3, None, attempt=1, worker="w1",
                   claimed_at=tx.now)  # fmt: skip
@@ -92,7 +92,7 @@ def test_a_situation_tells_how_long_and_on_which_worker(queue: Queue):
         ("\u1112\u1161\u11ab", 2), ("", 0),
     ],
 )  # fmt: skip
-def test_text_is_as_wide_as_a_terminal_shows_it(text: str, cells: int):
+def test_display_width_is_that_of_a_terminal(text: str, cells: int):
     assert output.display_width(text) == cells
     assert output.display_width(output.truncate(text * 30, 10)) <= 10
 
@@ -112,7 +112,7 @@ def test_columns_are_aligned_and_fit_the_terminal(queue: Queue, queuectl: Shell,
             assert output.display_width(before) == heads.index("COMMAND")
 
 
-def test_who_waits_is_told_once_of_each_queue_that_no_worker_serves(queue: Queue, monkeypatch: pytest.MonkeyPatch):
+def test_the_hint_names_each_unserved_queue_once(queue: Queue, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(hint, "PATIENCE", 0.0)
     queue.enqueue("true", id="a", queue="gpu")
     queue.enqueue("true", id="b", queue="mail")
@@ -132,12 +132,12 @@ def test_who_waits_is_told_once_of_each_queue_that_no_worker_serves(queue: Queue
     assert queue.unserved() == {"mail": 1}
 
 
-def test_a_job_that_no_worker_serves_is_inspected(queue: Queue, inside: Inside):
+def test_inspect_says_that_no_worker_serves_a_job(queue: Queue, inside: Inside):
     queue.enqueue("true", id="a")
     assert "pending, no worker serves its queue" in inside("inspect", "a").ok().out
 
 
-def test_who_follows_a_job_that_no_worker_serves_is_told(queuectl: Shell):
+def test_following_an_unserved_job_prints_the_hint(queuectl: Shell):
     queuectl("enqueue", "--id", "a", "--queue", "gpu", "true").ok()
     following = queuectl.start("logs", "-f", "a")
     assert following.stderr is not None
@@ -148,7 +148,7 @@ def test_who_follows_a_job_that_no_worker_serves_is_told(queuectl: Shell):
     assert line == "queuectl: no worker serves the queue gpu; start one with `queuectl worker start --queue gpu`\n"
 
 
-def test_the_doctor_names_a_queue_whose_due_jobs_no_worker_takes(queue: Queue):
+def test_doctor_names_an_unserved_queue(queue: Queue):
     queue.enqueue_many([Spec(command="true", queue="gpu")] * 2)
     with InspectedQueue(queue.url) as inspected:
         [workers] = [check for check in examine(inspected) if check.name == "workers"]
@@ -157,7 +157,7 @@ def test_the_doctor_names_a_queue_whose_due_jobs_no_worker_takes(queue: Queue):
     assert finding.do == "start one with `queuectl worker start --queue gpu`"
 
 
-def test_events_stand_below_each_other_whatever_the_id_is_written_in(queuectl: Shell):
+def test_events_are_aligned_for_wide_ids(queuectl: Shell):
     from queuectl.cli.ui.output import display_width
 
     for id in ("plain", "漢字", "grün"):
@@ -166,7 +166,7 @@ def test_events_stand_below_each_other_whatever_the_id_is_written_in(queuectl: S
     assert len({display_width(line.partition("enqueued")[0]) for line in lines}) == 1
 
 
-def test_a_folder_that_is_missing_is_not_taken_for_the_command(queuectl: Shell):
+def test_a_missing_working_directory_is_named_as_such(queuectl: Shell):
     queuectl("enqueue", "--max-retries", "0", "--cwd", "/no/such", "true").ok()
     queuectl("enqueue", "--max-retries", "0", "--", "no-such-program").ok()
     queuectl.drain()

@@ -1,5 +1,6 @@
 """The output of several jobs, each line behind the id of its job, and of what runs now."""
 
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -20,13 +21,15 @@ def two(queuectl: Shell) -> Iterator[Shell]:
     queuectl("enqueue", "--id", "longer", GATED).ok()
     worker = queuectl.start("worker", "start", "--slots", "2", "--drain")
     try:
+        while queuectl("status", "--json").json["processing"] < 2:
+            time.sleep(0.05)
         yield queuectl
     finally:
         (queuectl.folder / "go").touch()
         worker.communicate(timeout=30)
 
 
-def test_what_runs_now_is_shown_and_followed_with_each_line_behind_its_id(two: Shell):
+def test_running_jobs_are_followed_with_prefixed_lines(two: Shell):
     named = two.start("logs", "--follow", "longer", "a")
     assert named.stdout is not None
     assert sorted(named.stdout.readline().decode().rstrip() for _ in range(2)) == FIRST, "both run"
@@ -43,7 +46,7 @@ def test_what_runs_now_is_shown_and_followed_with_each_line_behind_its_id(two: S
         assert following.returncode == 0
 
 
-def test_where_nothing_runs_the_last_that_ended_is_named(queuectl: Shell):
+def test_logs_names_the_last_ended_job_when_idle(queuectl: Shell):
     queuectl.make()
     assert queuectl("logs").ok().err == "queuectl: nothing runs now; there is no job that has ended\n"
     queuectl("enqueue", "--id", "a b", "echo out").ok()
@@ -54,9 +57,7 @@ def test_where_nothing_runs_the_last_that_ended_is_named(queuectl: Shell):
         assert answer.err == "queuectl: nothing runs now; the last that ended is a b: `queuectl logs 'a b'`\n"
 
 
-def test_of_several_that_ended_each_is_shown_and_who_has_nothing_is_named(
-    queuectl: Shell, terminal: Callable[..., str]
-):
+def test_logs_of_several_ended_jobs(queuectl: Shell, terminal: Callable[..., str]):
     queuectl("enqueue", "--id", "a", "printf '1%%\\r2%%\\n\\033[31mred\\nend'").ok()
     queuectl("enqueue", "--id", "bb", "echo b").ok()
     queuectl.drain()

@@ -7,7 +7,7 @@ import pytest
 from queuectl.cli.ui import output, progress
 
 
-def test_an_answer_takes_an_unfinished_bar_away(
+def test_an_answer_clears_an_unfinished_bar(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)

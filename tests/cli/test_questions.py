@@ -23,7 +23,7 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     return queuectl
 
 
-def test_status_has_the_seeds_keys_first_also_when_piped(used: Shell):
+def test_piped_status_begins_with_the_original_keys(used: Shell):
     for words in (["status", "--json"], ["status"]):
         answer = used(*words).ok().json
         assert list(answer) == STATUS
@@ -42,7 +42,7 @@ def test_the_status_of_an_empty_queue(queuectl: Shell):
     assert answer["as_of"] == {"seq": 0, "at": None}
 
 
-def test_list_shows_what_waits_and_then_the_latest_end_first(used: Shell):
+def test_list_shows_waiting_jobs_then_latest_ended_first(used: Shell):
     assert [job["id"] for job in used("list", "--json").ndjson] == ["later", "bad", "good"]
     assert [job["id"] for job in used("list", "--json", "--state", "dead").ndjson] == ["bad"]
     assert [job["id"] for job in used("list", "--json", "--queue", "slow").ndjson] == ["later"]
@@ -53,7 +53,7 @@ def test_list_shows_what_waits_and_then_the_latest_end_first(used: Shell):
     assert [row.split()[0] for row in table[1:]] == ["later", "bad", "good"]
 
 
-def test_jobs_are_chosen_by_when_they_came_and_when_they_ended(used: Shell, inside: Callable[..., Answer]):
+def test_list_filters_by_enqueue_and_end_times(used: Shell, inside: Callable[..., Answer]):
     def ask(*words: str) -> Answer:
         return inside(*words, "--db", str(used.folder / "q.db"))
 
@@ -76,7 +76,7 @@ def test_jobs_are_chosen_by_when_they_came_and_when_they_ended(used: Shell, insi
         assert "nothing lies between" in ask(*words, "--since", "-1h", "--until", "-2h").refused(2)
 
 
-def test_inspect_tells_everything(used: Shell):
+def test_inspect_shows_everything(used: Shell):
     job = used("inspect", "bad", "--json").ok().json
     assert list(job)[:4] == ["id", "state", "queue", "command"]
     assert (job["state"], job["exit_code"], job["cause"], job["failures"]) == ("dead", 3, "exit", 2)
@@ -87,7 +87,7 @@ def test_inspect_tells_everything(used: Shell):
     assert used("inspect", "ba", "--json").ok().json["id"] == "bad", "an unambiguous prefix will do"
 
 
-def test_the_history_is_told_event_by_event_with_the_state_after_each(used: Shell):
+def test_inspect_events_shows_the_state_after_each(used: Shell):
     moments = used("inspect", "bad", "--events", "--json").ok().ndjson
     assert [(moment["type"], moment["state"]) for moment in moments] == [
         ("enqueued", "pending"), ("claimed", "processing"), ("failed", "failed"), ("retried", "failed"),
@@ -122,7 +122,7 @@ def test_logs_gives_the_bytes_that_were_written(used: Shell):
     assert "no output" in used("logs", "later").refused(1)
 
 
-def test_logs_without_a_last_newline_and_with_bytes_that_are_no_text(queuectl: Shell):
+def test_logs_passes_bytes_that_are_no_text(queuectl: Shell):
     queuectl("enqueue", "--id", "raw", "printf 'a\\nb\\377\\033[1m'").ok()
     queuectl.drain()
     assert queuectl("logs", "raw").raw == b"a\nb\xff\x1b[1m"
@@ -171,7 +171,7 @@ def test_events_follows_what_is_appended(queuectl: Shell):
     assert (following.returncode, err) == (130, b"")
 
 
-def test_without_from_start_it_begins_with_what_is_new(queuectl: Shell):
+def test_events_follow_begins_with_new_events(queuectl: Shell):
     queuectl("enqueue", "--id", "a", "true").ok()
     following = queuectl.start("events", "--follow", "--json")
     assert following.stdout is not None
@@ -183,7 +183,7 @@ def test_without_from_start_it_begins_with_what_is_new(queuectl: Shell):
     assert "not both" in queuectl("events", "--from-start", "--after", "1").refused(2)
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(queuectl: Shell):
+def test_a_reader_that_leaves_is_no_error(queuectl: Shell):
     queuectl("enqueue", "--file", "-", stdin=b"true\n" * 3000).ok()
     for words in (["events"], ["events", "--json"], ["list"], ["list", "--json"], ["export"]):
         reading = queuectl.start(*words)
@@ -196,7 +196,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(queuectl: Shell):
         assert reading.wait(20) == 0
 
 
-def test_json_on_a_terminal_says_the_same_with_escapes(queuectl: Shell, terminal: Callable[..., str]):
+def test_json_on_a_terminal_is_escaped(queuectl: Shell, terminal: Callable[..., str]):
     command = "true # \x9b31m \u202e\u2028 gpj.exe \x7f \U000e0041 \u6f22"
     queuectl("enqueue", "--id", "a", command).ok()
     for words in (("list",), ("inspect", "a"), ("events",), ("inspect", "a", "--events")):
@@ -207,7 +207,7 @@ def test_json_on_a_terminal_says_the_same_with_escapes(queuectl: Shell, terminal
     assert msgspec.json.decode(terminal("inspect", "a", "--json"))["command"] == command
 
 
-def test_of_a_job_that_was_sent_back_the_failures_before_are_told_too(queuectl: Shell):
+def test_inspect_counts_failures_before_a_retry(queuectl: Shell):
     queuectl("enqueue", "--id", "a", "--max-retries", "0", "false").ok()
     for _ in range(2):
         queuectl("worker", "start", "--drain").ok()
@@ -215,7 +215,7 @@ def test_of_a_job_that_was_sent_back_the_failures_before_are_told_too(queuectl: 
     assert "2, of which 2 failed, none since it was sent back (dead after 1 failure)" in queuectl("inspect", "a").out
 
 
-def test_what_could_move_a_cursor_is_escaped_on_a_terminal(queuectl: Shell, terminal: Callable[..., str]):
+def test_cursor_movement_is_escaped_on_a_terminal(queuectl: Shell, terminal: Callable[..., str]):
     queuectl("enqueue", "--id", "a", "printf '\\033]0;x\\007red\\n'; : \x1b[31m \u202e").ok()
     queuectl.drain()
     for words in (["list"], ["inspect", "a"], ["inspect", "a", "--events"], ["logs", "a"], ["events"]):
@@ -244,7 +244,7 @@ def test_on_a_terminal_nothing_is_wider_than_it(queuectl: Shell, terminal: Calla
             assert len(line) + sum(c in "日本語" for c in line) <= 80, line
 
 
-def test_status_on_a_terminal_is_for_people(queuectl: Shell, terminal: Callable[..., str]):
+def test_status_on_a_terminal_is_a_table(queuectl: Shell, terminal: Callable[..., str]):
     queuectl("enqueue", "true").ok()
     shown = terminal("status", NO_COLOR="1")
     assert "pending     1\n" in shown

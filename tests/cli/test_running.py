@@ -47,7 +47,7 @@ def test_there_is_nothing_to_stop(queuectl: Shell):
     assert "'nope'" in queuectl("worker", "stop", "nope").refused(1)
 
 
-def test_a_detached_worker_outlives_its_starter_and_is_stopped(queuectl: Shell):
+def test_a_detached_worker_outlives_its_starter(queuectl: Shell):
     answer = queuectl("worker", "start", "--detach", "--logs", "logs").ok()
     assert answer.out == ""
     assert "worker.log" in answer.err
@@ -60,7 +60,7 @@ def test_a_worker_stops_after_its_time(queuectl: Shell):
     assert queuectl("worker", "start", "--for", "0.2s").ok()
 
 
-def test_run_streams_the_output_and_gives_the_exit_code(queuectl: Shell):
+def test_run_streams_output_and_returns_the_exit_code(queuectl: Shell):
     queuectl.make()
     answer = queuectl("run", "--max-retries", "0", "echo out; echo err >&2; exit 7")
     assert (answer.code, answer.out, answer.err) == (7, "out\nerr\n", "")
@@ -112,7 +112,7 @@ def test_an_interrupted_run_cancels_its_job(queuectl: Shell):
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_a_run_that_is_told_to_end_cancels_its_job_and_serves_no_other(queuectl: Shell, number: int, code: int):
+def test_a_terminated_run_cancels_its_job_alone(queuectl: Shell, number: int, code: int):
     queuectl.make()
     running = queuectl.start("run", "--id", "a", "echo up; sleep 60")
     assert running.stdout is not None
@@ -124,7 +124,7 @@ def test_a_run_that_is_told_to_end_cancels_its_job_and_serves_no_other(queuectl:
     assert queuectl("inspect", "a", "--json").json["state"] == "cancelled"
 
 
-def test_a_second_signal_ends_the_waiting_for_a_cancelled_job(queuectl: Shell):
+def test_a_second_signal_ends_the_wait(queuectl: Shell):
     queuectl.make()
     running = queuectl.start("run", "--id", "a", "trap '' TERM; echo up; while :; do sleep 1; done")
     assert running.stdout is not None
@@ -136,7 +136,7 @@ def test_a_second_signal_ends_the_waiting_for_a_cancelled_job(queuectl: Shell):
     assert (running.returncode, err) == (143, b"queuectl: job a is being cancelled, and no longer waited for\n")
 
 
-def test_a_run_that_nobody_reads_cancels_its_job_and_does_not_exit_with_0(queuectl: Shell):
+def test_a_closed_pipe_cancels_a_run(queuectl: Shell):
     running = queuectl.start("run", "--id", "a", "echo up; while echo more; do sleep 0.1; done")
     assert running.stdout is not None
     assert running.stdout.readline() == b"up\n"
@@ -146,7 +146,7 @@ def test_a_run_that_nobody_reads_cancels_its_job_and_does_not_exit_with_0(queuec
     assert queuectl("inspect", "a", "--json").json["state"] == "cancelled"
 
 
-def test_a_run_whose_output_can_not_be_shown_has_its_job_s_fate(queuectl: Shell):
+def test_an_unwritable_run_exits_as_its_job(queuectl: Shell):
     with open("/dev/full", "wb") as full:
         running = queuectl.start("run", "--id", "a", "--max-retries", "0", "echo kept; exit 3", stdout=full.fileno())
         _, err = running.communicate(timeout=20)
@@ -155,7 +155,7 @@ def test_a_run_whose_output_can_not_be_shown_has_its_job_s_fate(queuectl: Shell)
     assert queuectl("logs", "a").out == "kept\n"
 
 
-def test_wait_tells_how_jobs_ended(queuectl: Shell):
+def test_wait_prints_how_jobs_ended(queuectl: Shell):
     queuectl.env["QUEUECTL_BACKOFF_MAX"] = "0.1s"
     for id, command in (("good", "true"), ("bad", "exit 7"), ("killed", "kill -9 $$")):
         queuectl("enqueue", "--id", id, "--max-retries", "1", command).ok()
@@ -171,7 +171,7 @@ def test_wait_tells_how_jobs_ended(queuectl: Shell):
     assert queuectl("wait", "good", "bad").err == "queuectl: 1 completed, 1 dead (bad)\n"
 
 
-def test_wait_tells_each_end_on_a_terminal(queuectl: Shell, terminal: Callable[..., str]):
+def test_wait_prints_each_end_on_a_terminal(queuectl: Shell, terminal: Callable[..., str]):
     queuectl("enqueue", "--id", "a", "true").ok()
     queuectl("enqueue", "--id", "b", "true").ok()
     queuectl.drain()
@@ -245,7 +245,7 @@ def test_recover_brings_back_the_jobs_of_dead_workers(queuectl: Shell, command: 
     assert queuectl(command).ok().out == "nothing to recover\n"
 
 
-def test_recover_names_the_workers_that_only_their_silence_tells_of(queuectl: Shell):
+def test_recover_names_workers_it_cannot_see(queuectl: Shell):
     """As in a queue that came from another machine: its worker can't be seen from here, and nothing is recovered."""
     data = DATA / "queue_v1.sqlite3.gz"
     (queuectl.folder / "q.db").write_bytes(gzip.decompress(data.read_bytes()))
@@ -255,7 +255,7 @@ def test_recover_names_the_workers_that_only_their_silence_tells_of(queuectl: Sh
     assert "queuectl recover --hung" in answer.err
 
 
-def test_a_lost_job_dies_where_that_was_asked_for(queuectl: Shell):
+def test_on_lost_dead_kills_a_lost_job(queuectl: Shell):
     _crash(queuectl, "echo up; sleep 60", "--on-lost", "dead")
     lines = queuectl("recover").ok().lines
     assert lines[0].endswith(" is dead")
@@ -265,7 +265,7 @@ def test_a_lost_job_dies_where_that_was_asked_for(queuectl: Shell):
     assert queuectl("inspect", "a", "--json").json["state"] == "dead"
 
 
-def test_the_monitor_recovers_by_itself_until_it_is_stopped(queuectl: Shell):
+def test_the_monitor_recovers_until_it_is_stopped(queuectl: Shell):
     _crash(queuectl, "echo up; sleep 60")
     watching = queuectl.start("monitor", "--json")
     assert watching.stdout is not None
@@ -276,7 +276,7 @@ def test_the_monitor_recovers_by_itself_until_it_is_stopped(queuectl: Shell):
 
 
 @pytest.mark.parametrize("why", ["No space left on device", "Broken pipe"])
-def test_the_monitor_goes_on_when_its_output_cannot_be_written(queuectl: Shell, why: str):
+def test_the_monitor_survives_unwritable_output(queuectl: Shell, why: str):
     _crash(queuectl, "echo up; sleep 60")
     hear, tell = os.pipe()
     os.close(hear)
@@ -303,7 +303,7 @@ def test_the_selftest_passes_and_leaves_nothing(queuectl: Shell):
     assert not (queuectl.folder / "q.db").exists()
 
 
-def test_run_started_by_a_program_that_ignores_sigchld_gives_the_exit_code(queuectl: Shell):
+def test_run_works_under_an_ignored_sigchld(queuectl: Shell):
     queuectl.make()
     queuectl.before = ["env", "--ignore-signal=CHLD"]
     answer = queuectl("run", "--max-retries", "0", "exit 7")

@@ -40,7 +40,7 @@ def test_stats_is_one_document(used: Shell):
     assert used("stats", "--json", "--since", "2099-01-01").ok().json["totals"]["enqueued"] == 0
 
 
-def test_stats_has_a_page_for_people(used: Shell):
+def test_stats_has_a_page_of_tables(used: Shell):
     page = used("stats").ok().out
     for words in ("7 enqueued, 6 completed, 1 dead", "Throughput by hour", "busiest: ", "Waiting", "100.0 %", "exit 3"):
         assert words in page
@@ -58,7 +58,7 @@ def test_the_pages_fit_the_terminal(queuectl: Shell, terminal: Callable[..., str
             assert max(map(len, shown)) <= columns, words
 
 
-def test_an_empty_log_is_told_in_a_line(queuectl: Shell):
+def test_stats_of_an_empty_log_is_one_line(queuectl: Shell):
     queuectl.make()
     assert queuectl("stats").ok().out == "nothing has happened yet\n"
     assert queuectl("stats", "--json").ok().json["totals"]["first_at"] is None
@@ -69,7 +69,7 @@ def test_an_empty_log_is_told_in_a_line(queuectl: Shell):
     assert queuectl("stats", "--until", "2001-01-01").ok().out == "nothing happened in that time\n"
 
 
-def test_simulate_tells_what_would_have_changed_and_what_it_assumes(used: Shell):
+def test_simulate_prints_changes_and_assumptions(used: Shell):
     answer = used("simulate", "--max-retries", "0", "--json").ok().json
     assert answer["policy"] == {"backoff_base": None, "backoff_max": None, "max_retries": 0, "jitter": 0}
     assert (answer["jobs"], answer["given_up_dead"], answer["retries_saved"], answer["waiting_saved"]) == (1, 1, 1, 1)

@@ -54,7 +54,7 @@ def test_run_passes_what_is_piped_in(queuectl: Shell):
     assert "stdin can't be both" in queuectl("enqueue", "--file", "-", stdin=line).refused(2)
 
 
-def test_all_jobs_of_a_file_are_given_what_is_piped_in(queuectl: Shell):
+def test_jobs_of_a_file_share_the_stdin(queuectl: Shell):
     (queuectl.folder / "jobs").write_text("cat\ncat\n")
     assert queuectl("enqueue", "--stdin", "-", "--file", "jobs", stdin=b"for both").ok().out == "1\n2\n"
     queuectl.drain()
@@ -74,7 +74,7 @@ def stdin(fd: int) -> Generator[None]:
         os.close(before)
 
 
-def test_run_takes_a_file_but_not_from_the_loop_that_reads_it(tmp_path: Path):
+def test_run_ignores_a_file_that_is_being_read(tmp_path: Path):
     (tmp_path / "list").write_text("1\n2\n")
     with stdin(os.open(tmp_path / "list", os.O_RDONLY)):
         assert job_stdin.is_piped()
@@ -98,14 +98,14 @@ def test_more_input_than_is_copied_is_refused(tmp_path: Path, monkeypatch: pytes
         assert queue.status().total == 1
 
 
-def test_a_line_that_would_go_on_is_refused_by_its_number(queuectl: Shell):
+def test_a_continued_line_is_refused_by_its_number(queuectl: Shell):
     (queuectl.folder / "jobs").write_text("echo a\nrsync -a \\\n  here there\n")
     assert "line 2: ends in a backslash" in queuectl("enqueue", "--file", "jobs").refused(2)
     (queuectl.folder / "jobs").write_text("echo a\\\\\n")
     queuectl("enqueue", "--file", "jobs").ok()
 
 
-def test_the_command_that_a_timeout_names_runs_the_job_without_it(queuectl: Shell):
+def test_the_advice_after_a_timeout_works(queuectl: Shell):
     queuectl("enqueue", "--timeout", "0.2", "--max-retries", "0", "sleep 0.5; echo done").ok()
     queuectl.drain()
     error = queuectl("inspect", "1", "--json").json["error"]
@@ -118,7 +118,7 @@ def test_the_command_that_a_timeout_names_runs_the_job_without_it(queuectl: Shel
     assert (job["state"], job["timeout"]) == ("completed", None)
 
 
-def test_a_waiting_job_is_told_to_be_cancelled_first(queuectl: Shell):
+def test_the_advice_cancels_a_waiting_job_first(queuectl: Shell):
     queuectl(
         "enqueue", "--timeout", "0.2", "--max-retries", "1", "--backoff-base", "100", "--id", "a b", "sleep 9"
     ).ok()
@@ -131,7 +131,7 @@ def test_a_waiting_job_is_told_to_be_cancelled_first(queuectl: Shell):
     queuectl("retry", "a b", "--timeout", "none", "--command", "true").ok()
 
 
-def test_all_of_the_policy_can_be_changed_and_what_is_the_same_is_no_event(queuectl: Shell):
+def test_retry_changes_the_whole_policy(queuectl: Shell):
     queuectl("enqueue", "--priority", "5", "--env", "A=1", "--", "false").ok()
     queuectl("cancel", "1").ok()
     queuectl(
@@ -156,7 +156,7 @@ def test_all_of_the_policy_can_be_changed_and_what_is_the_same_is_no_event(queue
     assert len(queuectl("events", "--type", "edited", "--json").lines) == 1
 
 
-def test_the_default_limit_is_told_once_a_queue_on_a_terminal(queuectl: Shell):
+def test_the_default_time_limit_is_mentioned_once(queuectl: Shell):
     def told(*words: str) -> bool:
         ours, theirs = pty.openpty()
         with os.fdopen(ours, "rb", buffering=0) as screen:

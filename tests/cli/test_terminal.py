@@ -44,7 +44,7 @@ def seen(*parts: bytes) -> str:
         (b"\xe6\xbc", r"\xe6\xbc"),
     ],
 )  # fmt: skip
-def test_a_terminal_gets_what_draws_within_a_line_wherever_the_bytes_are_divided(written: bytes, shown: str):
+def test_sanitizing_does_not_depend_on_chunks(written: bytes, shown: str):
     assert safe(written) == shown
     for at in range(len(written) + 1):
         assert safe(written[:at], written[at:]) == shown
@@ -80,20 +80,20 @@ def test_a_terminal_gets_what_draws_within_a_line_wherever_the_bytes_are_divided
         (b"\x1b[2J\rab\n", r"ab1b[2J" + "\n"),
     ],
 )  # fmt: skip
-def test_a_line_is_shown_as_it_stands_when_it_ends_wherever_the_bytes_are_divided(written: bytes, shown: str):
+def test_final_lines_do_not_depend_on_chunks(written: bytes, shown: str):
     assert seen(written) == shown
     for at in range(len(written) + 1):
         assert seen(written[:at], written[at:]) == shown
 
 
-def test_a_bar_of_a_hundred_thousand_states_is_one_line_and_takes_no_memory():
+def test_a_long_progress_bar_is_one_line():
     screen = Screen()
     for start in range(0, 100_000, 5000):
         assert screen.feed("".join(f"\r{n:>6} of 100000" for n in range(start, start + 5000))) == ""
     assert screen.end() == " 99999 of 100000\n"
 
 
-def test_of_a_line_without_an_end_no_more_is_held_than_a_terminal_is_wide():
+def test_an_endless_line_takes_bounded_memory():
     screen = Screen()
     held = sum(len(screen.feed("x" * 1000)) for _ in range(100))
     assert held >= 100_000 - WIDTH
@@ -101,7 +101,7 @@ def test_of_a_line_without_an_end_no_more_is_held_than_a_terminal_is_wide():
     assert len(Screen().feed("\re" + "\N{COMBINING ACUTE ACCENT}" * 5000 + "\n")) < 20
 
 
-def test_what_later_parts_print_over_is_left_out_without_a_difference():
+def test_dropping_overprinted_parts_changes_nothing():
     import random
 
     draw = random.Random(7)

@@ -133,7 +133,7 @@ def gaps(past: Past) -> list[str]:
     return [entry.what for entry in past.entries() if entry.mark == "⋮"]
 
 
-def test_a_gap_says_what_was_waited_for():
+def test_a_gap_names_what_the_job_waited_for():
     claim = Claimed(attempt=1, worker="w")
     assert gaps(Past().after(0.9, claim)) == []
     assert gaps(Past().after(90, claim)) == ["1m30s waiting for a worker"]
@@ -143,11 +143,11 @@ def test_a_gap_says_what_was_waited_for():
     assert gaps(Past().after(60, Cancelled())) == ["1m waiting for a worker"]
 
 
-def test_the_wait_of_an_attempt_begins_when_it_was_due():
+def test_an_attempt_waits_from_its_due_time():
     assert "│ waited 10s" in Past(delay=90).after(100, Claimed(attempt=1, worker="w")).page()
 
 
-def test_an_attempt_that_runs_is_told_with_its_last_heartbeat():
+def test_a_running_attempt_shows_its_last_heartbeat():
     past = Past().after(0, Claimed(attempt=1, worker="w")).beats(2)
     assert past.page(now=3).splitlines()[2:] == [
         "12-16  08:00:00   +0.000s  ● attempt 1 is running",
@@ -158,14 +158,14 @@ def test_an_attempt_that_runs_is_told_with_its_last_heartbeat():
     assert "now" not in past.page(), "a past has no present"
 
 
-def test_what_waits_says_for_what():
+def test_a_waiting_job_shows_what_it_waits_for():
     past = Past().after(0, Claimed(attempt=1, worker="w"))
     assert past.after(1, *failed(1, past.now + 3 * SECOND)).entries(now=9)[-1].what == "now: failed, exit 3, retry due"
     assert Past().entries(now=0)[-1].what == "now: pending, ready"
     assert [entry.mark for entry in Past().after(1, Cancelled()).entries(now=5)] == ["●", "⋮", "●"]
 
 
-def test_who_asked_for_a_cancel_and_when_stands_beneath_the_attempt():
+def test_a_cancel_request_is_shown_below_its_attempt():
     past = Past().after(0, Claimed(attempt=1, worker="w")).beats(1)
     past.after(1, CancelRequested(reason="too long"), by="cli:bob@there")
     assert past.entries(now=1)[-1].what.endswith(", being cancelled")
@@ -178,7 +178,7 @@ def test_who_asked_for_a_cancel_and_when_stands_beneath_the_attempt():
     ]
 
 
-def test_a_claim_that_was_given_back():
+def test_a_released_claim():
     past = Past().after(0, Claimed(attempt=1, worker="w")).after(0, Released(attempt=1, reason="no slot"))
     past.after(0, Claimed(attempt=2, worker="x"), by="worker:x").after(0, CancelRequested(), by="cli:bob@there")
     past.after(0.1, Released(attempt=2), Cancelled(), by="worker:x")
@@ -190,7 +190,7 @@ def test_a_claim_that_was_given_back():
     assert told.count("●") == 3
 
 
-def test_a_lost_attempt_says_who_found_it():
+def test_a_lost_attempt_names_its_recoverer():
     past = Past().after(0, Claimed(attempt=1, worker="w"))
     past.after(9, Failed(attempt=1, cause="lost"), Dead(), by="recovery:w")
     told = past.page()
@@ -198,14 +198,14 @@ def test_a_lost_attempt_says_who_found_it():
     assert "worker:w · told by recovery:w\n" in told
 
 
-def test_a_retry_that_is_claimed_at_once_is_an_attempt_of_its_own():
+def test_a_retry_claimed_at_once_is_separate():
     past = Past().after(0, Claimed(attempt=1, worker="w"))
     past.after(1, *failed(1, past.now + SECOND), Claimed(attempt=2, worker="w"))
     assert [entry.seqs for entry in past.entries()] == ["10", "12-16", "18"]
 
 
 @given(logs)
-def test_every_event_of_every_history_is_told_within_the_edges(log: list[Recorded]):
+def test_every_event_of_any_history_is_rendered(log: list[Recorded]):
     for stream in {record.stream for record in log if record.stream.startswith("job:")}:
         moments: list[Moment] = []
         for record in log:
@@ -222,7 +222,7 @@ def test_every_event_of_every_history_is_told_within_the_edges(log: list[Recorde
 
 
 @pytest.mark.parametrize("room", [60, 80, 120])
-def test_no_line_is_wider_than_the_terminal_or_moves_its_cursor(room: int):
+def test_timeline_lines_fit_and_move_no_cursor(room: int):
     past = Past(command="echo 日本語日本語 \x1b[31m \n" + "x" * 300, reason="r " * 200)
     past.after(0, Claimed(attempt=1, worker="w" * 20), by="worker:" + "w" * 20)
     lost = Failed(attempt=1, cause="lost", error="no\tway " * 40)
@@ -248,7 +248,7 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     return queuectl
 
 
-def test_a_purged_job_has_a_history_and_every_page_of_its_past(used: Shell):
+def test_a_purged_job_keeps_its_history(used: Shell):
     told = used("inspect", "gone", "--events").ok().lines
     assert told[0] == "gone  purged"
     assert told[1].startswith("8 events from ")
@@ -259,7 +259,7 @@ def test_a_purged_job_has_a_history_and_every_page_of_its_past(used: Shell):
     assert used("inspect", "gone", "--version", "5").ok().lines[-1].split()[-1] == "running"
 
 
-def test_the_past_tells_of_attempts_what_the_table_does(queuectl: Shell):
+def test_past_attempts_equal_those_of_the_table(queuectl: Shell):
     queuectl(
         "enqueue", "--id", "a", "--max-retries", "1", "--backoff-base", "1", "--backoff-max", "0.01", "exit 3"
     ).ok()
@@ -320,7 +320,7 @@ def test_at_and_version_end_the_history(used: Shell):
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("json", [[], ["--json"]])
-def test_what_can_not_be_answered_gets_one_line_and_its_code(
+def test_an_impossible_moment_is_refused(
     used: Shell, inside: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch, words: list[str], code: int, why: str,
     json: list[str],
 ):  # fmt: skip

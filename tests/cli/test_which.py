@@ -50,14 +50,14 @@ def test_every_command_is_in_the_table():
 
 
 @pytest.mark.parametrize("words", [words for table in OTHERS.values() for words in table], ids=" ".join)
-def test_a_named_database_that_is_not_there_is_an_error(inside: Callable[..., Answer], words: list[str]):
+def test_a_missing_explicit_database_is_an_error(inside: Callable[..., Answer], words: list[str]):
     told = inside(*words, "--db", "lost/q.db").refused(4)
     assert told.startswith(f"{os.getcwd()}/lost/q.db: there is no database: check the path, named by --db")
     assert os.listdir() == [], "nothing is made, no folder either"
 
 
 @pytest.mark.parametrize("words", [words for table in OTHERS.values() for words in table], ids=" ".join)
-def test_the_users_own_queue_that_is_not_there_is_empty(
+def test_a_missing_default_database_is_empty(
     inside: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch, words: list[str]
 ):
     monkeypatch.delenv("QUEUECTL_DB")
@@ -75,7 +75,7 @@ def _ready(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("words", MAKERS.values(), ids=" ".join)
-def test_a_maker_says_where_it_has_made_a_queue(queuectl: Shell, words: list[str]):
+def test_a_new_database_is_announced(queuectl: Shell, words: list[str]):
     _ready(queuectl.folder)
     answer = queuectl(*words, QUEUECTL_DB="new/q.db").ok()
     assert answer.err.count(f"queuectl: made a new queue at {queuectl.folder}/new/q.db\n") == 1
@@ -89,7 +89,7 @@ def test_a_maker_says_where_it_has_made_a_queue(queuectl: Shell, words: list[str
         assert (queuectl.folder / "state" / "queuectl" / "queue.db").exists()
 
 
-def test_the_place_that_names_it_is_told(inside: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch):
+def test_the_source_of_a_database_path_is_named(inside: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch):
     here = os.getcwd()
     assert inside("status").refused(4).startswith(f"{here}/q.db: there is no database: check the path, named by QUEUE")
     monkeypatch.delenv("QUEUECTL_DB")
@@ -102,7 +102,7 @@ def test_the_place_that_names_it_is_told(inside: Callable[..., Answer], monkeypa
 
 
 @pytest.mark.parametrize("kind", ["folder", "link", "empty"])
-def test_what_is_no_database_is_none(inside: Callable[..., Answer], kind: str):
+def test_other_kinds_of_file_are_no_database(inside: Callable[..., Answer], kind: str):
     if kind == "folder":
         Path("q.db").mkdir()
         assert "is a directory" in inside("status").refused(4)
@@ -113,7 +113,7 @@ def test_what_is_no_database_is_none(inside: Callable[..., Answer], kind: str):
     assert os.listdir() == ["q.db"]
 
 
-def test_what_is_asked_says_of_which_database(queuectl: Shell, inside: Callable[..., Answer]):
+def test_answers_name_their_database(queuectl: Shell, inside: Callable[..., Answer]):
     inside("enqueue", "true").ok()
     path = f"{queuectl.folder}/q.db"
     assert inside("status", "--json").json["database"] == path
@@ -127,7 +127,7 @@ def test_what_is_asked_says_of_which_database(queuectl: Shell, inside: Callable[
     assert inside("config", "get", "timeout").out == "60s\n"
 
 
-def test_a_dotenv_of_another_program_is_no_trouble(queuectl: Shell, inside: Callable[..., Answer]):
+def test_the_dotenv_of_another_program_is_harmless(queuectl: Shell, inside: Callable[..., Answer]):
     inside("enqueue", "true").ok()
     Path(".env").write_bytes(b"OWNER=M\xfcller\nMAX_RETRIES=unlimited\nDB_PATH=$NOPE/x\nfi\n")
     for words in (["enqueue", "true"], ["status"], ["stop-workers"], ["cancel", "1"], ["list"], ["doctor"]):
@@ -138,7 +138,7 @@ def test_a_dotenv_of_another_program_is_no_trouble(queuectl: Shell, inside: Call
     assert not Path("x").exists()
 
 
-def test_a_wrong_setting_is_an_error_for_what_needs_it_alone(queuectl: Shell, inside: Callable[..., Answer]):
+def test_a_wrong_setting_fails_only_its_users(queuectl: Shell, inside: Callable[..., Answer]):
     inside("enqueue", "true").ok()
     Path(".env").write_text("QUEUECTL_MAX_RETRIES=lots\nQUEUECTL_OUTPUT_LIMIT=1\n")
     told = inside("enqueue", "true").refused(2)
@@ -153,9 +153,7 @@ def test_a_wrong_setting_is_an_error_for_what_needs_it_alone(queuectl: Shell, in
     assert "line 2: QUEUECTL_OUTPUT_LIMIT" in inside("worker", "start", "--drain").refused(2)
 
 
-def test_a_foreign_dotenv_gives_neither_a_database_nor_a_setting(
-    inside: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
-):
+def test_an_untrusted_dotenv_sets_nothing(inside: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch):
     inside("enqueue", "true").ok()
     Path(".env").write_text("DB_PATH=other.db\nMAX_RETRIES=0\n")
     Path(".env").chmod(0o666)

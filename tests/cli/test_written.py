@@ -42,7 +42,7 @@ def tail(path: Path, lines: int, keep: int | None = None) -> bytes:
 
 
 @pytest.mark.parametrize("limit", [50 << 10, 100 << 10, 512 << 10, 1 << 20])
-def test_a_hole_is_told_once_and_never_read_wherever_it_lies(tmp_path: Path, limit: int):
+def test_a_hole_is_reported_once_and_never_read(tmp_path: Path, limit: int):
     path = tmp_path / "1"
     path.write_bytes(LINE * 100_000 + b"END\n")
     size, gone = path.stat().st_size, cut(path, limit)
@@ -56,7 +56,7 @@ def test_a_hole_is_told_once_and_never_read_wherever_it_lies(tmp_path: Path, lim
         assert found.endswith(LINE + b"END\n") or found == b"END\n"
 
 
-def test_what_is_cut_out_while_it_is_read_is_not_read_either(tmp_path: Path):
+def test_a_hole_punched_while_reading_is_skipped(tmp_path: Path):
     path = tmp_path / "1"
     path.write_bytes(LINE * 100_000)
     with closing(OutputFile(str(path))) as written:
@@ -77,7 +77,7 @@ def test_nul_bytes_of_the_command_itself_stay(tmp_path: Path):
 
 
 @pytest.mark.parametrize("size", [0, 300_000, 600_000])
-def test_the_tail_counts_line_feeds_and_begins_with_the_last_state_of_a_bar(tmp_path: Path, size: int):
+def test_tail_counts_line_feeds_only(tmp_path: Path, size: int):
     path = tmp_path / "1"
     path.write_bytes(b"first\n" + b"\r" * size + BAR + b"\r\n")
     assert tail(path, 1) == b"\r" * size + BAR + b"\r\n"
@@ -103,7 +103,7 @@ def wrote(queuectl: Shell) -> Callable[[bytes], str]:
     return run
 
 
-def test_who_follows_an_output_that_is_gone_is_told_what_logs_tells(queuectl: Shell, wrote: Callable[[bytes], str]):
+def test_following_a_removed_output_says_so(queuectl: Shell, wrote: Callable[[bytes], str]):
     job = wrote(b"hello\n")
     for file in (queuectl.folder / "q.db.d" / "output").iterdir():
         file.unlink()
@@ -113,7 +113,7 @@ def test_who_follows_an_output_that_is_gone_is_told_what_logs_tells(queuectl: Sh
         assert queuectl("logs", job, "--follow", *words).refused(1) == told
 
 
-def test_a_bar_that_ran_is_shown_as_it_was_last_on_a_terminal_and_byte_for_byte_in_a_pipe(
+def test_only_a_terminal_folds_a_finished_bar(
     queuectl: Shell, terminal: Callable[..., str], wrote: Callable[[bytes], str]
 ):
     evil = b"\x1b]52;c;aGk=\x07\x1b[2J\n"

@@ -9,6 +9,7 @@ from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output, progress
 from queuectl.errors import Invalid
+from queuectl.units import counted
 
 if TYPE_CHECKING:
     from queuectl.audit.archive import Done
@@ -74,7 +75,7 @@ def archive(
 
 
 def _print_result(done: "Done", dry: bool) -> None:
-    what = f"{_many(done.jobs, 'job')} and {_many(done.workers, 'worker')}, {_many(done.events, 'event')}"
+    what = f"{counted(done.jobs, 'job')} and {counted(done.workers, 'worker')}, {counted(done.events, 'event')}"
     if dry:
         output.line(f"there are {what}, to archive")
         return
@@ -84,11 +85,7 @@ def _print_result(done: "Done", dry: bool) -> None:
     output.line(f"archived {what}, in {output.escape(done.file)}, {units.size_text(done.bytes)}")
     if done.stayed:
         output.message(
-            f"{_many(done.stayed, 'job or worker', 'jobs or workers')} of the file stayed: not over any more"
+            f"{counted(done.stayed, 'job or worker', 'jobs or workers')} of the file stayed: not over any more"
         )
     if done.more:
-        output.message(f"{_many(done.more, 'job is', 'jobs are')} old enough besides: run it again with another file")
-
-
-def _many(count: int, one: str, many: str | None = None) -> str:
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
+        output.message(f"{counted(done.more, 'job is', 'jobs are')} old enough besides: run it again with another file")

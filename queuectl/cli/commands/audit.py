@@ -9,6 +9,7 @@ from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output, progress
 from queuectl.errors import Invalid
+from queuectl.units import counted
 
 if TYPE_CHECKING:
     from queuectl.audit.verdict import Verdict
@@ -46,7 +47,6 @@ def seal(*, json: p.Json = False, db: p.Database = None) -> None:
     `queuectl config set seal-every 1h` lets workers seal.
     """
     from queuectl.audit.seal import seal as seal_log
-    from queuectl.audit.verdict import events
 
     with opening.open_queue(db) as q:
         made = seal_log(q, progress.bar("Sealing"))
@@ -54,7 +54,7 @@ def seal(*, json: p.Json = False, db: p.Database = None) -> None:
         output.document({"upto": made.upto, "events": made.events, "hash": made.hash, "anchor": made.anchor})
         return
     output.line(made.anchor)
-    sealed = f"sealed {events(made.events)}, up to event {made.upto:,}"
+    sealed = f"sealed {counted(made.events, 'event')}, up to event {made.upto:,}"
     output.message(sealed if made.seq else "there are no events yet")
 
 
@@ -112,7 +112,6 @@ def verify(
 
 
 def _print_verdict(verdict: "Verdict", anchors: int) -> None:
-    from queuectl.audit.verdict import events
     from queuectl.cli.ui import wording
 
     for finding in verdict.findings[:_SHOWN]:
@@ -122,20 +121,22 @@ def _print_verdict(verdict: "Verdict", anchors: int) -> None:
     hint = "" if verdict.allows_missing else ": give --archive FILE, or --allow-missing-archives"
     for each in verdict.unchecked:
         mark = output.paint("!", "yellow")
-        output.line(f"{mark} unproven: {events(each.events)} in {output.escape(each.file)}, which is not here{hint}")
+        count = counted(each.events, "event")
+        output.line(f"{mark} unproven: {count} in {output.escape(each.file)}, which is not here{hint}")
     last = verdict.seal
     if not last.seq:
         output.line("nothing is sealed yet: run queuectl audit seal")
         return
-    seals = f"{verdict.seals:,} seal{'' if verdict.seals == 1 else 's'}"
+    events = counted(last.events, "event")
+    seals = counted(verdict.seals, "seal")
     if anchors:
-        seals += f" and {anchors:,} anchor{'' if anchors == 1 else 's'}"
+        seals += f" and {counted(anchors, 'anchor')}"
     if verdict.holds:
         rest = ", as far as the archives are here" if verdict.unchecked else ""
-        output.line(f"{output.paint('✓', 'green')} nothing was altered{rest}: {events(last.events)} under {seals}")
+        output.line(f"{output.paint('✓', 'green')} nothing was altered{rest}: {events} under {seals}")
     elif not verdict.findings:
-        output.line(f"not all could be checked: {events(last.events)} under {seals}")
+        output.line(f"not all could be checked: {events} under {seals}")
     else:
-        output.line(f"not all is what was sealed: {events(last.events)} under {seals}")
+        output.line(f"not all is what was sealed: {events} under {seals}")
     when = wording.relative_time(last.at)
-    output.line(f"  last seal {when}, up to event {last.upto:,}; {events(verdict.unsealed)} since")
+    output.line(f"  last seal {when}, up to event {last.upto:,}; {counted(verdict.unsealed, 'event')} since")

@@ -38,9 +38,9 @@ def get(
     """
     selected = settings.setting(key) if key is not None else None
     with opening.open_queue(db) as q:
-        found, database = q.config(), q.url
+        values, database = q.config(), q.url
     if selected is not None:
-        value = found[selected.key]
+        value = values[selected.key]
         if value.error is not None:
             raise value.error
         if json:
@@ -48,7 +48,7 @@ def get(
         else:
             output.line(output.escape(value.text))
     elif json:
-        documents = {each.key: _document(each, found[each.key]) for each in settings.SETTINGS.values()}
+        documents = {each.key: _document(each, values[each.key]) for each in settings.SETTINGS.values()}
         output.document({**documents, "database": database})
     else:
         room = max(output.width() // 4, 20)  # of a longer value `config get KEY` has the whole
@@ -60,18 +60,18 @@ def get(
                 each.help,
             )
             for each in settings.SETTINGS.values()
-            for value in (found[each.key],)
+            for value in (values[each.key],)
         ]
         output.table(("KEY", "VALUE", "FROM", "MEANING"), rows)
         output.database(database)
     if selected is None:
-        for value in found.values():
+        for value in values.values():
             if value.error is not None:
                 output.message(str(value.error))
 
 
-def _origin(setting: settings.Setting, found: settings.Resolved) -> str:
-    return found.source if found.source == "default" else f"{found.source} (default {setting.default})"
+def _origin(setting: settings.Setting, value: settings.Resolved) -> str:
+    return value.source if value.source == "default" else f"{value.source} (default {setting.default})"
 
 
 @app.command(name="set")
@@ -107,9 +107,9 @@ def unset(key: Key, /, *, reason: p.Reason = None, json: p.Json = False, db: p.D
         _print_setting(q.config(), key, json)
 
 
-def _print_setting(found: dict[str, settings.Resolved], key: str, json: bool) -> None:
+def _print_setting(values: dict[str, settings.Resolved], key: str, json: bool) -> None:
     setting = settings.setting(key)
-    now = found[setting.key]
+    now = values[setting.key]
     if json:
         output.document({"key": setting.key, **_document(setting, now)})
     else:
@@ -118,11 +118,11 @@ def _print_setting(found: dict[str, settings.Resolved], key: str, json: bool) ->
         output.message(f"{now.source} outranks `config set`: {now.text!r} is in force here")
 
 
-def _document(setting: settings.Setting, found: settings.Resolved) -> dict[str, Any]:
+def _document(setting: settings.Setting, resolved: settings.Resolved) -> dict[str, Any]:
     return {
-        "value": found.value,
-        "text": found.text,
-        "source": found.source,
+        "value": resolved.value,
+        "text": resolved.text,
+        "source": resolved.source,
         "default": setting.parse(setting.default),
         "help": setting.help,
     }

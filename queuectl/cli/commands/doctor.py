@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output, progress
+from queuectl.units import counted
 
 if TYPE_CHECKING:
     from queuectl.doctor import Check, Finding
@@ -79,9 +80,9 @@ def _lines(finding: "Finding") -> list[str]:
 
 
 def _verdict(checks: "list[Check]") -> str:
-    found = [finding.severity for check in checks for finding in check.findings]
-    counts = {severity: found.count(severity) for severity in ("problem", "warning")}
-    parts = [f"{count} {severity}{'' if count == 1 else 's'}" for severity, count in counts.items() if count]
+    severities = [finding.severity for check in checks for finding in check.findings]
+    counts = {severity: severities.count(severity) for severity in ("problem", "warning")}
+    parts = [counted(count, severity) for severity, count in counts.items() if count]
     if not parts:
         return output.paint("The queue is healthy.", "green")
     if not counts["problem"]:

@@ -10,6 +10,7 @@ from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output, progress
 from queuectl.errors import Invalid
+from queuectl.units import counted
 
 if TYPE_CHECKING:
     from io import BufferedReader
@@ -51,7 +52,7 @@ def import_log(
     if json:
         output.document({"events": count})
     else:
-        output.line(f"took in {count:,} event{'' if count == 1 else 's'}")
+        output.line(f"took in {counted(count, 'event')}")
 
 
 def _source(source: str, db: str | None) -> "BufferedReader":

@@ -84,7 +84,7 @@ def _archived(path: str, id: str) -> AbstractContextManager["Queue"]:
 
 def _until(moments: list["Moment"], at: units.Then | None, version: int | None) -> list["Moment"]:
     """Return the history up to a point, or all of it. Raises NotFound if the job did not exist then."""
-    kept: list[Moment] = []
+    past: list[Moment] = []
     for moment in moments:
         record = moment.record
         own = record.stream.startswith("job:")
@@ -94,13 +94,13 @@ def _until(moments: list["Moment"], at: units.Then | None, version: int | None) 
             or (version is not None and own and record.version > version)
         ):
             break
-        kept.append(moment)
-    if not kept:
+        past.append(moment)
+    if not past:
         raise NotFound("the job did not exist yet at that moment")
     last = max(moment.record.version for moment in moments if moment.record.stream.startswith("job:"))
     if version is not None and version > last:
-        raise NotFound(f"the job has only {last} event{'' if last == 1 else 's'}")
-    return kept
+        raise NotFound(f"the job has only {units.counted(last, 'event')}")
+    return past
 
 
 def _attempts(moments: list["Moment"]) -> list["Attempt"]:
@@ -134,7 +134,7 @@ def _print_history(moments: list["Moment"], json: bool, past: bool) -> None:
     id = output.truncate(output.escape(first.subject), room - len(state) - 2)
     own = sum(moment.record.stream.startswith("job:") for moment in moments)
     output.line(f"{output.paint(id, 'bold')}  {output.paint(state, state)}")
-    output.line(output.paint(f"{own} event{'' if own == 1 else 's'} from {wording.full_time(first.at)}", "dim"))
+    output.line(output.paint(f"{units.counted(own, 'event')} from {wording.full_time(first.at)}", "dim"))
     for line in timeline.render(timeline.build(moments, None if past else clock.now()), room):
         output.line(line)
 
@@ -180,9 +180,9 @@ def _environment(q: "Queue", spec: Enqueued) -> Iterator[tuple[str, str]]:
     if spec.environment is None:
         return
     yield "env", output.escape(shlex.join(f"{name}={value}" for name, value in spec.env.items()))
-    kept = q.environment(spec.environment)
+    stored = q.environment(spec.environment)
     name = f"env:{spec.environment}"
-    size = f"{wording.environment_size(kept)} ({name})" if kept is not None else f"{name}, which is not here"
+    size = f"{wording.environment_size(stored)} ({name})" if stored is not None else f"{name}, which is not here"
     yield "environment", size
 
 

@@ -7,6 +7,7 @@ from cyclopts import Parameter
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output, progress, signals
+from queuectl.units import counted
 
 
 def replay(
@@ -57,5 +58,5 @@ def replay(
         if json:
             output.document({"events": count})
         else:
-            output.line(f"replayed {count:,} event{'' if count == 1 else 's'}")
+            output.line(f"replayed {counted(count, 'event')}")
         return 0

@@ -65,31 +65,31 @@ def simulate(
     policy = Policy(backoff_base=base, backoff_max=most, max_retries=retries)
     with opening.open_queue(db) as q:
         bar = progress.bar("Deciding anew")
-        found = run_simulation(q, policy, since=since, queue_name=queue, progress=bar)
+        result = run_simulation(q, policy, since=since, queue_name=queue, progress=bar)
     if json:
-        output.document(document(found, policy, since, queue))
+        output.document(document(result, policy, since, queue))
     else:
-        _print_simulation(found, policy, since, queue)
+        _print_simulation(result, policy, since, queue)
 
 
-def _print_simulation(found: "Simulation", policy: "Policy", since: int | None, queue: str | None) -> None:
+def _print_simulation(result: "Simulation", policy: "Policy", since: int | None, queue: str | None) -> None:
     from queuectl.analysis.simulate import ASSUMPTIONS
     from queuectl.cli.ui import wording
 
     of = f" of queue {output.escape(queue)}" if queue is not None else ""
     when = f" enqueued since {wording.local_time(since)}" if since is not None else ""
-    if not found.budgets:
+    if not result.budgets:
         output.line(f"no job{of}{when} has failed: any retry policy would have done the same")
         return
-    again = f", {found.budgets - found.jobs:,} sent back by hand" if found.budgets > found.jobs else ""
+    again = f", {result.budgets - result.jobs:,} sent back by hand" if result.budgets > result.jobs else ""
     output.fields([
         ("policy", _policy(policy)),
-        ("jobs", f"{found.jobs:,}{of}{when} that failed at least once{again}"),
+        ("jobs", f"{result.jobs:,}{of}{when} that failed at least once{again}"),
     ])  # fmt: skip
     room = output.width() - 20
     for title, pairs in (
-        ("What would have become of them", _endings(found)),
-        ("What it would have cost", _costs(found)),
+        ("What would have become of them", _endings(result)),
+        ("What it would have cost", _costs(result)),
     ):
         output.line()
         output.line(output.paint(title, "bold"))
@@ -113,34 +113,34 @@ def _policy(policy: "Policy") -> str:
         f"{units.plain(base)}^n seconds after the n-th failure" if base is not None else "",
         f"at most {units.span(most)}" if most is not None else "",
     ]
-    given = ", ".join(part for part in parts if part)
-    return given if all(parts) else f"{given}; else as each job had it"
+    text = ", ".join(part for part in parts if part)
+    return text if all(parts) else f"{text}; else as each job had it"
 
 
-def _endings(found: "Simulation") -> list[tuple[str, str]]:
-    lost, dead, other = found.given_up_completed, found.given_up_dead, found.given_up_other
+def _endings(result: "Simulation") -> list[tuple[str, str]]:
+    lost, dead, other = result.given_up_completed, result.given_up_dead, result.given_up_other
     given_up = f"{lost + dead + other:,}"
     if lost + dead + other:
         given_up += f": {lost:,} that completed later, {dead:,} that died anyway"
         given_up += f", {other:,} cancelled or not at an end" if other else ""
-    going_on = f"{found.going_on:,}"
-    if found.going_on:
-        going_on += f" dead, of which {_bounds(found.rescued)} would have completed"
-    if found.without_estimate:
-        going_on += f"; for {found.without_estimate:,} there is nothing to estimate by, they are taken as dead"
-    return [("ended the same", f"{found.unchanged:,}"), ("given up earlier", given_up), ("tried further", going_on)]
+    going_on = f"{result.going_on:,}"
+    if result.going_on:
+        going_on += f" dead, of which {_bounds(result.rescued)} would have completed"
+    if result.without_estimate:
+        going_on += f"; for {result.without_estimate:,} there is nothing to estimate by, they are taken as dead"
+    return [("ended the same", f"{result.unchanged:,}"), ("given up earlier", given_up), ("tried further", going_on)]
 
 
-def _costs(found: "Simulation") -> list[tuple[str, str]]:
-    retries = [f"{found.retries:,} recorded", f"{found.retries_saved:,} saved"]
-    waiting = [f"{units.span(found.waiting)} recorded"]
-    if found.retries_saved:
-        waiting.append(f"{units.span(found.waiting_saved)} saved with those retries")
-    if changed := found.waiting_changed:
+def _costs(result: "Simulation") -> list[tuple[str, str]]:
+    retries = [f"{result.retries:,} recorded", f"{result.retries_saved:,} saved"]
+    waiting = [f"{units.span(result.waiting)} recorded"]
+    if result.retries_saved:
+        waiting.append(f"{units.span(result.waiting_saved)} saved with those retries")
+    if changed := result.waiting_changed:
         waiting.append(f"{units.span(abs(changed))} {'less' if changed < 0 else 'more'} before the others")
-    if found.going_on:
-        least, likely, most = map(units.span, msgspec.structs.astuple(found.waiting_added))
-        retries.append(f"{_bounds(found.retries_added)} more")
+    if result.going_on:
+        least, likely, most = map(units.span, msgspec.structs.astuple(result.waiting_added))
+        retries.append(f"{_bounds(result.retries_added)} more")
         waiting.append(f"about {likely} ({least} to {most}) more before further retries")
     return [("retries", "; ".join(retries)), ("waiting", "; ".join(waiting))]
 

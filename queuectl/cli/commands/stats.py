@@ -44,26 +44,26 @@ def stats(
     p.check_period(since, until)
     with opening.open_queue(db) as q:
         bar = progress.bar("Asking the log")
-        found = compute(q, since=since, until=until, queue_name=queue, limit=limit, progress=bar)
+        result = compute(q, since=since, until=until, queue_name=queue, limit=limit, progress=bar)
     if json:
-        output.document(found.json())
+        output.document(result.json())
     else:
-        _print_stats(found)
+        _print_stats(result)
 
 
-def _print_stats(found: "Stats") -> None:
+def _print_stats(result: "Stats") -> None:
     from queuectl.cli.ui import wording
 
-    totals = found.totals
-    jobs_gone, events_gone = found.archived["jobs"], found.archived["events"]
-    gone = f"{jobs_gone:,} job{'' if jobs_gone == 1 else 's'} with {events_gone:,} events, not counted here"
+    totals = result.totals
+    jobs_gone, events_gone = result.archived["jobs"], result.archived["events"]
+    gone = f"{units.counted(jobs_gone, 'job')} with {events_gone:,} events, not counted here"
     if not totals["first_at"] and jobs_gone:
         output.line(f"nothing of it is left in the log; archived: {gone}")
         return
     if not totals["first_at"]:
-        of = f" to jobs of queue {found.queue!r}" if found.queue is not None else ""
-        when = " in that time" if found.since is not None or found.until is not None else ""
-        output.line(f"nothing happened{of}{when}" if found.seq else "nothing has happened yet")
+        of = f" to jobs of queue {result.queue!r}" if result.queue is not None else ""
+        when = " in that time" if result.since is not None or result.until is not None else ""
+        output.line(f"nothing happened{of}{when}" if result.seq else "nothing has happened yet")
         return
     jobs = [f"{totals[name]:,} {name}" for name in ("enqueued", "completed", "dead", "cancelled")]
     attempts = [f"{totals['attempts']:,} made", *(f"{totals[name]:,} {name}" for name in ("failed", "retried"))]
@@ -72,26 +72,26 @@ def _print_stats(found: "Stats") -> None:
     output.fields([
         ("from", wording.full_time(totals["first_at"])),
         ("to", wording.full_time(totals["last_at"])),
-        ("queue", output.escape(found.queue or "")),
+        ("queue", output.escape(result.queue or "")),
         ("jobs", ", ".join(jobs)),
         ("attempts", ", ".join(attempts)),
         ("archived", gone if jobs_gone else ""),
     ])  # fmt: skip
-    _throughput(found)
-    _hours(found.busiest_hours)
-    if found.waiting:
+    _throughput(result)
+    _hours(result.busiest_hours)
+    if result.waiting:
         _heading("Waiting, from due to claimed")
-        times = [[row["queue"], f"{row['claims']:,}", *_times(row, "mean")] for row in found.waiting]
+        times = [[row["queue"], f"{row['claims']:,}", *_times(row, "mean")] for row in result.waiting]
         heads = ["QUEUE", "CLAIMS", "MEAN", "P50", "P95", "P99", "LONGEST"]
         output.table(heads, times, right=heads[1:])
-    if found.queues:
+    if result.queues:
         _heading("Run time of attempts, and failures")
-        rows = [[row["queue"], *_rates(row), *_times(row)] for row in found.queues]
+        rows = [[row["queue"], *_rates(row), *_times(row)] for row in result.queues]
         heads = ["QUEUE", *_RATES, "P50", "P95", "P99", "LONGEST"]
         output.table(heads, rows, right=heads[1:])
     for title, commands in (
-        ("Commands run most", found.commands), ("Slowest, by their median", found.slowest),
-        ("Flakiest, of those that also completed", found.flakiest),
+        ("Commands run most", result.commands), ("Slowest, by their median", result.slowest),
+        ("Flakiest, of those that also completed", result.flakiest),
     ):  # fmt: skip
         if commands:
             _heading(title)
@@ -125,10 +125,10 @@ def _heading(text: str) -> None:
     output.line(output.paint(text, "bold"))
 
 
-def _throughput(found: "Stats") -> None:
+def _throughput(result: "Stats") -> None:
     """Print the last days, or for at most two days the last hours; empty ones in between too."""
-    daily = len(found.per_day) > 2
-    name, step, rows = ("day", _DAY, found.per_day) if daily else ("hour", _HOUR, found.per_hour)
+    daily = len(result.per_day) > 2
+    name, step, rows = ("day", _DAY, result.per_day) if daily else ("hour", _HOUR, result.per_hour)
     if not rows:
         return
     by_start = {row[name]: row for row in rows}

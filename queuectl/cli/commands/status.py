@@ -9,6 +9,7 @@ from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output, progress
 from queuectl.errors import Invalid
+from queuectl.units import counted
 
 if TYPE_CHECKING:
     from queuectl import Status
@@ -42,33 +43,33 @@ def status(
         if watch:
             _watch(q, queue, machine)
             return
-        found = q.status(queue, then=at, progress=progress.bar("Folding the log"))
+        result = q.status(queue, then=at, progress=progress.bar("Folding the log"))
         disk = q.disk() if at is None else None
         if machine:
-            output.document(_document(q, found, disk))
+            output.document(_document(q, result, disk))
         else:
-            for line in _page(q, found, disk):
+            for line in _lines(q, result, disk):
                 output.line(line)
 
 
-def _document(q: "Queue", found: "Status", disk: "Disk | None") -> dict[str, Any]:
+def _document(q: "Queue", result: "Status", disk: "Disk | None") -> dict[str, Any]:
     """Return the JSON document; a past one has no disk space."""
     space = {"disk_free": disk.free, "disk_floor": disk.floor} if disk is not None else {}
-    return {**found.json(), **space, "database": q.url}
+    return {**result.json(), **space, "database": q.url}
 
 
-def _page(q: "Queue", found: "Status", disk: "Disk | None") -> list[str]:
+def _lines(q: "Queue", result: "Status", disk: "Disk | None") -> list[str]:
     from queuectl.cli.ui import wording
 
-    space = max(len(f"{count:,}") for count in (*found.counts.values(), found.total))
-    up = f"{found.workers} worker{'' if found.workers == 1 else 's'} up"
-    as_of = f"as of event {found.seq:,}, {wording.full_time(found.at)}" if found.seq else "nothing has happened yet"
+    space = max(len(f"{count:,}") for count in (*result.counts.values(), result.total))
+    up = f"{counted(result.workers, 'worker')} up"
+    as_of = f"as of event {result.seq:,}, {wording.full_time(result.at)}" if result.seq else "nothing has happened yet"
     return [
         *(
             output.paint(f"{state:<11} {count:>{space},}", state if count else "dim")
-            for state, count in found.counts.items()
+            for state, count in result.counts.items()
         ),
-        output.paint(f"{'total':<11} {found.total:>{space},}", "bold"),
+        output.paint(f"{'total':<11} {result.total:>{space},}", "bold"),
         "",
         f"{up}; {as_of}",
         output.paint(f"in {output.escape(q.url)}", "dim"),
@@ -83,12 +84,12 @@ def _watch(q: "Queue", queue: str | None, machine: bool) -> None:
 
     last = -1
     while True:
-        found = q.status(queue)
+        result = q.status(queue)
         if not machine:  # redrawn each time: it shows how long ago the last event was
-            body = "".join(f"{line}\x1b[K\n" for line in _page(q, found, q.disk()))
+            body = "".join(f"{line}\x1b[K\n" for line in _lines(q, result, q.disk()))
             sys.stdout.write(("\x1b[H\x1b[2J" if last < 0 else "\x1b[H") + body)
-        elif found.seq != last:
-            output.documents([encode(_document(q, found, q.disk()))])
-        last = found.seq
+        elif result.seq != last:
+            output.documents([encode(_document(q, result, q.disk()))])
+        last = result.seq
         sys.stdout.flush()
         time.sleep(_PAUSE)

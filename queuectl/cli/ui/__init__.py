@@ -1,1 +1,1 @@
-"""What people see: tables, wording, timelines, output on a terminal."""
+"""What is printed: tables, wording, timelines, the output of commands."""

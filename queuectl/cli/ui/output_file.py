@@ -73,14 +73,14 @@ class OutputFile:
         missing = lines + 1 if size and os.pread(self.fd, 1, size - 1) == b"\n" else lines
         for start, end in self._backwards(size):
             data = os.pread(self.fd, end - start, start)
-            found = data.count(b"\n")
-            if found >= missing:
+            ends = data.count(b"\n")
+            if ends >= missing:
                 cut = len(data)
                 for _ in range(missing):
                     cut = data.rindex(b"\n", 0, cut)
                 self.position = start + cut + 1
                 return
-            missing -= found
+            missing -= ends
         self.position = 0
 
     def _backwards(self, size: int) -> Iterator[tuple[int, int]]:

@@ -98,7 +98,7 @@ def _attempt(before: Moment | None, block: list[Moment], claimed: Claimed) -> It
         change.append(f"told by {actor}")
     used = [f"waited {_waited(before, claim.at)}"]
     if beats:
-        used.append(f"{len(beats)} heartbeat{'' if len(beats) == 1 else 's'} over {_span(beats[-1] - claim.at)}")
+        used.append(f"{units.counted(len(beats), 'heartbeat')} over {_span(beats[-1] - claim.at)}")
     if isinstance(ending, Completed | Failed | Cancelled | Interrupted):
         used += _used(ending)
     yield _entry(_DOT, block, what, (change, used, *follows))

@@ -108,7 +108,7 @@ def attempt_counts(job: "Job", attempts: "Sequence[Attempt]") -> str:
     had = f"{job.attempt}, of which {failed} failed" if failed else str(job.attempt or "none yet")
     anew = f", {job.failures or 'none'} since it was sent back" if failed > job.failures else ""
     allowed = job.max_retries + 1
-    return f"{had}{anew} (dead after {allowed} failure{_s(allowed)})"
+    return f"{had}{anew} (dead after {units.counted(allowed, 'failure')})"
 
 
 def retry_policy(job: "Job") -> str:
@@ -164,12 +164,12 @@ def _description(record: events.Recorded, event: events.Event) -> str:
         case events.Purged():
             return "purged"
         case events.Archived():
-            return f"archived in {event.file}, {event.events} event{_s(event.events)}, {event.state}"
+            return f"archived in {event.file}, {units.counted(event.events, 'event')}, {event.state}"
         case events.WorkerStarted():
             queues = f", for {', '.join(event.queues)}" if event.queues else ""
             alone = ", for one job alone" if event.private else ""
             return (
-                f"worker started on {event.host}, pid {event.pid}, {event.slots} slot{_s(event.slots)}{queues}{alone}"
+                f"worker started on {event.host}, pid {event.pid}, {units.counted(event.slots, 'slot')}{queues}{alone}"
             )
         case events.Heartbeat():
             held = ", ".join(f"{held.job} ({held.attempt})" for held in event.attempts)
@@ -181,7 +181,7 @@ def _description(record: events.Recorded, event: events.Event) -> str:
         case events.WorkerLost():
             return "worker lost"
         case events.Sealed():
-            return f"sealed {event.events:,} event{_s(event.events)} up to {event.upto}: {event.hash}"
+            return f"sealed {units.counted(event.events, 'event')} up to {event.upto}: {event.hash}"
         case events.EnvironmentKept():
             return f"environment kept: {environment_size(event)}"
         case events.ConfigSet():
@@ -194,7 +194,7 @@ def environment_size(environment: "Environment | events.EnvironmentKept") -> str
     those = " in place of the worker's" if environment.whole else ""
     umask = environment.umask
     mask = f", umask {umask:04o}" if isinstance(umask, int) else f", umask {umask}" if umask is not None else ""
-    return f"{count} variable{_s(count)}{those}{mask}"
+    return f"{units.counted(count, 'variable')}{those}{mask}"
 
 
 def _change(name: str, was: Any, new: Any) -> str:
@@ -221,13 +221,9 @@ def _took(event: Any) -> str:
     return f" after {units.span(event.run_seconds)}" if event.run_seconds is not None else ""
 
 
-def _s(count: int) -> str:
-    return "" if count == 1 else "s"
-
-
 def job_outcome(job: "Job") -> str:
     """Return how a job ended: `died: exit 3 after 2 attempts`."""
-    tried = f"{job.attempt} attempt{_s(job.attempt)}"
+    tried = units.counted(job.attempt, "attempt")
     if job.state == "dead":
         return f"died: {end_cause(job)} after {tried}"
     if job.state == "cancelled":

@@ -8,11 +8,11 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from queuectl import clock
-from queuectl.doctor.finding import Finding, counted, fine, problem, process, some, warning
+from queuectl.doctor.finding import Finding, fine, problem, process, some, warning
 from queuectl.host import processes
 from queuectl.host.flock import locked
 from queuectl.settings import SETTINGS
-from queuectl.units import size_text
+from queuectl.units import counted, size_text
 
 if TYPE_CHECKING:
     from queuectl.doctor import Bars, InspectedQueue

@@ -8,11 +8,11 @@ import msgspec
 from queuectl import clock as clocks
 from queuectl.audit import leaves
 from queuectl.doctor.checks.environment import settings
-from queuectl.doctor.finding import Finding, counted, fine, problem, some, warning
+from queuectl.doctor.finding import Finding, fine, problem, some, warning
 from queuectl.engines.view import ProjectionStatus
 from queuectl.errors import QueueError, shown
 from queuectl.events import Archived, Newer, Unreadable
-from queuectl.units import size_text, span
+from queuectl.units import counted, size_text, span
 
 if TYPE_CHECKING:
     from queuectl.doctor import Bars, InspectedQueue

@@ -14,11 +14,11 @@ import msgspec
 from projections.jobs import Job
 from projections.workers import Worker
 from queuectl.clock import monotonic, now
-from queuectl.doctor.finding import Finding, Process, counted, fine, problem, process, some, warning
+from queuectl.doctor.finding import Finding, Process, fine, problem, process, some, warning
 from queuectl.host import flock, processes, procfs
 from queuectl.liveness import Life
 from queuectl.queries import to_serve
-from queuectl.units import span
+from queuectl.units import counted, span
 from queuectl.workers.execution import traces
 from queuectl.workers.recovery import attempt_table, worker_lock
 from queuectl.workers.turn import earlier, tag
