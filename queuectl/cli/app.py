@@ -63,7 +63,7 @@ $ queuectl worker start --count 2         run jobs until Ctrl-C
 $ queuectl status                         how many jobs are in which state
 $ queuectl inspect 1 --events             what happened to job 1, event by event
 
-`queuectl help COMMAND` (or COMMAND --help) tells more of each. The database is --db, or QUEUECTL_DB, or
+`queuectl help COMMAND` (or COMMAND --help) explains a command. The database is --db, or QUEUECTL_DB, or
 DB_PATH (also in .env), or queue.db in the folder for your state files; enqueue, run, worker start, import and
 config set make it.""",
     version=__version__,

@@ -59,29 +59,15 @@ At = Annotated[
 ]
 MaxRetries = Annotated[
     int | None,
-    p.option(
-        "--max-retries",
-        "N",
-        "Further attempts after the first one has failed; then it goes to the dead letter queue. [default: 3, a "
-        "setting]",
-        p.integer(0, spec.MOST_RETRIES),
+    p.max_retries(
+        "Further attempts after the first one has failed; then it goes to the dead letter queue. "
+        "[default: 3, a setting]"
     ),
 ]
 Base = Annotated[
-    float | None,
-    p.option(
-        "--backoff-base",
-        "X",
-        "The retry after failure n is due X^n seconds later. [default: 2, a setting]",
-        lambda text: units.number(text, *spec.BASES),
-    ),
+    float | None, p.backoff_base("The retry after failure n is due X^n seconds later. [default: 2, a setting]")
 ]
-Most = Annotated[
-    float | None,
-    p.option(
-        "--backoff-max", "DURATION", "The longest delay between attempts. [default: 1d, a setting]", units.duration
-    ),
-]
+Most = Annotated[float | None, p.backoff_max("1d, a setting")]
 Jitter = Annotated[
     float | None,
     p.option(

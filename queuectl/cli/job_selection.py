@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from queuectl.queue import Queue
 
 Ids = Annotated[str, Parameter(name="ID", help="The jobs; all of them are changed, or none.")]
-All = Annotated[bool, Parameter(name="--all", help="All that it can be done to (of --state and --queue, if given).")]
-Yes = Annotated[bool, Parameter(name=["--yes", "-y"], help="Don't ask on a terminal whether so many are meant.")]
+All = Annotated[bool, Parameter(name="--all", help="All jobs that it applies to (of --state and --queue, if given).")]
+Yes = Annotated[bool, Parameter(name=["--yes", "-y"], help="Don't ask for confirmation on a terminal.")]
 
 
 class JobSelection(msgspec.Struct, frozen=True):

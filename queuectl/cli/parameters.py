@@ -82,7 +82,7 @@ Logs = Annotated[
 Json = Annotated[bool, Parameter(name="--json", help="Answer as JSON.")]
 JsonLines = Annotated[bool, Parameter(name="--json", help="Answer as JSON, one object a line.")]
 Reason = Annotated[
-    str | None, option("--reason", "TEXT", "Why; it stands in the event beside who did it.", spec.check_reason)
+    str | None, option("--reason", "TEXT", "Why; stored in the event beside the actor.", spec.check_reason)
 ]
 Queue = Annotated[str | None, option("--queue", "NAME", "Only jobs of this queue.", _queue)]
 QueueList = Annotated[
@@ -106,6 +106,22 @@ States = Annotated[
         allow_leading_hyphen=True,
     ),
 ]
+
+
+def max_retries(text: str) -> Parameter:
+    """Return the option `--max-retries` with this help."""
+    return option("--max-retries", "N", text, integer(0, spec.MOST_RETRIES))
+
+
+def backoff_base(text: str) -> Parameter:
+    """Return the option `--backoff-base` with this help."""
+    return option("--backoff-base", "X", text, lambda word: units.number(word, *spec.BASES))
+
+
+def backoff_max(default: str) -> Parameter:
+    """Return the option `--backoff-max` with this default in its help."""
+    text = f"The longest delay between attempts. [default: {default}]"
+    return option("--backoff-max", "DURATION", text, units.duration)
 
 
 def since(what: str) -> Parameter:
@@ -154,7 +170,7 @@ Env = Annotated[
     Parameter(
         name="--env",
         metavar="K[=V]",
-        help="A variable for the command (may be repeated); K alone: its value now. It stands in the log.",
+        help="A variable for the command (may be repeated); K alone: its value now. It is stored in the log.",
     ),
 ]
 Secret = Annotated[

@@ -43,7 +43,7 @@ def archive(
             consume_multiple=True,
         ),
     ] = None,
-    dry: Annotated[bool, Parameter(name="--dry-run", help="Only tell how much would go.")] = False,
+    dry: Annotated[bool, Parameter(name="--dry-run", help="Only print how much would be archived.")] = False,
     json: p.Json = False,
     db: p.Database = None,
 ) -> None:

@@ -66,7 +66,7 @@ def verify(
         Parameter(
             name="--anchor",
             metavar="SEQ:HASH",
-            help="What `audit seal` printed once, and was kept elsewhere (may be repeated).",
+            help="An anchor that `audit seal` printed, kept elsewhere (may be repeated).",
             converter=p.list_converter(_anchor),
         ),
     ] = None,
@@ -82,7 +82,7 @@ def verify(
         bool,
         Parameter(
             name="--allow-missing-archives",
-            help="Archives may be somewhere else: what was in them is told as unproven, and the exit code is 0.",
+            help="Archives may be elsewhere: their events are reported as unproven, and the exit code is 0.",
         ),
     ] = False,
     json: p.Json = False,
@@ -117,7 +117,7 @@ def _print_verdict(verdict: "Verdict", anchors: int) -> None:
     for finding in verdict.findings[:_SHOWN]:
         output.line(f"{output.paint('✗', 'red')} {output.escape(finding.what)}")
     if (more := len(verdict.findings) - _SHOWN + verdict.more) > 0:
-        output.line(f"  and {more:,} more; --json tells up to 1,000")
+        output.line(f"  and {more:,} more; --json has up to 1,000")
     hint = "" if verdict.allows_missing else ": give --archive FILE, or --allow-missing-archives"
     for each in verdict.unchecked:
         mark = output.paint("!", "yellow")

@@ -62,7 +62,7 @@ def export(
     $ queuectl export --after 1200 -o since.ndjson
 
     Events are exported as they are stored; --type and --after are for them, --ended-since is not. After an export of
-    events, stderr tells the number with which --after goes on. Parquet needs pyarrow:
+    events, stderr has the number for the next --after. Parquet needs pyarrow:
     pip install 'queuectl-eventlog[parquet]'.
     """
     from queuectl.export import Export

@@ -19,7 +19,7 @@ def recover(
         bool,
         Parameter(name="--hung", help="First listen for 20 seconds, and kill workers that live but say nothing."),
     ] = False,
-    json: Annotated[bool, Parameter(name="--json", help="Answer as JSON.")] = False,
+    json: p.Json = False,
     logs: p.Logs = None,
     db: p.Database = None,
 ) -> int:

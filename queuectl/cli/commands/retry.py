@@ -24,7 +24,7 @@ def retry(
     $ queuectl retry 17 --timeout none       what is given is changed first, and stays so
     $ queuectl retry 17 --secret TOKEN       its secret values are forgotten once it completed: give them anew
 
-    What is not given stays as it is: the defaults that stand below are those of a new job. On a terminal it asks first,
+    Options that are not given change nothing: the defaults below are those of a new job. On a terminal it asks first,
     unless jobs are named.
     """
     selection = JobSelection(ids, all, queue, yes, state)

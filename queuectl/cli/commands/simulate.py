@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from queuectl import spec, units
+from queuectl import units
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output, progress
@@ -13,29 +13,13 @@ from queuectl.errors import Invalid
 if TYPE_CHECKING:
     from queuectl.analysis.simulate import Bounds, Policy, Simulation
 
+_DEFAULT = "as each job had it"
 Base = Annotated[
-    float | None,
-    p.option(
-        "--backoff-base",
-        "X",
-        "The retry after failure n would be due X^n seconds later. [default: as each job had it]",
-        lambda text: units.number(text, *spec.BASES),
-    ),
+    float | None, p.backoff_base(f"The retry after failure n would be due X^n seconds later. [default: {_DEFAULT}]")
 ]
-Most = Annotated[
-    float | None,
-    p.option(
-        "--backoff-max", "DURATION", "The longest delay between attempts. [default: as each job had it]", units.duration
-    ),
-]
+Most = Annotated[float | None, p.backoff_max(_DEFAULT)]
 MaxRetries = Annotated[
-    int | None,
-    p.option(
-        "--max-retries",
-        "N",
-        "Further attempts after the first one has failed. [default: as each job had it]",
-        p.integer(0, spec.MOST_RETRIES),
-    ),
+    int | None, p.max_retries(f"Further attempts after the first one has failed. [default: {_DEFAULT}]")
 ]
 
 
@@ -49,13 +33,13 @@ def simulate(
     json: p.Json = False,
     db: p.Database = None,
 ) -> None:
-    """Tell what another retry policy would have changed.
+    """Show what another retry policy would have changed.
 
     $ queuectl simulate --backoff-base 3 --max-retries 5 --since 7d
     $ queuectl simulate --max-retries 1 --queue mail --json
 
     The recorded outcomes of the jobs enqueued since then are decided anew. What attempts that never happened would have
-    brought is told as bounds and an estimate; the answer names what it assumes. Nothing is changed.
+    brought is given as bounds and an estimate; the answer names what it assumes. Nothing is changed.
     """
     from queuectl.analysis.simulate import Policy, document
     from queuectl.analysis.simulate import simulate as run_simulation
@@ -114,7 +98,7 @@ def _policy(policy: "Policy") -> str:
         f"at most {units.span(most)}" if most is not None else "",
     ]
     text = ", ".join(part for part in parts if part)
-    return text if all(parts) else f"{text}; else as each job had it"
+    return text if all(parts) else f"{text}; else {_DEFAULT}"
 
 
 def _endings(result: "Simulation") -> list[tuple[str, str]]:

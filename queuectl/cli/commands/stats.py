@@ -30,7 +30,7 @@ def stats(
     json: p.Json = False,
     db: p.Database = None,
 ) -> None:
-    """Tell how much was done, how long it waited and ran, and what failed.
+    """Show how much was done, how long it waited and ran, and what failed.
 
     $ queuectl stats
     $ queuectl stats --since 7d --queue mail

@@ -22,7 +22,7 @@ def wait(
     timeout: Annotated[
         float | None, p.option("--timeout", "DURATION", "Give up after so long (exit code 124).", p.positive_duration)
     ] = None,
-    brief: Annotated[bool, Parameter(name="--brief", help="Tell how many ended how, not how each did.")] = False,
+    brief: Annotated[bool, Parameter(name="--brief", help="Print how many ended how, not how each did.")] = False,
     json: p.JsonLines = False,
     db: p.Database = None,
 ) -> int:
@@ -32,8 +32,8 @@ def wait(
     $ queuectl wait --timeout 10m
 
     Of one job the exit code is its own (128 + n for a signal); of several 0 if all completed, else 1; of all 1 if one
-    died meanwhile. How they ended is told on stderr. Within a job what can't end before that job is left out, and what
-    no worker starts within a second is run right here.
+    died meanwhile. How they ended is printed to stderr. Within a job what can't end before that job is left out, and
+    what no worker starts within a second is run right here.
     """
     with opening.open_queue(db) as q:
         selected = list(dict.fromkeys(q.resolve(id) for id in ids))
