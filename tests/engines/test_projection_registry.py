@@ -60,7 +60,7 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def test_all_tables_dropped_and_replayed_are_equal_to_the_byte(path: Path) -> None:
+def test_dropped_tables_are_replayed_byte_for_byte(path: Path) -> None:
     before = dump(path)
     sql(path, *(f"drop table {table}" for table in TABLES), "delete from projection_state")
     with Queue(path) as queue:
@@ -68,7 +68,7 @@ def test_all_tables_dropped_and_replayed_are_equal_to_the_byte(path: Path) -> No
     assert dump(path) == before
 
 
-def test_a_replay_forgets_what_somebody_wrote_into_the_tables(path: Path) -> None:
+def test_a_replay_discards_foreign_changes_of_the_tables(path: Path) -> None:
     before = dump(path)
     sql(
         path,
@@ -101,7 +101,7 @@ def test_a_replay_forgets_what_somebody_wrote_into_the_tables(path: Path) -> Non
         ),
     ],
 )
-def test_opening_heals(path: Path, damage: tuple[str, ...]) -> None:
+def test_opening_rebuilds_missing_tables(path: Path, damage: tuple[str, ...]) -> None:
     before = dump(path)
     sql(path, *damage)
     told: list[tuple[int, int]] = []
@@ -112,7 +112,7 @@ def test_opening_heals(path: Path, damage: tuple[str, ...]) -> None:
     assert dump(path) == before
 
 
-def test_opening_what_is_whole_replays_nothing(path: Path) -> None:
+def test_opening_a_sound_database_replays_nothing(path: Path) -> None:
     told: list[tuple[int, int]] = []
     Queue(path, progress=lambda *progress: told.append(progress)).close()
     assert told == []
@@ -135,7 +135,7 @@ def behind(path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["jobs", "attempts", "counts"])
-def test_a_projection_that_is_behind_catches_up_when_the_database_is_opened(path: Path, name: str) -> None:
+def test_opening_catches_up_a_projection_that_is_behind(path: Path, name: str) -> None:
     behind(path, name)
     with Queue(path) as queue:
         assert queue.check() == []
@@ -143,7 +143,7 @@ def test_a_projection_that_is_behind_catches_up_when_the_database_is_opened(path
 
 
 @pytest.mark.parametrize("name", ["jobs", "attempts", "counts"])
-def test_a_projection_that_falls_behind_meanwhile_catches_up_before_it_folds_on(path: Path, name: str) -> None:
+def test_a_projection_catches_up_before_it_folds(path: Path, name: str) -> None:
     with Queue(path) as queue:
         behind(path, name)
         queue.enqueue("true")
@@ -187,7 +187,7 @@ def test_newer_code_rebuilds_what_older_code_made(path: Path, monkeypatch: pytes
     old.close()
 
 
-def test_a_log_that_can_not_be_is_said_to_be_so(path: Path) -> None:
+def test_an_impossible_log_makes_opening_fail(path: Path) -> None:
     sql(path, "insert into events select 1000, 'job:ghost', 1, 'claimed', 1, at + 9, actor, "
               "'{\"attempt\":1,\"worker\":\"w\"}' from events order by seq desc limit 1")  # fmt: skip
     for _ in range(2):
@@ -195,7 +195,7 @@ def test_a_log_that_can_not_be_is_said_to_be_so(path: Path) -> None:
             Queue(path)
 
 
-def test_a_replay_leaves_out_no_stream_of_which_the_beginning_is_missing(path: Path) -> None:
+def test_a_replay_refuses_streams_without_their_first_event(path: Path) -> None:
     before = dump(path)
     sql(path, "drop trigger events_no_delete", "delete from events where stream = 'job:3' and version = 1")
     with Queue(path) as queue, pytest.raises(Unusable, match="3 events belong to streams of which the first event"):
@@ -203,7 +203,7 @@ def test_a_replay_leaves_out_no_stream_of_which_the_beginning_is_missing(path: P
     assert dump(path) == before
 
 
-def test_ours_never_disagree_with_the_log_when_a_fold_raises(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_raising_fold_rolls_back_the_append(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def explode(changes: object, store: object) -> None:
         raise OSError("out of luck")
 
@@ -224,7 +224,7 @@ def test_the_names_of_tables_that_others_may_read(path: Path) -> None:
     assert sql(path, "select sum(jobs) from counts") == sql(path, "select count(*) from jobs")
 
 
-def test_a_replay_leaves_every_index_that_the_schemas_name(path: Path) -> None:
+def test_a_replay_keeps_every_index_of_the_schemas(path: Path) -> None:
     fresh = apsw.Connection(":memory:")
     for projection in builtin():
         for _ in fresh.execute(projection.schema):
@@ -236,9 +236,7 @@ def test_a_replay_leaves_every_index_that_the_schemas_name(path: Path) -> None:
     assert sql(path, wanted) == list(fresh.execute(wanted)) != []
 
 
-def test_whatever_is_forgotten_between_two_pages_is_asked_of_the_log(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_evicted_subjects_are_read_from_the_log(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = dump(path)
     monkeypatch.setattr(projection_registry, "PAGE", 1)
     monkeypatch.setattr(replay.Subjects.__init__, "__defaults__", (0,))

@@ -39,18 +39,18 @@ def test_the_stored_text_is_shown_as_it_is() -> None:
     assert msgspec.json.decode(shown)["data"]["later"] == [1, 2.5, "ä"]
 
 
-def test_what_is_not_set_is_not_stored() -> None:
+def test_unset_fields_are_not_stored() -> None:
     assert encode(Failed(attempt=1, cause="lost")) == b'{"attempt":1,"cause":"lost"}'
 
 
 @settings(max_examples=40)
 @given(logs)
-def test_every_event_survives_its_own_text(log: list[Recorded]) -> None:
+def test_every_event_survives_encoding_and_decoding(log: list[Recorded]) -> None:
     for record in log:
         assert encode(record.event).decode() == record.data
 
 
-def test_every_type_has_a_name_of_its_own_and_begins_at_version_1() -> None:
+def test_every_type_has_a_unique_name_and_upcasts() -> None:
     payloads = get_args(Event)
     assert len({payload.type for payload in payloads}) == len(payloads) == len(VOCABULARY.payloads)
     assert all(payload.type and payload.v >= 1 for payload in payloads)
@@ -79,7 +79,7 @@ def with_coats(old: dict[str, Any]) -> dict[str, Any]:
 PAINT = Vocabulary((Painted,), {("painted", 1): to_list, ("painted", 2): with_coats})
 
 
-def test_an_old_form_is_led_step_by_step_to_todays() -> None:
+def test_an_old_version_is_upcast_step_by_step() -> None:
     assert PAINT.decode("painted", 1, '{"colour":"red"}') == Painted(colours=["red"], coats=1)
     assert PAINT.decode("painted", 2, '{"colours":["red","blue"]}') == Painted(colours=["red", "blue"], coats=1)
     assert PAINT.decode("painted", 3, '{"colours":[],"coats":2}') == Painted(colours=[], coats=2)
@@ -123,7 +123,7 @@ LATER = {"archived", "edited", "environment_kept", "interrupted", "sealed"}
 """Types that came after version 1."""
 
 
-def test_the_old_log_has_every_type_there_was(old_log: Path) -> None:
+def test_the_old_log_has_every_type_of_then(old_log: Path) -> None:
     with Queue(old_log) as queue:
         assert {record.type for record in queue.events()} == set(VOCABULARY.payloads) - LATER
         assert {record.v for record in queue.events()} == {1}
@@ -178,7 +178,7 @@ values ('job:new', 1, 'enqueued', 99, 1800000000000000, 'cli:ann@new', '{"what":
 """
 
 
-def test_a_log_with_a_newer_event_makes_the_database_unusable_and_says_so(tmp_path: Path) -> None:
+def test_a_newer_event_makes_opening_fail(tmp_path: Path) -> None:
     path = tmp_path / "q.db"
     with Queue(path) as queue:
         queue.enqueue("true", id="mine")
@@ -187,7 +187,7 @@ def test_a_log_with_a_newer_event_makes_the_database_unusable_and_says_so(tmp_pa
         Queue(path)
 
 
-def test_a_newer_event_stops_whoever_has_the_database_open(tmp_path: Path) -> None:
+def test_a_newer_event_stops_an_open_queue(tmp_path: Path) -> None:
     path = tmp_path / "q.db"
     with Queue(path) as queue:
         queue.enqueue("true", id="mine")
@@ -197,7 +197,7 @@ def test_a_newer_event_stops_whoever_has_the_database_open(tmp_path: Path) -> No
                 ask()
 
 
-def test_a_damaged_payload_is_named_and_no_traceback(tmp_path: Path) -> None:
+def test_a_damaged_payload_is_named_without_a_traceback(tmp_path: Path) -> None:
     path = tmp_path / "q.db"
     with Queue(path) as queue:
         queue.enqueue("true", id="mine")

@@ -118,7 +118,7 @@ SAY = "echo $$ >$READY; exec sleep 1000"
         ("$PY $DETACHED close session &", False, False, True),
     ],
 )
-def test_what_is_left_is_found_by_lock_or_tag_and_ended(
+def test_remaining_processes_are_found_and_terminated(
     scene: Scene, command: str, by_lock: bool, by_file: bool, by_tag: bool
 ) -> None:
     pid = scene.leave(command)
@@ -130,7 +130,7 @@ def test_what_is_left_is_found_by_lock_or_tag_and_ended(
     assert flock.locked(scene.output) is False
 
 
-def test_what_hides_from_lock_and_tag_falls_to_the_subreaper() -> None:
+def test_the_subreaper_finds_processes_without_lock_or_tag() -> None:
     program = """
 import os, select, sys
 from queuectl.host import processes, subreaper
@@ -154,7 +154,7 @@ assert subreaper.reap(()) == []
     subprocess.run([sys.executable, "-c", program], check=True, timeout=30, env=env)
 
 
-def test_a_hidden_process_in_the_session_of_a_tagged_one_is_found(scene: Scene) -> None:
+def test_a_process_in_a_tagged_session_is_found(scene: Scene) -> None:
     attempt = scene.begin("env -i $PY $DETACHED close & wait")
     pid = scene.pid()
     assert pid not in traces.by_tag(TAG)
@@ -175,7 +175,7 @@ def test_termination_follows_processes_started_while_it_works(scene: Scene, tmp_
     assert scene.has_ended()
 
 
-def test_who_ignores_term_is_killed_after_the_grace_period(scene: Scene) -> None:
+def test_a_process_that_ignores_sigterm_is_killed(scene: Scene) -> None:
     scene.begin("trap '' TERM; echo $$ >$READY; while :; do sleep 1000; done")
     pid = scene.pid()
     left = terminate(scene.output, TAG, soon(0.3), grace=1000)
@@ -213,7 +213,7 @@ def test_termination_ends_at_once_without_processes(tmp_path: Path) -> None:
     assert not terminate(str(tmp_path / "missing"), TAG, soon())
 
 
-def test_a_lock_whose_holder_is_not_to_be_found_is_told(tmp_path: Path) -> None:
+def test_a_lock_without_a_known_holder_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "output"
     with path.open("w") as file:  # by us: a termination never ends its own process
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -222,7 +222,7 @@ def test_a_lock_whose_holder_is_not_to_be_found_is_told(tmp_path: Path) -> None:
     assert not terminate(str(path), TAG, soon())
 
 
-def test_who_only_reads_the_output_is_let_alone(scene: Scene) -> None:
+def test_a_reader_of_the_output_is_not_terminated(scene: Scene) -> None:
     Path(scene.output).touch()
     reader = subprocess.Popen(["tail", "-f", scene.output], stdout=subprocess.DEVNULL)
     try:
@@ -236,7 +236,7 @@ def test_who_only_reads_the_output_is_let_alone(scene: Scene) -> None:
         reader.wait()
 
 
-def test_who_writes_to_another_file_of_that_name_is_let_alone(scene: Scene, tmp_path: Path) -> None:
+def test_a_writer_of_another_file_is_not_found(scene: Scene, tmp_path: Path) -> None:
     Path(scene.output).touch()
     (tmp_path / "other").mkdir()
     with open(tmp_path / "other" / os.path.basename(scene.output), "w") as other:
@@ -258,7 +258,7 @@ def links_of(pid: int) -> list[str]:
     return found
 
 
-def test_another_attempts_tag_is_not_taken_for_this_one(scene: Scene) -> None:
+def test_another_attempts_tag_does_not_match(scene: Scene) -> None:
     pid = scene.leave("$PY $DETACHED close &")
     for other in (TAG[:-1], TAG + "1", TAG[1:], ""):
         assert pid not in traces.by_tag(other)
@@ -279,7 +279,7 @@ def test_a_lock_is_free_when_nobody_holds_it(tmp_path: Path) -> None:
     assert flock.locked(str(tmp_path / "folder")) is False
 
 
-def test_state_group_session_and_start_time_are_those_of_the_process(scene: Scene) -> None:
+def test_state_group_session_and_start_time_are_read(scene: Scene) -> None:
     attempt = scene.begin(f"sh -c '{SAY}' & exec sleep 1000")
     child = scene.pid()
     assert sorted(processes.group(attempt.pid)) == sorted([attempt.pid, child])
@@ -310,7 +310,7 @@ def test_a_process_may_have_any_name(tmp_path: Path) -> None:
         child.wait()
 
 
-def test_a_pid_that_nobody_has_is_told(scene: Scene) -> None:
+def test_nothing_is_read_of_an_unused_pid(scene: Scene) -> None:
     attempt = scene.begin("exit 0")
     select.select([attempt], [], [], 10)
     assert processes.is_taken(attempt.pid)  # a zombie still has it
@@ -322,7 +322,7 @@ def test_a_pid_that_nobody_has_is_told(scene: Scene) -> None:
     assert not processes.is_writer(gone, scene.output)
 
 
-def test_end_lets_a_process_end_in_order_and_kills_it_otherwise(scene: Scene) -> None:
+def test_end_lets_a_process_handle_sigterm(scene: Scene) -> None:
     scene.begin("trap 'exit 7' TERM; echo $$ >$READY; while :; do sleep 0.01; done")
     pid = scene.pid()
     assert end([pid], 1000, lambda found: found == pid) == []
@@ -333,14 +333,14 @@ def test_end_lets_a_process_end_in_order_and_kills_it_otherwise(scene: Scene) ->
     assert outcome.exit_code == 7
 
 
-def test_end_kills_who_does_not_listen(scene: Scene) -> None:
+def test_end_kills_a_process_that_ignores_sigterm(scene: Scene) -> None:
     scene.begin("trap '' TERM; echo $$ >$READY; while :; do sleep 1000; done")
     pid = scene.pid()
     assert end([pid], 0.1, lambda _: True) == []
     assert scene.has_ended()
 
 
-def test_end_tells_who_would_not_end(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_end_returns_processes_that_did_not_end(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     scene.begin(SAY)
     pid = scene.pid()
     with monkeypatch.context() as patched:
@@ -348,7 +348,7 @@ def test_end_tells_who_would_not_end(scene: Scene, monkeypatch: pytest.MonkeyPat
         assert end([pid], 0.05, lambda _: True, patience=0.05) == [pid]
 
 
-def test_end_spares_strangers_and_those_who_stand_above_it(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_end_spares_unrelated_processes_and_its_own_ancestors(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     scene.begin(SAY)
     pid = scene.pid()
     neighbour = subprocess.Popen(["sleep", "1000"])  # in our own process group

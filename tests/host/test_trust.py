@@ -93,7 +93,7 @@ def test_a_file_is_no_folder(database: Path) -> None:
     assert "is not a folder" in refusal(database / "deep" / "q.db")
 
 
-def test_a_file_in_the_place_of_the_folder_is_told(database: Path) -> None:
+def test_a_file_instead_of_the_folder_is_refused(database: Path) -> None:
     Path(f"{database}.d").touch()
     assert "is not a folder, but the queue's folder goes there" in refusal(database)
     assert not database.exists()
@@ -107,13 +107,13 @@ def test_a_symlinked_side_file_is_refused(database: Path, suffix: str) -> None:
     assert not database.exists()
 
 
-def test_a_side_file_that_is_a_directory_is_refused(database: Path) -> None:
+def test_a_directory_as_side_file_is_refused(database: Path) -> None:
     Path(f"{database}-wal").mkdir()
     assert "not a regular file" in refusal(database)
 
 
 @pytest.mark.parametrize("present", [True, False])
-def test_a_log_ahead_without_its_database_is_not_started_over(database: Path, present: bool) -> None:
+def test_a_wal_without_its_database_is_refused(database: Path, present: bool) -> None:
     prepare(locate(str(database)))
     if not present:
         database.unlink()
@@ -144,13 +144,13 @@ def test_a_folder_others_can_write_is_refused(
     assert "written by others" in refusal(database)
 
 
-def test_a_new_folder_is_not_made_where_others_can_write(database: Path) -> None:
+def test_no_folder_is_made_where_others_can_write(database: Path) -> None:
     database.parent.chmod(0o777)
     assert "written by others" in refusal(database.parent / "new" / "q.db")
     assert os.listdir(database.parent) == []
 
 
-def test_a_sticky_folder_is_fine_but_not_as_the_queues_own_files(database: Path) -> None:
+def test_sticky_folders_are_trusted_sticky_files_are_not(database: Path) -> None:
     database.parent.chmod(0o1777)
     prepare(locate(str(database)))
     database.chmod(0o1666)
@@ -172,7 +172,7 @@ def test_a_database_others_can_write_is_refused(
 
 @as_root
 @pytest.mark.parametrize("name", ["", "q.db", "q.db-wal", "q.db.d"])
-def test_what_belongs_to_somebody_else_is_refused(database: Path, name: str) -> None:
+def test_files_of_another_user_are_refused(database: Path, name: str) -> None:
     prepare(locate(str(database)))
     Path(f"{database}-wal").touch()
     os.chown(database.parent / name, NOBODY, NOBODY)
@@ -180,7 +180,7 @@ def test_what_belongs_to_somebody_else_is_refused(database: Path, name: str) -> 
 
 
 @as_root
-def test_what_belongs_to_root_is_fine_for_a_user(open_folder: Path) -> None:
+def test_a_user_may_use_files_of_root(open_folder: Path) -> None:
     script = f"""
 os.mkdir("own")
 os.chown("own", {NOBODY}, {NOBODY})
@@ -192,7 +192,7 @@ prepare(locate("own/q.db"))  # the folder above is root's
     assert run(script, open_folder).startswith(f"4 {open_folder}: is not writable")
 
 
-def test_what_a_user_may_not_write_is_told(open_folder: Path) -> None:
+def test_a_folder_without_write_permission_is_refused(open_folder: Path) -> None:
     run("become_nobody()\nprepare(locate('q.db'))", open_folder)
     (open_folder / "q.db").chmod(0o400)
     assert "q.db: is not writable" in run("become_nobody()\nrefused('q.db')", open_folder)
@@ -208,7 +208,7 @@ def test_what_a_user_may_not_write_is_told(open_folder: Path) -> None:
         open_folder.chmod(0o700)
 
 
-def test_a_folder_that_can_not_be_entered_is_told(open_folder: Path) -> None:
+def test_a_folder_that_cannot_be_entered_is_refused(open_folder: Path) -> None:
     (open_folder / "closed").mkdir(mode=0o000)
     try:
         told = run("become_nobody()\nrefused('closed/q.db')", open_folder)
@@ -253,11 +253,11 @@ FILE, FOLDER = stat.S_IFREG, stat.S_IFDIR
         (found(FILE | 0o1666), 1000, False, False),
     ],
 )
-def test_who_and_what_is_trusted(what: os.stat_result, user: int, private: bool, trusted: bool) -> None:
+def test_owners_and_modes_that_are_trusted(what: os.stat_result, user: int, private: bool, trusted: bool) -> None:
     assert (objection(what, user, private) is None) == trusted
 
 
-def test_a_private_group_has_the_users_number_and_name_and_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_private_group_has_only_its_user(monkeypatch: pytest.MonkeyPatch) -> None:
     import grp
     import pwd
 
@@ -329,7 +329,7 @@ def test_a_network_file_system_is_refused(
 
 
 @pytest.mark.parametrize("name", ["q.db", "q.db-wal"])
-def test_a_file_that_is_mounted_by_itself_is_refused(
+def test_a_single_mounted_file_is_refused(
     database: Path, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     mountinfo = tmp_path_factory.mktemp("proc") / "mountinfo"

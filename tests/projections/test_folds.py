@@ -66,9 +66,7 @@ def test_any_cut_into_batches_gives_the_same_tables(log: list[Recorded], sizes: 
 
 @FEW
 @given(logs, st.lists(st.integers(0, 12), max_size=20))
-def test_stream_after_stream_gives_the_same_tables_as_the_order_of_the_log(
-    log: list[Recorded], sizes: list[int]
-) -> None:
+def test_folding_by_stream_gives_the_same_tables(log: list[Recorded], sizes: list[int]) -> None:
     began = {record.stream: record.seq for record in log if record.version == 1}
     by_stream = sorted(log, key=lambda record: (began[record.stream], record.version))
     tables = Tables(log)
@@ -87,7 +85,7 @@ def test_each_projection_can_be_folded_alone(log: list[Recorded]) -> None:
 
 @FEW
 @given(logs, st.integers(0, 60))
-def test_a_projection_that_is_behind_catches_up_from_where_it_stands(log: list[Recorded], stand: int) -> None:
+def test_a_projection_catches_up_from_its_position(log: list[Recorded], stand: int) -> None:
     late = Tables(log).fold([log[:stand]])
     late.fold([log[stand:]])
     assert late.rows() == Tables(log).fold([log]).rows()
@@ -95,9 +93,7 @@ def test_a_projection_that_is_behind_catches_up_from_where_it_stands(log: list[R
 
 @FEW
 @given(logs, st.integers(0, 3), st.lists(st.integers(0, 4), max_size=40))
-def test_subjects_that_were_forgotten_are_folded_again_from_the_log(
-    log: list[Recorded], limit: int, sizes: list[int]
-) -> None:
+def test_evicted_subjects_are_folded_again_from_the_log(log: list[Recorded], limit: int, sizes: list[int]) -> None:
     tables = Tables(log)
     roomy = Subjects(tables.history).changes(log)
     forgetful = Subjects(tables.history, limit)
@@ -108,7 +104,7 @@ def test_subjects_that_were_forgotten_are_folded_again_from_the_log(
 
 @FEW
 @given(logs)
-def test_counts_are_the_jobs_counted(log: list[Recorded]) -> None:
+def test_counts_equal_the_counted_jobs(log: list[Recorded]) -> None:
     tables = Tables(log).fold([log])
     counted = tables.store.execute("select queue, state, count(*) from jobs group by 1, 2 order by 1, 2")
     assert tables.store.execute("select queue, state, jobs from counts order by 1, 2") == counted
@@ -116,7 +112,7 @@ def test_counts_are_the_jobs_counted(log: list[Recorded]) -> None:
 
 @FEW
 @given(logs)
-def test_the_row_of_a_job_is_the_job_that_its_events_made(log: list[Recorded]) -> None:
+def test_a_job_row_equals_the_folded_job(log: list[Recorded]) -> None:
     tables = Tables(log).fold([log])
     latest: dict[str, Any] = {}
     for record in log:
@@ -133,7 +129,7 @@ def test_the_row_of_a_job_is_the_job_that_its_events_made(log: list[Recorded]) -
 
 @FEW
 @given(logs)
-def test_attempts_are_the_claims_of_the_jobs_that_are_there(log: list[Recorded]) -> None:
+def test_attempts_equal_the_claims_of_existing_jobs(log: list[Recorded]) -> None:
     tables = Tables(log).fold([log])
     there = {id for (id,) in tables.store.execute("select id from jobs")}
     claims = [
@@ -154,7 +150,7 @@ def test_attempts_are_the_claims_of_the_jobs_that_are_there(log: list[Recorded])
 # -- by example ------------------------------------------------------------------------------------------------------
 
 
-def test_an_event_of_a_stream_without_a_subject_changes_no_count() -> None:
+def test_an_event_without_a_subject_changes_no_count() -> None:
     """As those of a job that was archived, or of a kind of stream that somebody else folds."""
     tables = Tables([], [counts, jobs])
     record = Recorded(1, "audit", 1, "heartbeat", 1, BEGIN, "test", "{}")
@@ -165,7 +161,7 @@ def test_an_event_of_a_stream_without_a_subject_changes_no_count() -> None:
     assert tables.rows() == {"counts": [], "jobs": []}
 
 
-def test_the_highest_number_stays_when_its_job_is_gone() -> None:
+def test_a_purge_keeps_the_highest_number() -> None:
     log = written([
         Command("enqueue"), Command("enqueue"), Command("claim", job=1), Command("report", job=1),
         Command("purge", job=1),
@@ -175,14 +171,14 @@ def test_the_highest_number_stays_when_its_job_is_gone() -> None:
     assert tables.store.execute("select name, last from numbers") == [("job", 2)]
 
 
-def test_the_highest_number_never_sinks() -> None:
+def test_the_highest_number_never_falls() -> None:
     """A log that was put together elsewhere may have the numbers in another order."""
     policy = encode(Command("enqueue").policy).decode()
     log = [Recorded(n, f"job:{id}", 1, "enqueued", 1, BEGIN + n, "test", policy) for n, id in enumerate("352", 1)]
     assert Tables(log).fold([record] for record in log).store.execute("select last from numbers") == [(5,)]
 
 
-def test_an_attempt_that_failed_tells_why_and_what_it_used() -> None:
+def test_a_failed_attempt_has_its_cause_and_usage() -> None:
     seen = Outcome(cause="output", exit_code=3, run_seconds=0.5, max_rss=7, output_bytes=9, output_cut=4, error="hm")
     log = written([Command("enqueue"), Command("claim"), Command("report", outcome=seen)])
     columns = "outcome, cause, exit_code, run_seconds, max_rss, output_bytes, output_cut, error, lease, ended_at"
@@ -192,14 +188,14 @@ def test_an_attempt_that_failed_tells_why_and_what_it_used() -> None:
 
 
 @pytest.mark.parametrize("stream, event", [("job:a", Claimed(attempt=1, worker="w")), ("worker:w", Heartbeat())])
-def test_a_history_that_can_not_be_is_named_with_its_place(stream: str, event: msgspec.Struct) -> None:
+def test_an_impossible_history_is_named_with_its_seq(stream: str, event: msgspec.Struct) -> None:
     kind = "claimed" if stream == "job:a" else "heartbeat"
     record = Recorded(42, stream, 7, kind, 1, BEGIN, "test", encode(event).decode())
     with pytest.raises(Unreadable, match=rf"{stream} has a '{kind}' event \(seq 42\)"):
         evolve(None, record, record.event)
 
 
-def test_differences_name_the_rows_and_are_not_endless() -> None:
+def test_differences_name_the_rows_and_are_limited() -> None:
     log = written([Command("enqueue")] * 9)
     live, scratch = Tables(log, [jobs]).fold([log]), Tables(log, [jobs]).fold([log])
     assert replay.differences(jobs, live.store, scratch.store) == []

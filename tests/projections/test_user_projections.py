@@ -89,7 +89,7 @@ def stands(path: Path, name: str = "per_command") -> tuple[int, str | None]:
     return row[0], row[1]
 
 
-def test_it_is_filled_by_replay_and_kept_up_from_then_on(path: Path, offer: Offer) -> None:
+def test_replay_fills_it_and_appends_maintain_it(path: Path, offer: Offer) -> None:
     offer.put(PerCommand)
     with Queue(path) as queue:
         queue.enqueue_many(["a", "b", "a"])
@@ -106,7 +106,7 @@ def test_it_is_filled_by_replay_and_kept_up_from_then_on(path: Path, offer: Offe
         assert counted(path) == {"a": 3, "b": 1, "c": 1}
 
 
-def test_it_is_told_everything_in_the_order_of_the_log(path: Path, offer: Offer) -> None:
+def test_it_folds_every_event_in_log_order(path: Path, offer: Offer) -> None:
     class Told:
         name, version, tables = "told", 1, ("told",)
         schema = "create table told (place integer primary key, seq integer not null);"
@@ -122,7 +122,7 @@ def test_it_is_told_everything_in_the_order_of_the_log(path: Path, offer: Offer)
     assert sql(path, "select seq from told order by place") == [(1,), (2,), (3,), (4,)]
 
 
-def test_check_looks_at_it_too(path: Path, offer: Offer) -> None:
+def test_check_covers_it_too(path: Path, offer: Offer) -> None:
     offer.put(PerCommand)
     with Queue(path) as queue:
         queue.enqueue("a")
@@ -131,7 +131,7 @@ def test_check_looks_at_it_too(path: Path, offer: Offer) -> None:
         assert queue.check() == ["per_command has ('a', 7)", "per_command lacks ('a', 1)"]
 
 
-def test_one_that_raises_is_set_aside_and_our_commit_stands(path: Path, offer: Offer) -> None:
+def test_one_that_raises_is_skipped_and_commits_stand(path: Path, offer: Offer) -> None:
     offer.put(PerCommand)
     with Queue(path) as queue:
         queue.enqueue("a")
@@ -175,7 +175,7 @@ def test_a_repaired_one_is_filled_again_by_replay(path: Path, offer: Offer) -> N
         assert counted(path)["c"] == 2
 
 
-def test_where_it_can_not_be_imported_it_is_left_behind_and_catches_up_later(path: Path, offer: Offer) -> None:
+def test_one_not_importable_now_catches_up_later(path: Path, offer: Offer) -> None:
     offer.put(PerCommand)
     with Queue(path) as queue:
         queue.enqueue("a")
@@ -193,7 +193,7 @@ def test_where_it_can_not_be_imported_it_is_left_behind_and_catches_up_later(pat
         assert stands(path) == (4, None)
 
 
-def test_one_that_raises_while_it_catches_up_is_set_aside(path: Path, offer: Offer) -> None:
+def test_one_that_raises_while_catching_up_is_skipped(path: Path, offer: Offer) -> None:
     offer.put(PerCommand)
     with Queue(path) as queue:
         queue.replay()
@@ -207,7 +207,7 @@ def test_one_that_raises_while_it_catches_up_is_set_aside(path: Path, offer: Off
         assert stands(path) == (0, "RuntimeError: does not like it")
 
 
-def test_another_version_than_the_one_that_filled_it_waits_for_a_replay(path: Path, offer: Offer) -> None:
+def test_a_new_version_waits_for_a_replay(path: Path, offer: Offer) -> None:
     offer.put(PerCommand)
     with Queue(path) as queue:
         queue.enqueue("a")
@@ -251,7 +251,7 @@ def test_tables_that_it_no_longer_has_are_dropped(path: Path, offer: Offer) -> N
     "table",
     ["events", "Events", "secrets", "projection_state", "jobs", "ATTEMPTS", "counts", "numbers", "sqlite_sequence"],
 )
-def test_our_tables_are_not_to_be_had(path: Path, offer: Offer, table: str) -> None:
+def test_it_may_not_use_built_in_tables(path: Path, offer: Offer, table: str) -> None:
     class Greedy(PerCommand):
         tables = (table,)
 
@@ -266,7 +266,7 @@ def test_our_tables_are_not_to_be_had(path: Path, offer: Offer, table: str) -> N
         queue.enqueue("b")
 
 
-def test_the_tables_of_another_users_projection_are_not_to_be_had(path: Path, offer: Offer) -> None:
+def test_it_may_not_use_another_projections_tables(path: Path, offer: Offer) -> None:
     class Rival(PerCommand):
         name = "rival"
 
@@ -278,7 +278,7 @@ def test_the_tables_of_another_users_projection_are_not_to_be_had(path: Path, of
             queue.replay()
 
 
-def test_it_must_have_the_name_of_its_entry_point_and_not_one_of_ours(path: Path, offer: Offer) -> None:
+def test_it_needs_its_entry_points_name(path: Path, offer: Offer) -> None:
     class Jobs(PerCommand):
         name = "jobs"
 
@@ -292,7 +292,7 @@ def test_it_must_have_the_name_of_its_entry_point_and_not_one_of_ours(path: Path
             queue.replay()
 
 
-def test_one_that_can_not_be_loaded_at_all_is_named(path: Path, offer: Offer) -> None:
+def test_one_that_cannot_be_loaded_is_named(path: Path, offer: Offer) -> None:
     offer.names["per_command"] = "somebodys:Missing"
     with Queue(path) as queue:
         with pytest.raises(Invalid, match=r"'per_command' \(somebodys:Missing\) can't be loaded: AttributeError"):
@@ -302,7 +302,7 @@ def test_one_that_can_not_be_loaded_at_all_is_named(path: Path, offer: Offer) ->
             queue.replay("nobodys")
 
 
-def test_bad_sql_of_its_own_is_its_own_trouble(path: Path, offer: Offer) -> None:
+def test_bad_sql_of_its_own_breaks_nothing_else(path: Path, offer: Offer) -> None:
     class Typo(PerCommand):
         schema = "create tabel per_command (x);"
 
@@ -334,7 +334,7 @@ def fold(changes, store):
 '''
 
 
-def test_an_installed_distribution_offers_one_by_its_entry_point(path: Path, tmp_path: Path) -> None:
+def test_an_installed_distribution_provides_one_by_entry_point(path: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     info = site / "finished_jobs-1.0.dist-info"
     info.mkdir(parents=True)

@@ -12,7 +12,7 @@ def test_a_new_database_is_sound_and_empty(engine: Engine) -> None:
         assert {each.seq for each in view.projection_statuses()} == {0}
 
 
-def test_the_streams_are_told_with_how_many_events_they_have(engine: Engine) -> None:
+def test_streams_are_listed_with_their_event_counts(engine: Engine) -> None:
     add(engine, "a", "b", "c")
     for _, lease in claim(engine, "w", 2):
         report(engine, lease)
@@ -24,7 +24,7 @@ def test_the_streams_are_told_with_how_many_events_they_have(engine: Engine) -> 
         assert view.streams(after="job:a", upto=head, limit=1) == [("job:b", 3, 3)]
 
 
-def test_every_projection_stands_at_the_head(engine: Engine) -> None:
+def test_every_projection_is_at_the_head(engine: Engine) -> None:
     add(engine, "a")
     with engine.snapshot() as view:
         folded = {each.name: each for each in view.projection_statuses()}
@@ -32,7 +32,7 @@ def test_every_projection_stands_at_the_head(engine: Engine) -> None:
     assert {(each.seq, each.source, each.broken) for each in folded.values()} == {(1, None, None)}
 
 
-def test_looking_for_damage_can_be_followed(engine: Engine) -> None:
+def test_a_damage_check_reports_its_progress(engine: Engine) -> None:
     add(engine, *(f"job {n}" for n in range(300)))
     told: list[tuple[int, int]] = []
     with engine.snapshot() as view:

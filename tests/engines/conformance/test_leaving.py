@@ -48,7 +48,7 @@ def finish(engine: Engine, *ids: str) -> None:
         report(engine, lease, exit_code=0)
 
 
-def test_leaves_are_kept_and_told_in_pages(engine: Engine) -> None:
+def test_leaves_are_kept_and_read_in_pages(engine: Engine) -> None:
     finish(engine, "a", "b")
     kept = keep(engine)
     with engine.snapshot() as view:
@@ -66,7 +66,7 @@ def test_a_leaf_is_never_changed(engine: Engine) -> None:
         assert view.leaves() == kept
 
 
-def test_what_is_archived_leaves_its_tombstone_and_its_leaves(engine: Engine) -> None:
+def test_an_archived_stream_leaves_its_tombstone_and_leaves(engine: Engine) -> None:
     finish(engine, "a", "b")
     kept = keep(engine)
     archive(engine, "job:a")
@@ -103,7 +103,7 @@ def test_the_tables_equal_a_replay_after_an_archive(engine: Engine, site: Site) 
         assert tx.numbers(1)[0] == 18, "a number is never given twice"
 
 
-def test_an_event_without_a_leaf_can_not_go(engine: Engine) -> None:
+def test_an_event_without_a_leaf_is_not_archived(engine: Engine) -> None:
     finish(engine, "a")
     with pytest.raises(QueueError):
         archive(engine, "job:a")
@@ -111,7 +111,7 @@ def test_an_event_without_a_leaf_can_not_go(engine: Engine) -> None:
         assert [record.type for record in view.stream("job:a")] == ["enqueued", "claimed", "completed"]
 
 
-def test_a_stream_without_a_tombstone_can_not_go(engine: Engine) -> None:
+def test_a_stream_without_a_tombstone_is_not_archived(engine: Engine) -> None:
     finish(engine, "a")
     keep(engine)
     with engine.transaction() as tx:
@@ -119,7 +119,7 @@ def test_a_stream_without_a_tombstone_can_not_go(engine: Engine) -> None:
         assert len(tx.stream("job:a")) == 3
 
 
-def test_a_stream_that_has_gone_does_not_begin_again(engine: Engine) -> None:
+def test_an_archived_stream_does_not_begin_again(engine: Engine) -> None:
     finish(engine, "a")
     keep(engine)
     archive(engine, "job:a")
@@ -127,7 +127,7 @@ def test_a_stream_that_has_gone_does_not_begin_again(engine: Engine) -> None:
         tx.append([Write("job:a", None, [policy(tx.now)])], ACTOR)
 
 
-def test_a_moment_is_found_where_its_event_has_gone(engine: Engine) -> None:
+def test_a_moment_is_found_without_its_archived_event(engine: Engine) -> None:
     finish(engine, "a", "b")
     keep(engine)
     with engine.snapshot() as view:

@@ -26,7 +26,7 @@ def ids(engine: Engine, limit: int | None = None, **where: object) -> list[str]:
         return [job.id for job in page]
 
 
-def test_what_runs_is_listed_first_then_what_waits_as_it_will_run_then_the_latest_ends(engine: Engine) -> None:
+def test_running_then_waiting_then_ended_jobs_are_listed(engine: Engine) -> None:
     assert ids(engine) == []
     with engine.transaction() as tx:
         due = [("low", -1, -9), ("second", 0, 0), ("first", 0, -5), ("high", 9, 0), ("tomorrow", 9, 86_400)]
@@ -52,7 +52,7 @@ def test_what_runs_is_listed_first_then_what_waits_as_it_will_run_then_the_lates
         assert ids(engine, limit) == listed[:limit]
 
 
-def test_a_failed_job_is_listed_where_its_retry_is_due(engine: Engine) -> None:
+def test_a_failed_job_is_listed_by_its_retry(engine: Engine) -> None:
     add(engine, "due", backoff_max=0.0)
     add(engine, "in a second", priority=5)
     for _, lease in claim(engine, "w", 2):
@@ -63,7 +63,7 @@ def test_a_failed_job_is_listed_where_its_retry_is_due(engine: Engine) -> None:
     assert ids(engine, states=("pending",)) == ["new"]
 
 
-def test_a_list_is_ordered_whatever_it_is_limited_to(engine: Engine) -> None:
+def test_filters_and_limits_keep_the_order(engine: Engine) -> None:
     dice = random.Random(3)
     for n in range(60):
         at = dice.choice((0, -5 * SECOND, 3_000 * SECOND))
@@ -91,7 +91,7 @@ def test_a_list_is_ordered_whatever_it_is_limited_to(engine: Engine) -> None:
     assert everything == ids(engine)
 
 
-def test_what_ended_since_is_what_has_ended_and_not_begun_again(engine: Engine) -> None:
+def test_ended_since_leaves_out_jobs_that_began_again(engine: Engine) -> None:
     for n in range(5):
         add(engine, f"j{n}", queue="even" if n % 2 == 0 else "odd", max_retries=0)
     for (_, lease), cause in zip(claim(engine, "w", 4), (None, "exit", None), strict=False):
@@ -110,7 +110,7 @@ def test_what_ended_since_is_what_has_ended_and_not_begun_again(engine: Engine) 
     assert ids(engine, ended_since=died.finished_at) == ["j2"], "it has begun again"
 
 
-def test_jobs_are_read_in_the_order_asked_for_and_those_that_are_gone_left_out(engine: Engine) -> None:
+def test_jobs_are_read_as_asked_without_missing_ones(engine: Engine) -> None:
     add(engine, "a", "b", "c")
     with engine.snapshot() as view:
         a, b, c = view.jobs([1, 2, 3])
@@ -119,7 +119,7 @@ def test_jobs_are_read_in_the_order_asked_for_and_those_that_are_gone_left_out(e
         assert b.id == "b"
 
 
-def test_how_many_wait_is_known_of_each_queue(engine: Engine) -> None:
+def test_waiting_jobs_are_counted_by_queue(engine: Engine) -> None:
     add(engine, "a", "b", queue="q")
     add(engine, "c", queue="r", max_retries=0)
     [(_, lease)] = claim(engine, "w", 1, ["r"])

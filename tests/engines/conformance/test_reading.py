@@ -21,7 +21,7 @@ def ready(engine: Engine, limit: int = 100, queues: tuple[str, ...] = ()) -> lis
 # -- what may be claimed ---------------------------------------------------------------------------------------------
 
 
-def test_ready_jobs_come_by_priority_then_due_time_then_the_order_they_came(engine: Engine) -> None:
+def test_ready_jobs_come_by_priority_due_time_seq(engine: Engine) -> None:
     with engine.transaction() as tx:
         for id, priority, before in [("c", 0, 0), ("d", 0, 0), ("b", 0, 5), ("e", -7, 9), ("a", 9, 0)]:
             tx.append([Write(f"job:{id}", None, [policy(tx.now - before, priority=priority)])], ACTOR)
@@ -30,7 +30,7 @@ def test_ready_jobs_come_by_priority_then_due_time_then_the_order_they_came(engi
     assert ready(engine, 0) == []
 
 
-def test_jobs_that_are_not_due_are_not_ready_and_hide_no_others(engine: Engine) -> None:
+def test_jobs_not_due_hide_no_ready_jobs(engine: Engine) -> None:
     add(engine, "later", "later still", priority=9, delay=3600 * SECOND)
     assert ready(engine) == []
     add(engine, "low", priority=-1)
@@ -39,7 +39,7 @@ def test_jobs_that_are_not_due_are_not_ready_and_hide_no_others(engine: Engine) 
     assert ready(engine) == ["now", "low"]
 
 
-def test_a_job_is_ready_from_the_very_microsecond_it_is_due(engine: Engine) -> None:
+def test_a_job_is_ready_from_its_due_microsecond(engine: Engine) -> None:
     with engine.transaction() as tx:
         tx.append([Write("job:due", None, [policy(tx.now)]), Write("job:late", None, [policy(tx.now + 1)])], ACTOR)
         assert [job.id for job in tx.ready((), 10)] == ["due"]
@@ -68,7 +68,7 @@ def test_only_waiting_jobs_are_ready(engine: Engine) -> None:
     assert ready(engine) == ["waits"]
 
 
-def test_a_retry_is_ready_when_its_delay_has_passed(engine: Engine) -> None:
+def test_a_retry_is_ready_after_its_delay(engine: Engine) -> None:
     add(engine, "soon", backoff_max=0.0)
     add(engine, "later")
     for _, lease in claim(engine, "w"):
@@ -76,7 +76,7 @@ def test_a_retry_is_ready_when_its_delay_has_passed(engine: Engine) -> None:
     assert ready(engine) == ["soon"]
 
 
-def test_ready_jobs_are_whole(engine: Engine) -> None:
+def test_ready_jobs_have_all_their_fields(engine: Engine) -> None:
     add(engine, "a", queue="q", argv=["x", "y z"], command=None, secrets=["K"], timeout=1.5, reason="because")
     with engine.transaction() as tx:
         [job] = tx.ready((), 1)
@@ -104,7 +104,7 @@ def test_next_due_is_the_earliest_waiting_job(engine: Engine) -> None:
 # -- following the log -----------------------------------------------------------------------------------------------
 
 
-def test_a_follower_meets_every_event_once_while_four_processes_write(engine: Engine, site: Site) -> None:
+def test_a_follower_sees_every_event_once_during_writes(engine: Engine, site: Site) -> None:
     script = """
 say("up")
 until_told()
@@ -196,7 +196,7 @@ def test_events_are_filtered(engine: Engine) -> None:
         assert len(view.events(where=Filter(queue="q"), limit=2)) == 2
 
 
-def test_a_stream_is_told_whole_and_in_order(engine: Engine) -> None:
+def test_a_stream_is_read_whole_and_in_order(engine: Engine) -> None:
     add(engine, "a", "b")
     [(_, lease), _] = claim(engine, "w")
     report(engine, lease)
@@ -233,7 +233,7 @@ def test_ids_are_found_by_their_beginning(engine: Engine) -> None:
         assert len(view.ids("a", 2)) == 2
 
 
-def test_attempts_are_told_first_to_last_and_in_pages_over_all_jobs(engine: Engine) -> None:
+def test_attempts_are_read_in_order_and_in_pages(engine: Engine) -> None:
     add(engine, "a", backoff_max=0.0)
     add(engine, "b")
     [(_, first), (_, other)] = claim(engine, "w1")
@@ -275,7 +275,7 @@ def test_counts_by_state_and_queue(engine: Engine) -> None:
         assert view.counts(["q"]) == {"dead": 1, "pending": 1}
 
 
-def test_what_a_worker_holds(engine: Engine) -> None:
+def test_jobs_held_by_a_worker(engine: Engine) -> None:
     add(engine, "a", "b", "c")
     [(_, lease), _] = claim(engine, "w1", 2)
     claim(engine, "w2")
@@ -306,7 +306,7 @@ def test_workers_from_their_start_to_their_end(engine: Engine) -> None:
     assert (three.state, three.reason) == ("lost", "gone")
 
 
-def test_settings_are_the_last_word_on_each_key(engine: Engine) -> None:
+def test_the_last_value_of_a_setting_counts(engine: Engine) -> None:
     with engine.snapshot() as view:
         assert view.config() is None
     for value in ("1", "2", None):
@@ -356,12 +356,12 @@ def test_a_replay_gives_the_same_answers(engine: Engine, site: Site) -> None:
     assert site.again().check() == []
 
 
-def test_a_replay_of_what_there_is_not_is_refused(engine: Engine) -> None:
+def test_a_replay_of_an_unknown_projection_is_refused(engine: Engine) -> None:
     with pytest.raises(NotFound, match=r"no projection 'nothing'.*jobs"):
         engine.replay(["jobs", "nothing"])
 
 
-def test_a_check_tells_that_all_is_true_also_while_another_writes(engine: Engine, site: Site) -> None:
+def test_a_check_finds_nothing_while_another_process_writes(engine: Engine, site: Site) -> None:
     lively(engine)
     process = site.process("""
 for n in range(200):

@@ -65,7 +65,7 @@ def test_an_exception_inside_the_transaction_leaves_nothing(engine: Engine) -> N
     assert found(engine, "a").version == 1
 
 
-def test_a_process_that_dies_inside_the_transaction_leaves_nothing(engine: Engine, site: Site) -> None:
+def test_a_process_killed_inside_the_transaction_leaves_nothing(engine: Engine, site: Site) -> None:
     process = site.process("""
 with engine.transaction() as tx:
     tx.append([Write("job:half", None, [policy(tx.now)])], ACTOR)
@@ -100,7 +100,7 @@ def test_a_stream_begins_once(engine: Engine) -> None:
         assert [job.id for job in view.jobs(range(1, 9))] == ["a"]
 
 
-def test_a_conflict_that_is_caught_inside_still_leaves_nothing(engine: Engine) -> None:
+def test_a_conflict_caught_inside_still_leaves_nothing(engine: Engine) -> None:
     add(engine, "a")
 
     def stubborn() -> None:
@@ -114,7 +114,7 @@ def test_a_conflict_that_is_caught_inside_still_leaves_nothing(engine: Engine) -
     assert engine.check() == []
 
 
-def test_of_processes_that_claim_at_once_each_job_goes_to_one(engine: Engine, site: Site) -> None:
+def test_concurrent_claims_give_each_job_to_one_worker(engine: Engine, site: Site) -> None:
     ids = [f"j{n}" for n in range(60)]
     add(engine, *ids)
     script = """
@@ -145,7 +145,7 @@ def test_at_rises_with_every_transaction(engine: Engine) -> None:
     assert at == sorted(set(at))
 
 
-def test_nothing_appended_is_no_event(engine: Engine) -> None:
+def test_an_empty_append_writes_no_event(engine: Engine) -> None:
     with engine.transaction() as tx:
         assert tx.append([], ACTOR) == []
         assert tx.append([Write("job:a", None, [])], ACTOR) == []
@@ -166,7 +166,7 @@ def test_an_engine_has_at_most_one_open_transaction(engine: Engine) -> None:
     add(engine, "a")
 
 
-def test_who_waits_too_long_for_the_write_lock_is_told_so(engine: Engine, site: Site) -> None:
+def test_waiting_too_long_for_the_write_lock_raises(engine: Engine, site: Site) -> None:
     process = site.process("""
 with engine.transaction() as tx:
     say("inside")
@@ -220,7 +220,7 @@ def test_numbers_of_a_transaction_that_failed_are_free(engine: Engine) -> None:
     assert all(id.isdecimal() for id in ids)
 
 
-def test_secrets_lie_apart_from_the_log_and_survive_a_replay(engine: Engine, site: Site) -> None:
+def test_secrets_are_outside_the_log_and_survive_replay(engine: Engine, site: Site) -> None:
     with engine.transaction() as tx:
         tx.append([Write("job:a", None, [policy(tx.now, secrets=["KEY", "TOKEN"])])], ACTOR)
         tx.keep_secrets("a", {"KEY": "k1", "TOKEN": "t1"})
@@ -296,11 +296,11 @@ def rings(engine: Engine, kind: str) -> list[bool]:
     return heard
 
 
-def test_the_log_bell_rings_for_everything_that_was_appended(engine: Engine) -> None:
+def test_every_append_notifies_log_listeners(engine: Engine) -> None:
     assert rings(engine, "log") == [False, *[True] * 8, False]
 
 
-def test_the_work_bell_rings_for_what_workers_may_have_to_do(engine: Engine) -> None:
+def test_events_that_concern_workers_notify_work_listeners(engine: Engine) -> None:
     #                                no     add   claim  cancel done   up     beat   stop  config nothing
     assert rings(engine, "work") == [False, True, False, True, False, False, False, True, True, False]
 
@@ -308,7 +308,7 @@ def test_the_work_bell_rings_for_what_workers_may_have_to_do(engine: Engine) -> 
 @pytest.mark.parametrize(
     "ending", [["failed", "retried"], ["released"], ["requeued"]]
 )  # what makes a job claimable again wakes workers
-def test_a_job_that_comes_back_rings_for_work(engine: Engine, ending: list[str]) -> None:
+def test_a_job_waiting_again_notifies_work_listeners(engine: Engine, ending: list[str]) -> None:
     add(engine, "a", max_retries=0 if ending == ["requeued"] else 3)
     [(_, lease)] = claim(engine, "w")
     if ending == ["requeued"]:
@@ -329,7 +329,7 @@ def test_a_job_that_comes_back_rings_for_work(engine: Engine, ending: list[str])
     bell.close()
 
 
-def test_an_event_of_a_transaction_that_failed_rings_for_nobody(engine: Engine) -> None:
+def test_a_failed_transaction_notifies_no_listener(engine: Engine) -> None:
     bell = engine.listen("log")
 
     def half() -> None:
@@ -343,7 +343,7 @@ def test_an_event_of_a_transaction_that_failed_rings_for_nobody(engine: Engine) 
     bell.close()
 
 
-def test_a_report_is_seen_by_the_fence_of_every_engine(engine: Engine, site: Site) -> None:
+def test_a_report_is_fenced_by_every_open_engine(engine: Engine, site: Site) -> None:
     add(engine, "a")
     [(_, old)] = claim(engine, "w1")
     change(engine, "a", Completed(attempt=1))

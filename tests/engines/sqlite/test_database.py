@@ -61,7 +61,7 @@ def fingerprint(folder: Path) -> dict[str, tuple[str, float]]:
     ],
 )
 @pytest.mark.parametrize("recursive", ["on", "off"])
-def test_no_program_can_change_what_the_log_says(path: Path, statement: str, recursive: str) -> None:
+def test_triggers_refuse_changes_of_the_log(path: Path, statement: str, recursive: str) -> None:
     with Queue(path) as queue:
         queue.enqueue_many(["true", "false"])
         before = list(queue.events())
@@ -73,7 +73,7 @@ def test_no_program_can_change_what_the_log_says(path: Path, statement: str, rec
 # -- ours or not -----------------------------------------------------------------------------------------------------
 
 
-def test_the_file_carries_our_mark_from_its_first_page(path: Path) -> None:
+def test_the_first_page_has_the_application_id(path: Path) -> None:
     Queue(path).close()
     # Read after everything is closed (R6). The mark is in the file itself, not in the WAL alone.
     assert path.read_bytes()[68:72] == database.APPLICATION_ID.to_bytes(4, "big")
@@ -85,7 +85,7 @@ def foreign(path: Path, *more: str) -> None:
 
 
 @pytest.mark.parametrize("more", [(), ("pragma application_id = 7",), ("pragma user_version = 1",)])
-def test_another_programs_database_is_refused_and_not_touched(path: Path, more: tuple[str, ...]) -> None:
+def test_another_programs_database_is_refused_untouched(path: Path, more: tuple[str, ...]) -> None:
     foreign(path, *more)
     before = path.read_bytes()
     with pytest.raises(Unusable, match="another program's SQLite database") as error:
@@ -95,13 +95,13 @@ def test_another_programs_database_is_refused_and_not_touched(path: Path, more: 
     assert raw(path, "select text from notes") == [[("mine",)]]
 
 
-def test_a_foreign_file_without_tables_but_with_a_mark_is_refused(path: Path) -> None:
+def test_a_foreign_application_id_is_refused(path: Path) -> None:
     raw(path, "pragma application_id = 7")
     with pytest.raises(Unusable, match="another program's"):
         Queue(path)
 
 
-def test_another_programs_database_with_a_log_ahead_stays_as_it_is(path: Path) -> None:
+def test_another_programs_wal_is_left_as_it_is(path: Path) -> None:
     """Its -wal holds what its file does not have yet: neither may be written back, truncated or removed."""
     script = """
 import os, sys, apsw
@@ -122,7 +122,7 @@ os._exit(0)
     assert raw(path, "select text from notes") == [[("only in the WAL",)]]
 
 
-def test_a_newer_schema_is_refused_and_says_what_to_do(path: Path) -> None:
+def test_a_newer_schema_is_refused_with_a_remedy(path: Path) -> None:
     Queue(path).close()
     raw(path, f"pragma user_version = {database.SCHEMA + 1}")
     with pytest.raises(Unusable, match=f"schema version {database.SCHEMA + 1}.*upgrade"):
@@ -131,7 +131,7 @@ def test_a_newer_schema_is_refused_and_says_what_to_do(path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"hello, I am text\n" * 100, b"x", b"SQLite format 3\0" + b"\xff" * 4080])
-def test_what_is_no_database_is_refused_and_not_touched(path: Path, content: bytes) -> None:
+def test_a_file_without_database_is_refused_untouched(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     path.chmod(0o600)
     with pytest.raises(Unusable) as error:
@@ -142,7 +142,7 @@ def test_what_is_no_database_is_refused_and_not_touched(path: Path, content: byt
     assert path.read_bytes() == content
 
 
-def test_a_database_of_ours_that_was_overwritten_is_never_started_over(path: Path) -> None:
+def test_an_overwritten_database_is_never_recreated(path: Path) -> None:
     with Queue(path) as queue:
         queue.enqueue("true")
         queue.engine.truncate_wal()
@@ -174,7 +174,7 @@ def test_an_old_sqlite_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -
         Queue(path)
 
 
-def test_errors_tell_the_exit_code_of_the_database(path: Path) -> None:
+def test_errors_have_the_exit_code_for_databases(path: Path) -> None:
     assert (Unusable.exit_code, Outdated.exit_code) == (4, 4)
     assert issubclass(Outdated, Unusable)
 
@@ -213,7 +213,7 @@ for line in sys.stdin:
             assert queue.check() == []
 
 
-def test_an_open_that_died_half_way_is_made_anew(path: Path) -> None:
+def test_a_half_made_database_is_made_again(path: Path) -> None:
     script = """
 import os, sys
 from queuectl import Queue
@@ -272,7 +272,7 @@ with Queue(sys.argv[1]) as queue:
 """
 
 
-def test_opening_is_no_matter_of_luck_beside_a_writer_and_its_checkpoints(path: Path) -> None:
+def test_opening_succeeds_beside_a_writer_and_its_checkpoints(path: Path) -> None:
     """A checkpoint writes the first page, with a new size, before the others: whoever reads that alone sees damage."""
     Queue(path).close()
     with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE) as writer:
@@ -283,7 +283,7 @@ def test_opening_is_no_matter_of_luck_beside_a_writer_and_its_checkpoints(path: 
         writer.kill()
 
 
-def test_a_writer_killed_in_a_checkpoint_leaves_a_database_that_opens(path: Path) -> None:
+def test_a_killed_checkpoint_leaves_a_database_that_opens(path: Path) -> None:
     for _ in range(12):
         with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE) as writer:
             assert writer.stdout is not None
@@ -294,7 +294,7 @@ def test_a_writer_killed_in_a_checkpoint_leaves_a_database_that_opens(path: Path
             assert queue.status().total == queue.status().seq
 
 
-def test_an_empty_file_that_all_could_read_is_ours_alone_from_then_on(path: Path) -> None:
+def test_a_readable_empty_file_becomes_private(path: Path) -> None:
     path.touch(mode=0o644)
     path.chmod(0o644)
     with Queue(path) as queue:

@@ -22,7 +22,7 @@ def start(script: str, folder: Path) -> "subprocess.Popen[str]":
     )
 
 
-def test_a_ring_wakes_a_listener_in_another_process_at_once(tmp_path: Path) -> None:
+def test_a_notification_wakes_a_listener_in_another_process(tmp_path: Path) -> None:
     listener = start(
         "import time\n"
         "with listen(sys.argv[1], 'worker') as bell:\n"
@@ -42,7 +42,7 @@ def test_a_ring_wakes_a_listener_in_another_process_at_once(tmp_path: Path) -> N
     assert os.listdir(tmp_path) == []
 
 
-def test_a_ring_before_the_wait_is_not_lost_and_many_are_one(tmp_path: Path) -> None:
+def test_notifications_before_the_wait_count_as_one(tmp_path: Path) -> None:
     with listen(str(tmp_path), "worker") as bell:
         for _ in range(5):
             ring(str(tmp_path), ("worker",))
@@ -50,7 +50,7 @@ def test_a_ring_before_the_wait_is_not_lost_and_many_are_one(tmp_path: Path) -> 
         assert not bell.wait(0)
 
 
-def test_a_listener_that_does_not_look_blocks_nobody(tmp_path: Path) -> None:
+def test_a_listener_that_never_reads_blocks_no_sender(tmp_path: Path) -> None:
     with listen(str(tmp_path), "worker") as bell:
         with open(bell.path, "wb", buffering=0) as pipe:
             os.set_blocking(pipe.fileno(), False)
@@ -61,7 +61,7 @@ def test_a_listener_that_does_not_look_blocks_nobody(tmp_path: Path) -> None:
         assert not bell.clear()
 
 
-def test_only_the_kinds_asked_for_are_rung(tmp_path: Path) -> None:
+def test_only_the_requested_kinds_are_notified(tmp_path: Path) -> None:
     with (
         listen(str(tmp_path), "worker") as worker,
         listen(str(tmp_path), "follower") as follower,
@@ -74,7 +74,7 @@ def test_only_the_kinds_asked_for_are_rung(tmp_path: Path) -> None:
         assert ring(str(tmp_path), ()) == 0
 
 
-def test_several_listeners_of_one_kind_are_all_rung(tmp_path: Path) -> None:
+def test_all_listeners_of_one_kind_are_notified(tmp_path: Path) -> None:
     bells = [listen(str(tmp_path), "follower") for _ in range(3)]
     assert ring(str(tmp_path), ("follower",)) == 3
     for bell in bells:
@@ -82,7 +82,7 @@ def test_several_listeners_of_one_kind_are_all_rung(tmp_path: Path) -> None:
         bell.close()
 
 
-def test_the_bell_of_a_dead_listener_is_removed(tmp_path: Path) -> None:
+def test_the_fifo_of_a_dead_listener_is_removed(tmp_path: Path) -> None:
     listener = start("bell = listen(sys.argv[1], 'worker')\nprint(flush=True)\nsys.stdin.read()", tmp_path)
     with listener:
         assert listener.stdout is not None
@@ -95,7 +95,7 @@ def test_the_bell_of_a_dead_listener_is_removed(tmp_path: Path) -> None:
         assert os.listdir(tmp_path) == []
 
 
-def test_a_listener_that_is_just_starting_is_never_taken_for_dead(tmp_path: Path) -> None:
+def test_a_starting_listener_is_never_taken_for_dead(tmp_path: Path) -> None:
     ringer = start("print(flush=True)\nwhile True: ring(sys.argv[1], ('worker',))", tmp_path)
     assert ringer.stdout is not None
     ringer.stdout.readline()
@@ -110,7 +110,7 @@ def test_a_listener_that_is_just_starting_is_never_taken_for_dead(tmp_path: Path
         ringer.communicate()
 
 
-def test_a_bell_stands_in_a_selector(tmp_path: Path) -> None:
+def test_a_listener_works_in_a_selector(tmp_path: Path) -> None:
     with selectors.DefaultSelector() as selector, listen(str(tmp_path), "worker") as bell:
         selector.register(bell, selectors.EVENT_READ)
         assert not selector.select(0)
@@ -130,7 +130,7 @@ def test_a_wait_ends_with_its_timeout(tmp_path: Path) -> None:
         assert not bell.wait(-1)
 
 
-def test_a_closed_bell_is_gone(tmp_path: Path) -> None:
+def test_closing_a_listener_removes_its_fifo(tmp_path: Path) -> None:
     bell = listen(str(tmp_path), "worker")
     bell.close()
     bell.close()
@@ -138,13 +138,13 @@ def test_a_closed_bell_is_gone(tmp_path: Path) -> None:
     assert ring(str(tmp_path), ("worker",)) == 0
 
 
-def test_a_bell_whose_folder_was_removed_can_be_closed(tmp_path: Path) -> None:
+def test_a_listener_without_its_fifo_can_be_closed(tmp_path: Path) -> None:
     bell = listen(str(tmp_path), "worker")
     os.unlink(bell.path)
     bell.close()
 
 
-def test_ringing_never_raises(tmp_path: Path) -> None:
+def test_notifying_never_raises(tmp_path: Path) -> None:
     assert ring(f"{tmp_path}/missing", ("worker",)) == 0
     (tmp_path / "worker-link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "worker-folder").mkdir()
@@ -166,7 +166,7 @@ def test_a_failed_listen_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_forked_child_does_not_take_its_parents_bell_down(tmp_path: Path) -> None:
+def test_a_forked_child_keeps_its_parents_fifo(tmp_path: Path) -> None:
     script = """
 bell = listen(sys.argv[1], 'worker')
 child = os.fork()

@@ -40,7 +40,7 @@ def pragma(queue: Queue, name: str) -> object:
 # -- what a commit survives ------------------------------------------------------------------------------------------
 
 
-def test_commits_are_durable_by_default_and_normal_is_asked_for(path: Path) -> None:
+def test_commits_are_durable_unless_normal_is_configured(path: Path) -> None:
     with Queue(path) as queue:
         assert (pragma(queue, "journal_mode"), pragma(queue, "synchronous")) == ("wal", 2)
         queue.set_config("synchronous", "normal")
@@ -51,7 +51,7 @@ def test_commits_are_durable_by_default_and_normal_is_asked_for(path: Path) -> N
         assert pragma(queue, "synchronous") == 2
 
 
-def test_what_was_deleted_is_overwritten(path: Path) -> None:
+def test_deleted_data_is_overwritten(path: Path) -> None:
     with Queue(path) as queue:
         assert pragma(queue, "secure_delete") == 1
 
@@ -72,7 +72,7 @@ os.kill(os.getpid(), 9)
         assert queue.check() == []
 
 
-def test_a_transaction_shuts_out_strangers_from_its_beginning(path: Path) -> None:
+def test_a_transaction_excludes_other_writers_from_its_beginning(path: Path) -> None:
     """Others than ours don't know the gate; what was read must still hold when it is written."""
     with Queue(path) as queue:
         stranger = apsw.Connection(str(path))
@@ -85,9 +85,7 @@ def test_a_transaction_shuts_out_strangers_from_its_beginning(path: Path) -> Non
 # -- R6 --------------------------------------------------------------------------------------------------------------
 
 
-def test_nothing_but_sqlite_opens_the_files_in_a_queues_whole_life(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_sqlite_opens_the_database_files(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Closing any other descriptor of them would drop SQLite's locks, and then acknowledged commits vanish."""
     (tmp_path / "input").write_text("x")
     opened: list[str] = []
@@ -124,7 +122,7 @@ def test_nothing_but_sqlite_opens_the_files_in_a_queues_whole_life(
     assert [name for name in opened if name in (f"{path}", f"{path}-wal", f"{path}-shm", f"{path}-journal")] == []
 
 
-def test_the_locks_of_a_queue_outlive_another_queue_on_the_same_file(path: Path) -> None:
+def test_closing_another_queue_drops_no_locks(path: Path) -> None:
     """Two connections in one process: closing one drops no lock of the other (as a foreign descriptor would)."""
     with Queue(path) as queue:
         queue.enqueue("true")
@@ -178,7 +176,7 @@ CHILDREN = {
 
 
 @pytest.mark.parametrize("child", CHILDREN)
-def test_a_forked_child_harms_nothing_of_its_parents(path: Path, child: str) -> None:
+def test_a_forked_child_loses_nothing_of_its_parents(path: Path, child: str) -> None:
     [line] = run(FORK.replace("CHILD", CHILDREN[child]), path)
     acknowledged = line.split()
     assert len(acknowledged) == len(set(acknowledged)) == 90
@@ -214,7 +212,7 @@ assert os.wait()[1] == 0
 """
 
 
-def test_a_forked_child_loses_nothing_when_its_parent_is_gone_and_a_stranger_looks(path: Path) -> None:
+def test_an_orphaned_forked_child_loses_nothing(path: Path) -> None:
     """Who closes the file last removes the WAL, unless it sees the locks of those who are still there."""
     acknowledged = run(ORPHAN, path)
     with Queue(path) as queue:
@@ -224,7 +222,7 @@ def test_a_forked_child_loses_nothing_when_its_parent_is_gone_and_a_stranger_loo
 # -- R8 --------------------------------------------------------------------------------------------------------------
 
 
-def test_a_reader_that_stands_still_does_not_hold_the_wal(path: Path) -> None:
+def test_an_idle_reader_does_not_hold_the_wal(path: Path) -> None:
     with Queue(path) as queue, Queue(path) as reader:
         queue.set_config("synchronous", "normal")
         queue.engine.set_durability("normal")
@@ -248,7 +246,7 @@ def test_a_reader_that_stands_still_does_not_hold_the_wal(path: Path) -> None:
         assert seen == list(range(1, 3002))
 
 
-def test_a_half_read_cursor_would_have_held_it(path: Path) -> None:
+def test_a_half_read_cursor_holds_the_wal(path: Path) -> None:
     """So that the test above is known to be able to fail."""
     with Queue(path) as queue:
         queue.engine.set_durability("normal")
@@ -263,7 +261,7 @@ def test_a_half_read_cursor_would_have_held_it(path: Path) -> None:
         db.close()
 
 
-def test_an_idle_moment_empties_the_log_ahead_unless_somebody_reads(path: Path) -> None:
+def test_truncating_the_wal_waits_for_readers(path: Path) -> None:
     wal = Path(f"{path}-wal")
     with Queue(path) as queue, Queue(path) as other:
         queue.enqueue("true")
@@ -277,7 +275,7 @@ def test_an_idle_moment_empties_the_log_ahead_unless_somebody_reads(path: Path) 
         assert queue.status().total == 2
 
 
-def test_the_log_ahead_stays_small_under_many_short_commands(path: Path) -> None:
+def test_the_wal_stays_small_under_short_commands(path: Path) -> None:
     """Each opens and closes the database alone, as `queuectl enqueue` does."""
     most = 0
     for _ in range(300):
@@ -288,7 +286,7 @@ def test_the_log_ahead_stays_small_under_many_short_commands(path: Path) -> None
     assert most < 2 << 20
 
 
-def test_a_script_of_several_statements_is_run_to_its_end(path: Path) -> None:
+def test_a_script_of_several_statements_runs_completely(path: Path) -> None:
     """apsw stops at the first row of a statement until it is taken: all of the schema must be there all the same."""
     with Queue(path):
         db = apsw.Connection(str(path))
@@ -326,7 +324,7 @@ def steps(queue: Queue, limit: int) -> int:
     return count
 
 
-def test_a_claim_costs_the_same_whatever_waits_and_whatever_has_ended(path: Path) -> None:
+def test_a_claim_costs_the_same_beside_many_jobs(path: Path) -> None:
     with Queue(path) as queue:
         queue.enqueue("true", id="one")
         few = steps(queue, 1)
@@ -336,7 +334,7 @@ def test_a_claim_costs_the_same_whatever_waits_and_whatever_has_ended(path: Path
         assert steps(queue, 1) < few + 20
 
 
-def test_a_worker_writes_the_log_ahead_back_when_it_is_told_to_not_within_a_commit(path: Path) -> None:
+def test_a_worker_checkpoints_outside_its_commits(path: Path) -> None:
     wal = Path(f"{path}-wal")
     with Queue(path) as queue:
         queue.engine.truncate_wal()
@@ -357,7 +355,7 @@ def test_a_worker_writes_the_log_ahead_back_when_it_is_told_to_not_within_a_comm
         assert path.stat().st_size == whole, "there is little to write back"
 
 
-def test_what_a_reader_has_made_grow_is_small_again_once_it_is_gone(path: Path) -> None:
+def test_the_wal_shrinks_after_a_reader_has_gone(path: Path) -> None:
     wal = Path(f"{path}-wal")
     with Queue(path) as queue:
         queue.enqueue("true")
@@ -376,7 +374,7 @@ def test_what_a_reader_has_made_grow_is_small_again_once_it_is_gone(path: Path) 
 
 
 @pytest.mark.parametrize("make", [os.mkdir, lambda path: os.symlink("/etc/hostname", path)], ids=["folder", "link"])
-def test_what_stands_in_the_place_of_the_note_leads_nowhere(path: Path, make: Callable[[Path], None]) -> None:
+def test_a_special_high_water_file_is_refused(path: Path, make: Callable[[Path], None]) -> None:
     Queue(path).close()
     note = path.parent / "q.db.d" / "high-water"
     make(note)
@@ -384,7 +382,7 @@ def test_what_stands_in_the_place_of_the_note_leads_nowhere(path: Path, make: Ca
         Queue(path)
 
 
-def test_a_fifo_in_the_place_of_the_note_makes_nobody_wait(path: Path) -> None:
+def test_a_fifo_as_high_water_file_blocks_nothing(path: Path) -> None:
     Queue(path).close()
     os.mkfifo(path.parent / "q.db.d" / "high-water")
     with Queue(path) as queue:

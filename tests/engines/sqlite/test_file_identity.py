@@ -74,7 +74,7 @@ ACTS: dict[str, Callable[[Queue], object]] = {
 
 @pytest.mark.parametrize("act", ACTS)
 @pytest.mark.parametrize("which", ["", "-wal", "-shm"])
-def test_nothing_is_done_with_files_that_are_gone(queue: Queue, path: str, which: str, act: str) -> None:
+def test_removed_files_are_not_used(queue: Queue, path: str, which: str, act: str) -> None:
     remove(path + which)
     with pytest.raises(Replaced, match=rf"q\.db{which}: was removed or renamed while the queue was open"):
         ACTS[act](queue)
@@ -94,13 +94,13 @@ def test_a_copy_written_into_its_file_is_noticed(queue: Queue, path: str, act: s
 
 
 @pytest.mark.parametrize("text", [b"", b"another file, of some length" * 200])
-def test_what_is_no_database_in_its_file_is_noticed(queue: Queue, path: str, text: bytes) -> None:
+def test_text_written_over_the_database_is_noticed(queue: Queue, path: str, text: bytes) -> None:
     Path(path).write_bytes(text)
     with pytest.raises(Replaced, match="was written over"):
         queue.enqueue("true")
 
 
-def test_a_copy_is_left_as_it_is_when_the_log_ahead_was_removed_for_it(queue: Queue, path: str) -> None:
+def test_a_copy_without_wal_is_left_unchanged(queue: Queue, path: str) -> None:
     backup(queue, path + ".backup")
     queue.enqueue("false")
     for which in ("-wal", "-shm"):
@@ -113,14 +113,14 @@ def test_a_copy_is_left_as_it_is_when_the_log_ahead_was_removed_for_it(queue: Qu
 
 
 @pytest.mark.parametrize("which", ["", "-wal", "-shm"])
-def test_another_file_in_the_place_is_noticed(queue: Queue, path: str, which: str) -> None:
+def test_another_file_at_the_path_is_noticed(queue: Queue, path: str, which: str) -> None:
     replace(path + which)
     for act in (ACTS["enqueue"], ACTS["status"]):
         with pytest.raises(Replaced, match=rf"q\.db{which}: was replaced while the queue was open"):
             act(queue)
 
 
-def test_a_database_that_was_put_back_is_gone_on_with(queue: Queue, path: str) -> None:
+def test_a_database_moved_back_is_used_again(queue: Queue, path: str) -> None:
     rename(path)
     with pytest.raises(Replaced):
         queue.status()
@@ -130,7 +130,7 @@ def test_a_database_that_was_put_back_is_gone_on_with(queue: Queue, path: str) -
 
 
 @pytest.mark.parametrize("which", ["", "-wal", "-shm"])
-def test_what_went_into_a_file_that_is_gone_is_not_acknowledged(queue: Queue, path: str, which: str) -> None:
+def test_writes_into_a_removed_file_are_not_acknowledged(queue: Queue, path: str, which: str) -> None:
     def late() -> None:
         with queue.engine.transaction() as tx:
             tx.append([Write("job:late", None, [policy(tx.now)])], "test")
@@ -142,7 +142,7 @@ def test_what_went_into_a_file_that_is_gone_is_not_acknowledged(queue: Queue, pa
 
 @pytest.mark.parametrize("gone", [["-wal"], ["-shm"], ["-wal", "-shm"]])
 @pytest.mark.parametrize("act", ["enqueue", "status"])
-def test_nothing_that_was_acknowledged_is_lost_with_the_wal(path: str, gone: list[str], act: str) -> None:
+def test_removing_the_wal_loses_nothing_acknowledged(path: str, gone: list[str], act: str) -> None:
     with Queue(path) as queue:
         queue.enqueue_many(["true"] * 3)
         for which in gone:
@@ -154,13 +154,13 @@ def test_nothing_that_was_acknowledged_is_lost_with_the_wal(path: str, gone: lis
         assert queue.check() == []
 
 
-def test_after_a_fork_the_same_database_is_opened_or_none(path: str) -> None:
+def test_a_forked_child_opens_the_same_database_only(path: str) -> None:
     done = subprocess.run([sys.executable, "-c", FORK, path], stdout=subprocess.PIPE, text=True, timeout=30, check=True)
     assert done.stdout == "removed False\nreplaced True\n"
 
 
 @pytest.mark.parametrize("which", ["", "-wal", "-shm"])
-def test_a_file_that_a_live_worker_has_open_is_not_made_anew(path: str, tmp_path: Path, which: str) -> None:
+def test_a_live_workers_missing_file_is_not_recreated(path: str, tmp_path: Path, which: str) -> None:
     with Queue(path) as queue:
         queue.enqueue("true")
         queue.engine.truncate_wal()

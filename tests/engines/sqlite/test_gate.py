@@ -111,7 +111,7 @@ say(f"{len(waits)} {max(waits)}")
     assert max(float(wait) for _, wait in told) < 1
 
 
-def test_one_who_comes_seldom_is_let_in_between_the_turns_of_a_greedy_one(folder: Path, start: Start) -> None:
+def test_a_rare_user_enters_between_greedy_turns(folder: Path, start: Start) -> None:
     greedy = start("""
 say("begun")
 while True:
@@ -141,7 +141,7 @@ def test_it_costs_microseconds(folder: Path) -> None:
     assert min(costs) < 30e-6
 
 
-def test_the_next_is_let_in_when_the_holder_is_killed(folder: Path, start: Start) -> None:
+def test_a_killed_holder_releases_the_gate(folder: Path, start: Start) -> None:
     holder = start(INSIDE)
     hear(holder, "inside")
     holder.kill()
@@ -149,7 +149,7 @@ def test_the_next_is_let_in_when_the_holder_is_killed(folder: Path, start: Start
         pass
 
 
-def test_patience_runs_out_with_the_pid_of_the_holder(folder: Path, start: Start) -> None:
+def test_a_timeout_names_the_pid_of_the_holder(folder: Path, start: Start) -> None:
     holder = start(INSIDE)
     hear(holder, "inside")
     begin = time.monotonic()
@@ -164,7 +164,7 @@ def test_patience_runs_out_with_the_pid_of_the_holder(folder: Path, start: Start
     assert holder.wait(10) == 0
 
 
-def test_who_gave_up_waiting_does_not_get_in_the_way_later(folder: Path, start: Start) -> None:
+def test_a_waiter_that_gave_up_blocks_nothing_later(folder: Path, start: Start) -> None:
     holder = start(INSIDE)
     hear(holder, "inside")
     gate = new_gate(folder)
@@ -182,7 +182,7 @@ def test_who_gave_up_waiting_does_not_get_in_the_way_later(folder: Path, start: 
         pass
 
 
-def test_a_forked_child_uses_the_gate_without_touching_its_parents_lock(folder: Path, start: Start) -> None:
+def test_a_forked_child_leaves_its_parents_lock_held(folder: Path, start: Start) -> None:
     parent = start("""
 with gate.hold(10):
     child = os.fork()
@@ -214,7 +214,7 @@ with gate.hold(10):
     assert parent.wait(10) == 0
 
 
-def test_a_forked_child_does_not_keep_the_lock_of_a_dead_parent(folder: Path, start: Start) -> None:
+def test_a_forked_child_keeps_no_dead_parents_lock(folder: Path, start: Start) -> None:
     parent = start("""
 with gate.hold(10):
     child = os.fork()
@@ -269,7 +269,7 @@ def test_threads_take_turns(folder: Path, shared: bool) -> None:
     assert inside == 0
 
 
-def test_another_thread_inside_for_too_long_is_told(folder: Path) -> None:
+def test_a_thread_inside_for_too_long_is_reported(folder: Path) -> None:
     gate = new_gate(folder)
     errors: list[Unusable] = []
 
@@ -308,7 +308,7 @@ with gate.hold(None):
     assert waiter.wait(10) == 0
 
 
-def test_ctrl_c_ends_a_wait_and_blocks_nobody(folder: Path, start: Start) -> None:
+def test_ctrl_c_ends_a_wait_without_blocking_others(folder: Path, start: Start) -> None:
     holder = start(INSIDE)
     hear(holder, "inside")
     waiter = start("""
@@ -329,7 +329,7 @@ until_told()
         pass
 
 
-def test_an_exception_from_a_signal_handler_never_leaves_the_gate_locked(folder: Path, start: Start) -> None:
+def test_a_raising_signal_handler_never_leaves_it_locked(folder: Path, start: Start) -> None:
     battered = start("""
 class Blow(Exception):
     pass
@@ -363,14 +363,12 @@ def test_its_file_is_private_under_any_umask(folder: Path, start: Start, umask: 
     assert (folder / "gate").stat().st_mode & 0o7777 == 0o600
 
 
-def test_a_gate_that_can_not_be_opened_is_unusable(tmp_path: Path) -> None:
+def test_a_gate_that_cannot_be_opened_is_unusable(tmp_path: Path) -> None:
     with pytest.raises(Unusable, match="No such file"), new_gate(tmp_path / "missing").hold(1):
         pass
 
 
-def test_without_a_thread_to_wait_in_it_is_unusable(
-    folder: Path, start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_thread_start_is_unusable(folder: Path, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 

@@ -84,7 +84,7 @@ def new_gate(folder: Path, stuck: float = 1.0) -> Gate:
     return Gate(f"{folder}/gate", stuck=stuck)
 
 
-def test_a_worker_stopped_inside_is_killed_and_the_waiter_proceeds(folder: Path, start: Start) -> None:
+def test_a_stopped_worker_inside_is_killed(folder: Path, start: Start) -> None:
     holder = start(WORKER_INSIDE)
     hear(holder, "inside")
     stop(holder)
@@ -94,7 +94,7 @@ def test_a_worker_stopped_inside_is_killed_and_the_waiter_proceeds(folder: Path,
     assert holder.wait(50) == -signal.SIGKILL
 
 
-def test_a_stopped_process_that_is_no_worker_is_named_and_lives_on(folder: Path, start: Start) -> None:
+def test_a_stopped_process_without_worker_is_only_named(folder: Path, start: Start) -> None:
     holder = start(INSIDE)
     hear(holder, "inside")
     stop(holder)
@@ -106,7 +106,7 @@ def test_a_stopped_process_that_is_no_worker_is_named_and_lives_on(folder: Path,
     assert holder.wait(10) == 0
 
 
-def test_a_stopped_worker_whose_lock_file_was_removed_is_killed_all_the_same(folder: Path, start: Start) -> None:
+def test_a_stopped_worker_without_lock_file_is_killed(folder: Path, start: Start) -> None:
     holder = start('gate.worker = "w1"\n' + INSIDE)
     hear(holder, "inside")
     stop(holder)
@@ -123,7 +123,7 @@ def test_a_running_worker_is_never_killed_however_slow(folder: Path, start: Star
     assert holder.wait(10) == 0
 
 
-def test_a_worker_that_was_continued_between_is_not_killed(folder: Path, start: Start) -> None:
+def test_a_worker_continued_in_between_is_not_killed(folder: Path, start: Start) -> None:
     holder = start(WORKER_INSIDE)
     hear(holder, "inside")
     fd = os.open(folder / "gate", os.O_RDWR)
@@ -142,7 +142,7 @@ def test_a_worker_that_was_continued_between_is_not_killed(folder: Path, start: 
     assert holder.wait(10) == 0
 
 
-def test_what_the_observer_did_not_see_does_not_count(folder: Path, start: Start) -> None:
+def test_time_without_an_observation_does_not_count(folder: Path, start: Start) -> None:
     holder = start(WORKER_INSIDE)
     hear(holder, "inside")
     stop(holder)
@@ -160,7 +160,7 @@ def test_what_the_observer_did_not_see_does_not_count(folder: Path, start: Start
     assert holder.wait(10) == -signal.SIGKILL
 
 
-def test_a_stopped_worker_is_not_killed_for_what_the_file_wrongly_says(folder: Path, start: Start) -> None:
+def test_a_stale_gate_file_kills_no_stopped_worker(folder: Path, start: Start) -> None:
     worker = start(f"""
 {BE_WORKER}
 with gate.hold(10):
@@ -187,7 +187,7 @@ def test_pids_of_another_namespace_are_not_looked_up(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [b"", b"12", b"1 2 3\n", b"a b c d\n", b"\xff \n"])
-def test_an_illegible_holder_is_not_known(folder: Path, text: bytes) -> None:
+def test_an_illegible_holder_is_unknown(folder: Path, text: bytes) -> None:
     path = folder / "gate"
     path.write_bytes(text)
     with path.open("rb") as file:

@@ -54,7 +54,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path): text for path in files if (text := path.read_bytes())}
 
 
-def test_a_missing_log_ahead_is_noticed_and_nothing_is_touched(path: str, tmp_path: Path) -> None:
+def test_a_missing_wal_is_refused_and_nothing_touched(path: str, tmp_path: Path) -> None:
     Queue(path).close()
     leave(path, 3)
     aside = shutil.move(path + "-wal", tmp_path / "wal")
@@ -69,7 +69,7 @@ def test_a_missing_log_ahead_is_noticed_and_nothing_is_touched(path: str, tmp_pa
         assert queue.status().total == 3, "it was put back"
 
 
-def test_an_older_copy_in_its_place_is_noticed_and_accepted_when_the_note_is_removed(path: str, tmp_path: Path) -> None:
+def test_an_older_copy_is_refused_until_accepted(path: str, tmp_path: Path) -> None:
     with Queue(path) as queue:
         queue.enqueue("true")
     leave(path, 0)
@@ -93,7 +93,7 @@ def test_an_older_copy_in_its_place_is_noticed_and_accepted_when_the_note_is_rem
         assert queue.status().total == 2
 
 
-def test_what_is_not_synced_is_not_noted(path: str) -> None:
+def test_unsynced_commits_are_not_recorded(path: str) -> None:
     with Queue(path) as queue:
         queue.set_config("synchronous", "normal")
         queue.engine.truncate_wal()
@@ -105,7 +105,7 @@ def test_what_is_not_synced_is_not_noted(path: str) -> None:
         assert queue.status().seq == 1, "as after a power cut, which NORMAL allows"
 
 
-def test_a_damaged_note_or_a_new_database_beside_an_old_one_asks_for_nothing(path: str, tmp_path: Path) -> None:
+def test_a_damaged_or_foreign_high_water_is_ignored(path: str, tmp_path: Path) -> None:
     with Queue(path) as queue:
         queue.enqueue("true")
     note = tmp_path / "q.db.d" / "high-water"
@@ -121,7 +121,7 @@ def test_a_damaged_note_or_a_new_database_beside_an_old_one_asks_for_nothing(pat
         assert queue.status().total == 0
 
 
-def test_a_note_that_cannot_be_written_keeps_nothing_from_being_committed(path: str, tmp_path: Path) -> None:
+def test_an_unwritable_high_water_file_blocks_no_commit(path: str, tmp_path: Path) -> None:
     note = tmp_path / "q.db.d" / "high-water"
     with Queue(path) as queue:
         note.mkdir()
@@ -131,7 +131,7 @@ def test_a_note_that_cannot_be_written_keeps_nothing_from_being_committed(path: 
     assert noted(note) == 2, "and it is made up for"
 
 
-def test_the_note_is_never_lowered(path: str, tmp_path: Path) -> None:
+def test_high_water_is_never_lowered(path: str, tmp_path: Path) -> None:
     with Queue(path) as queue:
         note = HighWater(locate(queue.url))
         note.record(7, None)
@@ -140,7 +140,7 @@ def test_the_note_is_never_lowered(path: str, tmp_path: Path) -> None:
         note.close()
 
 
-def test_every_write_is_held_against_the_note(path: str, tmp_path: Path) -> None:
+def test_every_write_is_compared_with_high_water(path: str, tmp_path: Path) -> None:
     note = tmp_path / "q.db.d" / "high-water"
     with Queue(path) as queue:
         queue.enqueue("true")
@@ -153,7 +153,7 @@ def test_every_write_is_held_against_the_note(path: str, tmp_path: Path) -> None
         assert noted(note) == 2
 
 
-def test_a_note_of_before_there_were_marks_is_read_and_completed(path: str, tmp_path: Path) -> None:
+def test_a_high_water_file_without_mark_is_completed(path: str, tmp_path: Path) -> None:
     note = tmp_path / "q.db.d" / "high-water"
     with Queue(path) as queue:
         queue.enqueue("true")
@@ -164,7 +164,7 @@ def test_a_note_of_before_there_were_marks_is_read_and_completed(path: str, tmp_
     assert note.read_text() == f"{2:020} {mark}"
 
 
-def test_a_database_of_before_there_were_marks_gets_one_with_its_next_event(path: str, tmp_path: Path) -> None:
+def test_a_database_without_mark_gets_one(path: str, tmp_path: Path) -> None:
     note = tmp_path / "q.db.d" / "high-water"
     with Queue(path) as queue:
         queue.enqueue("true")
@@ -177,7 +177,7 @@ def test_a_database_of_before_there_were_marks_gets_one_with_its_next_event(path
         assert behind(path, "select mark from file_mark") == [(note.read_text()[21:],)]
 
 
-def test_a_backup_laid_under_a_log_ahead_that_was_left_is_refused(path: str, tmp_path: Path) -> None:
+def test_a_backup_under_an_old_wal_is_refused(path: str, tmp_path: Path) -> None:
     with Queue(path) as queue:
         queue.enqueue("true")
         backup(queue, str(tmp_path / "copy"))
@@ -196,7 +196,7 @@ def test_a_backup_laid_under_a_log_ahead_that_was_left_is_refused(path: str, tmp
         assert queue.enqueue("true") == "2"
 
 
-def test_a_database_that_was_emptied_is_not_started_over(path: str) -> None:
+def test_an_emptied_database_is_not_recreated(path: str) -> None:
     with Queue(path) as queue:
         queue.enqueue("true")
         queue.engine.truncate_wal()

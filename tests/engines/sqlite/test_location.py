@@ -68,7 +68,7 @@ def everything_below(folder: Path) -> dict[str, int]:
 # The URL
 
 
-def test_a_path_and_a_url_name_the_same_place(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_and_a_url_give_one_location(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(database.parent)
     monkeypatch.setenv("HOME", str(database.parent))
     expected = locate(str(database))
@@ -78,14 +78,14 @@ def test_a_path_and_a_url_name_the_same_place(database: Path, monkeypatch: pytes
         assert locate(url) == expected
 
 
-def test_the_paths_of_a_place(database: Path) -> None:
+def test_the_paths_of_a_location(database: Path) -> None:
     found = locate(str(database))
     names = {name: getattr(found, name) for name in ("gate", "bells")}
     names |= {name: getattr(found.home, name) for name in ("workers", "output", "stdin", "logs", "id")}
     assert names == {name: f"{database}.d/{name}" for name in names}
 
 
-def test_naming_a_place_touches_nothing(database: Path) -> None:
+def test_locating_a_database_touches_nothing(database: Path) -> None:
     locate(str(database))
     assert os.listdir(database.parent) == []
 
@@ -94,7 +94,7 @@ def test_naming_a_place_touches_nothing(database: Path) -> None:
     "url",
     ["", "sqlite:///", "sqlite://q.db", "mysql://host/db", "http://x/q.db", ":memory:", "sqlite:///:memory:", "a\0b"],
 )
-def test_what_names_no_file_is_wrong_usage(url: str) -> None:
+def test_a_url_without_a_file_is_refused(url: str) -> None:
     with pytest.raises(Invalid) as caught:
         locate(url)
     assert caught.value.exit_code == 2
@@ -107,7 +107,7 @@ def test_postgresql_needs_a_later_version(url: str) -> None:
         locate(url)
 
 
-def test_a_symbolic_link_leads_to_the_one_place_of_the_file(database: Path) -> None:
+def test_a_symbolic_link_gives_its_targets_location(database: Path) -> None:
     prepare(locate(str(database)))
     link = database.parent / "link.db"
     link.symlink_to(database)
@@ -117,7 +117,7 @@ def test_a_symbolic_link_leads_to_the_one_place_of_the_file(database: Path) -> N
 
 
 @as_root
-def test_a_symbolic_link_of_somebody_else_is_refused(database: Path) -> None:
+def test_another_users_symbolic_link_is_refused(database: Path) -> None:
     prepare(locate(str(database)))
     link = database.parent / "link.db"
     link.symlink_to(database)
@@ -126,7 +126,7 @@ def test_a_symbolic_link_of_somebody_else_is_refused(database: Path) -> None:
         locate(str(link))
 
 
-def test_a_working_directory_that_is_gone_is_told(tmp_path: Path) -> None:
+def test_a_removed_working_directory_is_refused(tmp_path: Path) -> None:
     script = """
 os.mkdir("gone")
 os.chdir("gone")
@@ -147,7 +147,7 @@ EXPECTED = {"q.db": 0o600, "q.db.d": 0o700} | {f"q.db.d/{name}": 0o700 for name 
 
 
 @pytest.mark.parametrize("umask", ["0", "0o022", "0o777"])
-def test_modes_do_not_depend_on_the_umask_nor_change_it(open_folder: Path, umask: str) -> None:
+def test_modes_do_not_depend_on_the_umask(open_folder: Path, umask: str) -> None:
     script = f"""
 become_nobody()
 os.umask({umask})
@@ -164,7 +164,7 @@ assert os.umask(0) == {umask}
     assert found == EXPECTED
 
 
-def test_preparing_twice_changes_nothing_and_heals_what_is_missing(database: Path) -> None:
+def test_preparing_again_only_adds_what_is_missing(database: Path) -> None:
     prepare(locate(str(database)))
     database.write_bytes(b"precious")
     os.rmdir(f"{database}.d/stdin")
@@ -193,7 +193,7 @@ def test_the_database_is_never_opened(database: Path, monkeypatch: pytest.Monkey
 # The identity
 
 
-def test_the_identity_is_the_same_at_every_opening_and_in_every_process(database: Path) -> None:
+def test_every_opening_has_the_same_identity(database: Path) -> None:
     prepare(locate(str(database)))
     first = locate(str(database)).home.identity()
     assert len(first) == 16
@@ -203,7 +203,7 @@ def test_the_identity_is_the_same_at_every_opening_and_in_every_process(database
     assert run("print(locate('q.db').home.identity())", database.parent).strip() == first
 
 
-def test_a_copy_is_another_queue(database: Path) -> None:
+def test_a_copy_has_another_identity(database: Path) -> None:
     prepare(locate(str(database)))
     first = locate(str(database)).home.identity()
     copy = database.parent / "copy"
@@ -215,7 +215,7 @@ def test_a_copy_is_another_queue(database: Path) -> None:
     assert locate(str(copy / "q.db")).home.identity() != first
 
 
-def test_a_moved_queue_is_the_same(database: Path) -> None:
+def test_a_moved_queue_keeps_its_identity(database: Path) -> None:
     (database.parent / "old").mkdir()
     (database.parent / "new").mkdir()
     prepare(locate(f"{database.parent}/old/q.db"))
@@ -225,14 +225,14 @@ def test_a_moved_queue_is_the_same(database: Path) -> None:
     assert locate(f"{database.parent}/new/q.db").home.identity() == first
 
 
-def test_without_its_id_it_is_another_queue(database: Path) -> None:
+def test_a_queue_without_its_id_gets_another(database: Path) -> None:
     prepare(locate(str(database)))
     first = locate(str(database)).home.identity()
     os.unlink(f"{database}.d/id")
     assert locate(str(database)).home.identity() != first
 
 
-def test_a_new_database_beside_an_old_folder_is_another_queue(database: Path) -> None:
+def test_a_new_database_has_a_new_identity(database: Path) -> None:
     prepare(locate(str(database)))
     first = locate(str(database)).home.identity()
     database.unlink()
@@ -241,14 +241,14 @@ def test_a_new_database_beside_an_old_folder_is_another_queue(database: Path) ->
 
 
 @pytest.mark.parametrize("text", ["", "abc\n", "x" * 32 + "\n"])
-def test_a_damaged_id_is_not_made_anew(database: Path, text: str) -> None:
+def test_a_damaged_id_is_not_replaced(database: Path, text: str) -> None:
     prepare(locate(str(database)))
     Path(f"{database}.d/id").write_text(text)
     with pytest.raises(Unusable, match="damaged"):
         locate(str(database)).home.identity()
 
 
-def test_the_first_id_stands(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_id_is_kept(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(locate(str(database)))
     real, other = os.link, "0" * 32 + "\n"
 
@@ -274,7 +274,7 @@ def test_a_database_made_meanwhile_keeps_its_id(database: Path, monkeypatch: pyt
     assert Path(f"{database}.d/id").exists()
 
 
-def test_processes_that_meet_at_the_first_opening_agree(tmp_path: Path) -> None:
+def test_concurrent_first_openings_agree_on_the_id(tmp_path: Path) -> None:
     script = """
 sys.stdin.readline()
 for n in range(30):

@@ -33,7 +33,7 @@ def fill_disk(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
     monkeypatch.setattr(os, "statvfs", told)
 
 
-def test_the_index_is_a_region_ahead_of_what_is_written(small: Path) -> None:
+def test_the_index_is_allocated_a_region_ahead(small: Path) -> None:
     with Queue(small) as queue:
         queue.enqueue("true")
         found = shm_stat(small)
@@ -44,7 +44,7 @@ def test_the_index_is_a_region_ahead_of_what_is_written(small: Path) -> None:
         assert queue.status().total == 5001
 
 
-def test_without_room_for_the_index_nothing_is_opened(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_opening_fails_without_room_for_the_index(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Queue(small) as queue:
         queue.enqueue("true")
     os.truncate(f"{small}-shm", 0)
@@ -57,9 +57,7 @@ def test_without_room_for_the_index_nothing_is_opened(small: Path, monkeypatch: 
         assert queue.status().total == 1
 
 
-def test_an_index_that_can_not_grow_keeps_from_writing_not_from_reading(
-    small: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_index_without_room_refuses_writes_only(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Queue(small) as queue:
         monkeypatch.setattr(shm.WalIndex, "_wanted", lambda self: 9 * shm.REGION)
         monkeypatch.setattr(shm, "_allocate", lambda fd, size: errno.ENOSPC)
@@ -68,7 +66,7 @@ def test_an_index_that_can_not_grow_keeps_from_writing_not_from_reading(
         assert queue.status().total == 0
 
 
-def test_where_a_block_is_a_page_nothing_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_sized_blocks_allocate_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shm, "PAGE", 512)
     monkeypatch.setattr(shm, "_allocate", lambda fd, size: pytest.fail("asked for blocks"))
     with Queue(tmp_path / "q.db") as queue:
