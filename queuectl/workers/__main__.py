@@ -17,8 +17,9 @@ from queuectl.workers.recovery import worker_lock
 from queuectl.workers.recovery.attempt_table import AttemptTable
 from queuectl.workers.start_options import SupervisorOptions, WorkerOptions
 from queuectl.workers.stderr import say
-from queuectl.workers.supervisor import CANT_WRITE, SIGNALS, Supervisor
+from queuectl.workers.supervisor import CANT_WRITE, Supervisor
 from queuectl.workers.worker import WorkerLoop
+from queuectl.workers.worker_process import SIGNALS
 
 
 def main(argv: list[str]) -> int:

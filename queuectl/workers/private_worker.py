@@ -18,7 +18,7 @@ from queuectl.queue import Queue
 from queuectl.workers import worker_process
 from queuectl.workers.execution import traces
 from queuectl.workers.start_options import SupervisorOptions, WorkerOptions
-from queuectl.workers.supervisor import unignored
+from queuectl.workers.worker_process import stop_signals
 
 PATIENCE = 1.0
 """Seconds that others have to start a job before it is run here; and between two looks at who does."""
@@ -100,7 +100,7 @@ class PrivateWorker:
                 env,
                 file_actions=inherited,
                 setpgroup=0,
-                setsigmask=[], setsigdef={signal.SIGTERM, *unignored()},
+                setsigmask=[], setsigdef={signal.SIGTERM, *stop_signals()},
             )  # fmt: skip
         except BaseException:
             os.close(self._leash)

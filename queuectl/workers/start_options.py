@@ -2,6 +2,9 @@
 
 import msgspec
 
+READY = b"ready\n"
+"""What a supervisor writes once its workers have been spawned."""
+
 
 class WorkerOptions(msgspec.Struct, frozen=True, tag="worker"):
     """The options of one worker process."""

@@ -1,14 +1,13 @@
-"""The parent of the workers: starts them, restarts one that crashed, counts the signals, and recovers its own dead.
+"""The supervisor: spawns workers, replaces those that crash, counts signals, and recovers what its dead workers ran.
 
 Workers run in process groups of their own and take orders from this process alone, through a pipe (R16): one Ctrl-C
-signals the whole foreground group, and would be counted twice. That pipe's end, should this process die, is an order to
-stop in good order.
+signals the whole foreground group, and would be counted twice. The end of that pipe, should this process die, is an
+order to stop as well.
 """
 
 import os
 import select
 import signal
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -20,48 +19,41 @@ from queuectl.errors import QueueError, shown
 from queuectl.host import subreaper
 from queuectl.host.oom import PERHAPS, OomKills
 from queuectl.queue import Queue
-from queuectl.workers import worker_process
 from queuectl.workers.chores.file_monitor import QueueFiles, WatchedFile
+from queuectl.workers.detach import detached
 from queuectl.workers.inheritance import leave_job, make_room
-from queuectl.workers.journal import opened
 from queuectl.workers.recovery import attempt_table, worker_lock
 from queuectl.workers.recovery.orphans import Orphans
 from queuectl.workers.recovery.rescuer import RecoveryReport, Rescuer, take_lock, unreported_outcomes, write_report
 from queuectl.workers.recovery.termination import GRACE
 from queuectl.workers.recovery.worker_lock import NoLockFile
-from queuectl.workers.start_options import SupervisorOptions, WorkerOptions
+from queuectl.workers.start_options import READY, SupervisorOptions, WorkerOptions
 from queuectl.workers.stderr import is_watched, say
 from queuectl.workers.worker import ORDER_KILL, ORDER_STOP
-from queuectl.workers.worker_process import WorkerProcess, order, spawn_worker
+from queuectl.workers.worker_process import SIGNALS, WorkerProcess, spawn_worker, stop_signals
 
 TAKE_OVER = 2.0
-"""Seconds after which a dead worker whose lock is not free is left to others."""
+"""Seconds for which a dead worker's lock is tried; then its recovery is left to others."""
 TRY_AGAIN = 0.005
-"""Seconds between two tries at such a lock."""
+"""Seconds between two tries."""
 RESTART = 1.0
-"""Seconds between a worker's crash and its successor's start."""
+"""Seconds between a worker's crash and the spawn of its successor."""
 LONG_RESTART = 5.0
-"""The same where that one could not start, because the database or its folder could not be used just then."""
+"""The same where a successor could not start, because the database or its folder could not be used just then."""
 CANT_WRITE = 75
-"""The exit code of a worker that could not start because of that (EX_TEMPFAIL of sysexits.h); within the family."""
+"""The exit code of a worker that could not start because of that: EX_TEMPFAIL. Only supervisors see it."""
 
 WORKER_SETTINGS = ("output_limit", "output_policy", "disk_floor", "synchronous", "seal_every")
-"""What a worker goes by: it is not started where one of these can't be used."""
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-READY = b"ready\n"
-
-ANSWER = 9
-"""The descriptor on which a detached parent says that it is ready."""
+"""The settings that workers use: none is spawned where one of these can't be read."""
 
 
 class CrashedWorker(msgspec.Struct):
-    """The end of a worker whose jobs must be recovered."""
+    """A worker that has died and whose recovery has not begun."""
 
     how: str
+    """How it died, as the end of a sentence."""
     until: float
-    """How long to try for its lock, which what it was just starting may still hold."""
+    """Until when to try its lock, which a command that it was just spawning may still hold."""
 
 
 def start(
@@ -75,77 +67,78 @@ def start(
     detach: bool = False,
     logs: str | None = None,
 ) -> int:
-    """Run `count` workers with `slots` commands each, until told to stop; returns the exit code.
+    """Run `count` workers with `slots` commands each until they are stopped; returns the exit code.
 
-    `queues` empty: all of them. `drain`: until nothing is left to do. `seconds`: so long. `detach`: in the background,
-    out of reach of this terminal; returns at once. `logs`: another folder for `worker.jsonl`. Raises Unusable where the
-    database can't be used, Absent where there is none.
+    `queues`: the queues to serve; empty: all. `drain`: stop once nothing is left to do. `seconds`: stop after so many.
+    `detach`: run in the background, out of reach of this terminal; returns at once. `logs`: another folder for
+    `worker.jsonl`. Raises Unusable where the database can't be used, Absent where there is none.
     """
     leave_job()
     make_room(slots)
     options = SupervisorOptions(WorkerOptions(url, "", slots, list(queues), drain, seconds, logs=logs), count)
-    return _detach(options) if detach else Supervisor(options).run()
+    return detached(options) if detach else Supervisor(options).run()
 
 
 class Supervisor:
-    """The parent at work. One thread; it waits for its workers' ends and for signals."""
+    """Runs in one thread, which waits for the ends of workers and for signals."""
 
     def __init__(self, options: SupervisorOptions) -> None:
-        """Opens the database, so that what is wrong with it is told before anything is started. Raises Unusable."""
+        """Opens the database, so that what is wrong with it is told before any worker is spawned. Raises Unusable."""
         self._options = options
         self._queue = Queue(options.worker.url, create=False, logs=options.worker.logs)
         with self._queue.engine.snapshot() as view:
             self._queue.settings(view).require(*WORKER_SETTINGS)
-        self._home = QueueFiles(self._queue)
+        self._files = QueueFiles(self._queue)
         self._workers: dict[int, WorkerProcess] = {}
         self._restarts: list[float] = []
         self._rescuers: list[Rescuer] = []
         self._dead: dict[str, CrashedWorker] = {}
-        """Workers that have died and are still to be recovered."""
         self._oom_kills = OomKills()
         self._orphans = Orphans()
         self._reaped: dict[int, int] = {}
-        """Wait statuses of what fell to us: commands of a worker that has just died may be among them."""
-        self._fresh: dict[int, int] = {}
+        """Wait statuses of adopted children: commands of a worker that has just died may be among them."""
+        self._reaped_last: dict[int, int] = {}
         self._until = monotonic() + options.worker.seconds if options.worker.seconds is not None else None
         self._signals = 0
+        """How many signals to stop have come."""
         self._code = 0
         self._leash = options.leash
         for fd in (options.ready, options.leash):
             if fd is not None:
-                os.set_inheritable(fd, False)  # not for the workers: its end is waited for
+                os.set_inheritable(fd, False)  # in a worker it would stay open, and its end is waited for
 
     def run(self) -> int:
-        """Until all workers have ended; returns the exit code."""
+        """Run until all workers have ended; returns the exit code."""
         subreaper.become_subreaper()
-        child = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would take our workers' exit codes away
-        hear, tell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        old = {number: signal.signal(number, _heard) for number in unignored()}
-        woken = signal.set_wakeup_fd(tell)
+        child = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would discard the workers' exit codes
+        wakeup, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        old = {number: signal.signal(number, _ignore) for number in stop_signals()}
+        old_wakeup = signal.set_wakeup_fd(write_end)
         try:
             for _ in range(self._options.count):
                 self._spawn(successor=False)
-            self._say_ready()
+            self._announce()
             while self._workers or self._restarts or self._rescuers or self._dead:
-                self._wait(hear)
+                self._wait(wakeup)
+                self._step(monotonic())
                 if self._signals > 3 and not self._workers:
                     break
         finally:
-            signal.set_wakeup_fd(woken)
+            signal.set_wakeup_fd(old_wakeup)
             for number, handler in old.items():
                 signal.signal(number, handler)
             signal.signal(signal.SIGCHLD, child)
             for worker in self._workers.values():
-                os.close(worker.orders)  # which is an order to stop
+                os.close(worker.orders)  # an order to stop
             for each in self._rescuers:
                 each.abandon()
             self._queue.close()
-            os.close(hear)
-            os.close(tell)
+            os.close(wakeup)
+            os.close(write_end)
         return self._code
 
     def _spawn(self, *, successor: bool) -> None:
-        options = msgspec.structs.replace(self._options.worker, database=self._home.database.opened)
+        options = msgspec.structs.replace(self._options.worker, database=self._files.database.opened)
         if self._until is not None:
             options = msgspec.structs.replace(options, seconds=max(0.0, self._until - monotonic()))
         try:
@@ -158,9 +151,9 @@ class Supervisor:
             return
         self._workers[worker.pidfd] = worker
 
-    def _say_ready(self) -> None:
+    def _announce(self) -> None:
         if self._options.ready is not None:
-            with suppress(OSError):  # who started us may be gone
+            with suppress(OSError):  # the starter may be gone
                 os.write(self._options.ready, READY)
             os.close(self._options.ready)
         if is_watched() and not self._options.worker.is_private:
@@ -168,9 +161,10 @@ class Supervisor:
             slots = f", {self._options.worker.slots} slots each" if self._options.worker.slots != 1 else ""
             say(f"{many} up{slots}; Ctrl-C finishes what runs and stops")
 
-    def _wait(self, hear: int) -> None:
+    def _wait(self, wakeup: int) -> None:
+        """Wait for the next event, and take it in."""
         poll = select.poll()
-        poll.register(hear, select.POLLIN)
+        poll.register(wakeup, select.POLLIN)
         for pidfd in self._workers:
             poll.register(pidfd, select.POLLIN)
         if self._leash is not None:
@@ -178,52 +172,57 @@ class Supervisor:
         times = [*self._restarts, *(each.next_tick for each in self._rescuers)]
         if self._dead:
             times.append(monotonic() + TRY_AGAIN)
-        rest = (min(times) - monotonic()) * 1000 if times else None
-        for fd, _ in poll.poll(max(0.0, rest) if rest is not None else None):
-            if fd == hear:
-                self._count(os.read(hear, 64))
+        timeout = max(0.0, (min(times) - monotonic()) * 1000) if times else None
+        for fd, _ in poll.poll(timeout):
+            if fd == wakeup:
+                self._count_signals(os.read(wakeup, 64))
             elif fd == self._leash:
                 self._leash = None
                 if not self._signals:
-                    self._count(bytes([signal.SIGTERM]))
+                    self._count_signals(bytes([signal.SIGTERM]))
             else:
                 self._reap(self._workers.pop(fd))
-        now = monotonic()
-        self._take_over(now)
+
+    def _step(self, now: float) -> None:
+        """Do what is due: recoveries, restarts, the reaping of adopted children."""
+        self._begin_recoveries(now)
         for each in [each for each in self._rescuers if now >= each.next_tick]:
             if each.tick(now):
                 self._rescuers.remove(each)
-                self._tell(each.report)
+                self._write_report(each.report)
             elif each.failing and not self._workers and (self._signals or self._code):
-                self._rescuers.remove(each)  # we are to end: whoever can write again recovers it
+                self._rescuers.remove(each)  # this process is to end: others recover once they can write again
                 each.abandon()
         if self._rescuers:
-            self._is_at_home(now)  # else they would be tried for ever
+            self._is_database_there(now)  # else they would be tried for ever
         due = [moment for moment in self._restarts if moment <= now]
         self._restarts = [moment for moment in self._restarts if moment > now] if not self._signals else []
         for _ in due if not self._signals else ():
-            if self._is_at_home(now):
+            if self._is_database_there(now):
                 self._spawn(successor=True)
             elif not self._code:
                 self._restarts.append(now + RESTART)
-        # Those of this turn and of the one before: a worker's end may be heard of a moment after its orphans'.
-        kept = self._reaped if self._dead else self._fresh
-        self._reaped = {**kept, **(fresh := dict(subreaper.reap({worker.pid for worker in self._workers.values()})))}
-        self._fresh = fresh
+        # Those of this step and of the one before: a worker's end may be noticed a moment after its orphans'.
+        kept = self._reaped if self._dead else self._reaped_last
+        self._reaped_last = dict(subreaper.reap(self._worker_pids()))
+        self._reaped = {**kept, **self._reaped_last}
 
-    def _count(self, numbers: bytes) -> None:
+    def _worker_pids(self) -> set[int]:
+        return {worker.pid for worker in self._workers.values()}
+
+    def _count_signals(self, numbers: bytes) -> None:
         for number in numbers:
             if number not in SIGNALS or (number == signal.SIGHUP and self._signals):
-                continue  # a terminal that is closed sends more than one
+                continue  # a terminal that is closed sends several
             self._signals += 1
             stop = Stop(signal.Signals(number).name)
             for worker in self._workers.values():
-                with suppress(OSError):  # a full disk saves nobody; recovery will only not know why
+                with suppress(OSError):  # disk full: recovery will only not know why
                     attempt_table.write_stop(f"{self._queue.home.workers}/{worker.id}", stop)
                 if self._signals > 2:
                     signal.pidfd_send_signal(worker.pidfd, signal.SIGKILL)
                 else:
-                    order(worker, ORDER_STOP if self._signals == 1 else ORDER_KILL, number)
+                    worker.order(ORDER_STOP if self._signals == 1 else ORDER_KILL, number)
             if is_watched() and not self._options.worker.is_private:
                 say(
                     "finishing what runs; once more ends it"
@@ -232,7 +231,7 @@ class Supervisor:
                 )
 
     def _reap(self, worker: WorkerProcess) -> None:
-        """A worker has ended: in good order, for a reason that a successor would share, or by a crash."""
+        """Reap a worker that has ended: in order, for a reason that a successor would share, or by a crash."""
         _, status = os.waitpid(worker.pid, 0)
         os.close(worker.pidfd)
         os.close(worker.orders)
@@ -240,14 +239,14 @@ class Supervisor:
         if code == 0:
             return
         if code == -signal.SIGKILL:
-            how = f"was {PERHAPS}{self._oom_kills.since(worker.killings)}"
+            how = f"was {PERHAPS}{self._oom_kills.since(worker.oom_kills)}"
         else:
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        if code == 4 and not self._home.is_same_database():
+        if code == 4 and not self._files.is_same_database():
             self._give_up()
             return
         self._dead[worker.id] = CrashedWorker(how, monotonic() + TAKE_OVER)
-        if code == 4 and self._move_in(worker):
+        if code == 4 and self._follow_folder(worker):
             return
         if code == 4 or (code == CANT_WRITE and not worker.successor):
             self._code = 4
@@ -255,20 +254,23 @@ class Supervisor:
             say(f"worker {worker.id} (process {worker.pid}) {how}; starting another")
             self._restarts.append(monotonic() + (LONG_RESTART if code == CANT_WRITE else RESTART))
 
-    def _is_at_home(self, now: float) -> bool:
-        """Whether the database is in its place just now. A worker starts only then; where it is gone for good, none."""
-        self._home.database.look(now)
-        if self._home.lost(now):
+    def _is_database_there(self, now: float) -> bool:
+        """Whether the database is in its place just now, without which no worker is spawned.
+
+        Where it is gone for good, the supervisor gives up.
+        """
+        self._files.database.look(now)
+        if self._files.lost(now):
             self._give_up()
-        if self._home.database.since is not None:
+        if self._files.database.since is not None:
             return False
         if not self._queue.engine.is_current():
-            with suppress(QueueError):  # as its workers have done; else it is tried again when it is needed
+            with suppress(QueueError):  # tried again when it is needed
                 self._queue.engine.reopen()
         return True
 
     def _give_up(self) -> None:
-        """The database is another one, or gone: nothing is restarted, made or recovered in its place."""
+        """End without a restart or a recovery: the database is gone, or another one is in its place."""
         if not self._code:
             path = shown(self._queue.url)
             say(f"{path}: is gone, or another one: no worker is started again")
@@ -279,13 +281,13 @@ class Supervisor:
             each.abandon()
         self._rescuers.clear()
 
-    def _move_in(self, worker: WorkerProcess) -> bool:
-        """Where a worker ended because the folder beside the database was replaced, start another in the new one."""
-        if self._home.is_same_folder():
+    def _follow_folder(self, worker: WorkerProcess) -> bool:
+        """Replace a worker that ended because the folder beside the database was replaced; returns whether it was."""
+        if self._files.is_same_folder():
             return False
         try:
             self._queue.engine.reopen()
-            self._home.folder = WatchedFile(self._queue.home.folder)
+            self._files.folder = WatchedFile(self._queue.home.folder)
             asked = next((each.state == "stopping" for each in self._queue.workers() if each.id == worker.id), False)
         except QueueError as error:
             say(f"{error}")
@@ -295,19 +297,19 @@ class Supervisor:
             self._restarts.append(monotonic() + RESTART)
         return True
 
-    def _take_over(self, now: float) -> None:
-        """Begin to recover the dead. What a worker was just starting when it died holds the worker's lock too, until it
-        has become a program of its own, so a lock that is not free is tried again."""
-        for id, death in list(self._dead.items()):
+    def _begin_recoveries(self, now: float) -> None:
+        """Begin to recover dead workers. A command that one was just spawning holds its lock too, until it has become a
+        program of its own, so a lock that is not free is tried again."""
+        for id, crashed in list(self._dead.items()):
             held = None
             try:
                 held = worker_lock.try_lock(self._queue.home.workers, id)
             except NoLockFile:
-                death.until = now
-                with suppress(QueueError, OSError):  # where it can't be done just now it is left to others
+                crashed.until = now
+                with suppress(QueueError, OSError):  # then it is left to others
                     held = take_lock(self._queue, id)
             if held is not None:
-                self._reaped.update(subreaper.reap({worker.pid for worker in self._workers.values()}))
+                self._reaped.update(subreaper.reap(self._worker_pids()))
                 known = unreported_outcomes(held.path, self._reaped)
                 self._rescuers.append(
                     Rescuer(
@@ -316,20 +318,20 @@ class Supervisor:
                         f"recovery:{id}",
                         patience=1.0,
                         known=known,
-                        died=death.how,
+                        died=crashed.how,
                         orphans=self._find_orphans,
                         grace=GRACE if self._signals <= 2 else 0.0,
                     )
                 )
-            if held is not None or now >= death.until:
+            if held is not None or now >= crashed.until:
                 del self._dead[id]
 
     def _find_orphans(self) -> list[int]:
-        # What falls to us was a dead worker's, however long the others have been running.
-        workers = {worker.pid for worker in self._workers.values()}
+        # Adopted children were a dead worker's, however long the other workers have been running.
+        workers = self._worker_pids()
         return [pid for pid in self._orphans.find(()) if pid not in workers]
 
-    def _tell(self, report: RecoveryReport) -> None:
+    def _write_report(self, report: RecoveryReport) -> None:
         try:
             if report.jobs:
                 write_report(self._queue.logs, report)
@@ -337,46 +339,5 @@ class Supervisor:
             say(f"can't write the report of a recovery: {error}")
 
 
-def unignored() -> list[signal.Signals]:
-    """The signals that stop workers, but those that were ignored when this process began (nohup), which stay so."""
-    return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-
-
-def _heard(number: int, frame: object) -> None:
-    """Nothing: the number comes through the wakeup descriptor."""
-
-
-def _detach(options: SupervisorOptions) -> int:
-    """Start a parent in a session of its own, with its messages in `logs/worker.log`, and wait until it is up."""
-    with Queue(options.worker.url, create=False, logs=options.worker.logs) as queue:
-        logs, log = queue.logs, f"{queue.logs}/worker.log"
-    out = opened(logs, "worker.log")
-    hear, tell = os.pipe2(os.O_CLOEXEC)
-    nothing = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-    options = msgspec.structs.replace(options, ready=ANSWER)
-    pid = os.posix_spawn(
-        sys.executable,
-        worker_process.command(options),
-        # Inside of no job: whoever detaches workers does not wait for them.
-        {name: value for name, value in os.environ.items() if name != "QUEUECTL_JOB_ID"},
-        file_actions=[
-            (os.POSIX_SPAWN_DUP2, nothing, 0),
-            (os.POSIX_SPAWN_DUP2, out, 1),
-            (os.POSIX_SPAWN_DUP2, out, 2),
-            (os.POSIX_SPAWN_DUP2, tell, ANSWER),
-        ],
-        setsid=True,
-        setsigmask=[],
-        setsigdef=unignored(),
-    )
-    for fd in (tell, out, nothing):
-        os.close(fd)
-    with open(hear, "rb") as answer:
-        said = answer.read()
-    if said != READY:
-        _, status = os.waitpid(pid, 0)
-        problem = QueueError(f"the workers could not be started; see {shown(log)}")
-        problem.exit_code = 4 if os.waitstatus_to_exitcode(status) == 4 else 1
-        raise problem
-    say(f"workers run in the background (process {pid}), log in {shown(log)}")
-    return 0
+def _ignore(number: int, frame: object) -> None:
+    """Do nothing: the number comes through the wakeup descriptor."""

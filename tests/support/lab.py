@@ -5,7 +5,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,13 @@ sys.exit(start(sys.argv[1], **json.loads(sys.argv[2])))
 """
 ALONE = """
 import sys, json
-from queuectl.workers import worker, slots
-from queuectl.workers.chores import file_monitor
-for name, value in json.loads(sys.argv[2]).items():
-    for module in (worker, file_monitor, slots):
-        if hasattr(module, name):
-            setattr(module, name, value)
+from importlib import import_module
 from queuectl.workers.__main__ import main
+for path, value in json.loads(sys.argv[2]).items():
+    name, constant = path.rsplit(".", 1)
+    module = import_module("queuectl.workers." + name)
+    assert hasattr(module, constant), path
+    setattr(module, constant, value)
 sys.exit(main(sys.argv[1:2]))
 """
 
@@ -48,10 +48,15 @@ class Lab:
         """`queuectl worker start` with these options, in the foreground of a session of its own."""
         return self.python(START, self.database, encode(options).decode())
 
-    def worker(self, *, slots: int = 1, drain: bool = False, **constants: float) -> subprocess.Popen[str]:
-        """One worker process without a parent, with constants of the loop changed; it has the id `alone`."""
-        task = WorkerOptions(self.database, "alone", slots=slots, drain=drain)
-        return self.python(ALONE, encode(task).decode(), encode(constants).decode())
+    def worker(
+        self, *, slots: int = 1, drain: bool = False, constants: Mapping[str, float] | None = None
+    ) -> subprocess.Popen[str]:
+        """One worker process without a parent; it has the id `alone`.
+
+        `constants` are set in it before it starts, each by its module below `queuectl.workers` and its name.
+        """
+        options = WorkerOptions(self.database, "alone", slots=slots, drain=drain)
+        return self.python(ALONE, encode(options).decode(), encode(dict(constants or {})).decode())
 
     def python(self, code: str, *words: str, **options: Any) -> subprocess.Popen[str]:
         """A Python process that ends with the test at the latest."""

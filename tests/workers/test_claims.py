@@ -164,7 +164,7 @@ def test_where_nothing_can_be_started_claims_come_ever_more_seldom(lab: Lab) -> 
     output.rmdir()
     output.write_text("no folder")
     id = lab.queue.enqueue("true")
-    lab.worker(PAUSE=0.05)
+    lab.worker(constants={"claims.PAUSE": 0.05})
     lab.until(lambda: len(lab.records("released")) >= 4)
     claims = [record.at for record in lab.records("claimed")]
     gaps = [later - earlier for earlier, later in pairwise(claims)]

@@ -381,8 +381,8 @@ def test_a_parent_that_is_to_end_waits_for_no_recovery_that_cannot_be_written(tm
             self.left = True
 
     Queue(tmp_path / "q.db").close()
-    pool, failing = Supervisor(SupervisorOptions(WorkerOptions(str(tmp_path / "q.db"), "", 1), 0)), Failing()
-    pool._passes.append(failing)  # type: ignore[arg-type]
-    pool._code = 4
-    assert pool.run() == 4
+    supervisor, failing = Supervisor(SupervisorOptions(WorkerOptions(str(tmp_path / "q.db"), "", 1), 0)), Failing()
+    supervisor._rescuers.append(failing)  # type: ignore[arg-type]
+    supervisor._code = 4
+    assert supervisor.run() == 4
     assert failing.left

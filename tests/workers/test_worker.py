@@ -202,7 +202,7 @@ def test_output_past_the_limit_is_cut_out_of_the_middle(lab: Lab) -> None:
 
 def test_heartbeats_name_the_attempts_that_a_worker_holds(lab: Lab, fifo: Fifo) -> None:
     id = lab.queue.enqueue(f"read line < {fifo}", timeout=None)
-    lab.worker(HEARTBEAT=0.05)
+    lab.worker(constants={"chores.heartbeat.INTERVAL": 0.05})
     beats = lab.until(lambda: len(found := lab.records("heartbeat")) >= 3 and found)
 
     Path(fifo.path).write_text("go\n")
@@ -298,7 +298,7 @@ def test_a_timeout_is_kept_while_others_keep_the_database(lab: Lab, fifo: Fifo, 
 def test_a_worker_tells_of_trouble_with_the_database_and_takes_the_same_turn_again(lab: Lab, fifo: Fifo) -> None:
     go = Fifo(lab.folder / "go")
     id = lab.queue.enqueue(f"echo up > {fifo}; read line < {go}; exit 7", max_retries=0, timeout=None)
-    lab.worker(PAUSE=0.05)
+    lab.worker(constants={"worker.PAUSE": 0.05})
     fifo.line()
     # Somebody who does not know of the gate: SQLite's own lock is what the worker meets.
     stranger = lab.python(

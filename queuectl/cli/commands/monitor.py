@@ -20,12 +20,12 @@ def monitor(*, json: p.JsonLines = False, logs: p.Logs = None, db: p.Database = 
     Every worker does this too; a monitor is for when none may be up for a while. It goes on when its output can't be
     written any more, and says so once; what it finds is in the folder of logs as well.
     """
-    from queuectl.workers.chores import recovery_watch
+    from queuectl.workers.monitor import monitor as recoveries
 
     with opening.open_queue(db, logs, follow=True) as q:
         if sys.stderr.isatty():
             output.message("watching for dead workers; Ctrl-C stops it")
-        for report in recovery_watch.monitor(q):
+        for report in recoveries(q):
             with suppress(OSError):
                 if json:
                     output.documents([msgspec.structs.asdict(report)])

@@ -31,12 +31,12 @@ def recover(
     What such a worker left running is ended first. Workers do all this by themselves; this is for when none is up.
     Exit code 1: something could not be ended, and its jobs stay as they are.
     """
-    from queuectl.workers.chores import recovery_watch
+    from queuectl.workers import monitor
     from queuectl.workers.recovery import rescuer
     from queuectl.workers.recovery.hang_detector import unseen_workers
 
     with opening.open_queue(db, logs) as q:
-        report = recovery_watch.recover_hung(q) if hung else rescuer.recover(q, courtesy=recovery_watch.COURTESY)
+        report = monitor.recover_hung(q) if hung else rescuer.recover(q, courtesy=monitor.COURTESY)
         unreachable = [] if hung else unseen_workers(q)
     if json:
         output.document(msgspec.structs.asdict(report))

@@ -1,1 +1,1 @@
-"""What a worker does beside running commands, each chore in a file of its own."""
+"""The chores of a worker: what it does beside running commands, one file for each (`chore.py` has the protocol)."""

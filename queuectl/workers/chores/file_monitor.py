@@ -8,12 +8,12 @@ more, it ends.
 """
 
 import os
-from collections.abc import Callable
 
 from queuectl.clock import monotonic
-from queuectl.engines.base import Listener
 from queuectl.errors import QueueError, Unusable, shown
 from queuectl.queue import Queue
+from queuectl.workers.chores.chore import ChoreHost
+from queuectl.workers.doorbells import Doorbells
 from queuectl.workers.recovery import worker_lock
 from queuectl.workers.recovery.attempt_table import AttemptTable
 from queuectl.workers.recovery.worker_lock import WorkerLock
@@ -24,6 +24,8 @@ SURE = 5.0
 """Seconds after which a second look believes what the first one saw."""
 PATIENCE = 60.0
 """Seconds that a queue may be missing before its workers end."""
+HOLD = 0.05
+"""Seconds after a look before a worker writes again, where that look finds the files in their places."""
 
 Inode = tuple[int, int] | None
 """Device and inode; None where there is no file."""
@@ -108,72 +110,80 @@ class QueueFiles:
 
     def lost(self, now: float) -> str | None:
         """What is believed to be another one, or gone for good; None where all is well, or may still become so."""
-        for kept in (self.database, self.folder):
-            if kept.is_lost(now, PATIENCE):
+        for each in (self.database, self.folder):
+            if each.is_lost(now, PATIENCE):
                 missing = f"has been missing for {PATIENCE:.0f} s"
-                what = "is another one than this worker has opened" if kept.found else missing
-                return f"{shown(kept.path)}: {what}"
+                what = "is another one than this worker has opened" if each.found else missing
+                return f"{shown(each.path)}: {what}"
         return None
 
 
 class FileMonitor:
-    """The files of one worker: to be looked at by calling `tick` at `next_tick`."""
+    """Looks at the files of one worker each second, and makes anew what can be."""
 
-    def __init__(
-        self, queue: Queue, held: WorkerLock, table: AttemptTable, bell: Listener, hang_up: Callable[[], Listener]
-    ) -> None:
-        """They are all there now; `hang_up` makes another doorbell for the worker when its own is gone."""
-        self.next_tick = monotonic() + LOOK
-        self.displaced: str | None = None
-        """Why this worker has to end what it runs and write nothing more; None where it has not."""
+    def __init__(self, host: ChoreHost, queue: Queue, held: WorkerLock, table: AttemptTable, bells: Doorbells) -> None:
+        """All files are there now. `table` lies in the file of the lock that is `held`."""
+        self.due = monotonic() + LOOK
+        self.gone: str | None = None
+        """Why this worker has to end what it runs and write nothing more; None while it need not."""
         self.declared_lost = False
-        """Whether somebody else has this worker's lock, which is for him who recovers it."""
-        self._queue, self._held, self._table, self._hang_up = queue, held, table, hang_up
+        """Whether another process holds this worker's lock, and recovers what it has run."""
+        self.is_doubtful = False
+        """Whether anything is not as it was opened: then nothing is claimed."""
+        self.is_adrift = False
+        """Whether what is written might go nowhere: the database is not in its place, or its WAL is not."""
+        self._host, self._queue, self._held, self._table, self._bells = host, queue, held, table, bells
         self._home = QueueFiles(queue)
         self._side_files = [WatchedFile(path) for path in queue.engine.files[1:]]
-        self._lock, self._bell = WatchedFile(held.path), WatchedFile(bell.path)
+        self._lock, self._bell = WatchedFile(held.path), WatchedFile(bells.work.path)
 
-    @property
-    def is_doubtful(self) -> bool:
-        """Whether anything is not as it was opened: then nothing is claimed."""
-        ours = (self._home.database, self._home.folder, *self._side_files, self._lock, self._bell)
-        return self.displaced is not None or self.declared_lost or any(kept.since is not None for kept in ours)
+    def run(self, now: float) -> None:
+        """See `Chore`: look, mend what can be, and have the worker act on the rest."""
+        self.due = now + LOOK
+        was_lost, was_gone = self.declared_lost, self.gone is not None
+        for message in self._check(now):
+            self._host.warn(message)
+        is_missing = any(each.since is not None for each in (self._home.database, *self._side_files))
+        others = (self._home.folder, self._lock, self._bell)
+        self.is_adrift = self.gone is not None or is_missing
+        self.is_doubtful = self.is_adrift or self.declared_lost or any(each.since is not None for each in others)
+        if self.is_adrift:
+            self._host.postpone_turns(self.due + HOLD)
+        if self.is_doubtful:
+            self._host.request_turn()  # nobody can ring, perhaps
+        if self.declared_lost and not was_lost:
+            self._host.stop("declared lost")
+        if self.gone is not None and not was_gone:
+            self._host.abandon("its queue is gone")
 
-    @property
-    def is_adrift(self) -> bool:
-        """Whether what is written might go nowhere: the database is not in its place, or its WAL is not."""
-        return self.displaced is not None or any(
-            kept.since is not None for kept in (self._home.database, *self._side_files)
-        )
-
-    def tick(self, now: float) -> list[str]:
-        """Look, and mend what can be; returns what is worth telling. `now` is monotonic seconds."""
-        self.next_tick = now + LOOK
+    def _check(self, now: float) -> list[str]:
+        """Look, and mend what can be; returns what is worth a warning."""
         home = (self._home.database, self._home.folder)
-        for kept in (*home, *self._side_files, self._lock, self._bell):
-            kept.look(now)
-        if self.displaced is not None or any(kept.since is not None for kept in home):
-            self.displaced = self.displaced or self._home.lost(now)
+        for each in (*home, *self._side_files, self._lock, self._bell):
+            each.look(now)
+        if self.gone is not None or any(each.since is not None for each in home):
+            self.gone = self.gone or self._home.lost(now)
             return []  # all else lies in there
-        told: list[str] = []
-        if any(kept.is_lost(now) for kept in self._side_files):
-            told += self._reopen(now)
+        warnings: list[str] = []
+        if any(each.is_lost(now) for each in self._side_files):
+            warnings += self._reopen(now)
         if self._lock.is_lost(now) and not self.declared_lost:
-            told += self._lock_again()
+            warnings += self._lock_again()
         if self._bell.is_lost(now):
-            self._bell = WatchedFile(self._hang_up().path)
-            told.append("its doorbell was removed: it has made another")
-        return told
+            self._bells.renew()
+            self._bell = WatchedFile(self._bells.work.path)
+            warnings.append("its doorbell was removed: it has made another")
+        return warnings
 
     def _reopen(self, now: float) -> list[str]:
-        names = " and ".join(shown(os.path.basename(kept.path)) for kept in self._side_files if kept.since is not None)
+        names = " and ".join(shown(os.path.basename(each.path)) for each in self._side_files if each.since is not None)
         try:
             self._queue.engine.reopen()
         except QueueError as error:
-            if any(kept.since is not None and now - kept.since >= PATIENCE for kept in self._side_files):
-                self.displaced = str(error)
+            if any(each.since is not None and now - each.since >= PATIENCE for each in self._side_files):
+                self.gone = str(error)
             return [str(error)]
-        self._side_files = [WatchedFile(kept.path) for kept in self._side_files]
+        self._side_files = [WatchedFile(each.path) for each in self._side_files]
         return [f"{names} had been removed: the database was opened anew"]
 
     def _lock_again(self) -> list[str]:

@@ -12,8 +12,9 @@ from queuectl.clock import SECOND, monotonic
 from queuectl.errors import Busy, Outdated, QueueError
 from queuectl.host.flock import FileLock
 from queuectl.queue import Queue
+from queuectl.workers.chores.checkpoint import Checkpoint
+from queuectl.workers.chores.chore import NEVER, ChoreHost
 from queuectl.workers.journal import Journal
-from queuectl.workers.slots import NEVER
 
 LOOK = 1.0
 """Seconds between two looks whether it is time."""
@@ -26,15 +27,25 @@ REST = 60.0
 
 
 class SealChore:
-    """Driven by the worker's loop as `RecoveryWatch` is: `tick` when `next_tick` has come and nothing else is to do."""
+    """Seals the log as often as the setting says, while nothing else is to do."""
 
-    def __init__(self, queue: Queue, worker: str, journal: Journal, tell: Callable[[str], None]) -> None:
-        """`tell` is told of what goes wrong."""
-        self.next_tick = NEVER
+    def __init__(
+        self,
+        host: ChoreHost,
+        queue: Queue,
+        worker: str,
+        journal: Journal,
+        checkpoint: Checkpoint,
+        is_undisturbed: Callable[[], bool],
+    ) -> None:
+        """`is_undisturbed` returns whether nothing would have to wait for a page."""
+        self._next = NEVER
+        self._host = host
+        self._checkpoint = checkpoint
+        self._is_undisturbed = is_undisturbed
         self._queue = queue
         self._actor = f"worker:{worker}"
         self._journal = journal
-        self._tell = tell
         self._every: float | None = None
         self._sealing: Sealing | None = None
         self._lock: FileLock | None = None
@@ -42,38 +53,39 @@ class SealChore:
         self._due = monotonic()
         """When the next seal is to be made, by what is known of the last one."""
 
-    def mind(self, every: float | None) -> None:
-        """What the setting says now: seconds, or None for never."""
+    @property
+    def due(self) -> float:
+        """See `Chore`."""
+        return self._next if self._next == NEVER or self._is_undisturbed() else NEVER
+
+    def set_interval(self, every: float | None) -> None:
+        """Go by this setting from now on: seconds, or None for never."""
         if every != self._every:
             self._every = every
             self._last = Seal()
             self._due = monotonic()
-            self.next_tick = NEVER if every is None else self._due
+            self._next = NEVER if every is None else self._due
             if every is None:
                 self.close()
 
-    def tick(self) -> bool:
-        """Look whether it is time, or go on by a page; whether anything may have been written.
-
-        Raises Outdated alone; what else goes wrong is told.
-        """
+    def run(self, now: float) -> None:
+        """See `Chore`: look whether it is time, or go on by a page."""
         try:
             if self._sealing is not None:
                 self._go_on(self._sealing)
-                return True
-            if self._is_time():
+                self._checkpoint.written()
+            elif self._is_time():
                 self._begin()
             else:
-                self.next_tick = monotonic() + LOOK
+                self._next = monotonic() + LOOK
         except Outdated:
             raise
         except Busy:
-            self.next_tick = monotonic() + PATIENCE
+            self._next = monotonic() + PATIENCE
         except (QueueError, OSError) as error:
             self.close()
-            self.next_tick = monotonic() + REST
-            self._tell(f"can't seal the log: {error}")
-        return False
+            self._next = monotonic() + REST
+            self._host.warn(f"can't seal the log: {error}")
 
     def _is_time(self) -> bool:
         """Whether the last seal is old enough, and anything has happened since.
@@ -95,19 +107,19 @@ class SealChore:
     def _begin(self) -> None:
         self._lock = self._queue.engine.alone("sealing")
         if self._lock is None:  # another worker is at it
-            self.next_tick = monotonic() + LOOK
+            self._next = monotonic() + LOOK
             return
         self._sealing = Sealing(self._queue, self._actor, PAGE, PATIENCE)
-        self.next_tick = monotonic()
+        self._next = monotonic()
 
     def _go_on(self, sealing: Sealing) -> None:
         made = sealing.step()
         self._queue.engine.checkpoint()
         if made is None:
-            self.next_tick = monotonic()
+            self._next = monotonic()
             return
         self.close()
-        self.next_tick = monotonic() + LOOK
+        self._next = monotonic() + LOOK
         if made.seq > self._last.seq:
             self._journal.write([{"event": "sealed", "upto": made.upto, "events": made.events, "hash": made.hash}])
 

@@ -1,6 +1,7 @@
 """A worker minds its files: what it can make again it makes again, and where its queue is gone it ends (R41)."""
 
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -14,25 +15,26 @@ import pytest
 from queuectl import Queue
 from queuectl.audit.backup import backup
 from queuectl.clock import monotonic
-from queuectl.engines.base import Listener
 from queuectl.engines.sqlite.location import locate
 from queuectl.events import encode
 from queuectl.host import processes
 from queuectl.workers.chores import file_monitor
 from queuectl.workers.chores.file_monitor import PATIENCE, SURE, FileMonitor
+from queuectl.workers.doorbells import Doorbells
 from queuectl.workers.recovery import attempt_table, worker_lock
 from queuectl.workers.recovery.attempt_table import AttemptTable
+from tests.support.chore_host import Host
 from tests.support.lab import ALONE, Fifo, Lab, gone
 
-QUICK = {"LOOK": 0.05, "SURE": 0.3, "PATIENCE": 0.6}
+QUICK = {f"chores.file_monitor.{name}": value for name, value in {"LOOK": 0.05, "SURE": 0.3, "PATIENCE": 0.6}.items()}
 """Seconds within which a worker believes what it sees."""
 
 PARENT = """
 import sys, json
 from queuectl.workers import worker_process, supervisor; from queuectl.workers.chores import file_monitor
 alone, constants = sys.argv[2:]
-for name, value in json.loads(constants).items():
-    setattr(file_monitor, name, value)
+for path, value in json.loads(constants).items():
+    setattr(file_monitor, path.rpartition(".")[2], value)
 worker_process.command = lambda what: [sys.executable, "-c", alone, worker_process.encode(what).decode(), constants]
 supervisor.RESTART = 0.05
 sys.exit(supervisor.start(sys.argv[1]))
@@ -51,30 +53,29 @@ with Queue(sys.argv[1]) as queue:
 
 
 class Scene:
-    """The files of one worker, which is this process."""
+    """The files of one worker, which is this process, and what their chore asks of it."""
 
     def __init__(self, folder: Path) -> None:
         self.queue = Queue(folder / "q.db")
         self.url, self.home, self.engine = self.queue.url, self.queue.home, self.queue.engine
         self.held = worker_lock.take(self.home.workers, "w1")
         self.table = AttemptTable(self.held.path, 1)
-        self.bell = self.queue.engine.listen("work")
-        self.files = FileMonitor(self.queue, self.held, self.table, self.bell, self.hang_up)
+        self.bells = Doorbells(self.queue, select.poll())
+        self.host = Host()
+        self.files = FileMonitor(self.host, self.queue, self.held, self.table, self.bells)
 
     def path(self, which: str) -> str:
         return self.url if which == "database" else self.home.folder
 
-    def hang_up(self) -> Listener:
-        self.bell.close()
-        self.bell = self.queue.engine.listen("work")
-        return self.bell
-
-    def tick(self, *moments: float) -> list[str]:
-        """Look at these moments, in seconds; what was told."""
-        return [told for moment in moments for told in self.files.tick(moment)]
+    def run(self, *moments: float) -> list[str]:
+        """Look at these moments, in seconds; returns the warnings."""
+        before = len(self.host.warnings)
+        for moment in moments:
+            self.files.run(moment)
+        return self.host.warnings[before:]
 
     def close(self) -> None:
-        self.bell.close()
+        self.bells.close()
         self.queue.close()
         self.held.close()
 
@@ -88,7 +89,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
 
 def test_nothing_is_told_where_all_is_in_its_place(scene: Scene) -> None:
     scene.queue.enqueue("true")
-    assert scene.tick(1, 2, 100) == []
+    assert scene.run(1, 2, 100) == []
     assert not scene.files.is_doubtful
 
 
@@ -96,23 +97,24 @@ def test_a_rename_that_is_taken_back_in_time_is_only_waited_for(scene: Scene) ->
     away = [(path, path + ".away") for path in (*scene.engine.files, scene.home.folder)]
     for path, other in away:
         os.rename(path, other)
-    assert scene.tick(1, 2, 3, 4, 5) == []
+    assert scene.run(1, 2, 3, 4, 5) == []
     assert scene.files.is_doubtful
     assert scene.files.is_adrift
+    assert scene.host.turns_after > scene.files.due
     for path, other in away:
         os.rename(other, path)
-    assert scene.tick(6, 60) == []
+    assert scene.run(6, 60) == []
     assert not scene.files.is_doubtful
-    assert scene.files.displaced is None
+    assert scene.files.gone is None
 
 
 def test_a_lock_file_that_was_removed_is_made_again_with_what_it_held(scene: Scene) -> None:
     scene.table.add(7, 1, 2, 3)
     os.unlink(scene.held.path)
-    assert scene.tick(1, 1 + SURE - 0.1) == []
+    assert scene.run(1, 1 + SURE - 0.1) == []
     assert scene.files.is_doubtful
     assert not scene.files.is_adrift
-    [told] = scene.tick(1 + SURE)
+    [told] = scene.run(1 + SURE)
     assert "has made another" in told
     assert not scene.files.is_doubtful
     assert worker_lock.held(scene.home.workers, "w1")
@@ -124,7 +126,7 @@ def test_a_lock_file_that_was_removed_is_made_again_with_what_it_held(scene: Sce
 def test_a_copy_of_its_lock_file_becomes_its_own(scene: Scene) -> None:
     shutil.copy(scene.held.path, scene.held.path + ".copy")
     os.replace(scene.held.path + ".copy", scene.held.path)
-    scene.tick(1, 1 + SURE)
+    scene.run(1, 1 + SURE)
     assert worker_lock.held(scene.home.workers, "w1")
     assert not scene.files.is_doubtful
 
@@ -132,8 +134,8 @@ def test_a_copy_of_its_lock_file_becomes_its_own(scene: Scene) -> None:
 def test_where_somebody_recovers_the_worker_it_is_lost(scene: Scene) -> None:
     os.unlink(scene.held.path)
     with worker_lock.take(scene.home.workers, "w1") as recoverer:
-        scene.tick(1, 1 + SURE)
-        assert scene.files.declared_lost
+        scene.run(1, 1 + SURE)
+        assert scene.host.stopped == ["declared lost"]
         assert scene.files.is_doubtful
         scene.held.close()
         assert os.path.exists(recoverer.path)  # it is not the worker's to remove
@@ -142,9 +144,9 @@ def test_where_somebody_recovers_the_worker_it_is_lost(scene: Scene) -> None:
 def test_a_doorbell_that_was_removed_is_made_again(scene: Scene) -> None:
     shutil.rmtree(locate(scene.url).bells)
     os.mkdir(locate(scene.url).bells)
-    assert "doorbell" in scene.tick(1, 1 + SURE)[0]
+    assert "doorbell" in scene.run(1, 1 + SURE)[0]
     scene.queue.enqueue("true")
-    assert scene.bell.clear()
+    assert scene.bells.work.clear()
     assert not scene.files.is_doubtful
 
 
@@ -153,9 +155,9 @@ def test_without_its_log_ahead_the_database_is_opened_anew_and_has_all(scene: Sc
     scene.queue.enqueue("true", id="before")
     for name in names:
         os.unlink(scene.url + name)
-    assert scene.tick(1) == []
+    assert scene.run(1) == []
     assert scene.files.is_adrift
-    assert "opened anew" in scene.tick(1 + SURE)[0]
+    assert "opened anew" in scene.run(1 + SURE)[0]
     assert not scene.files.is_doubtful
     scene.queue.enqueue("true", id="after")
     with Queue(scene.url) as other:
@@ -168,7 +170,7 @@ def test_what_others_wrote_into_a_new_log_ahead_stays(scene: Scene) -> None:
     for path in (scene.url + "-shm", scene.held.path):
         os.unlink(path)
     subprocess.run([sys.executable, "-c", OTHERS, scene.url], check=True)
-    scene.tick(1, 1 + SURE)
+    scene.run(1, 1 + SURE)
     assert scene.queue.status().counts["pending"] == 21
     assert scene.queue.check() == []
 
@@ -177,10 +179,10 @@ def test_what_others_wrote_into_a_new_log_ahead_stays(scene: Scene) -> None:
 def test_another_one_in_its_place_ends_the_worker_soon_none_later(scene: Scene, which: str) -> None:
     path = scene.path(which)
     os.rename(path, path + ".away")
-    scene.tick(1, PATIENCE)
-    assert scene.files.displaced is None
-    scene.tick(1 + PATIENCE)
-    assert f"{path}: has been missing for 60 s" in str(scene.files.displaced)
+    scene.run(1, PATIENCE)
+    assert scene.files.gone is None
+    scene.run(1 + PATIENCE)
+    assert f"{path}: has been missing for 60 s" in str(scene.files.gone)
 
 
 @pytest.mark.parametrize("which", ["database", "folder"])
@@ -188,22 +190,24 @@ def test_another_one_is_believed_at_the_second_look(scene: Scene, which: str) ->
     path = Path(scene.path(which))
     path.rename(f"{path}.away")
     path.mkdir()
-    scene.tick(1, SURE)
-    assert scene.files.displaced is None
-    scene.tick(1 + SURE)
-    assert f"{path}: is another one" in str(scene.files.displaced)
+    scene.run(1, SURE)
+    assert scene.files.gone is None
+    scene.run(1 + SURE)
+    assert f"{path}: is another one" in str(scene.files.gone)
     assert scene.files.is_adrift
+    scene.run(2 + SURE)
+    assert scene.host.abandoned == ["its queue is gone"]
 
 
 def test_a_copy_that_is_written_into_the_database_is_another_one(scene: Scene) -> None:
     database = scene.url
     backup(scene.queue, database + ".backup")
     shutil.copyfile(database + ".backup", database)
-    scene.tick(1, SURE)
+    scene.run(1, SURE)
     assert scene.files.is_adrift
-    assert scene.files.displaced is None
-    scene.tick(1 + SURE)
-    assert f"{database}: is another one" in str(scene.files.displaced)
+    assert scene.files.gone is None
+    scene.run(1 + SURE)
+    assert f"{database}: is another one" in str(scene.files.gone)
 
 
 def test_an_error_tells_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,7 +215,7 @@ def test_an_error_tells_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -
         raise PermissionError(13, "no")
 
     monkeypatch.setattr(file_monitor, "inode", refuse)
-    scene.tick(1, 1000)
+    scene.run(1, 1000)
     assert not scene.files.is_doubtful
 
 
@@ -238,7 +242,7 @@ def parent(lab: Lab) -> "subprocess.Popen[str]":
 
 
 def test_a_worker_goes_on_without_lock_file_and_doorbell(lab: Lab, fifo: Fifo) -> None:
-    lab.worker(slots=1, drain=False, **QUICK)
+    lab.worker(constants=QUICK)
     [worker] = lab.up()
     for folder in (lab.queue.home.workers, locate(lab.queue.url).bells):
         for name in os.listdir(folder):
@@ -256,7 +260,7 @@ def test_a_worker_goes_on_without_lock_file_and_doorbell(lab: Lab, fifo: Fifo) -
 
 
 def test_nothing_is_claimed_while_a_file_is_in_doubt(lab: Lab, tmp_path: Path) -> None:
-    lab.worker(slots=1, drain=False, LOOK=0.05, SURE=600.0)
+    lab.worker(constants={"chores.file_monitor.LOOK": 0.05, "chores.file_monitor.SURE": 600.0})
     [worker] = lab.up()
     lab.until(lambda: processes.state(worker.pid) == "S")
     os.kill(worker.pid, signal.SIGSTOP)  # so that it looks at its files before it hears of the job

@@ -16,9 +16,11 @@ from queuectl.clock import monotonic
 from queuectl.engines.sqlite.location import locate
 from queuectl.engines.view import Leaf
 from queuectl.events import Recorded
+from queuectl.workers.chores.checkpoint import Checkpoint
+from queuectl.workers.chores.chore import NEVER
 from queuectl.workers.chores.sealing import PAGE, REST, SealChore
 from queuectl.workers.journal import Journal
-from queuectl.workers.slots import NEVER
+from tests.support.chore_host import Host
 from tests.support.lab import Lab
 
 
@@ -28,18 +30,20 @@ class Scene:
     def __init__(self, folder: Path) -> None:
         self.queue = Queue(folder / "q.db")
         self.journal = Journal(self.queue.logs, "me")
-        self.told: list[str] = []
+        self.host = Host()
+        self.disturbed = False
+        self.checkpoint = Checkpoint(self.host, self.queue.engine)
         self.sealer = self.another()
 
     def another(self) -> SealChore:
-        return SealChore(self.queue, "me", self.journal, self.told.append)
+        return SealChore(self.host, self.queue, "me", self.journal, self.checkpoint, lambda: not self.disturbed)
 
     def seals(self) -> int:
         return len(list(self.queue.events(type="sealed")))
 
-    def tick(self, count: int = 10) -> None:
+    def run(self, count: int = 10) -> None:
         for _ in range(count):
-            self.sealer.tick()
+            self.sealer.run(monotonic())
 
 
 @pytest.fixture
@@ -87,55 +91,57 @@ def test_a_worker_hears_of_the_setting(lab: Lab) -> None:
 
 def test_without_the_setting_nothing_is_sealed(scene: Scene) -> None:
     scene.queue.enqueue("true")
-    scene.sealer.mind(3600)
-    scene.sealer.mind(None)
-    assert scene.sealer.next_tick == NEVER
-    scene.tick()
+    scene.sealer.set_interval(3600)
+    scene.sealer.set_interval(None)
+    assert scene.sealer.due == NEVER
+    scene.run()
     assert scene.seals() == 0
 
 
 def test_a_seal_is_made_a_page_at_a_time(scene: Scene) -> None:
     scene.queue.enqueue_many(["true"] * (3 * PAGE))
-    scene.sealer.mind(3600)
-    scene.tick(1 + 3)
+    scene.sealer.set_interval(3600)
+    scene.run(1 + 3)
     assert scene.seals() == 0
     with scene.queue.engine.snapshot() as view:
         assert len(view.leaves()) == 3 * PAGE
-    scene.tick(1)
+    scene.run(1)
     assert scene.seals() == 1
 
 
 def test_where_nothing_has_happened_nothing_is_written(scene: Scene) -> None:
     scene.queue.enqueue("true")
-    scene.sealer.mind(0.000001)
-    scene.tick()
+    scene.sealer.set_interval(0.000001)
+    scene.run()
     assert scene.seals() == 1
-    assert not any(scene.sealer.tick() for _ in range(5))
+    head = scene.queue.status().seq
+    scene.run(5)
+    assert scene.queue.status().seq == head
 
 
 def test_a_seal_that_is_young_enough_will_do_whoever_made_it(scene: Scene) -> None:
     scene.queue.enqueue("true")
     seal(scene.queue)
     scene.queue.enqueue("true")
-    scene.sealer.mind(3600)
-    scene.tick()
+    scene.sealer.set_interval(3600)
+    scene.run()
     assert scene.seals() == 1
-    scene.sealer.mind(0.01)
+    scene.sealer.set_interval(0.01)
     time.sleep(0.02)
-    scene.tick()
+    scene.run()
     assert scene.seals() == 2
 
 
 def test_one_worker_at_a_time_seals(scene: Scene) -> None:
     scene.queue.enqueue("true")
     first = scene.another()
-    first.mind(3600)
-    first.tick()
-    scene.sealer.mind(3600)
-    scene.tick()
+    first.set_interval(3600)
+    first.run(monotonic())
+    scene.sealer.set_interval(3600)
+    scene.run()
     assert scene.seals() == 0
     first.close()  # as its death would
-    scene.tick()
+    scene.run()
     assert scene.seals() == 1
 
 
@@ -145,22 +151,29 @@ def test_a_log_that_can_not_be_sealed_is_told_and_left_alone_for_a_while(scene: 
         [record] = view.events()
     with scene.queue.engine.transaction() as tx:
         tx.keep_leaves([Leaf(record.seq, record.at, bytes(32))])
-    scene.sealer.mind(3600)
-    scene.tick(2)
-    [told] = scene.told
+    scene.sealer.set_interval(3600)
+    scene.run(2)
+    [told] = scene.host.warnings
     assert told == (
         "can't seal the log: event 1 does not fit its leaf: one of them was changed: run queuectl audit verify"
     )
-    assert scene.sealer.next_tick > monotonic() + REST / 2
+    assert scene.sealer.due > monotonic() + REST / 2
 
 
 def test_while_others_write_a_step_is_put_off(scene: Scene) -> None:
     scene.queue.enqueue("true")
-    scene.sealer.mind(3600)
+    scene.sealer.set_interval(3600)
     gate = os.open(locate(scene.queue.url).gate, os.O_RDWR)
     fcntl.flock(gate, fcntl.LOCK_EX)
-    scene.tick(5)
-    assert (scene.told, scene.seals()) == ([], 0)
+    scene.run(5)
+    assert (scene.host.warnings, scene.seals()) == ([], 0)
     os.close(gate)
-    scene.tick(5)
+    scene.run(5)
     assert scene.seals() == 1
+
+
+def test_a_page_waits_while_the_worker_is_disturbed(scene: Scene) -> None:
+    scene.sealer.set_interval(3600)
+    assert scene.sealer.due <= monotonic()
+    scene.disturbed = True
+    assert scene.sealer.due == NEVER

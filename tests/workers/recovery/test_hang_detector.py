@@ -13,7 +13,8 @@ from queuectl.engines.view import Write
 from queuectl.errors import Unusable
 from queuectl.events import Heartbeat, Held, WorkerStopped, encode
 from queuectl.host import processes, procfs
-from queuectl.workers.chores import recovery_watch
+from queuectl.workers import monitor
+from queuectl.workers.chores.recovery_watch import RecoveryWatch
 from queuectl.workers.recovery import hang_detector
 from queuectl.workers.recovery.hang_detector import HUNG_AFTER, INTERVAL, LATE, HangDetector
 from queuectl.workers.start_options import WorkerOptions
@@ -23,22 +24,23 @@ from tests.support.lab import Lab
 HUNG = """
 import json, sys
 from queuectl.workers.recovery import hang_detector
-from queuectl.workers.chores import recovery_watch
+from queuectl.workers import monitor
 from queuectl.workers.recovery.hang_detector import HangDetector
 hang_detector.INTERVAL, hang_detector.HUNG_AFTER, hang_detector.LATE = 0.3, 1.0, 5.0
 from queuectl import Queue
-print([job.job for job in recovery_watch.recover_hung(Queue(sys.argv[1])).jobs])
+print([job.job for job in monitor.recover_hung(Queue(sys.argv[1])).jobs])
 """
 NERVOUS = """
 import sys
 from queuectl import Queue
-from queuectl.workers import __main__, worker
+from queuectl.workers import __main__
 from queuectl.workers.recovery import hang_detector
-from queuectl.workers.chores import recovery_watch
-hang_detector.INTERVAL, hang_detector.HUNG_AFTER, hang_detector.LATE, worker.HEARTBEAT = 0.3, 1.5, 0.3, 0.3
+from queuectl.workers import monitor
+from queuectl.workers.chores import heartbeat
+hang_detector.INTERVAL, hang_detector.HUNG_AFTER, hang_detector.LATE, heartbeat.INTERVAL = 0.3, 1.5, 0.3, 0.3
 if sys.argv[1].startswith("{"):
     sys.exit(__main__.main(sys.argv[1:]))
-for _ in recovery_watch.monitor(Queue(sys.argv[1])):
+for _ in monitor.monitor(Queue(sys.argv[1])):
     pass
 """
 STRANGER = """
@@ -157,7 +159,7 @@ def test_an_observer_whose_own_word_came_late_has_heard_nothing(
 def test_nobody_dies_because_everybody_waits_to_write(lab: Lab) -> None:
     ids = [lab.queue.enqueue("sleep 60", timeout=None) for _ in range(2)]
     workers = [lab.python(NERVOUS, encode(WorkerOptions(lab.database, id)).decode()) for id in ("one", "two")]
-    monitor = lab.python(NERVOUS, lab.database)
+    process = lab.python(NERVOUS, lab.database)
     lab.up(3)
     for id in ids:
         lab.processing(id)
@@ -170,7 +172,7 @@ def test_nobody_dies_because_everybody_waits_to_write(lab: Lab) -> None:
         return {event.stream for event in lab.records("heartbeat") if event.seq > before}
 
     lab.until(lambda: heard() >= {"worker:one", "worker:two"})
-    assert [process.poll() for process in (*workers, monitor)] == [None] * 3
+    assert [each.poll() for each in (*workers, process)] == [None] * 3
     assert not lab.records("worker_lost")
     assert [lab.queue.job(id).attempt for id in ids] == [1, 1]
 
@@ -200,12 +202,12 @@ def test_who_can_not_be_seen_is_recovered_after_its_silence(
     with monkeypatch.context() as patch:
         patch.setattr(procfs, "pid_namespace", lambda: "pid:[1]")
         silent(lab)
-    looking, now = recovery_watch.RecoveryWatch(lab.queue, observer), clock.monotonic()
+    looking, now = RecoveryWatch(lab.queue, observer), clock.monotonic()
     for second in range(15):
-        looking.tick(now + second)
+        looking.look(now + second)
     assert lab.queue.job(id).state == "processing"
     for second in range(15, 30):
-        looking.tick(now + second)
+        looking.look(now + second)
     assert lab.queue.job(id).cause == "lost"
     assert "has said nothing for 15 s" in (lab.queue.job(id).error or "")
 
@@ -254,7 +256,7 @@ def test_a_stopped_worker_is_killed_and_its_job_comes_back(lab: Lab, tmp_path: P
 
 
 def test_a_monitor_is_a_worker_without_slots_and_not_counted(lab: Lab) -> None:
-    with recovery_watch.observer(lab.queue) as me:
+    with monitor.observer(lab.queue) as me:
         assert [(worker.id, worker.slots) for worker in lab.queue.workers()] == [(me.worker, 0)]
         assert lab.queue.status().workers == 0
         assert lab.queue.stop_workers() == []

@@ -17,7 +17,8 @@ from queuectl.clock import monotonic
 from queuectl.engines.view import Write
 from queuectl.events import Event, Failed, Released, WorkerLost, WorkerStarted, WorkerStopped
 from queuectl.host import procfs
-from queuectl.workers.chores import recovery_watch
+from queuectl.workers import monitor
+from queuectl.workers.chores.recovery_watch import RecoveryWatch
 from queuectl.workers.recovery import attempt_table, rescuer, worker_lock
 from queuectl.workers.recovery.termination import Termination
 from queuectl.workers.turn import TurnWriter
@@ -314,7 +315,7 @@ def test_the_monitor_recovers_by_itself(lab: Lab) -> None:
     id = lab.queue.enqueue("true")
     abandoned(lab, pretend(lab, id))
 
-    report = next(recovery_watch.monitor(lab.queue))
+    report = next(monitor.monitor(lab.queue))
 
     assert [found.job for found in report.jobs] == [id]
 
@@ -323,13 +324,13 @@ def test_others_leave_a_dead_worker_to_its_parent_for_a_while(lab: Lab) -> None:
     """The parent alone knows how the worker's commands ended (R19)."""
     id = lab.queue.enqueue("true")
     abandoned(lab, pretend(lab, id))
-    with recovery_watch.observer(lab.queue) as me:
-        looking, now = recovery_watch.RecoveryWatch(lab.queue, me), monotonic()
-        seen = [(after, bool(looking.tick(now + after))) for after in (1.1, 2.2, 3.0)]
+    with monitor.observer(lab.queue) as me:
+        looking, now = RecoveryWatch(lab.queue, me), monotonic()
+        seen = [(after, bool(looking.look(now + after))) for after in (1.1, 2.2, 3.0)]
         assert seen == [(1.1, False), (2.2, False), (3.0, False)]
         assert lab.log(id) == ["enqueued", "claimed"]
-        looking.tick(now + 3.4)
-        assert looking.tick(now + 3.5)
+        looking.look(now + 3.4)
+        assert looking.look(now + 3.5)
     assert lab.log(id) == ["enqueued", "claimed", "released"]
 
 

@@ -1,0 +1,113 @@
+"""Claiming ahead (R10): how many jobs a worker holds beside those that run.
+
+Short jobs must not wait for a commit, so a worker claims a few jobs more than it has slots: as many as it will start
+within about 20 ms by the run times it has just seen, and none when jobs are long.
+"""
+
+from collections import deque
+
+from queuectl.clock import monotonic
+from queuectl.decisions import Lease
+from queuectl.workers.chores.chore import NEVER
+from queuectl.workers.outbox import Outbox
+from queuectl.workers.slots import Slots
+from queuectl.workers.turn import Claim, Turn
+
+AHEAD = 0.020
+"""Seconds of work that may be claimed ahead."""
+MOST_AHEAD = 64
+"""Jobs that may be claimed ahead."""
+GIVE_BACK = 0.100
+"""Seconds after which a claimed job that could not be started is given back."""
+LOOK = 5.0
+"""Seconds after which an idle worker looks for work, should a bell not have been rung (its ringer was killed)."""
+PAUSE = 1.0
+"""Seconds without a claim after nothing could be started."""
+LONGEST_PAUSE = 30.0
+"""Seconds that this pause grows to when that happens again and again."""
+
+
+class Claims:
+    """The jobs that are claimed and not started, oldest first; a chore that gives back those that wait too long."""
+
+    def __init__(self, slots: Slots, outbox: Outbox, *, ahead: bool) -> None:
+        """`ahead`: whether more may be claimed than there are free slots."""
+        self._slots = slots
+        self._outbox = outbox
+        self._ahead = ahead
+        self._waiting: deque[tuple[Claim, float]] = deque()
+        """Each with the moment of its claim."""
+        self._next_claim = self._next_try = monotonic()
+        """When there may be something to claim; and when to claim again after nothing could be started."""
+        self._pause = PAUSE / 2
+        self._may_claim_ahead = True
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def leases(self) -> list[Lease]:
+        """Of all of them."""
+        return [claim.lease for claim, _ in self._waiting]
+
+    @property
+    def due(self) -> float:
+        """See `Chore`."""
+        return self._waiting[0][1] + GIVE_BACK if self._waiting else NEVER
+
+    def run(self, now: float) -> None:
+        """See `Chore`."""
+        while self._waiting and now >= self._waiting[0][1] + GIVE_BACK:
+            self._outbox.release(self._waiting.popleft()[0].lease, "not started in time", now)
+            self._may_claim_ahead = False
+
+    def start(self, now: float) -> None:
+        """Start them as far as slots are free."""
+        while self._waiting and self._slots.free > 0:
+            self._slots.start(self._waiting.popleft()[0], now)
+
+    @property
+    def next_claim(self) -> float:
+        """When to claim more, as far as any are wanted."""
+        return max(self._next_claim, self._next_try)
+
+    def may_claim(self, now: float, *, rung: bool) -> bool:
+        """Whether there may be something to claim, and it could be started."""
+        return (rung or now >= self._next_claim) and now >= self._next_try
+
+    @property
+    def wanted(self) -> int:
+        """How many jobs to claim: for every free slot, and ahead what will start within about 20 ms."""
+        free = self._slots.free - len(self._waiting)
+        if self._ahead and self._may_claim_ahead and self._slots.run_time < AHEAD:
+            free += min(MOST_AHEAD, int(AHEAD / self._slots.pace))
+        return max(0, free)
+
+    def claimed(self, turn: Turn, want: int, now: float) -> None:
+        """Take over what a turn has claimed, where it wanted so many."""
+        self._waiting.extend((claim, now) for claim in turn.claims)
+        if want > 0:
+            full = len(turn.claims) == want
+            self._next_claim = now + (0.0 if full else min(LOOK, turn.due_in if turn.due_in is not None else LOOK))
+
+    def attempt_ended(self) -> None:
+        """What was started has ended: claims may be made ahead, and without a pause."""
+        self._may_claim_ahead = True
+        self._pause = PAUSE / 2
+
+    def back_off(self, now: float) -> None:
+        """Nothing could be started, for want of disk, memory or descriptors: claim again, but ever more seldom."""
+        if now >= self._next_try:
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+            self._next_try = now + self._pause
+
+    def give_back_all(self, now: float) -> None:
+        """Give back all of them, since the worker stops."""
+        while self._waiting:
+            self._outbox.release(self._waiting.popleft()[0].lease, "its worker stops", now)
+
+    def cancel(self, id: str, now: float) -> None:
+        """Give back a job that is to be cancelled."""
+        for item in [item for item in self._waiting if item[0].job.id == id]:
+            self._waiting.remove(item)
+            self._outbox.release(item[0].lease, "cancelled before it started", now)

@@ -1,0 +1,54 @@
+"""`worker start --detach`: a supervisor in a session of its own, out of reach of the terminal."""
+
+import os
+import sys
+
+import msgspec
+
+from queuectl.errors import QueueError, shown
+from queuectl.queue import Queue
+from queuectl.workers import worker_process
+from queuectl.workers.journal import opened
+from queuectl.workers.start_options import READY, SupervisorOptions
+from queuectl.workers.stderr import say
+
+READY_FD = 9
+"""The descriptor to which the supervisor writes that it is ready."""
+
+
+def detached(options: SupervisorOptions) -> int:
+    """Start a supervisor whose messages go to `logs/worker.log`, and wait until it has spawned its workers.
+
+    Returns the exit code. Raises QueueError where it has ended before.
+    """
+    with Queue(options.worker.url, create=False, logs=options.worker.logs) as queue:
+        logs, log = queue.logs, f"{queue.logs}/worker.log"
+    out = opened(logs, "worker.log")
+    read_end, write_end = os.pipe2(os.O_CLOEXEC)
+    nothing = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    pid = os.posix_spawn(
+        sys.executable,
+        worker_process.command(msgspec.structs.replace(options, ready=READY_FD)),
+        # Inside of no job: whoever detaches workers does not wait for them.
+        {name: value for name, value in os.environ.items() if name != "QUEUECTL_JOB_ID"},
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, nothing, 0),
+            (os.POSIX_SPAWN_DUP2, out, 1),
+            (os.POSIX_SPAWN_DUP2, out, 2),
+            (os.POSIX_SPAWN_DUP2, write_end, READY_FD),
+        ],
+        setsid=True,
+        setsigmask=[],
+        setsigdef=worker_process.stop_signals(),
+    )
+    for fd in (write_end, out, nothing):
+        os.close(fd)
+    with open(read_end, "rb") as answer:
+        is_ready = answer.read() == READY
+    if not is_ready:
+        _, status = os.waitpid(pid, 0)
+        problem = QueueError(f"the workers could not be started; see {shown(log)}")
+        problem.exit_code = 4 if os.waitstatus_to_exitcode(status) == 4 else 1
+        raise problem
+    say(f"workers run in the background (process {pid}), log in {shown(log)}")
+    return 0
