@@ -8,7 +8,7 @@ import msgspec
 from queuectl.errors import QueueError, shown
 from queuectl.queue import Queue
 from queuectl.workers import worker_process
-from queuectl.workers.journal import opened
+from queuectl.workers.journal import open_log_file
 from queuectl.workers.start_options import READY, SupervisorOptions
 from queuectl.workers.stderr import say
 
@@ -23,7 +23,7 @@ def detached(options: SupervisorOptions) -> int:
     """
     with Queue(options.worker.url, create=False, logs=options.worker.logs) as queue:
         logs, log = queue.logs, f"{queue.logs}/worker.log"
-    out = opened(logs, "worker.log")
+    out = open_log_file(logs, "worker.log")
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
     nothing = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     pid = os.posix_spawn(

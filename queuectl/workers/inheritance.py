@@ -1,4 +1,4 @@
-"""What workers would inherit from who starts them, and is seen to first: a job's traces, the limit of open files."""
+"""What workers would inherit from their starter, and is set right first: a job's traces, the limit of open files."""
 
 import os
 import resource
@@ -22,7 +22,7 @@ def leave_job() -> None:
         os.closerange(3, max(int(name) for name in os.listdir("/proc/self/fd")) + 1)
 
 
-def make_room(slots: int) -> None:
+def raise_file_limit(slots: int) -> None:
     """See to it that a worker with so many slots may open enough files: raise the limit as far as that is ours.
 
     Raises Invalid where it can't be raised.

@@ -1,4 +1,4 @@
-"""`logs/worker.jsonl`: what workers did and every failure, one JSON object a line, for those who watch files.
+"""`logs/worker.jsonl`: what workers did and every failure, one JSON object a line, for programs that follow files.
 
 The log of events is the truth; this is a convenience, so a line that can't be written (disk full) is dropped.
 """
@@ -23,11 +23,11 @@ LIMIT = 8 << 20
 """Bytes after which the file is put aside as `worker.jsonl.1`, in place of the one before."""
 
 
-def opened(folder: str, name: str, flags: int = os.O_APPEND) -> int:
+def open_log_file(folder: str, name: str, flags: int = os.O_APPEND) -> int:
     """A file in the folder for logs, made where it is missing, open for writing, of mode 0600; returns the descriptor.
 
     Raises Unusable, one line, where the folder can't be made, or others could put something else in the file's place:
-    who can write to the folder, or has put a link or a pipe there, decides where our words go.
+    whoever can write to the folder, or has put a link or a pipe there, would decide where the lines go.
     """
     path = f"{folder}/{name}"
     try:
@@ -46,14 +46,14 @@ def opened(folder: str, name: str, flags: int = os.O_APPEND) -> int:
 
 
 class Journal:
-    """An open file that several workers append to; whoever finds it full puts it aside."""
+    """An open file that several workers append to; one that finds it full moves it aside."""
 
     def __init__(self, folder: str, worker: str) -> None:
         """Raises Unusable where the folder can't be made or written."""
         self._folder = folder
         self._path = f"{folder}/{NAME}"
         self._worker = worker
-        self._fd = opened(folder, NAME)
+        self._fd = open_log_file(folder, NAME)
 
     def write(self, lines: Iterable[dict[str, Any]]) -> None:
         """Append one line for each, with time and worker, in one write."""
@@ -62,7 +62,7 @@ class Journal:
         if not data:
             return
         try:
-            self._turn_over(len(data))
+            self._rotate(len(data))
             os.write(self._fd, data)
         except (OSError, Unusable):
             return
@@ -71,21 +71,21 @@ class Journal:
         """Let go of the file."""
         os.close(self._fd)
 
-    def _turn_over(self, more: int) -> None:
+    def _rotate(self, more: int) -> None:
         mine = os.fstat(self._fd)
         if mine.st_size + more <= LIMIT and mine.st_nlink:
             return
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go with the descriptor
         except BlockingIOError:
-            return  # somebody else is putting it aside
+            return  # another worker is moving it aside
         try:
             current = os.lstat(self._path)
         except FileNotFoundError:
             current = None
         if current is not None and current.st_ino == mine.st_ino:
             os.replace(self._path, self._path + ".1")
-        old, self._fd = self._fd, opened(self._folder, NAME)
+        old, self._fd = self._fd, open_log_file(self._folder, NAME)
         os.close(old)
 
 

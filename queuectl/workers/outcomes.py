@@ -13,7 +13,7 @@ def reported(job: Job, outcome: CommandOutcome, stop: Stop | None) -> decisions.
     """The outcome as the log records it. `stop` is what the worker was told to stop by, None where it was not."""
     cause = None if outcome.cause == "exit" and outcome.exit_code == 0 else outcome.cause
     if cause == "interrupted" and stop is None:
-        cause = "lost"  # with the files of its queue: nobody asked for it
+        cause = "lost"  # with the files of its queue, not by an order
     error = outcome.error
     if cause == "timeout" and job.timeout is not None:
         error = _ran_out(job, job.timeout)

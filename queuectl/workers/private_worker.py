@@ -1,8 +1,8 @@
-"""A worker beside a command that waits, for what nobody else would run.
+"""The private worker of a command that waits: it runs what no other worker would.
 
-`run` has one where no worker serves its job. Inside a job `run` and `wait` help, as fork-join pools do: what they wait
-for and nobody has started within a second is run by a worker of their own, for the slots of the others may all be taken
-by jobs that wait like this one.
+`run` has one where no worker serves its job. Inside a job `run` and `wait` have one too, as in fork-join pools: it runs
+what they wait for and no other worker has started within a second, because the slots of all may be taken by jobs that
+wait in the same way.
 """
 
 import os
@@ -21,25 +21,25 @@ from queuectl.workers.start_options import SupervisorOptions, WorkerOptions
 from queuectl.workers.worker_process import stop_signals
 
 PATIENCE = 1.0
-"""Seconds that others have to start a job before it is run here; and between two looks at who does."""
+"""Seconds for other workers to start a job before it is run here; and between two looks."""
 
 WAITING = ("pending", "failed")
 """The states in which a job may be claimed, once it is due."""
 
 AT_ONCE = 1000
-"""Jobs that one worker is for at most: they are named on its command line."""
+"""Jobs that one worker may be limited to: their ids stand on its command line."""
 
 LEASH = 9
-"""The descriptor by which the worker's parent hears that the command is gone."""
+"""The descriptor whose end shows the supervisor that the command is gone."""
 
 
 class PrivateWorker:
-    """At most one worker, started when it is needed, for the time of the context; what it runs then is finished."""
+    """A context in which at most one worker runs, once it is needed; when it is left, the worker finishes and stops."""
 
     def __init__(self, queue: Queue, ids: Sequence[str] = (), *, alone: bool = False) -> None:
-        """For these jobs; none named: for whatever is left to do. `alone`: also where no worker serves their queues.
+        """`ids` are the jobs to run; empty: whatever is left to do. `alone`: also where no worker serves their queues.
 
-        Outside of a job, and without `alone`, it never does anything.
+        Outside of a job, and without `alone`, no worker is ever started.
         """
         self._queue = queue
         self._ids = self._left = list(ids)
@@ -52,11 +52,11 @@ class PrivateWorker:
         self._leash = -1
 
     def __enter__(self) -> Self:
-        self.mind()
+        self.start_if_needed()
         return self
 
-    def mind(self) -> None:
-        """Start the worker where it is needed by now; to be called about each second, or more often."""
+    def start_if_needed(self) -> None:
+        """Start the worker where it is needed by now; call it about once a second, or more often."""
         now = clock.monotonic()
         if now < self._next_look or not (self._inside or self._alone) or self._is_up():
             return
@@ -66,7 +66,7 @@ class PrivateWorker:
 
     def _is_needed(self) -> bool:
         if not self._ids:
-            return True  # also to be seen as one that waits for all: two of them don't wait for each other
+            return True  # it also shows that this command waits for all, so that two don't wait for each other
         with self._queue.engine.snapshot() as view:
             known = [job for id in self._left if (job := view.job(id)) is not None and job.state not in FINAL]
         self._left = [job.id for job in known]
@@ -83,7 +83,7 @@ class PrivateWorker:
         return self._pid is not None
 
     def _start(self) -> None:
-        """In a process group of its own, and with nothing of the job inside which this is: that one may end before."""
+        """Spawn it in a process group of its own, without the traces of the enclosing job, which may end first."""
         only = self._left[:AT_ONCE]
         options = WorkerOptions(self._queue.url, "", 1, only=only, helps=not self._ids, logs=self._queue.logs)
         hear, self._leash = os.pipe2(os.O_CLOEXEC)
@@ -114,14 +114,14 @@ class PrivateWorker:
     ) -> None:
         if self._is_up():
             assert self._pid is not None, "it is up"
-            os.kill(self._pid, signal.SIGTERM)  # not reaped yet, so it can be nobody else
+            os.kill(self._pid, signal.SIGTERM)  # not reaped yet, so the pid is still its own
             os.close(self._leash)
             if self._ids and kind is None:  # all have ended, and so does the worker
                 os.waitpid(self._pid, 0)
 
 
 def _inheritable() -> list[int]:
-    """Our descriptors that a process started by us would have."""
+    """The descriptors that a spawned process would inherit."""
     found: list[int] = []
     for name in os.listdir("/proc/self/fd"):
         try:

@@ -21,7 +21,7 @@ from queuectl.host.oom import PERHAPS, OomKills
 from queuectl.queue import Queue
 from queuectl.workers.chores.file_monitor import QueueFiles, WatchedFile
 from queuectl.workers.detach import detached
-from queuectl.workers.inheritance import leave_job, make_room
+from queuectl.workers.inheritance import leave_job, raise_file_limit
 from queuectl.workers.recovery import attempt_table, worker_lock
 from queuectl.workers.recovery.orphans import Orphans
 from queuectl.workers.recovery.rescuer import RecoveryReport, Rescuer, take_lock, unreported_outcomes, write_report
@@ -74,7 +74,7 @@ def start(
     `worker.jsonl`. Raises Unusable where the database can't be used, Absent where there is none.
     """
     leave_job()
-    make_room(slots)
+    raise_file_limit(slots)
     options = SupervisorOptions(WorkerOptions(url, "", slots, list(queues), drain, seconds, logs=logs), count)
     return detached(options) if detach else Supervisor(options).run()
 

@@ -1,4 +1,4 @@
-"""What a worker writes: one transaction a turn, which reports what has ended and claims what comes next."""
+"""Turns: what a worker writes, one transaction each, which reports what has ended and claims what comes next."""
 
 import os
 import random
@@ -20,7 +20,7 @@ from queuectl.queue import Queue
 from queuectl.settings import Settings
 
 ENVIRONMENTS = 64
-"""Environments that are remembered, so that a claim need not ask for its."""
+"""Environments that are cached, so that a claim need not read its own."""
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -30,16 +30,16 @@ class Claim(msgspec.Struct, frozen=True):
     lease: Lease
     secrets: dict[str, str]
     environment: Environment | None
-    """What was kept of its enqueuer's; None: nothing was."""
+    """What was kept of the enqueuer's environment; None: nothing."""
     earlier: list[tuple[str, str]]
-    """Output file and tag of each claim before, of which nothing may live when this one starts."""
+    """Output file and tag of each earlier claim, of which nothing may live when this one starts."""
 
 
 class AttemptReport(msgspec.Struct, frozen=True):
     """An attempt that has ended."""
 
     job: Job
-    """As it was claimed: most often nothing has happened to it since, which the append finds out."""
+    """As it was claimed: most often nothing has happened to it since, which the append verifies."""
     lease: Lease
     outcome: Outcome
 
@@ -56,34 +56,34 @@ class Turn(msgspec.Struct):
 
     claims: list[Claim] = []
     fenced: list[Lease] = []
-    """Leases of reports that were refused: somebody else has decided about these attempts."""
+    """Leases of reports that were refused: these attempts were decided elsewhere."""
     failed: list[tuple[Lease, str]] = []
-    """Leases of attempts that did not do what they should, with what became of the job."""
+    """Leases of attempts that failed, with what became of the job."""
     cancel: list[str] = []
-    """Jobs that this worker runs and that somebody wants to be ended."""
+    """Ids of jobs that this worker runs and that are to be cancelled."""
     stop: bool = False
-    """Somebody asked this worker to stop."""
+    """Whether this worker is to stop."""
     stop_now: bool = False
-    """And not to wait for what it runs."""
+    """Whether it is to stop without waiting for what it runs."""
     stopped_by: Stop | None = None
-    """Who did."""
+    """Who asked for it, where that is known."""
     due_in: float | None = None
     """Seconds until the next waiting job is due; None where none waits."""
     drained: bool = False
-    """Its queues hold nothing that will run without somebody doing something."""
+    """Whether its queues hold nothing that will run by itself."""
     settings: Settings = Settings()
-    """Those in force, as of the last look."""
+    """Those in force when they were last read."""
     hindrance: str | None = None
     """Why no job may be started just now."""
 
 
 class TurnWriter:
-    """A worker's hand in the log."""
+    """Writes the events of one worker into the log."""
 
     def __init__(
         self, queue: Queue, worker: str, queues: Sequence[str], identity: str, only: Sequence[str] = ()
     ) -> None:
-        """`queues` empty: all of them. `only` are the jobs that this worker is for; empty: any."""
+        """`queues` empty: all of them. `only`: the ids of the only jobs to claim; empty: any."""
         self.worker = worker
         self._queue = queue
         self._engine = queue.engine
@@ -97,7 +97,7 @@ class TurnWriter:
         self._inside = enclosing_jobs.inside(queue.engine)
 
     def start(self, slots: int, *, drain: bool = False) -> None:
-        """Say that this worker is up, however long others keep the database."""
+        """Append `worker_started`, however long others keep the database."""
         event = WorkerStarted(
             host=os.uname().nodename,
             pid=os.getpid(),
@@ -120,8 +120,8 @@ class TurnWriter:
             except Busy:
                 continue
 
-    def beat(self, patience: float) -> None:
-        """Say that this worker lives, though it holds nothing: for an observer, who must show that it can write.
+    def write_heartbeat(self, patience: float) -> None:
+        """Append a heartbeat though nothing is held: an observer has to show that it can write.
 
         Raises Busy where others write for longer than `patience` seconds.
         """
@@ -131,9 +131,9 @@ class TurnWriter:
                 tx.append([Write(self._stream, me, [Heartbeat()])], self._actor)
 
     def stop(self, reason: str) -> bool:
-        """Say that this worker is through; False where that could not be written, and recovery has to say it.
+        """Append `worker_stopped`; returns False where that could not be written, and is left to recovery.
 
-        Harmless where recovery has said already that it was lost.
+        Harmless where recovery has already recorded that the worker was lost.
         """
         try:
             with self._engine.transaction() as tx:
@@ -156,17 +156,17 @@ class TurnWriter:
         drain: int | None = None,
         meanwhile: Callable[[], None] | None = None,
     ) -> Turn:
-        """Report, give back, beat and claim at most `want` jobs, in one transaction.
+        """Report, give back, write a heartbeat and claim at most `want` jobs, in one transaction.
 
-        `holding` are the leases that stay with this worker, for the heartbeat; `look` also looks for what others asked
-        of it; `drain` whether anything is left but so many jobs that can't be ended; `meanwhile` is called while others
-        write. Raises Unusable where nothing could be written: nothing has happened then, and the turn can be taken
-        again.
+        `holding` are the leases that stay with this worker, for the heartbeat. `look` also reads cancels, stops and
+        settings. `drain`: find out whether anything is left but so many jobs that can't be ended. `meanwhile` is called
+        while others write. Raises Unusable where nothing could be written: nothing has happened then, and the turn can
+        be taken again.
         """
         try:
             return self._turn(reports, releases, want, holding, heartbeat, look, drain, meanwhile, trusting=True)
         except Conflict:
-            # Somebody wanted a job to be cancelled, or took it for lost, since we claimed it: look at each.
+            # A job was cancelled, or taken for lost, since it was claimed: read each anew.
             return self._turn(reports, releases, want, holding, heartbeat, look, drain, meanwhile, trusting=False)
 
     def _turn(
@@ -199,17 +199,17 @@ class TurnWriter:
                 self._look(tx, me, turn)
                 known = {*holding, *(each.lease for each in (*reports, *releases))}
                 for lease in {decisions.lease(job) for job in tx.jobs_of(self.worker)} - known:
-                    # Claimed in a turn of which it was told that nothing was written: the disk, or a file, failed then.
+                    # Claimed in a turn that raised though it was written: the disk, or a file, failed then.
                     self._write(tx, tx.job(lease.job), lease, "its worker does not know of it", writes, turn, done)
             tx.append(writes, self._actor)
             tx.forget_secrets(done)
             turn.settings = self._settings
             if want > 0 and not turn.stop:
-                self._mind_claims(tx, turn)
+                self._check_claims(tx, turn)
             if want > 0 and not turn.stop and turn.hindrance is None:
                 turn.claims = self._claim(tx, want)
             if len(turn.claims) < want or (drain is not None and not turn.claims):
-                self._ahead(tx, turn, drain)
+                self._look_ahead(tx, turn, drain)
         return turn
 
     def _write(
@@ -241,26 +241,26 @@ class TurnWriter:
 
     def _look(self, tx: Transaction, me: Worker | None, turn: Turn) -> None:
         turn.cancel = [job.id for job in tx.jobs_of(self.worker) if job.cancel_requested]
-        # Not in the log as live: recovery took it for dead, and its jobs with it. What is left is to go.
+        # Not live in the log: recovery took it for dead, and its jobs with it. What still runs is to be ended.
         turn.stop = me is None or me.state != "running"
         turn.stop_now = me is None or me.stop_now
         if me is not None and me.state == "stopping":
-            turn.stopped_by = asked(tx, self.worker)
+            turn.stopped_by = requested_stop(tx, self.worker)
         settings = self._queue.settings(tx)
         if not settings.unusable:  # otherwise what was in force stays so
             self._settings = settings
 
-    def _mind_claims(self, tx: Transaction, turn: Turn) -> None:
+    def _check_claims(self, tx: Transaction, turn: Turn) -> None:
         """Whether this worker may claim at all."""
         me = tx.worker(self.worker)
-        # Not once it was taken for dead: nobody would recover it a second time, nor what it claims now.
+        # Not once it was taken for dead: what it claims now would never be recovered.
         turn.stop = me is None or not me.live
         if (space := disk.look(self._queue.home, self._settings)).low:
             turn.hindrance = f"no new job starts: {space}"
 
     def _claim(self, tx: Transaction, want: int) -> list[Claim]:
         if self._only:
-            due = [job for job in self._mine(tx) if job.state in ("pending", "failed") and job.run_at <= tx.now]
+            due = [job for job in self._own_jobs(tx) if job.state in ("pending", "failed") and job.run_at <= tx.now]
             jobs = sorted(due, key=lambda job: (-job.priority, job.run_at, job.seq))[:want]
         else:
             jobs = tx.ready(self._queues, want)
@@ -295,16 +295,16 @@ class TurnWriter:
         if job.lease == 2:
             return []  # the first claim of all
         found: list[tuple[str, str]] = []
-        for attempt in earlier(tx, job):
+        for attempt in earlier_attempts(tx, job):
             worker = tx.worker(attempt.worker)
             identity = worker.identity if worker is not None else self._identity
             path = self._queue.home.output_of(identity, job.id, attempt.lease)
             found.append((path, tag(identity, job.id, attempt.lease)))
         return found
 
-    def _ahead(self, tx: Transaction, turn: Turn, drain: int | None) -> None:
+    def _look_ahead(self, tx: Transaction, turn: Turn, drain: int | None) -> None:
         if self._only:
-            left = self._mine(tx)
+            left = self._own_jobs(tx)
             turn.drained = not left
             due = min((job.run_at for job in left if job.state in ("pending", "failed")), default=None)
         else:
@@ -316,24 +316,27 @@ class TurnWriter:
                 )
         turn.due_in = max(0.0, (due - tx.now) / 1e6) if due is not None else None
 
-    def _mine(self, tx: Transaction) -> list[Job]:
+    def _own_jobs(self, tx: Transaction) -> list[Job]:
         """Of the jobs that this worker is for, those that have not ended."""
         jobs = [job for id in self._only if (job := tx.job(id)) is not None and job.state not in FINAL]
         self._only = [job.id for job in jobs] or self._only[:1]
         return jobs
 
 
-def earlier(view: View, job: Job) -> list[Attempt]:
-    """The claims before the one by which a job is held, of which nothing may live when its command starts: all, also
-    those that were given back (whoever gave them back may have been mistaken), but what was meant to stay."""
+def earlier_attempts(view: View, job: Job) -> list[Attempt]:
+    """The attempts before the one by which a job is held, of which nothing may live when its command starts.
+
+    Those that were given back are among them, since they may have been given back by mistake; those whose processes
+    were meant to stay (`--keep-children`) are not.
+    """
     claims = [attempt for attempt in view.attempts(job.id) if attempt.lease != job.lease]
     if not job.spec.keep_children:
         return claims
     return [each for each in claims if each.outcome in ("released", "interrupted") or each.cause == "lost"]
 
 
-def asked(view: View, worker: str) -> Stop | None:
-    """Who asked a worker to stop, by its stream; None where nobody did."""
+def requested_stop(view: View, worker: str) -> Stop | None:
+    """The latest request that a worker stop; None where there is none."""
     where = Filter(streams=(f"worker:{worker}",), types=("stop_requested",))
     found: Stop | None = None
     for record in view.events(where=where):
@@ -344,5 +347,5 @@ def asked(view: View, worker: str) -> Stop | None:
 
 
 def tag(identity: str, job: str, lease: int) -> str:
-    """What an attempt's processes carry in their environment, so that they are found wherever they go (R12)."""
+    """The tag that an attempt's processes have in their environment, by which they are found (R12)."""
     return f"{identity}:{job}:{lease}"

@@ -40,7 +40,7 @@ ORDER_KILL = b"k"
 
 
 class WorkerLoop:
-    """A worker at work, until it is told to stop or nothing is left to do. Its chores see it as their `ChoreHost`."""
+    """Runs a worker until it is stopped or nothing is left to do. Its chores see it as their `ChoreHost`."""
 
     def __init__(
         self, queue: Queue, options: WorkerOptions, journal: Journal, table: AttemptTable, held: WorkerLock

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.errors import Unusable
-from queuectl.workers.journal import Journal, opened
+from queuectl.workers.journal import Journal, open_log_file
 from queuectl.workers.recovery.rescuer import RecoveryReport, write_report
 
 
@@ -50,13 +50,13 @@ def test_no_log_is_written_where_others_lead_it(tmp_path: Path, name: str, put: 
     put(logs, name)
     before = {path.name: path.lstat().st_mode for path in tmp_path.rglob("*")}
     with pytest.raises(Unusable, match=PUT[put]):
-        Journal(str(logs), "w1") if name == "worker.jsonl" else opened(str(logs), name)
+        Journal(str(logs), "w1") if name == "worker.jsonl" else open_log_file(str(logs), name)
     assert {path.name: path.lstat().st_mode for path in tmp_path.rglob("*")} == before
     assert not list(tmp_path.glob("precious")) or (tmp_path / "precious").read_text() == "mine"
 
 
 def test_what_is_made_for_the_log_is_for_its_owner_alone(tmp_path: Path) -> None:
-    os.close(opened(str(tmp_path / "q.db.d" / "logs"), "worker.log"))
+    os.close(open_log_file(str(tmp_path / "q.db.d" / "logs"), "worker.log"))
     assert {path.stat().st_mode & 0o077 for path in (tmp_path / "q.db.d").rglob("*")} == {0}
     assert (tmp_path / "q.db.d").stat().st_mode & 0o077 == 0
 

@@ -117,8 +117,8 @@ def test_a_worker_for_one_job_serves_nobody_else(lab: Lab) -> None:
 
 def test_outside_of_a_job_nobody_helps_where_that_was_not_asked_for(lab: Lab) -> None:
     id = lab.queue.enqueue("true")
-    with PrivateWorker(lab.queue, [id]) as helper:
-        helper.mind()
+    with PrivateWorker(lab.queue, [id]) as private:
+        private.start_if_needed()
     with PrivateWorker(lab.queue, [id], alone=True):
         lab.queue.wait(id, timeout=20)
     assert [worker.private for worker in lab.queue.workers(all=True)] == [True]

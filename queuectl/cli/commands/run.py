@@ -50,8 +50,8 @@ def run(
 
         made = q.enqueue(job)
         job_options.mention_time_limit(q, made)
-        with PrivateWorker(q, [made], alone=True) as helper:
-            return _follow(q, made, helper.mind)
+        with PrivateWorker(q, [made], alone=True) as private:
+            return _follow(q, made, private.start_if_needed)
 
 
 def _follow(q: "Queue", id: str, meanwhile: "Callable[[], None]") -> int:

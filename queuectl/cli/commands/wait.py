@@ -40,11 +40,11 @@ def wait(
         before = q.status().seq
         messages = _EndMessages(q, selected, each=len(selected) > 1 and output.stderr_is_terminal() and not brief)
         bar = progress.bar("Waiting" if len(selected) != 1 else f"Waiting for {output.escape(selected[0])}", 0.3)
-        with _helper(q, selected) as helper:
+        with _helper(q, selected) as private:
 
             def meanwhile(ended: Iterable["Job"]) -> None:
-                if helper is not None:
-                    helper.mind()
+                if private is not None:
+                    private.start_if_needed()
                 messages.print_new(ended)
 
             done = q.wait(*selected, timeout=timeout, progress=bar, meanwhile=meanwhile)

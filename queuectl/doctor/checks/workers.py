@@ -21,7 +21,7 @@ from queuectl.queries import to_serve
 from queuectl.units import counted, span
 from queuectl.workers.execution import traces
 from queuectl.workers.recovery import attempt_table, worker_lock
-from queuectl.workers.turn import earlier, tag
+from queuectl.workers.turn import earlier_attempts, tag
 
 if TYPE_CHECKING:
     from queuectl.doctor import Bars, InspectedQueue
@@ -261,7 +261,7 @@ def _left(
 def _left_before(queue: "InspectedQueue", job: Job) -> tuple[int, Traces]:
     """The attempt of which nothing may live when the job's next one starts, and what does."""
     with queue.engine.snapshot() as view:
-        for attempt in reversed(earlier(view, job)):
+        for attempt in reversed(earlier_attempts(view, job)):
             if left := _left(queue, view.worker(attempt.worker), job.id, attempt.lease):
                 return attempt.number, left
     return 0, Traces()

@@ -150,7 +150,7 @@ class FileMonitor:
         if self.is_adrift:
             self._host.postpone_turns(self.due + HOLD)
         if self.is_doubtful:
-            self._host.request_turn()  # nobody can ring, perhaps
+            self._host.request_turn()  # others may be unable to ring
         if self.declared_lost and not was_lost:
             self._host.stop("declared lost")
         if self.gone is not None and not was_gone:
@@ -190,7 +190,7 @@ class FileMonitor:
         try:
             if not worker_lock.retake(self._held, self._table.move):
                 self.declared_lost = True
-                return ["its lock is held by who recovers it: it claims nothing more"]
+                return ["its lock is held by a process that recovers it: it claims nothing more"]
         except OSError as error:
             return [f"its lock file was removed, and can't be made again: {error.strerror}"]
         self._lock = WatchedFile(self._held.path)

@@ -1,7 +1,7 @@
-"""Sealing the log now and then, between a worker's other work: what the setting `seal-every` asks for.
+"""Sealing: the log is sealed as often as the setting `seal-every` says.
 
-Whichever worker finds that it is time does it, one at a time (a lock in the queue's folder), a page of the log at each
-step, so that no command waits for more than a few milliseconds.
+The first worker to find that it is time does it, under a lock in the queue's folder, and a page of the log at each run,
+so that no command waits for more than a few milliseconds.
 """
 
 from collections.abc import Callable
@@ -17,13 +17,13 @@ from queuectl.workers.chores.chore import NEVER, ChoreHost
 from queuectl.workers.journal import Journal
 
 LOOK = 1.0
-"""Seconds between two looks whether it is time."""
+"""Seconds between two looks at the time of the last seal."""
 PAGE = 250
-"""Events of a step: some 3 ms."""
+"""Events that one run reads: some 3 ms."""
 PATIENCE = 0.02
-"""Seconds that a step waits for others who write."""
+"""Seconds that a run waits while others write."""
 REST = 60.0
-"""Seconds after a failure: what is wrong with a log doesn't mend itself."""
+"""Seconds after a failure, which will hardly mend itself."""
 
 
 class SealChore:
@@ -124,7 +124,7 @@ class SealChore:
             self._journal.write([{"event": "sealed", "upto": made.upto, "events": made.events, "hash": made.hash}])
 
     def close(self) -> None:
-        """Leave off, whatever is under way; another worker goes on."""
+        """Abandon the seal that is under way, which another worker may go on with."""
         self._sealing = None
         if self._lock is not None:
             self._lock.close()

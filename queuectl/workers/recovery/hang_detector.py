@@ -71,7 +71,7 @@ class HangDetector:
     def _could_write(self) -> bool:
         began = monotonic()
         try:
-            self._me.beat(LATE)
+            self._me.write_heartbeat(LATE)
         except QueueError:
             return False
         return monotonic() - began <= LATE

@@ -26,11 +26,11 @@ from queuectl.host.oom import PERHAPS
 from queuectl.liveness import Life
 from queuectl.queue import Queue
 from queuectl.workers.execution import traces
-from queuectl.workers.journal import opened
+from queuectl.workers.journal import open_log_file
 from queuectl.workers.recovery import attempt_table, worker_lock
 from queuectl.workers.recovery.termination import GRACE, OrphanFinder, Survivors, Termination
 from queuectl.workers.recovery.worker_lock import NoLockFile, WorkerLock
-from queuectl.workers.turn import asked, tag
+from queuectl.workers.turn import requested_stop, tag
 
 PAUSE = 1.0
 """Seconds to wait when the database or the folder of outputs can't be used, before the next try."""
@@ -159,7 +159,7 @@ class Rescuer:
         with self._queue.engine.snapshot() as view:
             worker, jobs = view.worker(self._id), view.jobs_of(self._id)
             if worker is not None and worker.state == "stopping":
-                self._stop = asked(view, self._id) or self._stop
+                self._stop = requested_stop(view, self._id) or self._stop
         verdicts: dict[Lease, Outcome | None] = {}
         terminations: list[tuple[Lease, Outcome | None, Termination]] = []
         for job in jobs:
@@ -310,7 +310,7 @@ def write_report(folder: str, report: RecoveryReport) -> str:
     stamp = clock.text(clock.now()).replace(":", "").replace("-", "").replace(".", "_")
     name = f"recovered_jobs_{stamp}.json"
     document: dict[str, Any] = {"at": clock.text(clock.now()), **msgspec.structs.asdict(report)}
-    with open(opened(folder, name, os.O_TRUNC), "wb") as file:
+    with open(open_log_file(folder, name, os.O_TRUNC), "wb") as file:
         file.write(msgspec.json.format(encode(document)) + b"\n")
     return f"{folder}/{name}"
 

@@ -95,7 +95,7 @@ def test_one_word_is_enough(lab: Lab, observer: TurnWriter) -> None:
     detector, now = HangDetector(lab.queue, observer), clock.monotonic()
     for step in range(3):
         assert judged(detector, now + step * INTERVAL) == []
-    worker.beat(1.0)
+    worker.write_heartbeat(1.0)
     for step in range(3, 6):
         assert judged(detector, now + step * INTERVAL) == []
 
@@ -264,6 +264,6 @@ def test_a_monitor_is_a_worker_without_slots_and_not_counted(lab: Lab) -> None:
 
 
 def test_what_heartbeats_say(lab: Lab, observer: TurnWriter) -> None:
-    observer.beat(1.0)
+    observer.write_heartbeat(1.0)
     last = list(lab.queue.events(type="heartbeat"))[-1]
     assert last.event == Heartbeat(attempts=list[Held]())
