@@ -1,4 +1,4 @@
-"""Claiming ahead, giving back, and the start token: a job never waits behind another, and never runs twice."""
+"""Claims: made ahead for short jobs, given back, and never started twice (R10, R11)."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from queuectl.workers.turn import TurnWriter
 from tests.support.lab import Fifo, Lab, gone
 
 
-def test_short_jobs_are_claimed_many_at_a_time_and_reported_many_at_a_time(lab: Lab) -> None:
+def test_short_jobs_are_claimed_and_reported_in_batches(lab: Lab) -> None:
     lab.queue.enqueue_many(["true"] * 200)
 
     lab.drain(slots=2)
@@ -40,7 +40,7 @@ def test_long_jobs_are_not_claimed_ahead(lab: Lab) -> None:
     assert not lab.records("released")
 
 
-def test_no_more_is_claimed_ahead_than_starts_within_20_ms(lab: Lab) -> None:
+def test_claims_ahead_start_within_20_ms(lab: Lab) -> None:
     lab.queue.enqueue_many(["sleep 0.005"] * 40)
 
     lab.drain(slots=1)
@@ -52,7 +52,7 @@ def test_no_more_is_claimed_ahead_than_starts_within_20_ms(lab: Lab) -> None:
     assert most <= 6  # four that take 5 ms, one that runs, one that has ended and is not reported
 
 
-def test_a_short_job_never_waits_behind_a_long_one_while_a_worker_is_idle(lab: Lab, fifo: Fifo) -> None:
+def test_short_job_never_waits_behind_a_long_one(lab: Lab, fifo: Fifo) -> None:
     # Short ones first, so that both workers claim ahead when the long one comes.
     lab.queue.enqueue_many([*["true"] * 60, f"read line < {fifo}", *["true"] * 60])
     parent = lab.start(count=2, slots=1, drain=True)
@@ -64,7 +64,7 @@ def test_a_short_job_never_waits_behind_a_long_one_while_a_worker_is_idle(lab: L
     assert lab.queue.status().counts["completed"] == 121
 
 
-def test_a_claim_that_is_given_back_uses_up_nothing(lab: Lab, fifo: Fifo) -> None:
+def test_released_claim_uses_up_nothing(lab: Lab, fifo: Fifo) -> None:
     lab.worker(slots=1, drain=True)
     lab.queue.enqueue_many([*["true"] * 40, f"echo > {fifo}; sleep 0.5", *["exit 1"] * 10])
     fifo.line()
@@ -82,7 +82,7 @@ def test_a_claim_that_is_given_back_uses_up_nothing(lab: Lab, fifo: Fifo) -> Non
         assert set(numbers) == {1}
 
 
-def test_a_claim_whose_output_path_is_taken_is_given_back_with_its_number(lab: Lab) -> None:
+def test_claim_with_a_taken_output_path_is_released(lab: Lab) -> None:
     # As recovery does it, which took the worker for dead between its claim and its start.
     id = lab.queue.enqueue(f"echo $QUEUECTL_ATTEMPT >> {lab.folder}/ran")
     taken = lab.queue.home.output_of(lab.queue.home.identity(), id, 2)
@@ -97,7 +97,7 @@ def test_a_claim_whose_output_path_is_taken_is_given_back_with_its_number(lab: L
     assert lab.queue.check() == []
 
 
-def test_what_is_left_of_an_attempt_is_ended_before_the_next_one_starts(lab: Lab, fifo: Fifo) -> None:
+def test_leftovers_are_ended_before_the_next_attempt(lab: Lab, fifo: Fifo) -> None:
     # The main process leaves a session of its own behind, slow to end: only the lock and the tag tell of it.
     (lab.folder / "left.sh").write_text(f"trap 'sleep 0.5; exit' TERM; echo $$ > {fifo}; while :; do sleep 0.05; done")
     id = lab.queue.enqueue(
@@ -117,7 +117,7 @@ def test_what_is_left_of_an_attempt_is_ended_before_the_next_one_starts(lab: Lab
     assert (job.state, job.attempt) == ("completed", 2)
 
 
-def test_priority_comes_before_age_and_delayed_jobs_wait_for_their_time(lab: Lab) -> None:
+def test_priority_comes_before_age_and_delays_hold(lab: Lab) -> None:
     ran = lab.folder / "ran"
     say = f"echo $QUEUECTL_JOB_ID >> {ran}"
     for id, fields in {"old": {}, "low": {"priority": -1}, "high": {"priority": 5}, "later": {"delay": 2}}.items():
@@ -140,7 +140,7 @@ def test_workers_serve_their_queues_only(lab: Lab) -> None:
     assert (lab.queue.job(mine).state, lab.queue.job(other).state) == ("completed", "pending")
 
 
-def test_a_report_under_a_lease_that_was_taken_over_is_refused(lab: Lab, fifo: Fifo) -> None:
+def test_report_under_a_lost_lease_is_refused(lab: Lab, fifo: Fifo) -> None:
     go = Fifo(lab.folder / "go")
     id = lab.queue.enqueue(f"echo > {fifo}; read line < {go}; exit 5", max_retries=0, timeout=None)
     lab.worker()
@@ -158,7 +158,7 @@ def test_a_report_under_a_lease_that_was_taken_over_is_refused(lab: Lab, fifo: F
     assert lab.log(id) == ["enqueued", "claimed", "released", "cancelled"]
 
 
-def test_where_nothing_can_be_started_claims_come_ever_more_seldom(lab: Lab) -> None:
+def test_claims_back_off_when_nothing_can_start(lab: Lab) -> None:
     """Else a folder that can't be written would fill the log with claims that are given back."""
     output = Path(lab.queue.home.output)
     output.rmdir()
@@ -178,7 +178,7 @@ def test_where_nothing_can_be_started_claims_come_ever_more_seldom(lab: Lab) -> 
     assert lab.queue.job(id).state == "completed"
 
 
-def test_what_a_job_meant_to_leave_running_outlives_its_retry(lab: Lab, fifo: Fifo) -> None:
+def test_kept_children_outlive_a_retry(lab: Lab, fifo: Fifo) -> None:
     id = lab.queue.enqueue(
         f"test $QUEUECTL_ATTEMPT = 2 || (sleep 60 & echo $! > {fifo}; exit 1)",
         keep_children=True, backoff_base=1, max_retries=1,
@@ -191,7 +191,7 @@ def test_what_a_job_meant_to_leave_running_outlives_its_retry(lab: Lab, fifo: Fi
     os.kill(pid, signal.SIGKILL)
 
 
-def test_more_slots_than_files_can_be_opened_are_refused(lab: Lab) -> None:
+def test_slots_beyond_the_file_limit_are_refused(lab: Lab) -> None:
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200));"
         "from queuectl.workers.supervisor import start; start(sys.argv[1], slots=100)"
@@ -200,7 +200,7 @@ def test_more_slots_than_files_can_be_opened_are_refused(lab: Lab) -> None:
     assert "--slots 100 needs 528 open files, the limit is 200" in said
 
 
-def test_a_claim_that_its_worker_does_not_know_of_is_given_back(lab: Lab) -> None:
+def test_claim_unknown_to_its_worker_is_released(lab: Lab) -> None:
     """The turn was written, and yet reported as failed: nobody would ever start the job."""
     worker = TurnWriter(lab.queue, "w1", (), "cafe")
     worker.start(1)

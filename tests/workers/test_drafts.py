@@ -1,4 +1,4 @@
-"""Who dies while it takes its lock or hangs up its bell leaves a draft, which somebody removes."""
+"""A process that dies while it makes its lock or its doorbell leaves a draft, which is removed."""
 
 import os
 import threading
@@ -8,14 +8,14 @@ from queuectl.engines.sqlite import doorbell
 from queuectl.workers.recovery import worker_lock
 
 
-def test_the_draft_of_a_lock_goes_when_its_maker_is_dead(tmp_path: Path) -> None:
+def test_draft_of_a_dead_lock_is_removed(tmp_path: Path) -> None:
     (tmp_path / ".w1-0a0b").touch()
     with worker_lock.take(str(tmp_path), "w2"):
         worker_lock.sweep(str(tmp_path))
         assert os.listdir(tmp_path) == ["w2"]
 
 
-def test_the_draft_of_a_bell_goes_with_the_next_ring(tmp_path: Path) -> None:
+def test_draft_of_a_dead_bell_is_removed(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / ".work-0a0b")
     os.mkfifo(tmp_path / ".log-0a0b")
     assert doorbell.ring(str(tmp_path), ("work",)) == 0

@@ -23,7 +23,7 @@ def test_an_empty_queue_is_drained_at_once(lab: Lab) -> None:
     assert stopped.event.reason == "drained"
 
 
-def test_retries_are_waited_for_and_the_exit_code_is_0_whatever_became_of_the_jobs(lab: Lab) -> None:
+def test_drain_waits_for_retries_and_exits_0(lab: Lab) -> None:
     id = lab.queue.enqueue("exit 1", max_retries=2, backoff_base=1, backoff_max=0.3)
 
     lab.drain()
@@ -31,7 +31,7 @@ def test_retries_are_waited_for_and_the_exit_code_is_0_whatever_became_of_the_jo
     assert (lab.queue.job(id).state, lab.queue.job(id).attempt) == ("dead", 3)
 
 
-def test_jobs_delayed_by_their_user_and_other_queues_are_not_waited_for(lab: Lab) -> None:
+def test_drain_ignores_delayed_jobs_and_other_queues(lab: Lab) -> None:
     later = lab.queue.enqueue("true", delay=3600)
     lab.queue.enqueue("true")
     other = lab.queue.enqueue("true", queue="other")
@@ -43,7 +43,7 @@ def test_jobs_delayed_by_their_user_and_other_queues_are_not_waited_for(lab: Lab
     assert lab.queue.status("default").counts["completed"] == 1
 
 
-def test_a_job_that_runs_elsewhere_is_waited_for_and_its_end_stops_all_promptly(lab: Lab, fifo: Fifo) -> None:
+def test_drain_waits_for_jobs_of_other_workers(lab: Lab, fifo: Fifo) -> None:
     go = Fifo(lab.folder / "go")
     lab.queue.enqueue(f"echo > {fifo}; read line < {go}", timeout=None)
     parent = lab.start(drain=True, count=2)
@@ -61,7 +61,7 @@ def test_a_job_that_runs_elsewhere_is_waited_for_and_its_end_stops_all_promptly(
     go.close()
 
 
-def test_a_job_that_comes_meanwhile_is_taken_by_the_idle_one(lab: Lab, fifo: Fifo) -> None:
+def test_draining_idle_worker_takes_a_new_job(lab: Lab, fifo: Fifo) -> None:
     go = Fifo(lab.folder / "go")
     first = lab.queue.enqueue(f"echo > {fifo}; read line < {go}", timeout=None)
     parent = lab.start(drain=True, count=2)
@@ -76,7 +76,7 @@ def test_a_job_that_comes_meanwhile_is_taken_by_the_idle_one(lab: Lab, fifo: Fif
     go.close()
 
 
-def test_a_worker_started_by_a_job_runs_the_others_and_does_not_wait_for_that_job(lab: Lab) -> None:
+def test_nested_worker_does_not_wait_for_its_job(lab: Lab) -> None:
     nested = "import sys; from queuectl.workers.supervisor import start; sys.exit(start(sys.argv[1], drain=True))"
     outer = lab.queue.enqueue([sys.executable, "-c", nested, lab.database], timeout=20, max_retries=0)
     inner = lab.queue.enqueue("tr '\\0' '\\n' < /proc/$PPID/environ; ls -l /proc/$PPID/fd")
@@ -96,7 +96,7 @@ def test_a_worker_started_by_a_job_runs_the_others_and_does_not_wait_for_that_jo
 NESTED = "import sys; from queuectl.workers.supervisor import start; sys.exit(start(sys.argv[1], drain=True))"
 
 
-def test_two_jobs_that_each_run_a_draining_worker_do_not_wait_for_each_other(lab: Lab) -> None:
+def test_two_nested_drains_do_not_deadlock(lab: Lab) -> None:
     hosts = [lab.queue.enqueue([sys.executable, "-c", NESTED, lab.database], timeout=20) for _ in range(2)]
     lab.drain(slots=2)
     assert [lab.queue.job(id).state for id in hosts] == ["completed"] * 2
@@ -113,7 +113,7 @@ def test_draining_workers_may_be_nested_twice(lab: Lab) -> None:
     assert len(lab.queue.attempts(outer)) == 1
 
 
-def test_a_worker_started_by_a_job_has_neither_its_tag_nor_its_lock(lab: Lab, fifo: Fifo) -> None:
+def test_nested_worker_drops_the_tag_and_lock(lab: Lab, fifo: Fifo) -> None:
     go = Fifo(lab.folder / "go")
     other = str(lab.folder / "other.db")
     Queue(other).close()
@@ -138,7 +138,7 @@ def test_a_worker_started_by_a_job_has_neither_its_tag_nor_its_lock(lab: Lab, fi
     go.close()
 
 
-def test_after_a_drain_the_file_alone_is_the_whole_queue(lab: Lab, tmp_path: Path) -> None:
+def test_drained_database_file_alone_is_the_queue(lab: Lab, tmp_path: Path) -> None:
     lab.queue.enqueue_many(["true"] * 3)
     lab.drain()
     copy = tmp_path / "copy" / "q.db"

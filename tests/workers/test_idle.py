@@ -23,7 +23,7 @@ def switches(pid: int) -> int:
     return int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
 
 
-def test_a_job_from_another_process_wakes_an_idle_worker(lab: Lab) -> None:
+def test_enqueue_elsewhere_wakes_an_idle_worker(lab: Lab) -> None:
     lab.start()
     lab.up()
     delays: list[float] = []
@@ -56,7 +56,7 @@ def test_an_idle_worker_burns_no_cpu(lab: Lab) -> None:
     assert woken[1] < 5
 
 
-def test_a_worker_with_one_long_command_burns_no_cpu_either(lab: Lab, fifo: Fifo) -> None:
+def test_worker_with_one_long_command_is_idle(lab: Lab, fifo: Fifo) -> None:
     # With more to do than it may start: full slots must not make it look for work again and again.
     lab.queue.enqueue(f"echo > {fifo}; sleep 60", timeout=None)
     lab.queue.enqueue_many(["true"] * 5)
@@ -97,7 +97,7 @@ def test_a_busy_worker_wakes_to_cancel(lab: Lab, fifo: Fifo) -> None:
     assert lab.queue.job(id).signal == signal.SIGTERM
 
 
-def test_a_worker_that_holds_claims_behind_a_long_job_does_not_spin(lab: Lab, fifo: Fifo) -> None:
+def test_holding_claims_behind_a_long_job_is_idle(lab: Lab, fifo: Fifo) -> None:
     lab.queue.enqueue_many(["true"] * 30)
     lab.queue.enqueue(f"echo > {fifo}; sleep 1", timeout=None)
     lab.queue.enqueue_many(["true"] * 30)

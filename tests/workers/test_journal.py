@@ -1,4 +1,4 @@
-"""What workers write about themselves goes into a file of their own, and nowhere that others could lead it."""
+"""Worker logs are private files, and are never written through links or into shared folders."""
 
 import os
 from collections.abc import Callable
@@ -55,20 +55,20 @@ def test_no_log_is_written_where_others_lead_it(tmp_path: Path, name: str, put: 
     assert not list(tmp_path.glob("precious")) or (tmp_path / "precious").read_text() == "mine"
 
 
-def test_what_is_made_for_the_log_is_for_its_owner_alone(tmp_path: Path) -> None:
+def test_log_folders_are_for_their_owner_alone(tmp_path: Path) -> None:
     os.close(open_log_file(str(tmp_path / "q.db.d" / "logs"), "worker.log"))
     assert {path.stat().st_mode & 0o077 for path in (tmp_path / "q.db.d").rglob("*")} == {0}
     assert (tmp_path / "q.db.d").stat().st_mode & 0o077 == 0
 
 
-def test_no_report_is_written_into_a_folder_that_others_can_write(tmp_path: Path) -> None:
+def test_reports_need_a_folder_others_cannot_write(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     with pytest.raises(Unusable, match="can be written by others"):
         write_report(str(tmp_path), RecoveryReport(workers=[], jobs=[], left=[]))
     assert not list(tmp_path.iterdir())
 
 
-def test_a_link_that_is_put_there_later_only_costs_the_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_later_symlink_only_costs_the_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = Journal(str(tmp_path / "logs"), "w1")
     journal.write([{"event": "one"}])
     monkeypatch.setattr("queuectl.workers.journal.LIMIT", 0)

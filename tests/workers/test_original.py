@@ -9,7 +9,7 @@ from queuectl.events import Retried
 from tests.support.lab import Lab
 
 
-def test_a_basic_job_runs_and_its_output_is_kept(lab: Lab) -> None:
+def test_basic_job_runs_with_its_output_kept(lab: Lab) -> None:
     id = lab.queue.enqueue("echo hello; echo oops >&2")
 
     lab.drain()
@@ -19,7 +19,7 @@ def test_a_basic_job_runs_and_its_output_is_kept(lab: Lab) -> None:
     assert lab.log(id) == ["enqueued", "claimed", "completed"]
 
 
-def test_a_failing_job_is_tried_again_when_it_is_due_and_then_buried(lab: Lab) -> None:
+def test_failing_job_is_retried_when_due_then_dead(lab: Lab) -> None:
     id = lab.queue.enqueue("exit 3", max_retries=2, backoff_base=1.3)
 
     lab.drain()

@@ -1,4 +1,4 @@
-"""Inside a job `run` and `wait` help, and nothing waits for itself, nor for a job that waits for it."""
+"""Jobs that wait for jobs: a private worker runs those, and waiting in a circle is refused."""
 
 import os
 import signal
@@ -35,7 +35,7 @@ def written(lab: Lab, id: str) -> str:
         ("queuectl enqueue true; queuectl enqueue true; queuectl wait", "2\n3\nqueuectl: 2 completed\n"),
     ],
 )
-def test_with_one_slot_a_job_waits_for_what_it_has_enqueued(lab: Lab, command: str, said: str) -> None:
+def test_one_slot_runs_what_its_job_waits_for(lab: Lab, command: str, said: str) -> None:
     id = job(lab, command)
     lab.drain()
     assert (lab.queue.job(id).state, written(lab, id)) == ("completed", said)
@@ -43,7 +43,7 @@ def test_with_one_slot_a_job_waits_for_what_it_has_enqueued(lab: Lab, command: s
     assert all(len(lab.queue.attempts(each.id)) == 1 for each in lab.queue.jobs())
 
 
-def test_a_child_that_waits_for_the_job_that_waits_for_it_is_refused(lab: Lab) -> None:
+def test_waiting_for_an_enclosing_job_is_refused(lab: Lab) -> None:
     id = job(lab, "queuectl run --max-retries 0 'queuectl wait host'", id="host")
     lab.drain()
     told = "queuectl: job host would wait for itself: it waits for job 1, of which this command is a part\n"
@@ -56,13 +56,13 @@ def test_a_job_is_refused_to_wait_for_itself(lab: Lab) -> None:
     assert written(lab, id) == 4 * f"queuectl: job {id} would wait for itself: this command is a part of it\n"
 
 
-def test_two_jobs_that_wait_until_nothing_is_left_do_not_wait_for_each_other(lab: Lab) -> None:
+def test_two_waiting_jobs_do_not_deadlock(lab: Lab) -> None:
     ids = [job(lab, "queuectl wait") for _ in range(2)]
     lab.drain(slots=2)
     assert [lab.queue.job(id).state for id in ids] == ["completed", "completed"]
 
 
-def test_stopping_all_workers_from_a_job_leaves_out_its_own(lab: Lab) -> None:
+def test_job_stopping_all_workers_excludes_its_own(lab: Lab) -> None:
     id = job(lab, "queuectl stop-workers")
     lab.drain()
     worker = lab.queue.attempts(id)[0].worker
@@ -71,7 +71,7 @@ def test_stopping_all_workers_from_a_job_leaves_out_its_own(lab: Lab) -> None:
     assert lab.log().count("stop_requested") == 1
 
 
-def test_a_helper_outlives_its_command_only_until_what_it_runs_has_ended(lab: Lab, fifo: Fifo) -> None:
+def test_private_worker_finishes_its_job_after_its_command(lab: Lab, fifo: Fifo) -> None:
     go = Fifo(lab.folder / "go")
     child = f"echo up >{fifo}; read line <{go}; exit 1"
     host = job(lab, f"queuectl run --max-retries 5 --id child '{child}' & echo $! >{fifo}; wait")
@@ -89,7 +89,7 @@ def test_a_helper_outlives_its_command_only_until_what_it_runs_has_ended(lab: La
     go.close()
 
 
-def test_what_is_inside_of_a_job_is_known_by_its_attempt(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_enclosing_job_is_identified_by_its_attempt(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = TurnWriter(lab.queue, "w", (), "cafe")
     writer.start(1)
     lab.queue.enqueue("true", id="a")
@@ -115,7 +115,7 @@ def test_a_worker_for_one_job_serves_nobody_else(lab: Lab) -> None:
     assert (lab.queue.serves("mail"), lab.queue.serves("default")) == (True, False)
 
 
-def test_outside_of_a_job_nobody_helps_where_that_was_not_asked_for(lab: Lab) -> None:
+def test_outside_jobs_no_private_worker_starts_unasked(lab: Lab) -> None:
     id = lab.queue.enqueue("true")
     with PrivateWorker(lab.queue, [id]) as private:
         private.start_if_needed()

@@ -1,4 +1,4 @@
-"""What workers say on stderr: nothing that happens to it harms them."""
+"""Messages of workers: one that can't be written is dropped."""
 
 import subprocess
 import sys

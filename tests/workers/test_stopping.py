@@ -29,7 +29,7 @@ def reasons(lab: Lab) -> list[str | None]:
 
 
 def busy(lab: Lab, fifo: Fifo, **options: object) -> tuple[subprocess.Popen[str], str, int, str]:
-    """A worker in the middle of a command that waits for a word: its parent, the job, the pid, and a job behind it."""
+    """A worker whose command waits for a line: its supervisor, the job, the command's pid, and a job behind it."""
     go = lab.folder / "go"
     os.mkfifo(go)
     id = lab.queue.enqueue(f"echo $$ > {fifo}; read line < {go}", timeout=None, max_retries=1, backoff_base=1)
@@ -44,7 +44,7 @@ def let_go(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_one_signal_finishes_what_runs_and_starts_nothing_new(lab: Lab, fifo: Fifo, number: signal.Signals) -> None:
+def test_one_signal_finishes_what_runs_starts_nothing(lab: Lab, fifo: Fifo, number: signal.Signals) -> None:
     parent, id, _, behind = busy(lab, fifo)
 
     parent.send_signal(number)
@@ -58,7 +58,7 @@ def test_one_signal_finishes_what_runs_and_starts_nothing_new(lab: Lab, fifo: Fi
     assert lab.queue.workers() == []
 
 
-def test_two_signals_end_what_runs_and_give_it_back(lab: Lab, fifo: Fifo) -> None:
+def test_two_signals_end_and_requeue_what_runs(lab: Lab, fifo: Fifo) -> None:
     parent, id, pid, _ = busy(lab, fifo)
 
     parent.send_signal(signal.SIGINT)
@@ -71,7 +71,7 @@ def test_two_signals_end_what_runs_and_give_it_back(lab: Lab, fifo: Fifo) -> Non
 
 
 def given_back(lab: Lab, id: str) -> tuple[str | None, str | None]:
-    """By whom and why the only attempt was interrupted; the job waits to run again, with all its retries."""
+    """Assert that the only attempt was interrupted and uses up no retry; returns by whom and why."""
     [event] = [record.event for record in lab.records("interrupted", id)]
     assert isinstance(event, Interrupted)
     job = lab.queue.job(id)
@@ -82,7 +82,7 @@ def given_back(lab: Lab, id: str) -> tuple[str | None, str | None]:
 
 
 @pytest.mark.parametrize("gently", [True, False])
-def test_a_signal_and_then_the_kill_of_all_give_the_job_back(lab: Lab, fifo: Fifo, gently: bool) -> None:
+def test_signal_followed_by_kill_gives_the_job_back(lab: Lab, fifo: Fifo, gently: bool) -> None:
     """As systemd and a reboot do it: to all processes, or first to the main one alone."""
     lab.queue.set_config("on-lost", "dead")
     parent, id, pid, _ = busy(lab, fifo)
@@ -100,7 +100,7 @@ def test_a_signal_and_then_the_kill_of_all_give_the_job_back(lab: Lab, fifo: Fif
     assert given_back(lab, id) == ("SIGTERM", None)
 
 
-def test_what_an_order_may_still_explain_waits_and_nothing_starts_meanwhile(lab: Lab, fifo: Fifo) -> None:
+def test_doubtful_end_waits_and_nothing_starts_meanwhile(lab: Lab, fifo: Fifo) -> None:
     parent, id, pid, behind = busy(lab, fifo)
     os.kill(pid, signal.SIGTERM)
     lab.until(lambda: not Path(f"/proc/{pid}").exists())
@@ -111,7 +111,7 @@ def test_what_an_order_may_still_explain_waits_and_nothing_starts_meanwhile(lab:
     assert lab.log(behind) == ["enqueued"]
 
 
-def test_a_third_signal_does_not_wait_for_the_grace_period_and_gives_back_too(lab: Lab, fifo: Fifo) -> None:
+def test_third_signal_skips_the_grace_period(lab: Lab, fifo: Fifo) -> None:
     id = lab.queue.enqueue(f"trap '' TERM; echo $$ > {fifo}; while :; do sleep 9; done", timeout=None, max_retries=0)
     parent = lab.start()
     pid = int(fifo.line())
@@ -125,7 +125,7 @@ def test_a_third_signal_does_not_wait_for_the_grace_period_and_gives_back_too(la
     assert given_back(lab, id)[0] == "SIGINT"
 
 
-def test_a_stop_that_the_job_itself_asked_for_is_its_failure(lab: Lab) -> None:
+def test_job_that_stops_its_own_worker_fails(lab: Lab) -> None:
     stop = "from queuectl import Queue; import sys; Queue(sys.argv[1]).stop_workers(now=True, timeout=9)"
     id = lab.queue.enqueue([sys.executable, "-c", stop, lab.database], timeout=None, max_retries=0)
     assert lab.ended(lab.start())[0] == 0
@@ -141,7 +141,7 @@ def test_a_command_that_a_stranger_killed_has_failed(lab: Lab, fifo: Fifo) -> No
     assert (job.state, job.cause, job.signal) == ("dead", "signal", signal.SIGTERM)
 
 
-def test_a_signal_that_was_ignored_at_the_start_stays_ignored(lab: Lab) -> None:
+def test_signal_ignored_at_start_stays_ignored(lab: Lab) -> None:
     """As by nohup; but commands begin with all signals as they were born."""
     begin = f"import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); {START}"
     parent = lab.python(begin, lab.database, "{}")
@@ -155,7 +155,7 @@ def test_a_signal_that_was_ignored_at_the_start_stays_ignored(lab: Lab) -> None:
     assert lab.ended(parent) == (0, "")
 
 
-def test_what_lies_in_the_working_directory_is_not_run(lab: Lab) -> None:
+def test_modules_in_the_working_directory_are_not_run(lab: Lab) -> None:
     for name in ("random", "msgspec"):
         (lab.folder / f"{name}.py").write_text("raise SystemExit('not ours')")
     id = lab.queue.enqueue("true")
@@ -165,7 +165,7 @@ def test_what_lies_in_the_working_directory_is_not_run(lab: Lab) -> None:
     assert lab.queue.job(id).state == "completed"
 
 
-def test_a_terminal_that_is_closed_sends_more_than_one_signal_and_kills_nothing(lab: Lab, fifo: Fifo) -> None:
+def test_several_hangups_count_as_one_signal(lab: Lab, fifo: Fifo) -> None:
     parent, id, pid, _ = busy(lab, fifo)
 
     for _ in range(3):
@@ -178,7 +178,7 @@ def test_a_terminal_that_is_closed_sends_more_than_one_signal_and_kills_nothing(
     assert lab.queue.job(id).state == "completed"
 
 
-def test_a_ctrl_c_that_hits_the_whole_foreground_group_counts_once(lab: Lab, fifo: Fifo) -> None:
+def test_ctrl_c_for_the_whole_group_counts_once(lab: Lab, fifo: Fifo) -> None:
     parent, id, pid, _ = busy(lab, fifo, count=2)
 
     # In groups of their own, they hear of it from their parent alone.
@@ -194,7 +194,7 @@ def test_a_ctrl_c_that_hits_the_whole_foreground_group_counts_once(lab: Lab, fif
     assert reasons(lab) == ["signal", "signal"]
 
 
-def test_workers_whose_parent_was_killed_finish_what_runs_and_stop(lab: Lab, fifo: Fifo) -> None:
+def test_workers_stop_in_order_without_their_supervisor(lab: Lab, fifo: Fifo) -> None:
     parent, id, pid, behind = busy(lab, fifo, count=2)
     lab.until(lambda: lab.queue.job(behind).state == "completed")
 
@@ -209,7 +209,7 @@ def test_workers_whose_parent_was_killed_finish_what_runs_and_stop(lab: Lab, fif
     assert lab.queue.job(after).state == "pending"
 
 
-def test_claims_that_were_not_started_are_given_back_on_a_signal(lab: Lab) -> None:
+def test_signal_releases_claims_that_were_not_started(lab: Lab) -> None:
     lab.queue.enqueue_many(["true"] * 2000)
     parent = lab.start(slots=2)
     lab.until(lambda: lab.queue.status().counts["completed"] > 100)
@@ -237,7 +237,7 @@ def test_all_workers_are_stopped_by_asking(lab: Lab) -> None:
     assert lab.queue.stop_workers() == []
 
 
-def test_stopping_waits_for_the_process_whatever_files_are_gone(lab: Lab) -> None:
+def test_stop_waits_for_the_process_without_its_files(lab: Lab) -> None:
     parent = lab.start()
     [worker] = lab.up()
     for name in os.listdir(lab.queue.home.workers):
@@ -250,7 +250,7 @@ def test_stopping_waits_for_the_process_whatever_files_are_gone(lab: Lab) -> Non
     assert lab.log()[-1] == "worker_stopped"
 
 
-def test_one_worker_is_stopped_and_its_parent_does_not_replace_it(lab: Lab) -> None:
+def test_stopped_worker_is_not_replaced(lab: Lab) -> None:
     parent = lab.start(count=2)
     first, second = lab.up(2)
 
@@ -265,7 +265,7 @@ def test_one_worker_is_stopped_and_its_parent_does_not_replace_it(lab: Lab) -> N
     lab.queue.wait(id, timeout=10)
 
 
-def test_stopping_now_kills_what_runs_even_after_a_stop_that_waits(lab: Lab, fifo: Fifo) -> None:
+def test_stop_now_overrides_a_waiting_stop(lab: Lab, fifo: Fifo) -> None:
     parent, id, pid, _ = busy(lab, fifo)
     [worker] = lab.queue.workers()
     lab.python(f"from queuectl import Queue; Queue({lab.database!r}).stop_workers()")
@@ -282,7 +282,7 @@ def _state(lab: Lab, worker: Worker) -> str:
     return next(each.state for each in lab.queue.workers(all=True) if each.id == worker.id)
 
 
-def test_a_crashed_worker_is_replaced_and_its_job_tried_again_without_overlap(lab: Lab, fifo: Fifo) -> None:
+def test_crashed_worker_is_replaced_without_overlapping_attempts(lab: Lab, fifo: Fifo) -> None:
     marks = lab.folder / "marks"
     command = f"""
         mkdir {lab.folder}/inside || echo overlap >> {marks}
@@ -322,7 +322,7 @@ def test_a_time_limit_stops_workers(lab: Lab) -> None:
     assert reasons(lab) == ["time is up"] * 2
 
 
-def test_detached_workers_outlive_their_starter_and_end_when_asked(lab: Lab) -> None:
+def test_detached_workers_outlive_their_starter(lab: Lab) -> None:
     starter = lab.start(detach=True, count=2)
     code, said = lab.ended(starter, 10)
     assert code == 0
@@ -345,7 +345,7 @@ def test_detached_workers_outlive_their_starter_and_end_when_asked(lab: Lab) -> 
 @pytest.mark.parametrize(
     "options, code", [('{{"type": "supervisor", "worker": {}, "count": 1}}', 4), ("{}", CANT_WRITE)]
 )
-def test_a_database_that_cannot_be_used_is_exit_code_4(lab: Lab, tmp_path: Path, options: str, code: int) -> None:
+def test_unusable_database_is_exit_code_4(lab: Lab, tmp_path: Path, options: str, code: int) -> None:
     other = tmp_path / "other.db"
     other.write_bytes(b"SQLite format 3\0 is what it says, but it is not" * 100)
 
@@ -368,7 +368,7 @@ def test_a_detached_start_that_fails_says_so(lab: Lab) -> None:
     assert said
 
 
-def test_a_parent_that_is_to_end_waits_for_no_recovery_that_cannot_be_written(tmp_path: Path) -> None:
+def test_supervisor_abandons_a_recovery_that_cannot_write(tmp_path: Path) -> None:
     """Without workers, and with a full disk, it would try for ever: whoever can write again recovers them."""
 
     class Failing:

@@ -21,7 +21,7 @@ def failure(lab: Lab, id: str) -> Failed:
     return event
 
 
-def test_a_timeout_is_honoured_with_a_term_and_named(lab: Lab) -> None:
+def test_timeout_sends_term_and_is_named(lab: Lab) -> None:
     id = lab.queue.enqueue("trap 'echo bye; exit 9' TERM; sleep 60 & wait", timeout=0.3, max_retries=0)
 
     lab.drain()
@@ -33,7 +33,7 @@ def test_a_timeout_is_honoured_with_a_term_and_named(lab: Lab) -> None:
     assert Path(lab.queue.output(id)).read_text() == "bye\n"
 
 
-def test_a_command_that_ignores_the_term_is_killed_with_all_its_children(lab: Lab, fifo: Fifo) -> None:
+def test_command_ignoring_term_is_killed_with_its_children(lab: Lab, fifo: Fifo) -> None:
     command = f"trap '' TERM; (trap '' TERM; echo $(sh -c 'echo $PPID') > {fifo}; sleep 60; sleep 60) & wait; sleep 60"
     id = lab.queue.enqueue(command, timeout=0.2, max_retries=0)
     process = lab.start(drain=True)
@@ -80,7 +80,7 @@ def test_cpu_time_peak_memory_and_output_are_measured(lab: Lab) -> None:
     )
 
 
-def test_each_attempt_has_an_output_file_of_its_own_for_its_owner_only(lab: Lab) -> None:
+def test_each_attempt_has_its_own_private_output_file(lab: Lab) -> None:
     id = lab.queue.enqueue(
         "umask; echo attempt $QUEUECTL_ATTEMPT; exit 1", max_retries=1, backoff_base=1, backoff_max=0.01
     )
@@ -95,7 +95,7 @@ def test_each_attempt_has_an_output_file_of_its_own_for_its_owner_only(lab: Lab)
     assert {stat.S_IMODE(os.stat(path).st_mode) for path in paths} == {0o600}
 
 
-def test_a_command_finds_the_surroundings_of_who_enqueued_it(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_runs_in_the_enqueuers_environment(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     here = lab.folder / "here"
     here.mkdir()
     (here / "input").write_text("from stdin\n")
@@ -128,7 +128,7 @@ def test_a_command_finds_the_surroundings_of_who_enqueued_it(lab: Lab, monkeypat
     assert "s e cret" not in "".join(record.data for record in lab.queue.events())
 
 
-def test_a_command_starts_with_its_signals_and_descriptors_as_they_were_born(lab: Lab) -> None:
+def test_command_starts_with_default_signals_and_descriptors(lab: Lab) -> None:
     pipe = lab.queue.enqueue("yes | head -1")
     descriptors = lab.queue.enqueue("ls /proc/self/fd; cat /proc/self/status | grep SigIgn")
 
@@ -140,7 +140,7 @@ def test_a_command_starts_with_its_signals_and_descriptors_as_they_were_born(lab
     assert int(ignored, 16) & 0x7FFFFFFF == 0  # above are the C library's own
 
 
-def test_commands_end_well_where_the_starter_ignores_the_end_of_children(lab: Lab) -> None:
+def test_exit_codes_survive_an_ignored_sigchld(lab: Lab) -> None:
     id = lab.queue.enqueue("exit 4", max_retries=0)
     ignoring = "import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
     process = lab.python(
@@ -153,7 +153,7 @@ def test_commands_end_well_where_the_starter_ignores_the_end_of_children(lab: La
     assert lab.queue.job(id).exit_code == 4
 
 
-def test_a_job_whose_secret_values_are_missing_is_buried_and_not_run(lab: Lab) -> None:
+def test_job_without_its_secret_values_is_dead(lab: Lab) -> None:
     id = lab.queue.enqueue(f"touch {lab.folder}/ran", secrets={"TOKEN": "1", "OTHER": "2"})
     with lab.queue.engine.transaction() as tx:
         tx.forget_secrets([id])
@@ -179,7 +179,7 @@ def test_secret_values_are_forgotten_once_the_job_completes(lab: Lab) -> None:
         assert (tx.secrets(kept), tx.secrets(done)) == ({"TOKEN": "1"}, {})
 
 
-def test_output_past_the_limit_is_cut_out_of_the_middle(lab: Lab) -> None:
+def test_output_past_the_limit_loses_its_middle(lab: Lab) -> None:
     lab.queue.set_config("output-limit", "1MiB")
     quick = lab.queue.enqueue("echo first; yes | head -c 20M; echo last")
     slow = lab.queue.enqueue("echo first; for i in 1 2 3; do yes | head -c 20M; sleep 0.4; done; echo last")
@@ -218,7 +218,7 @@ def test_heartbeats_name_the_attempts_that_a_worker_holds(lab: Lab, fifo: Fifo) 
     assert lab.records("worker_stopped")
 
 
-def test_a_worker_says_which_process_it_is_and_for_whom(lab: Lab) -> None:
+def test_worker_records_its_process_and_whether_private(lab: Lab) -> None:
     TurnWriter(lab.queue, "shared", (), "cafe").start(1)
     TurnWriter(lab.queue, "private", (), "cafe", only=["7"]).start(1)
 
@@ -228,7 +228,7 @@ def test_a_worker_says_which_process_it_is_and_for_whom(lab: Lab) -> None:
     assert (shared.private, private.private) == (False, True)
 
 
-def test_the_journal_is_lines_of_json_for_the_owner_only(lab: Lab) -> None:
+def test_journal_is_private_lines_of_json(lab: Lab) -> None:
     lab.queue.enqueue("exit 3", id="bad", max_retries=0)
     lab.queue.enqueue("true", id="good")
 
@@ -242,7 +242,7 @@ def test_the_journal_is_lines_of_json_for_the_owner_only(lab: Lab) -> None:
     assert (bad["event"], bad["cause"], bad["exit_code"], bad["then"]) == ("failed", "exit", 3, "dead")
 
 
-def test_a_cancelled_command_is_ended_and_the_job_is_cancelled(lab: Lab, fifo: Fifo) -> None:
+def test_cancel_ends_the_command(lab: Lab, fifo: Fifo) -> None:
     id = lab.queue.enqueue(f"echo $$ > {fifo}; exec sleep 60")
     process = lab.start(drain=True)
     pid = int(fifo.line())
@@ -255,7 +255,7 @@ def test_a_cancelled_command_is_ended_and_the_job_is_cancelled(lab: Lab, fifo: F
     assert gone(pid)
 
 
-def test_a_worker_keeps_what_runs_while_others_write_for_long_and_goes_on_after(lab: Lab, fifo: Fifo) -> None:
+def test_commands_run_on_while_others_write(lab: Lab, fifo: Fifo) -> None:
     first = lab.queue.enqueue(f"echo up > {fifo}; sleep 0.3; echo done > {fifo}")
     second = lab.queue.enqueue("true")
     lab.start()
@@ -270,7 +270,7 @@ def test_a_worker_keeps_what_runs_while_others_write_for_long_and_goes_on_after(
 
 
 @pytest.mark.parametrize("where", ["gate", "database"])
-def test_a_timeout_is_kept_while_others_keep_the_database(lab: Lab, fifo: Fifo, where: str) -> None:
+def test_timeout_holds_while_the_database_is_locked(lab: Lab, fifo: Fifo, where: str) -> None:
     go = Fifo(lab.folder / "go")
     other = lab.queue.enqueue(f"read line < {go}")
     id = lab.queue.enqueue(f"echo up > {fifo}; exec sleep 60", max_retries=0, timeout=1.5)
@@ -295,7 +295,7 @@ def test_a_timeout_is_kept_while_others_keep_the_database(lab: Lab, fifo: Fifo, 
     go.close()
 
 
-def test_a_worker_tells_of_trouble_with_the_database_and_takes_the_same_turn_again(lab: Lab, fifo: Fifo) -> None:
+def test_turn_is_retried_when_the_database_is_locked(lab: Lab, fifo: Fifo) -> None:
     go = Fifo(lab.folder / "go")
     id = lab.queue.enqueue(f"echo up > {fifo}; read line < {go}; exit 7", max_retries=0, timeout=None)
     lab.worker(constants={"worker.PAUSE": 0.05})

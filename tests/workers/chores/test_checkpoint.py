@@ -42,7 +42,7 @@ def checkpoint(host: Host, engine: Recorder) -> Checkpoint:
     return Checkpoint(host, cast(Engine, engine))
 
 
-def test_after_a_turn_what_is_much_is_written_back(checkpoint: Checkpoint, engine: Recorder) -> None:
+def test_large_wal_is_checkpointed_after_a_turn(checkpoint: Checkpoint, engine: Recorder) -> None:
     checkpoint.turn_taken()
     assert checkpoint.due == 0.0
     checkpoint.run(5.0)

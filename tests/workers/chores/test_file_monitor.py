@@ -1,4 +1,4 @@
-"""A worker minds its files: what it can make again it makes again, and where its queue is gone it ends (R41)."""
+"""The file monitor: lost files are made again, and without its queue a worker ends (R41)."""
 
 import os
 import select
@@ -87,13 +87,13 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     scene.close()
 
 
-def test_nothing_is_told_where_all_is_in_its_place(scene: Scene) -> None:
+def test_no_warning_while_all_files_are_there(scene: Scene) -> None:
     scene.queue.enqueue("true")
     assert scene.run(1, 2, 100) == []
     assert not scene.files.is_doubtful
 
 
-def test_a_rename_that_is_taken_back_in_time_is_only_waited_for(scene: Scene) -> None:
+def test_short_rename_is_only_waited_for(scene: Scene) -> None:
     away = [(path, path + ".away") for path in (*scene.engine.files, scene.home.folder)]
     for path, other in away:
         os.rename(path, other)
@@ -108,7 +108,7 @@ def test_a_rename_that_is_taken_back_in_time_is_only_waited_for(scene: Scene) ->
     assert scene.files.gone is None
 
 
-def test_a_lock_file_that_was_removed_is_made_again_with_what_it_held(scene: Scene) -> None:
+def test_removed_lock_file_is_restored_with_its_table(scene: Scene) -> None:
     scene.table.add(7, 1, 2, 3)
     os.unlink(scene.held.path)
     assert scene.run(1, 1 + SURE - 0.1) == []
@@ -123,7 +123,7 @@ def test_a_lock_file_that_was_removed_is_made_again_with_what_it_held(scene: Sce
     assert os.listdir(scene.home.workers) == ["w1"]
 
 
-def test_a_copy_of_its_lock_file_becomes_its_own(scene: Scene) -> None:
+def test_copied_lock_file_is_taken_over(scene: Scene) -> None:
     shutil.copy(scene.held.path, scene.held.path + ".copy")
     os.replace(scene.held.path + ".copy", scene.held.path)
     scene.run(1, 1 + SURE)
@@ -151,7 +151,7 @@ def test_a_doorbell_that_was_removed_is_made_again(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("names", [("-wal",), ("-shm",), ("-wal", "-shm")])
-def test_without_its_log_ahead_the_database_is_opened_anew_and_has_all(scene: Scene, names: tuple[str, ...]) -> None:
+def test_database_is_reopened_after_its_wal_is_removed(scene: Scene, names: tuple[str, ...]) -> None:
     scene.queue.enqueue("true", id="before")
     for name in names:
         os.unlink(scene.url + name)
@@ -165,7 +165,7 @@ def test_without_its_log_ahead_the_database_is_opened_anew_and_has_all(scene: Sc
         assert other.check() == []
 
 
-def test_what_others_wrote_into_a_new_log_ahead_stays(scene: Scene) -> None:
+def test_writes_of_others_into_a_new_wal_stay(scene: Scene) -> None:
     scene.queue.enqueue("true", id="before")
     for path in (scene.url + "-shm", scene.held.path):
         os.unlink(path)
@@ -176,7 +176,7 @@ def test_what_others_wrote_into_a_new_log_ahead_stays(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("which", ["database", "folder"])
-def test_another_one_in_its_place_ends_the_worker_soon_none_later(scene: Scene, which: str) -> None:
+def test_missing_files_end_the_worker_after_patience(scene: Scene, which: str) -> None:
     path = scene.path(which)
     os.rename(path, path + ".away")
     scene.run(1, PATIENCE)
@@ -199,7 +199,7 @@ def test_another_one_is_believed_at_the_second_look(scene: Scene, which: str) ->
     assert scene.host.abandoned == ["its queue is gone"]
 
 
-def test_a_copy_that_is_written_into_the_database_is_another_one(scene: Scene) -> None:
+def test_database_overwritten_by_a_copy_is_another(scene: Scene) -> None:
     database = scene.url
     backup(scene.queue, database + ".backup")
     shutil.copyfile(database + ".backup", database)
@@ -241,7 +241,7 @@ def parent(lab: Lab) -> "subprocess.Popen[str]":
     return lab.python(PARENT, lab.database, ALONE, encode(QUICK).decode())
 
 
-def test_a_worker_goes_on_without_lock_file_and_doorbell(lab: Lab, fifo: Fifo) -> None:
+def test_worker_replaces_its_lock_file_and_doorbell(lab: Lab, fifo: Fifo) -> None:
     lab.worker(constants=QUICK)
     [worker] = lab.up()
     for folder in (lab.queue.home.workers, locate(lab.queue.url).bells):
@@ -259,7 +259,7 @@ def test_a_worker_goes_on_without_lock_file_and_doorbell(lab: Lab, fifo: Fifo) -
     assert lab.log()[-1] == "worker_stopped"
 
 
-def test_nothing_is_claimed_while_a_file_is_in_doubt(lab: Lab, tmp_path: Path) -> None:
+def test_nothing_is_claimed_while_files_are_doubtful(lab: Lab, tmp_path: Path) -> None:
     lab.worker(constants={"chores.file_monitor.LOOK": 0.05, "chores.file_monitor.SURE": 600.0})
     [worker] = lab.up()
     lab.until(lambda: processes.state(worker.pid) == "S")
@@ -277,7 +277,7 @@ def test_nothing_is_claimed_while_a_file_is_in_doubt(lab: Lab, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("anew", [False, True])
-def test_where_the_queue_is_gone_worker_and_parent_end_and_make_none(lab: Lab, fifo: Fifo, anew: bool) -> None:
+def test_worker_and_supervisor_end_without_their_queue(lab: Lab, fifo: Fifo, anew: bool) -> None:
     process = parent(lab)
     command = started(lab, fifo)
     replace_database(lab)
@@ -297,7 +297,7 @@ def test_where_the_queue_is_gone_worker_and_parent_end_and_make_none(lab: Lab, f
             assert [record.type for record in queue.events()] == ["enqueued"]
 
 
-def test_where_only_the_folder_is_another_one_the_parent_goes_on_in_it(lab: Lab, fifo: Fifo) -> None:
+def test_supervisor_restarts_workers_in_a_replaced_folder(lab: Lab, fifo: Fifo) -> None:
     process = parent(lab)
     command = started(lab, fifo)
     [first] = lab.queue.workers()
@@ -316,7 +316,7 @@ def test_where_only_the_folder_is_another_one_the_parent_goes_on_in_it(lab: Lab,
     assert lab.ended(process)[0] == 0
 
 
-def test_a_crashed_worker_is_not_restarted_at_a_path_without_its_database(lab: Lab) -> None:
+def test_worker_is_not_restarted_without_its_database(lab: Lab) -> None:
     process = parent(lab)
     [worker] = lab.up()
     replace_database(lab)
@@ -327,7 +327,7 @@ def test_a_crashed_worker_is_not_restarted_at_a_path_without_its_database(lab: L
     assert not os.path.exists(lab.database)
 
 
-def test_a_crashed_worker_is_restarted_when_the_queue_is_put_back_in_time(lab: Lab) -> None:
+def test_worker_is_restarted_once_the_queue_is_back(lab: Lab) -> None:
     parent(lab)
     [worker] = lab.up()
     paths = [path for path in (*lab.queue.engine.files, lab.queue.home.folder) if os.path.exists(path)]

@@ -19,7 +19,7 @@ def test_it_is_due_an_interval_after_the_last() -> None:
     assert heartbeat.due == now + 7 + INTERVAL
 
 
-def test_until_a_turn_is_taken_it_is_asked_for_once() -> None:
+def test_turn_is_requested_only_once() -> None:
     heartbeat = Heartbeat(lambda: True)
     heartbeat.run(monotonic())
     assert heartbeat.due == NEVER, "else the loop would spin where turns are put off"

@@ -1,4 +1,4 @@
-"""Workers seal the log as often as the setting `seal-every` says, and only where anything has happened."""
+"""Workers seal the log as often as `seal-every` says, where anything has happened."""
 
 import fcntl
 import os
@@ -59,7 +59,7 @@ def lines(logs: str) -> list[dict[str, object]]:
     return [msgspec.json.decode(line) for line in Path(logs, "worker.jsonl").read_bytes().splitlines()]
 
 
-def test_real_workers_seal_what_has_happened_and_no_seal_for_itself(lab: Lab) -> None:
+def test_workers_seal_only_what_is_not_sealed(lab: Lab) -> None:
     lab.queue.set_config("seal-every", "200ms")
     lab.queue.enqueue_many(["true"] * 300)
     lab.start(count=2)
@@ -98,7 +98,7 @@ def test_without_the_setting_nothing_is_sealed(scene: Scene) -> None:
     assert scene.seals() == 0
 
 
-def test_a_seal_is_made_a_page_at_a_time(scene: Scene) -> None:
+def test_seal_is_made_page_by_page(scene: Scene) -> None:
     scene.queue.enqueue_many(["true"] * (3 * PAGE))
     scene.sealer.set_interval(3600)
     scene.run(1 + 3)
@@ -119,7 +119,7 @@ def test_where_nothing_has_happened_nothing_is_written(scene: Scene) -> None:
     assert scene.queue.status().seq == head
 
 
-def test_a_seal_that_is_young_enough_will_do_whoever_made_it(scene: Scene) -> None:
+def test_recent_seal_by_another_program_is_enough(scene: Scene) -> None:
     scene.queue.enqueue("true")
     seal(scene.queue)
     scene.queue.enqueue("true")
@@ -145,7 +145,7 @@ def test_one_worker_at_a_time_seals(scene: Scene) -> None:
     assert scene.seals() == 1
 
 
-def test_a_log_that_can_not_be_sealed_is_told_and_left_alone_for_a_while(scene: Scene) -> None:
+def test_failure_to_seal_is_told_and_retried_later(scene: Scene) -> None:
     scene.queue.enqueue("true")
     with scene.queue.engine.snapshot() as view:
         [record] = view.events()
