@@ -31,7 +31,7 @@ def figure(**changes: object) -> Figure:
     return Figure(**{**known, **changes})  # type: ignore[arg-type]
 
 
-def test_what_is_judged_is_the_median_of_the_rounds_ratios() -> None:
+def test_the_median_of_the_ratios_is_judged() -> None:
     assert figure().judged == [0.8, 0.9, 0.1]
     assert figure().value == 0.8
 
@@ -46,7 +46,7 @@ def test_a_bound_is_held_by_the_worst_round() -> None:
     assert figure(judge="worst", better="lower").value == 0.9
 
 
-def test_what_is_wanted_is_judged_in_its_direction() -> None:
+def test_a_goal_is_judged_in_its_direction() -> None:
     assert figure().reached is True
     assert figure(goal=0.85).reached is False
     assert figure(better="lower", goal=0.75).reached is False
@@ -60,7 +60,7 @@ def test_half_of_a_goal_is_half_as_good() -> None:
     assert figure(better="lower", goal=0.3).holds(0.5) is False
 
 
-def test_every_second_round_is_the_other_way_round() -> None:
+def test_every_second_round_runs_in_reverse_order() -> None:
     order: list[str] = []
 
     def run(side: str) -> float:
@@ -76,17 +76,17 @@ def line_of(name: str, text: str) -> str:
     return next(line for line in text.splitlines() if line.startswith(name))
 
 
-def test_the_table_tells_median_ratio_and_spread() -> None:
+def test_the_table_shows_median_ratio_and_spread() -> None:
     line = line_of("drain ", report.table({"drain": [figure()]}, {"cores": "2"}))
     assert line.split() == "drain 80.0 jobs/s 100.0 jobs/s 0.80 0.10 - 0.90 >= 0.70 reached".split()
 
 
-def test_the_table_tells_a_figure_without_a_floor_in_its_unit() -> None:
+def test_the_table_shows_figures_without_floor_with_units() -> None:
     line = line_of("drain ", report.table({"drain": [figure(floor=None, goal=85.0)]}, {"cores": "2"}))
     assert line.split() == "drain 80.0 jobs/s 10.0 - 90.0 jobs/s >= 85.0 jobs/s MISSED".split()
 
 
-def test_a_peer_is_told_with_what_it_survives() -> None:
+def test_a_peer_is_shown_with_what_it_survives() -> None:
     slow = Side("slow", [20.0, 30.0, 5.0], "power cut")
     page = report.page({"drain": [figure(peers=[slow])]}, {"cores": "2"})
     assert line_of("drain   slow", page).split() == "drain slow 20.0 jobs/s 3.00 2.00 - 4.00 power cut".split()
@@ -127,17 +127,17 @@ def test_a_slot_is_idle_between_its_attempts() -> None:
     assert list(gaps(attempts, "a", 10, 100)) == [(10, 20), (40, 50), (60, 100)]
 
 
-def test_what_can_be_measured_is_told() -> None:
+def test_the_workloads_are_listed() -> None:
     assert all(name in bench("--help").stdout for name in WORKLOADS)
 
 
-def test_a_workload_that_is_not_there_is_refused() -> None:
+def test_an_unknown_workload_is_refused() -> None:
     refused = bench("speed")
     assert refused.returncode == 2
     assert "unknown workload 'speed'" in refused.stderr
 
 
-def test_only_a_whole_run_is_written_down() -> None:
+def test_only_a_complete_run_is_recorded() -> None:
     refused = bench("--write", "--quick")
     assert refused.returncode == 2
     assert "--write is for a whole run" in refused.stderr

@@ -21,13 +21,13 @@ def test_a_moment_survives_its_text(moment: int) -> None:
     assert len(text(moment)) == len("2026-11-24T09:00:00.123456Z")
 
 
-def test_moments_are_read_with_any_offset_and_never_without() -> None:
+def test_moments_are_read_with_an_offset_only() -> None:
     assert micros("2026-11-24T10:00:00+01:00") == micros("2026-11-24T09:00:00Z") == 1_795_510_800_000_000
     with pytest.raises(ValueError, match="no offset"):
         micros("2026-11-24T09:00:00")
 
 
-def test_now_follows_the_wall_clock_and_monotonic_does_not_freeze() -> None:
+def test_now_follows_the_wall_clock_monotonic_does_not() -> None:
     with freeze_time(NOON):
         assert now() == micros(NOON)
         before = monotonic()
@@ -38,7 +38,7 @@ def test_now_follows_the_wall_clock_and_monotonic_does_not_freeze() -> None:
         assert abs(monotonic() - time.clock_gettime(time.CLOCK_MONOTONIC)) < 1
 
 
-def test_due_times_come_from_the_raw_clock_when_the_log_is_ahead_of_it(tmp_path: Path) -> None:
+def test_due_times_come_from_the_raw_clock(tmp_path: Path) -> None:
     with Queue(tmp_path / "q.db") as queue:
         with freeze_time("2027-06-01T00:00:00Z"):
             queue.enqueue("true", id="future")
@@ -58,7 +58,7 @@ def test_due_times_come_from_the_raw_clock_when_the_log_is_ahead_of_it(tmp_path:
             assert [lease.job for _, lease in claim(queue.engine, "w")] == ["b"]
 
 
-def test_the_log_never_goes_back_whatever_the_clock_does(tmp_path: Path) -> None:
+def test_the_log_rises_though_the_clock_falls(tmp_path: Path) -> None:
     moments = [NOON, NOON, "2026-11-24T11:00:00Z", "1970-01-01T00:00:00Z", "2026-11-24T13:00:00Z", NOON]
     with Queue(tmp_path / "q.db") as queue:
         for moment in moments:
@@ -76,7 +76,7 @@ def test_the_events_of_one_transaction_have_one_moment(tmp_path: Path) -> None:
         assert len({record.at for record in queue.events()}) == 1
 
 
-def test_the_backoff_is_waited_for_by_the_clock(tmp_path: Path) -> None:
+def test_a_retry_waits_for_its_backoff(tmp_path: Path) -> None:
     with Queue(tmp_path / "q.db") as queue:
         with freeze_time(NOON) as frozen:
             queue.enqueue("false", id="a", max_retries=3)

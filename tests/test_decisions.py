@@ -58,7 +58,7 @@ def state(job: Job | None) -> str | None:
 
 @settings(max_examples=200)
 @given(commands())
-def test_whatever_is_asked_for_only_what_is_legal_happens(sequence: list[Command]) -> None:
+def test_every_command_makes_only_legal_changes(sequence: list[Command]) -> None:
     world = World()
     for command in sequence:
         world.do(command)
@@ -88,7 +88,7 @@ def test_whatever_is_asked_for_only_what_is_legal_happens(sequence: list[Command
 
 @settings(max_examples=200)
 @given(commands())
-def test_commands_are_carried_out_in_their_states_and_refused_in_all_others(sequence: list[Command]) -> None:
+def test_commands_are_refused_outside_their_states(sequence: list[Command]) -> None:
     world = World()
     for command in sequence:
         step = world.do(command)
@@ -115,7 +115,7 @@ def test_commands_are_carried_out_in_their_states_and_refused_in_all_others(sequ
 
 @settings(max_examples=200)
 @given(commands((*["claim", "report"] * 4, "release", "cancel")))
-def test_without_a_requeue_no_job_fails_more_often_than_its_policy_allows(sequence: list[Command]) -> None:
+def test_no_job_fails_more_often_than_its_policy(sequence: list[Command]) -> None:
     world = World()
     for command in sequence:
         world.do(command)
@@ -149,7 +149,7 @@ def held_job(**more: object) -> tuple[World, Job, Lease]:
     return world, job, decisions.lease(job)
 
 
-def test_a_failure_is_retried_after_its_backoff_and_then_dead() -> None:
+def test_the_last_failed_retry_makes_a_job_dead() -> None:
     world, job, lease = held_job()
     failed, retried = decisions.report(job, lease, Outcome(cause="exit", exit_code=1), BEGIN, 0.5)
     assert failed == Failed(attempt=1, cause="exit", exit_code=1)
@@ -163,7 +163,7 @@ def test_a_failure_is_retried_after_its_backoff_and_then_dead() -> None:
     assert (step.after.state, step.after.failures, step.after.attempt, step.after.cause) == ("dead", 2, 2, "timeout")
 
 
-def test_a_job_without_retries_dies_of_its_first_failure() -> None:
+def test_a_job_without_retries_fails_once() -> None:
     _, job, lease = held_job(max_retries=0)
     assert [event.type for event in decisions.report(job, lease, Outcome(cause="spawn"), BEGIN, 0.5)] == [
         "failed",
@@ -180,7 +180,7 @@ def test_a_lost_attempt_follows_the_jobs_own_policy() -> None:
     assert decisions.report(job, lease, lost, BEGIN, 0.5)[1].type == "retried"
 
 
-def test_a_failure_after_a_cancel_is_the_cancel_and_a_success_stays_one() -> None:
+def test_a_success_outranks_a_cancel_a_failure_not() -> None:
     world, _, _ = held_job()
     assert world.do(Command("cancel"))
     job = world.job("1")
@@ -193,7 +193,7 @@ def test_a_failure_after_a_cancel_is_the_cancel_and_a_success_stays_one() -> Non
     assert decisions.cancel(job) == []
 
 
-def test_an_attempt_that_was_given_back_uses_up_nothing() -> None:
+def test_a_released_attempt_uses_no_retry() -> None:
     world, _, _ = held_job(max_retries=0)
     for _ in range(5):
         world.do(Command("release"))
@@ -203,7 +203,7 @@ def test_an_attempt_that_was_given_back_uses_up_nothing() -> None:
     assert (job.attempt, job.failures) == (1, 0)
 
 
-def test_a_requeued_job_has_its_budget_anew_and_its_attempts_go_on() -> None:
+def test_a_requeued_job_has_all_retries_again() -> None:
     world, _, _ = held_job(max_retries=0)
     world.do(Command("report", outcome=Outcome(cause="exit", exit_code=3)))
     step = world.do(Command("requeue"))
@@ -214,7 +214,7 @@ def test_a_requeued_job_has_its_budget_anew_and_its_attempts_go_on() -> None:
     assert (job.state, job.failures, job.attempt, job.exit_code, job.finished_at) == ("pending", 0, 1, None, None)
 
 
-def test_a_report_is_fenced_by_the_attempt_and_by_the_version_of_its_claim() -> None:
+def test_a_report_is_fenced_by_attempt_and_version() -> None:
     _, job, lease = held_job()
     for wrong in (Lease(job.id, lease.attempt + 1, lease.version), Lease(job.id, lease.attempt, lease.version + 1)):
         with pytest.raises(Fenced, match="no longer held"):
@@ -225,7 +225,7 @@ def test_a_report_is_fenced_by_the_attempt_and_by_the_version_of_its_claim() -> 
             decisions.refuse_to_run(job, wrong, ["TOKEN"])
 
 
-def test_a_job_is_not_claimed_before_it_is_due() -> None:
+def test_no_job_is_claimed_before_it_is_due() -> None:
     world = World()
     world.do(Command("enqueue", policy=policy(run_at=text(BEGIN + SECOND))))
     job = world.job("1")
@@ -235,7 +235,7 @@ def test_a_job_is_not_claimed_before_it_is_due() -> None:
     assert decisions.claim(job, "w", BEGIN + SECOND)[0].type == "claimed"
 
 
-def test_nobody_holds_a_waiting_job() -> None:
+def test_a_waiting_job_has_no_lease() -> None:
     world = World()
     world.do(Command("enqueue"))
     job = world.job("1")
@@ -244,7 +244,7 @@ def test_nobody_holds_a_waiting_job() -> None:
         decisions.lease(job)
 
 
-def test_a_completed_job_needs_its_secrets_again_a_dead_one_has_them() -> None:
+def test_only_a_completed_job_needs_its_secrets_again() -> None:
     world, _, _ = held_job(secrets=["KEY", "TOKEN"], max_retries=0)
     world.do(Command("report", outcome=Outcome(cause="exit")))
     dead = world.job("1")
@@ -265,7 +265,7 @@ def test_a_completed_job_needs_its_secrets_again_a_dead_one_has_them() -> None:
     assert micros(requeued.run_at) == BEGIN
 
 
-def test_a_job_whose_secrets_are_missing_is_buried_naming_them() -> None:
+def test_missing_secrets_make_a_job_dead() -> None:
     _, job, lease = held_job(secrets=["TOKEN"], max_retries=5)
     failed, dead = decisions.refuse_to_run(job, lease, ["TOKEN"])
     assert isinstance(failed, Failed)
@@ -286,7 +286,7 @@ def interrupted(world: World, stop: Stop = STOP) -> list[str]:
     return [event.type for event in step.events]
 
 
-def test_an_interruption_gives_the_job_back_and_uses_no_retry() -> None:
+def test_an_interruption_uses_no_retry() -> None:
     world, job, lease = held_job(max_retries=0, on_lost="dead")
     outcome = Outcome(cause="interrupted", signal=15, run_seconds=3.0, stop=STOP)
     assert decisions.report(job, lease, outcome, BEGIN, 0.5) == [
@@ -302,7 +302,7 @@ def test_an_interruption_gives_the_job_back_and_uses_no_retry() -> None:
     assert job.attempt == 2
 
 
-def test_an_interruption_after_a_cancel_is_the_cancel() -> None:
+def test_an_interruption_after_a_cancel_cancels_the_job() -> None:
     world, _, _ = held_job()
     world.do(Command("cancel"))
     job = world.job("1")
@@ -311,7 +311,7 @@ def test_an_interruption_after_a_cancel_is_the_cancel() -> None:
     assert decisions.report(job, decisions.lease(job), outcome, BEGIN, 0.5) == [Cancelled(attempt=1, signal=15)]
 
 
-def test_the_tenth_interruption_in_a_row_counts_as_a_failure() -> None:
+def test_the_tenth_interruption_in_succession_is_a_failure() -> None:
     world = World()
     world.do(Command("enqueue", policy=policy(max_retries=1)))
     assert [interrupted(world) for _ in range(9)] == [["interrupted"]] * 9
@@ -328,7 +328,7 @@ def test_the_tenth_interruption_in_a_row_counts_as_a_failure() -> None:
     assert (job.state, job.cause) == ("failed", "interrupted")
 
 
-def test_a_stop_that_the_job_asked_for_is_its_failure_and_nobody_elses() -> None:
+def test_a_stop_fails_only_the_job_requesting_it() -> None:
     for asker, told in (("1", ["failed", "dead"]), ("2", ["interrupted"])):
         world = World()
         world.do(Command("enqueue", policy=policy(max_retries=0)))

@@ -42,14 +42,14 @@ def test_a_line_is_read_as_a_shell_would(line: str, value: str | None):
         ("A=\udcfc", "line 1: A: is not valid UTF-8"), ("A: 1", "line 1: A: there is no = behind it"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told_to_who_asks_for_it(line: str, message: str):
+def test_a_wrong_line_is_refused_when_asked_for(line: str, message: str):
     found = parsed(line + "\nOTHER=1")
     with pytest.raises(Invalid, match=message):
         found.get("A")
     assert found.get("OTHER") == "1"
 
 
-def test_lines_that_are_none_are_told_once():
+def test_invalid_lines_are_reported_once():
     with pytest.warns(
         SettingWarning, match=r"^/x/\.env, line 2 \(and 1 more\): is not NAME=value: passed over"
     ) as told:
@@ -63,14 +63,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_folder_of_that_name_is_none(here: Path):
+def test_a_folder_of_that_name_is_ignored(here: Path):
     assert dotenv.read().get("A") is None
     (here / ".env").mkdir()
     assert dotenv.read().get("A") is None
     assert not dotenv.read().opaque
 
 
-def test_another_s_file_is_not_read_but_known_by_its_names(here: Path, monkeypatch: pytest.MonkeyPatch):
+def test_another_users_file_gives_only_its_names(here: Path, monkeypatch: pytest.MonkeyPatch):
     (here / ".env").write_text("A=1\nexport B=2\n#C=3\n")
     (here / ".env").chmod(0o644)
     assert dotenv.read().get("A") == "1"
@@ -96,7 +96,7 @@ def _owned(uid: int):
     return look
 
 
-def test_a_file_that_others_can_write_is_not_read(here: Path):
+def test_a_file_writable_by_others_is_not_read(here: Path):
     (here / ".env").write_text("A=1\n")
     (here / ".env").chmod(0o666)
     with pytest.raises(Unusable, match="can be written by others"):
@@ -114,7 +114,7 @@ def test_a_file_is_read_up_to_64_kib(here: Path):
 
 
 @pytest.mark.parametrize("kind", ["fifo", "large", "utf-16"])
-def test_of_what_can_not_be_looked_at_nothing_is_known(here: Path, kind: str):
+def test_unreadable_kinds_of_files_are_opaque(here: Path, kind: str):
     if kind == "fifo":
         os.mkfifo(".env")
     elif kind == "large":

@@ -33,7 +33,7 @@ def kept(chosen: str, **environ: str) -> EnvironmentKept:
     return found
 
 
-def test_names_and_patterns_choose():
+def test_names_and_patterns_select_variables():
     environ = {"PATH": "/bin", "CUDA_HOME": "/cuda", "CUDA_VISIBLE_DEVICES": "0", "CUDAX": "no", "A_HOME": "a"}
     assert kept("PATH, CUDA_*", **environ).variables == {
         "CUDA_HOME": "/cuda", "CUDA_VISIBLE_DEVICES": "0", "PATH": "/bin",
@@ -44,7 +44,7 @@ def test_names_and_patterns_choose():
     assert environment.keep(environment.parse("none"), environ) is None
 
 
-def test_all_is_everything_but_what_belongs_to_a_session():
+def test_all_leaves_out_variables_of_the_session():
     session = dict.fromkeys(
         ("SSH_AUTH_SOCK", "DISPLAY", "WAYLAND_DISPLAY", "XDG_SESSION_ID", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS",
          "TERM", "TMUX", "STY", "SHLVL", "OLDPWD", "PWD", "_", "QUEUECTL_DB", "INVOCATION_ID"), "x",
@@ -53,7 +53,7 @@ def test_all_is_everything_but_what_belongs_to_a_session():
     assert (found.whole, found.variables) == (True, {"HOME": "/h", "LANG": "C", "XDG_DATA_HOME": "/d"})
 
 
-def test_what_looks_secret_is_kept_only_where_it_is_named():
+def test_secret_looking_variables_are_kept_only_by_name():
     environ = {"AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": "r", "GITHUB_TOKEN": "t", "TOKENIZERS_PARALLELISM": "false"}
     assert kept("all", **environ).variables == {"AWS_REGION": "r", "TOKENIZERS_PARALLELISM": "false"}
     assert kept("AWS_*", **environ).variables == {"AWS_REGION": "r"}
@@ -61,19 +61,19 @@ def test_what_looks_secret_is_kept_only_where_it_is_named():
 
 
 @pytest.mark.parametrize("text", ["all, PATH", "PATH,ALL", "*", "A-B", "A*B*", "A=B"])
-def test_what_chooses_nothing_sound_is_refused(text: str):
+def test_invalid_patterns_are_refused(text: str):
     with pytest.raises(Invalid):
         environment.parse(text)
 
 
-def test_what_is_no_valid_text_is_left_out_unless_it_is_named():
+def test_invalid_utf8_is_left_out_unless_named():
     odd = {"ODD": os.fsdecode(b"\xff"), "FINE": "1"}
     assert kept("all", **odd).variables == kept("O*, F*", **odd).variables == {"FINE": "1"}
     with pytest.raises(Invalid, match="ODD is not valid UTF-8"):
         kept("ODD", **odd)
 
 
-def test_the_locale_that_python_made_up_is_not_the_callers(monkeypatch: pytest.MonkeyPatch):
+def test_the_locale_set_by_python_is_left_out(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("LC_CTYPE", "C.UTF-8")
     found = environment.keep(("LC_*",))
     given = b"\0LC_CTYPE=" in b"\0" + Path("/proc/self/environ").read_bytes()
@@ -88,14 +88,14 @@ def test_the_same_environment_has_the_same_name():
 
 
 @pytest.mark.parametrize("name", ["API_KEY", "my_token", "DB_PASSWORD", "GOOGLE_CREDENTIALS", "MYSQL_PWD"])
-def test_a_variable_that_looks_secret_is_refused_in_the_log(name: str):
+def test_a_secret_looking_variable_is_not_logged(name: str):
     with pytest.raises(Invalid, match=f"--secret .*--env-in-log {name}"):
         spec.check(Spec(command="true", env={name: "x"}))
     spec.check(Spec(command="true", env={name: "x"}, env_in_log=(name,)))
     spec.check(Spec(command="true", secrets={name: "x"}))
 
 
-def test_a_thousand_jobs_have_their_environment_once_in_the_log(queue: Queue):
+def test_many_jobs_share_one_environment_event(queue: Queue):
     queue.enqueue_many(["true"] * 1000)
     records = list(queue.events())
     assert [record.type for record in records].count("environment_kept") == 1
@@ -103,7 +103,7 @@ def test_a_thousand_jobs_have_their_environment_once_in_the_log(queue: Queue):
     assert queue.check() == []
 
 
-def test_an_archive_brings_the_environment_of_its_jobs(queue: Queue, tmp_path: Path):
+def test_an_archive_has_the_environments_of_its_jobs(queue: Queue, tmp_path: Path):
     queue.enqueue("true")
     work(queue, "w1")
     path = str(tmp_path / "old.ndjson.gz")
@@ -118,7 +118,7 @@ def test_an_archive_brings_the_environment_of_its_jobs(queue: Queue, tmp_path: P
         assert new.environment(name) == queue.environment(name) is not None
 
 
-def test_a_job_whose_environment_is_not_here_is_not_run(queue: Queue, tmp_path: Path):
+def test_a_job_without_its_environment_is_not_run(queue: Queue, tmp_path: Path):
     queue.enqueue("true", max_retries=5)
     some = [record.json() for record in queue.events(job="1")]
     with Queue(tmp_path / "new.db") as new:
@@ -133,7 +133,7 @@ def test_a_job_whose_environment_is_not_here_is_not_run(queue: Queue, tmp_path: 
         assert "environment that it was enqueued with" in (failed.error or "")
 
 
-def test_the_folder_is_named_as_its_user_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_folder_keeps_the_users_symbolic_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "rel" / "sub").mkdir(parents=True)
     (tmp_path / "current").symlink_to("rel")
     monkeypatch.chdir(tmp_path / "rel")
@@ -146,7 +146,7 @@ def test_the_folder_is_named_as_its_user_names_it(tmp_path: Path, monkeypatch: p
         assert spec.here() == str(tmp_path / "rel")
 
 
-def test_an_open_queue_sees_each_change_of_what_it_remembers(queue: Queue, monkeypatch: pytest.MonkeyPatch):
+def test_an_open_queue_notices_changes_of_its_environment(queue: Queue, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TZ", "UTC")
     first = job(queue)
     assert job(queue) == first
@@ -169,9 +169,7 @@ def test_an_open_queue_sees_each_change_of_what_it_remembers(queue: Queue, monke
     assert len(list(queue.events(type="environment_kept"))) == 3
 
 
-def test_an_environment_is_in_the_log_though_the_job_that_first_had_it_is_not(
-    queue: Queue, monkeypatch: pytest.MonkeyPatch
-):
+def test_an_environment_is_logged_after_a_failed_enqueue(queue: Queue, monkeypatch: pytest.MonkeyPatch):
     def full(_: object) -> None:
         raise OSError("the disk is full")
 

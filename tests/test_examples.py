@@ -97,7 +97,7 @@ def test_job_file(folder: Folder) -> None:
     assert folder("queuectl", "logs", "three") == "no shell: $HOME stays as it is\n"
 
 
-def test_nightly_enqueues_once_a_day_and_tells_other_errors(folder: Folder) -> None:
+def test_nightly_enqueues_once_a_day(folder: Folder) -> None:
     (folder.path / "notes").mkdir()
     for _ in range(2):
         assert folder("sh", EXAMPLES / "nightly.sh") == ""

@@ -19,7 +19,7 @@ from queuectl.errors import Invalid
         ("true", {"max_retires": 1}, "did you mean 'max_retries'"),
     ],
 )
-def test_what_is_no_job_is_told_by_its_field(tmp_path: Path, command: Any, fields: Any, message: str) -> None:
+def test_an_invalid_field_is_named(tmp_path: Path, command: Any, fields: Any, message: str) -> None:
     with Queue(tmp_path / "q.db") as queue:
         with pytest.raises(Invalid, match=message):
             queue.enqueue(command, **fields)

@@ -144,7 +144,7 @@ def readers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Reader, Rea
     return folder, everything, some
 
 
-def test_a_reader_that_is_killed_and_resumes_sees_every_event_once_and_in_order(readers: tuple[Path, Reader, Reader]):
+def test_a_killed_reader_resumes_without_gaps_or_repeats(readers: tuple[Path, Reader, Reader]):
     folder, everything, _ = readers
     with Queue(folder / "q.db") as queue:
         log = [msgspec.json.decode(record.json()) for record in queue.events()]
@@ -152,7 +152,7 @@ def test_a_reader_that_is_killed_and_resumes_sees_every_event_once_and_in_order(
     assert everything.seen == log
 
 
-def test_so_does_one_that_wants_some_types_only(readers: tuple[Path, Reader, Reader]):
+def test_a_killed_reader_of_some_types_resumes_too(readers: tuple[Path, Reader, Reader]):
     folder, everything, some = readers
     with Queue(folder / "q.db") as queue:
         log = [record.seq for record in queue.events(type="enqueued")]

@@ -24,11 +24,11 @@ def test_every_answer_is_kept(answers: dict[str, bytes]) -> None:
 
 
 @pytest.mark.parametrize("name", [path.name for path in sorted(golden.ANSWERS.iterdir())])
-def test_the_answer_is_what_it_was(answers: dict[str, bytes], name: str) -> None:
+def test_every_answer_equals_the_golden_one(answers: dict[str, bytes], name: str) -> None:
     assert answers[name].decode() == (golden.ANSWERS / name).read_text()
 
 
-def test_what_was_taken_in_goes_out_as_it_came(database: Path, tmp_path: Path) -> None:
+def test_an_imported_log_is_exported_unchanged(database: Path, tmp_path: Path) -> None:
     exported = golden.ask(database, "export", "--format", "ndjson")
     assert exported == golden.events()
     again = tmp_path / "again.db"
@@ -39,7 +39,7 @@ def test_what_was_taken_in_goes_out_as_it_came(database: Path, tmp_path: Path) -
         assert golden.ask(again, *rows) == golden.ask(database, *rows)
 
 
-def test_a_replay_of_it_tells_the_same(database: Path) -> None:
+def test_a_replay_gives_the_same_answers(database: Path) -> None:
     before = golden.ask(database, "export", "--what", "jobs", "--format", "csv")
     assert golden.ask(database, "replay", "--check") == b"the tables say what the log says\n"
     golden.ask(database, "replay")

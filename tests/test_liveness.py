@@ -60,24 +60,24 @@ def replace_folder(engine: Engine) -> None:
     os.rename(engine.home.folder + ".new", engine.home.folder)
 
 
-def test_who_holds_the_lock_lives(dead: Worker, engine: Engine) -> None:
+def test_a_worker_that_holds_its_lock_lives(dead: Worker, engine: Engine) -> None:
     with worker_lock.take(engine.home.workers, "w1"):
         assert liveness(dead, engine) is Life.LIVES
     assert liveness(dead, engine) is Life.GONE
 
 
-def test_a_missing_or_free_lock_file_alone_is_no_death(worker: Worker, engine: Engine) -> None:
+def test_a_free_lock_file_alone_means_no_death(worker: Worker, engine: Engine) -> None:
     assert liveness(worker, engine) is Life.LIVES
     left_free(engine)
     assert liveness(worker, engine) is Life.LIVES
 
 
-def test_a_pid_that_was_given_away_is_another_process(worker: Worker, engine: Engine) -> None:
+def test_a_reused_pid_is_another_process(worker: Worker, engine: Engine) -> None:
     assert worker.start_ticks is not None
     assert liveness(msgspec.structs.replace(worker, start_ticks=worker.start_ticks + 1), engine) is Life.GONE
 
 
-def test_a_process_that_was_not_reaped_yet_is_gone(worker: Worker, engine: Engine) -> None:
+def test_a_zombie_is_gone(worker: Worker, engine: Engine) -> None:
     process = subprocess.Popen(["true"])
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     found = look(process.pid)
@@ -98,9 +98,7 @@ def test_a_worker_whose_folder_was_replaced_lives(worker: Worker, engine: Engine
     assert liveness(worker, engine) is Life.LIVES
 
 
-def test_a_copy_of_the_queue_takes_no_process_of_the_original_for_its_own(
-    queue: Queue, worker: Worker, tmp_path: Path
-) -> None:
+def test_a_copied_queue_owns_no_original_processes(queue: Queue, worker: Worker, tmp_path: Path) -> None:
     (tmp_path / "copy").mkdir()
     copied = [file for file in queue.engine.files if not file.endswith("-shm")]
     subprocess.run(["cp", "-a", *copied, queue.home.folder, tmp_path / "copy"], check=True)
@@ -110,7 +108,7 @@ def test_a_copy_of_the_queue_takes_no_process_of_the_original_for_its_own(
         assert asked.stdout.strip() == life
 
 
-def test_without_its_start_a_process_is_known_by_the_database_it_has_open(worker: Worker, engine: Engine) -> None:
+def test_without_start_time_the_open_database_identifies_it(worker: Worker, engine: Engine) -> None:
     old = msgspec.structs.replace(worker, start_ticks=None)
     assert liveness(old, engine) is Life.LIVES
     with subprocess.Popen(["sleep", "60"]) as process:
@@ -118,7 +116,7 @@ def test_without_its_start_a_process_is_known_by_the_database_it_has_open(worker
         process.kill()
 
 
-def test_out_of_sight_a_lock_file_is_needed_to_tell(worker: Worker, engine: Engine) -> None:
+def test_an_invisible_worker_needs_its_lock_file(worker: Worker, engine: Engine) -> None:
     elsewhere = msgspec.structs.replace(worker, pid_namespace="pid:[1]")
     another = msgspec.structs.replace(worker, boot_id="b", machine_id="m")
     assert [liveness(each, engine) for each in (elsewhere, another)] == [Life.UNKNOWN] * 2
@@ -128,5 +126,5 @@ def test_out_of_sight_a_lock_file_is_needed_to_tell(worker: Worker, engine: Engi
     assert [liveness(each, engine) for each in (elsewhere, another)] == [Life.UNKNOWN] * 2
 
 
-def test_nobody_lives_through_the_machines_restart(worker: Worker, engine: Engine) -> None:
+def test_no_worker_survives_a_reboot(worker: Worker, engine: Engine) -> None:
     assert liveness(msgspec.structs.replace(worker, boot_id="before"), engine) is Life.GONE

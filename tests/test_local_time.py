@@ -33,9 +33,7 @@ def live_in(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
         ("Pacific/Apia", "2011-12-30T12:00", "2011-12-30T10:00:00Z"),
     ],
 )
-def test_a_time_that_the_clock_skips_is_the_first_after_it(
-    monkeypatch: pytest.MonkeyPatch, zone: str, text: str, moment: str
-):
+def test_a_skipped_time_becomes_the_first_after_it(monkeypatch: pytest.MonkeyPatch, zone: str, text: str, moment: str):
     live_in(zone, monkeypatch)
     with pytest.warns(
         TimeWarning, match=rf"^'{text}' is a time that the clock skips: 20.* is meant, the first after it"
@@ -53,9 +51,7 @@ def test_a_time_that_the_clock_skips_is_the_first_after_it(
         ("Europe/Berlin", "2026-03-29T02:30+01:00", "2026-03-29T01:30:00Z"),
     ],
 )
-def test_a_time_that_the_clock_shows_twice_is_the_first(
-    monkeypatch: pytest.MonkeyPatch, zone: str, text: str, moment: str
-):
+def test_a_repeated_time_is_its_first_occurrence(monkeypatch: pytest.MonkeyPatch, zone: str, text: str, moment: str):
     live_in(zone, monkeypatch)
     assert units.moment(text, NOW) == clock.micros(moment)
 
@@ -91,33 +87,31 @@ def test_a_time_of_day_is_the_next_one(monkeypatch: pytest.MonkeyPatch, now: str
         ("2026-10-25T01:30:00Z", "2026-10-25T02:30", "2026-10-25T00:30:00Z"),
     ],
 )
-def test_in_the_hour_that_comes_twice_no_job_runs_too_early_nor_a_day_late(
-    monkeypatch: pytest.MonkeyPatch, now: str, text: str, moment: str
-):
+def test_the_repeated_hour_gives_the_next_occurrence(monkeypatch: pytest.MonkeyPatch, now: str, text: str, moment: str):
     live_in("Europe/Berlin", monkeypatch)
     assert units.moment(text, clock.micros(now)) == clock.micros(moment)
 
 
-def test_the_last_one_of_a_time_that_came_twice(monkeypatch: pytest.MonkeyPatch):
+def test_a_repeated_past_time_is_its_latest_occurrence(monkeypatch: pytest.MonkeyPatch):
     live_in("Europe/Berlin", monkeypatch)
     for now, moment in (("01:45", "01:30"), ("01:15", "00:30"), ("00:45", "00:30")):
         assert units.past("02:30", clock.micros(f"2026-10-25T{now}:00Z")) == clock.micros(f"2026-10-25T{moment}:00Z")
 
 
-def test_of_the_past_a_time_of_day_is_the_last_one(monkeypatch: pytest.MonkeyPatch):
+def test_a_past_time_of_day_is_the_latest(monkeypatch: pytest.MonkeyPatch):
     live_in("UTC", monkeypatch)
     for text, moment in (("09:00", "24T09:00"), ("09:01", "23T09:01"), ("yesterday 14:00", "23T14:00")):
         assert units.past(text, NOW) == clock.micros(f"2026-11-{moment}:00Z")
 
 
 @pytest.mark.parametrize("text", ["24:00", "02:60", "yesterday 10:00", "monday 10:00", "2:3"])
-def test_what_is_no_time_of_day_is_refused(text: str):
+def test_an_invalid_time_of_day_is_refused(text: str):
     with pytest.raises(Invalid, match=r"is not a moment; write .* 02:30, tomorrow 02:30 or, from now, 2h30m"):
         units.moment(text, NOW)
 
 
 @pytest.mark.parametrize("text", ["1796000000", "1796000000.25", "1796000000000"])
-def test_a_unix_time_is_refused_with_how_to_write_it(text: str):
+def test_a_unix_time_is_refused_with_a_remedy(text: str):
     for read in (units.duration, units.moment, units.past, spec.when):
         with pytest.raises(
             Invalid, match=rf"^'{text}' is not a duration but a Unix time: .* write 2026-11-30T00:53:20Z"
@@ -129,26 +123,26 @@ def test_a_unix_time_is_refused_with_how_to_write_it(text: str):
 
 @pytest.mark.parametrize("field", ["at", "delay", "timeout", "backoff_max"])
 @pytest.mark.parametrize("text", ["1796000000", "1796000000.25"])
-def test_a_number_in_a_spec_that_can_only_be_a_unix_time_is_refused(field: str, text: str):
+def test_a_unix_time_in_a_spec_is_refused(field: str, text: str):
     with pytest.raises(Invalid, match=rf"^{field}: '{text}' is not a duration but a Unix time: .*00:53:20Z"):
         spec.given(f'{{"command": "true", "{field}": {text}}}')
     assert spec.given('{"command": "true", "timeout": 1e8}').timeout == 1e8
     assert spec.given('{"command": "true", "delay": 1e-7}').delay == 1e-7
 
 
-def test_a_date_without_dashes_is_a_day_for_at_as_for_since(monkeypatch: pytest.MonkeyPatch):
+def test_at_accepts_a_date_without_dashes(monkeypatch: pytest.MonkeyPatch):
     live_in("UTC", monkeypatch)
     assert spec.when("20261201") == {"at": clock.micros("2026-12-01T00:00:00Z")}
     assert spec.when("20269901") == {"delay": 20269901.0}
 
 
 @pytest.mark.parametrize("text", ["9500-01-01", "1969-12-30T00:00Z"])
-def test_a_moment_with_which_the_log_could_not_be_imported_is_refused(text: str):
+def test_a_moment_out_of_range_is_refused(text: str):
     with pytest.raises(Invalid, match=rf"^'{text}' is not a moment from 1970 to the year 9000$"):
         spec.when(text)
 
 
-def test_a_time_of_day_can_stand_in_a_spec(monkeypatch: pytest.MonkeyPatch):
+def test_a_spec_may_have_a_time_of_day(monkeypatch: pytest.MonkeyPatch):
     live_in("UTC", monkeypatch)
     at = spec.given('{"command": "true", "at": "tomorrow 02:30"}').at
     assert at is not None

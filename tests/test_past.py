@@ -95,14 +95,14 @@ def story(queue: Queue, dice: random.Random) -> list[Said]:
     return said
 
 
-def test_what_is_said_of_a_hundred_moments_is_what_was_said_then(queue: Queue) -> None:
+def test_a_hundred_past_moments_are_answered_as_then(queue: Queue) -> None:
     for said in story(queue, random.Random(7)):
         assert said.still(queue)
         if said.seq.seq is not None and said.seq.seq % 7 == 0:
             assert listed(queue, said.seq) == said.jobs
 
 
-def test_and_it_is_still_said_when_what_was_over_has_been_archived(queue: Queue, tmp_path: Path) -> None:
+def test_past_answers_stay_after_an_archive(queue: Queue, tmp_path: Path) -> None:
     dice = random.Random(8)
     story_of = story(queue, dice)
     head = queue.status().seq
@@ -127,7 +127,7 @@ def test_and_it_is_still_said_when_what_was_over_has_been_archived(queue: Queue,
     assert queue.check() == []
 
 
-def test_a_list_of_the_past_says_where_those_are_that_it_lacks(queue: Queue, tmp_path: Path) -> None:
+def test_a_past_list_names_archives_of_missing_jobs(queue: Queue, tmp_path: Path) -> None:
     ids = queue.enqueue_many(["true"] * 4)
     queue.enqueue("true", queue="mail")
     then = Then(seq=queue.status().seq)
@@ -151,7 +151,7 @@ def test_a_list_of_the_past_says_where_those_are_that_it_lacks(queue: Queue, tmp
     assert [job.id for job in queue.jobs()] == ["1", "4", "5"]
 
 
-def test_a_list_of_the_past_knows_when_the_archived_had_ended(queue: Queue, tmp_path: Path) -> None:
+def test_a_past_list_filters_archived_jobs_by_end(queue: Queue, tmp_path: Path) -> None:
     first, second, third = queue.enqueue_many(["true"] * 3)
     queue.cancel(first)
     queue.cancel(second)
@@ -166,7 +166,7 @@ def test_a_list_of_the_past_knows_when_the_archived_had_ended(queue: Queue, tmp_
     assert [job.id for job in queue.jobs(then=then, ended_since=(ended or 0) + 1)] == [second]
 
 
-def test_what_is_archived_while_the_past_is_folded_is_counted_once(queue: Queue, tmp_path: Path) -> None:
+def test_jobs_archived_during_folding_are_counted_once(queue: Queue, tmp_path: Path) -> None:
     queue.enqueue_many(["true"] * 1500)
     then = Then(seq=queue.status().seq)
     queue.cancel(*map(str, range(1, 1501)))
@@ -190,7 +190,7 @@ def test_what_is_archived_while_the_past_is_folded_is_counted_once(queue: Queue,
         list(past)
 
 
-def test_within_a_transaction_too_every_event_is_a_moment(queue: Queue) -> None:
+def test_every_event_of_a_transaction_is_a_moment(queue: Queue) -> None:
     queue.enqueue_many(["true"] * 5)
     assert [queue.status(then=Then(seq=seq)).total for seq in range(1, 7)] == [1, 2, 3, 4, 5, 5]
     at = queue.status().at
@@ -198,7 +198,7 @@ def test_within_a_transaction_too_every_event_is_a_moment(queue: Queue) -> None:
     assert queue.status(then=Then(at=at + 10**12)).seq == 5, "nothing has happened since"
 
 
-def test_before_the_log_began_nothing_was_there(queue: Queue) -> None:
+def test_a_moment_before_the_first_event_is_refused(queue: Queue) -> None:
     with pytest.raises(NotFound, match="the log had not begun at that moment"):
         queue.status(then=Then(at=1))
     queue.enqueue("true")
@@ -207,7 +207,7 @@ def test_before_the_log_began_nothing_was_there(queue: Queue) -> None:
             next(queue.jobs(then=then))
 
 
-def test_looking_back_drops_none_of_the_locks_of_this_process(queue: Queue) -> None:
+def test_reading_the_past_drops_no_locks(queue: Queue) -> None:
     """It opens the live file a second time, by the same SQLite, which knows what is still locked (R6)."""
     queue.enqueue("true")
     files = {os.stat(path).st_ino for path in queue.engine.files}
@@ -223,7 +223,7 @@ def test_looking_back_drops_none_of_the_locks_of_this_process(queue: Queue) -> N
     assert locks() == before
 
 
-def test_looking_back_changes_nothing_and_keeps_nobody_from_writing(queue: Queue) -> None:
+def test_reading_the_past_changes_and_blocks_nothing(queue: Queue) -> None:
     queue.enqueue_many(["true"] * 3)
     past = queue.jobs(then=Then(seq=2))
     assert next(past).id == "1"

@@ -17,14 +17,14 @@ def resolved(spec: Spec, stdin: str | None = None) -> Enqueued:
     return policy.resolve(spec, policy.plain(SETTINGS, NOW, "/here"), NOW, stdin)
 
 
-def test_what_was_left_out_is_what_the_settings_say():
+def test_omitted_fields_come_from_the_settings():
     assert resolved(Spec(command="true")) == Enqueued(
         command="true", run_at=text(NOW), cwd="/here", timeout=9.0, max_retries=7, backoff_base=3.0, backoff_max=500.0,
         jitter=0.5, on_lost="dead",
     )  # fmt: skip
 
 
-def test_all_that_was_said_of_a_job_stands_in_the_log_and_the_values_of_its_secrets_do_not():
+def test_the_policy_has_everything_except_secret_values():
     said = Spec(
         argv=("echo", "hi"), id="a", queue="mail", priority=-3, at=NOW + 5, max_retries=0, backoff_base=1.0,
         backoff_max=60.0, jitter=0.0, timeout=None, env={"MODE": "m"}, secrets={"TOKEN": "t", "KEY": "k"}, cwd="/there",
@@ -38,6 +38,6 @@ def test_all_that_was_said_of_a_job_stands_in_the_log_and_the_values_of_its_secr
     )  # fmt: skip
 
 
-def test_a_delay_counts_from_the_moment_at_which_the_job_is_written():
+def test_a_delay_counts_from_the_enqueueing_transaction():
     assert resolved(Spec(command="true", delay=1.5)).run_at == text(NOW + SECOND * 3 // 2)
     assert resolved(Spec(command="true", delay=0.0)).run_at == text(NOW)

@@ -35,7 +35,7 @@ def named(*ids: str) -> list[Spec]:
 # -- ids -------------------------------------------------------------------------------------------------------------
 
 
-def test_an_exact_id_wins_then_an_unambiguous_beginning(queue: Queue) -> None:
+def test_an_exact_id_outranks_an_unambiguous_prefix(queue: Queue) -> None:
     queue.enqueue_many([*named("backup", "backup-2", "mail-1", "mail-2"), *["true"] * 12])
     assert queue.resolve("backup") == "backup"
     assert queue.resolve("backup-") == "backup-2"
@@ -49,7 +49,7 @@ def test_an_exact_id_wins_then_an_unambiguous_beginning(queue: Queue) -> None:
         queue.resolve("backup-", prefix=False)
 
 
-def test_a_made_id_is_never_meant_by_its_beginning(queue: Queue) -> None:
+def test_a_generated_id_has_no_prefix_match(queue: Queue) -> None:
     queue.enqueue_many(["true"] * 12)
     queue.cancel("1")
     queue.purge("1")
@@ -59,13 +59,13 @@ def test_a_made_id_is_never_meant_by_its_beginning(queue: Queue) -> None:
         queue.resolve("20")
 
 
-def test_an_ambiguous_beginning_names_some_of_many(queue: Queue) -> None:
+def test_an_ambiguous_prefix_names_some_ids(queue: Queue) -> None:
     queue.enqueue_many(named("a1", "a2", "a3", "a4", "a5"))
     with pytest.raises(Invalid, match="a1, a2, a3, …"):
         queue.resolve("a")
 
 
-def test_a_job_that_never_was_is_not_found(queue: Queue) -> None:
+def test_an_unknown_job_is_not_found(queue: Queue) -> None:
     for ask in (queue.job, queue.history, queue.output):
         with pytest.raises(NotFound, match="no job 'nobody'") as error:
             ask("nobody")
@@ -75,7 +75,7 @@ def test_a_job_that_never_was_is_not_found(queue: Queue) -> None:
 # -- lists -----------------------------------------------------------------------------------------------------------
 
 
-def test_jobs_that_wait_are_listed_as_they_will_run_then_the_latest_that_ended(queue: Queue) -> None:
+def test_waiting_jobs_are_listed_before_ended_ones(queue: Queue) -> None:
     with freeze_time("2026-11-24T12:00:00Z"):
         queue.enqueue_many(["true"] * 3)
     with freeze_time("2026-11-25T12:00:00Z"):
@@ -93,7 +93,7 @@ def test_jobs_that_wait_are_listed_as_they_will_run_then_the_latest_that_ended(q
         queue.jobs(state="canceled")
 
 
-def test_lists_longer_than_a_page_are_whole(queue: Queue) -> None:
+def test_lists_longer_than_a_page_are_complete(queue: Queue) -> None:
     n = 2 * PAGE + 1
     queue.enqueue_many(["true"] * n)
     assert [job.id for job in queue.jobs()] == [str(i + 1) for i in range(n)]
@@ -104,7 +104,7 @@ def test_lists_longer_than_a_page_are_whole(queue: Queue) -> None:
     assert [attempt.job for attempt in queue.all_attempts()] == [str(i + 1) for i in range(n)]
 
 
-def test_status_counts_and_names_the_event_it_is_as_of(queue: Queue) -> None:
+def test_status_has_counts_and_its_last_event(queue: Queue) -> None:
     empty = queue.status().json()
     assert empty["as_of"] == {"seq": 0, "at": None}
     assert list(empty) == [
@@ -141,7 +141,7 @@ def test_events_are_filtered(queue: Queue) -> None:
     assert [record.seq for record in queue.events(until=at[0])] == seqs[:3]
 
 
-def test_without_follow_the_log_ends_where_it_ended_when_it_began(queue: Queue) -> None:
+def test_without_follow_later_events_are_not_read(queue: Queue) -> None:
     queue.enqueue_many(["true"] * 3)
     log = queue.events()
     assert next(log).seq == 1
@@ -149,7 +149,7 @@ def test_without_follow_the_log_ends_where_it_ended_when_it_began(queue: Queue) 
     assert [record.seq for record in log] == [2, 3]
 
 
-def test_following_meets_what_another_process_appends_at_once(queue: Queue) -> None:
+def test_following_sees_appends_of_another_process(queue: Queue) -> None:
     queue.enqueue("true", id="first")
     script = """
 import sys
@@ -203,7 +203,7 @@ def lived(queue: Queue) -> Queue:
     return queue
 
 
-def test_history_shows_the_state_after_each_event_and_the_heartbeats_that_spoke_for_it(lived: Queue) -> None:
+def test_history_has_states_and_heartbeats(lived: Queue) -> None:
     assert told(lived, "a") == [
         ("enqueued", "pending"), ("claimed", "processing"), ("heartbeat", "processing"), ("failed", "failed"),
         ("dead", "dead"), ("requeued", "pending"), ("claimed", "processing"), ("heartbeat", "processing"),
@@ -222,7 +222,7 @@ def test_a_running_job_shows_the_heartbeats_so_far(queue: Queue) -> None:
     assert told(queue, "a")[-1] == ("heartbeat", "processing")
 
 
-def test_history_says_what_the_tables_say(queue: Queue) -> None:
+def test_history_ends_with_the_state_of_the_tables(queue: Queue) -> None:
     queue.enqueue("true", id="a", max_retries=1)
     for cause in ("exit", "signal"):
         with freeze_time("2027-01-01T00:00:00Z" if cause == "exit" else "2027-01-02T00:00:00Z"):
@@ -232,7 +232,7 @@ def test_history_says_what_the_tables_say(queue: Queue) -> None:
     assert queue.job("a").state == "dead"
 
 
-def test_a_job_as_it_was_by_moment_by_seq_and_by_version(lived: Queue) -> None:
+def test_a_past_job_by_moment_seq_and_version(lived: Queue) -> None:
     noon = micros("2026-11-24T12:00:00Z")
     moments = lived.history("a")
     for moment in moments[:-1]:
@@ -247,7 +247,7 @@ def test_a_job_as_it_was_by_moment_by_seq_and_by_version(lived: Queue) -> None:
     assert lived.job_at("a", at=moments[1].record.at - 1).state == "pending"
 
 
-def test_before_it_was_and_after_it_was_purged_there_is_no_job(lived: Queue) -> None:
+def test_no_job_before_enqueue_or_after_purge(lived: Queue) -> None:
     first, last = lived.history("a")[0].record, lived.history("a")[-1].record
     for where in ({"at": first.at - 1}, {"seq": first.seq - 1}, {"version": 0}):
         with pytest.raises(NotFound, match="did not exist yet"):
@@ -261,7 +261,7 @@ def test_before_it_was_and_after_it_was_purged_there_is_no_job(lived: Queue) -> 
 # -- output and workers ----------------------------------------------------------------------------------------------
 
 
-def test_an_output_that_was_removed_is_told(tmp_path: Path) -> None:
+def test_a_removed_output_is_reported(tmp_path: Path) -> None:
     story = Story()
     story.enqueue("a")
     story.claim("a")
@@ -273,7 +273,7 @@ def test_an_output_that_was_removed_is_told(tmp_path: Path) -> None:
             told.output("a")
 
 
-def test_the_output_of_an_attempt_is_found_by_its_lease(queue: Queue) -> None:
+def test_the_output_belongs_to_the_attempts_lease(queue: Queue) -> None:
     queue.enqueue("true", id="a", backoff_max=0)
     start_worker(queue.engine, "w")
     leases: list[int] = []
@@ -290,7 +290,7 @@ def test_the_output_of_an_attempt_is_found_by_its_lease(queue: Queue) -> None:
         queue.output("a", 3)
 
 
-def test_workers_and_what_they_hold(queue: Queue) -> None:
+def test_workers_have_the_jobs_they_hold(queue: Queue) -> None:
     start_worker(queue.engine, "w")
     queue.enqueue_many(named("a", "b"))
     claim(queue.engine, "w", 1)

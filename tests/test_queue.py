@@ -51,7 +51,7 @@ def end(queue: Queue, id: str, cause: str | None = None) -> None:
 # -- adding ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_job_is_added_with_all_that_was_said(queue: Queue, tmp_path: Path) -> None:
+def test_a_job_is_added_with_every_field(queue: Queue, tmp_path: Path) -> None:
     (tmp_path / "input").write_text("text")
     with freeze_time("2026-11-24T12:00:00Z"):
         id = queue.enqueue(
@@ -140,7 +140,7 @@ def test_bad_values_are_named(queue: Queue) -> None:
     assert queue.status().seq == 0
 
 
-def test_a_job_runs_in_the_enqueuers_folder_with_what_is_kept_of_its_environment(
+def test_a_job_has_its_enqueuers_folder_and_environment(
     queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("QUEUECTL_KEEP_ENV")
@@ -180,7 +180,7 @@ def test_only_a_regular_file_is_input(queue: Queue, tmp_path: Path) -> None:
 # -- settings --------------------------------------------------------------------------------------------------------
 
 
-def test_the_policy_of_a_job_is_what_the_strongest_place_says(
+def test_the_highest_ranking_source_sets_the_policy(
     queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def retries(**fields: Unpack[Fields]) -> int:
@@ -217,7 +217,7 @@ def test_a_change_of_settings_touches_later_jobs_only(queue: Queue) -> None:
     assert (queue.job("before").max_retries, queue.job("before").timeout) == (3, 60.0)
 
 
-def test_a_setting_that_can_not_be_is_refused_and_a_change_is_an_event(queue: Queue) -> None:
+def test_invalid_settings_are_refused_changes_are_events(queue: Queue) -> None:
     for key, value in [("max-retrys", "1"), ("max-retries", "-1"), ("timeout", "soon")]:
         with pytest.raises(Invalid):
             queue.set_config(key, value)
@@ -283,7 +283,7 @@ def test_retry_runs_a_finished_job_again(queue: Queue) -> None:
     assert next(queue.events(type="requeued")).data.endswith('"reason":"mended"}')
 
 
-def test_purge_takes_a_job_away_but_not_its_history(queue: Queue) -> None:
+def test_purge_removes_a_job_but_keeps_its_history(queue: Queue) -> None:
     queue.enqueue("true", id="a")
     end(queue, "a")
     queue.purge("a", reason="tidy")
@@ -331,7 +331,7 @@ def test_wait_has_a_deadline(queue: Queue) -> None:
     assert os.listdir(locate(queue.url).bells) == []
 
 
-def test_wait_is_woken_by_the_process_that_ends_the_job(queue: Queue) -> None:
+def test_wait_is_woken_by_the_ending_process(queue: Queue) -> None:
     queue.enqueue("true", id="a")
     script = """
 import sys
@@ -374,7 +374,7 @@ def test_everything_survives_close_and_reopen(path: Path) -> None:
         assert queue.enqueue("true") == "4"
 
 
-def test_a_queue_is_found_as_the_command_line_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_library_finds_the_queue_like_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     with Queue() as queue:
         assert queue.url == str(tmp_path / "state" / "queuectl" / "queue.db")
@@ -388,7 +388,7 @@ def test_a_queue_is_found_as_the_command_line_finds_it(tmp_path: Path, monkeypat
         Queue("postgresql://here/db")
 
 
-def test_who_did_it_stands_in_the_log(path: Path) -> None:
+def test_the_actor_is_in_the_log(path: Path) -> None:
     with Queue(path) as queue:
         queue.enqueue("true")
         assert next(queue.events()).actor.startswith("library:")

@@ -25,7 +25,7 @@ def test_the_changelog_begins_with_the_version() -> None:
         assert re.fullmatch(rf"{re.escape(number)} \(\d{{4}}-\d\d-\d\d\)", HEADINGS[0])
 
 
-def test_versions_in_the_changelog_fall_and_none_is_ahead_of_the_code() -> None:
+def test_changelog_versions_fall_from_the_codes_version() -> None:
     released = [tuple(map(int, re.findall(r"\d+", heading)[:3])) for heading in HEADINGS if heading != "Unreleased"]
     assert released == sorted(set(released), reverse=True)
     now = tuple(map(int, __version__.partition(".dev")[0].split(".")))

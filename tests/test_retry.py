@@ -26,24 +26,24 @@ def test_the_cap_is_the_longest_delay() -> None:
     assert delay(17, 2.0, DAY) == DAY
 
 
-def test_a_base_of_one_waits_a_second_each_time() -> None:
+def test_a_base_of_one_always_waits_a_second() -> None:
     assert [delay(n, 1.0, DAY) for n in (1, 2, 1000, 1_000_000)] == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("cap", [0.0, 0.25])
 @pytest.mark.parametrize("base", [1.0, 2.0, 1e6])
-def test_a_cap_below_a_second_holds_for_every_base(base: float, cap: float) -> None:
+def test_a_cap_below_a_second_limits_every_base(base: float, cap: float) -> None:
     assert delay(1, base, cap) == cap
 
 
-def test_a_power_that_no_float_can_hold_is_never_taken() -> None:
+def test_powers_above_a_float_are_not_computed() -> None:
     with pytest.raises(OverflowError):
         math.pow(2.0, 1100)
     assert delay(1100, 2.0, DAY) == DAY
     assert delay(1_000_001, 1e6, 100 * 366 * DAY) == 100 * 366 * DAY
 
 
-def test_jitter_spreads_to_both_sides_by_the_draw_alone() -> None:
+def test_jitter_spreads_both_ways_by_the_draw() -> None:
     assert delay(3, 2.0, DAY, 0.5, 0.0) == 4.0
     assert delay(3, 2.0, DAY, 0.5, 0.5) == 8.0
     assert delay(3, 2.0, DAY, 0.5, 0.75) == 10.0

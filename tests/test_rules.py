@@ -107,7 +107,7 @@ def test_every_number_is_listed_once() -> None:
     assert sorted([*numbers, *not_built()]) == [*range(1, LAST + 1)]
 
 
-def test_a_rule_has_a_reason_a_place_and_a_test() -> None:
+def test_every_rule_has_reason_place_and_test() -> None:
     for rule in RULES:
         assert re.search(r"^\*Why:\* .+", rule.text, re.MULTILINE), f"R{rule.number} does not say why"
         assert rule.places, f"R{rule.number} needs a line: - Place: `queuectl/….py`"

@@ -61,7 +61,7 @@ def end(queue: Queue, cause: str | None = None) -> None:
     report(queue.engine, lease, cause)
 
 
-def test_the_log_has_the_names_and_one_table_the_values(queue: Queue, path: Path) -> None:
+def test_only_the_secrets_table_has_the_values(queue: Queue, path: Path) -> None:
     id = queue.enqueue("true", secrets={"TOKEN": VALUE})
     assert tables_with(path, VALUE) == {"secrets"}
     assert values(queue, id) == {"TOKEN": VALUE}
@@ -70,7 +70,7 @@ def test_the_log_has_the_names_and_one_table_the_values(queue: Queue, path: Path
     assert not {"secrets", "events"} & {table for projection in builtin() for table in projection.tables}
 
 
-def test_a_value_is_nowhere_once_its_job_has_completed(queue: Queue, path: Path) -> None:
+def test_completing_a_job_erases_its_values(queue: Queue, path: Path) -> None:
     queue.enqueue("true", secrets={"TOKEN": VALUE})
     queue.engine.truncate_wal()
     assert files_with(path, VALUE) == {"q.db"}
@@ -80,7 +80,7 @@ def test_a_value_is_nowhere_once_its_job_has_completed(queue: Queue, path: Path)
     assert files_with(path, VALUE) == set()
 
 
-def test_a_value_is_nowhere_once_its_job_was_purged(queue: Queue, path: Path) -> None:
+def test_purging_a_job_erases_its_values(queue: Queue, path: Path) -> None:
     id = queue.enqueue("true", secrets={"TOKEN": VALUE})
     queue.cancel(id)
     assert values(queue, id) == {"TOKEN": VALUE}
@@ -89,13 +89,13 @@ def test_a_value_is_nowhere_once_its_job_was_purged(queue: Queue, path: Path) ->
     assert files_with(path, VALUE) == set()
 
 
-def test_a_replay_leaves_the_values_alone(queue: Queue) -> None:
+def test_a_replay_keeps_the_values(queue: Queue) -> None:
     id = queue.enqueue("true", secrets={"TOKEN": VALUE})
     queue.replay()
     assert values(queue, id) == {"TOKEN": VALUE}
 
 
-def test_a_failed_or_cancelled_job_keeps_its_values_for_a_retry(queue: Queue) -> None:
+def test_a_failed_or_cancelled_job_keeps_its_values(queue: Queue) -> None:
     id = queue.enqueue("true", secrets={"TOKEN": VALUE, "KEY": "k"}, max_retries=0)
     end(queue, "exit")
     queue.retry(id)
@@ -106,7 +106,7 @@ def test_a_failed_or_cancelled_job_keeps_its_values_for_a_retry(queue: Queue) ->
     assert queue.job(id).secrets == ("KEY", "TOKEN")
 
 
-def test_a_completed_job_is_not_retried_without_its_values(queue: Queue) -> None:
+def test_retrying_a_completed_job_needs_its_values(queue: Queue) -> None:
     id = queue.enqueue("true", secrets={"TOKEN": VALUE, "KEY": "k"})
     end(queue)
     assert values(queue, id) == {}
@@ -122,9 +122,7 @@ def test_a_completed_job_is_not_retried_without_its_values(queue: Queue) -> None
 
 
 @pytest.mark.parametrize("state", ["dead", "cancelled"])
-def test_a_job_whose_values_are_not_in_the_database_is_not_retried_without_them(
-    queue: Queue, path: Path, state: str
-) -> None:
+def test_retrying_needs_values_missing_in_the_database(queue: Queue, path: Path, state: str) -> None:
     """As after an import or from a backup."""
     id = queue.enqueue("true", secrets={"TOKEN": VALUE, "KEY": "k"}, max_retries=0)
     if state == "dead":
@@ -145,7 +143,7 @@ def test_a_job_whose_values_are_not_in_the_database_is_not_retried_without_them(
     assert queue.job(id).secrets == ("KEY", "TOKEN")
 
 
-def test_names_and_values_are_looked_at(queue: Queue) -> None:
+def test_names_and_values_are_checked(queue: Queue) -> None:
     id = queue.enqueue("true")
     queue.cancel(id)
     for bad in ({"A=B": "x"}, {"": "x"}, {"A": "nul\0"}, {"A": "x" * 200_000}):
@@ -156,7 +154,7 @@ def test_names_and_values_are_looked_at(queue: Queue) -> None:
     assert queue.status().seq == 2
 
 
-def test_a_job_whose_values_are_missing_is_buried_naming_them(queue: Queue, path: Path) -> None:
+def test_a_job_with_missing_values_becomes_dead(queue: Queue, path: Path) -> None:
     """As after an import or from a backup: it is not run, and not tried again."""
     from queuectl.workers.turn import TurnWriter
 

@@ -42,7 +42,7 @@ def test_every_place_outranks_the_next():
     assert winner() == (3, "default")
 
 
-def test_only_the_seeds_own_variables_are_read_without_the_prefix():
+def test_few_variables_are_read_without_the_prefix():
     environ = {"TIMEOUT": "5", "JITTER": "1", "BACKOFF_BASE": "3"}
     found = settings.settings({}, environ, env_file(""))
     assert (found.timeout, found.jitter, found.backoff_base) == (60.0, 0.0, 3.0)
@@ -76,7 +76,7 @@ def test_a_wrong_variable_is_named(environ: dict[str, str], text: str, message: 
         ({}, "MAX_RETRIES=\udcfc", r"^/x/\.env, line 1: MAX_RETRIES: is not valid UTF-8: passed over"),
     ],
 )
-def test_a_name_that_other_programs_have_too_is_passed_over(environ: dict[str, str], text: str, message: str):
+def test_ambiguous_variables_are_ignored_with_a_warning(environ: dict[str, str], text: str, message: str):
     with pytest.warns(SettingWarning, match=message):
         found = settings.resolve({}, environ, env_file(text))["max-retries"]
     assert (found.value, found.source) == (3, "default")
@@ -110,7 +110,7 @@ def test_a_value_is_read(key: str, text: str, value: object):
         ("seal-every", "hourly", "seal-every: 'hourly' is not a duration"),
     ],
 )
-def test_a_wrong_value_is_refused_with_what_is_accepted(key: str, text: str, message: str):
+def test_a_wrong_value_is_refused_with_accepted_ones(key: str, text: str, message: str):
     with pytest.raises(Invalid, match=message):
         settings.parse(key, text)
 
@@ -126,7 +126,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_database_is_found_as_the_seed_finds_it(here: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_database_comes_from_environment_or_dotenv(here: Path, monkeypatch: pytest.MonkeyPatch):
     assert settings.database() == settings.Named(str(here / "state" / "queuectl" / "queue.db"), None)
     (here / ".env").write_text("\nDB_PATH=./db/queue.db\nBACKOFF_BASE=2\nMAX_RETRIES=3\n")
     assert settings.database() == settings.Named("./db/queue.db", f"{here}/.env, line 2, DB_PATH")
@@ -142,7 +142,7 @@ def test_the_database_is_found_as_the_seed_finds_it(here: Path, monkeypatch: pyt
         settings.database("")
 
 
-def test_a_database_that_can_not_be_read_from_dotenv_is_no_other_one(here: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_unreadable_dotenv_database_has_no_fallback(here: Path, monkeypatch: pytest.MonkeyPatch):
     (here / ".env").write_text("DB_PATH=$NOWHERE/q.db\n")
     with pytest.raises(Invalid, match=r"\.env, line 1: DB_PATH: \$NOWHERE is not set"):
         settings.database()
@@ -153,7 +153,7 @@ def test_a_database_that_can_not_be_read_from_dotenv_is_no_other_one(here: Path,
     assert settings.database().path == "c.db"
 
 
-def test_settings_need_only_what_is_asked_of_them():
+def test_unused_wrong_settings_do_not_matter():
     environ = {"QUEUECTL_TIMEOUT": "x", "QUEUECTL_JITTER": "0.5"}
     found = settings.settings({}, environ, dotenv.EnvFile(entries={}))
     assert (found.jitter, found.timeout) == (0.5, 60.0)

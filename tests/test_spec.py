@@ -42,7 +42,7 @@ def test_every_field_of_a_spec_is_read():
     }  # fmt: skip
 
 
-def test_what_is_left_out_is_left_to_the_settings():
+def test_omitted_fields_are_left_to_the_settings():
     job = spec.parse('{"command": "x"}')
     assert job.timeout is UNSET
     assert (job.max_retries, job.backoff_base, job.jitter, job.on_lost) == (None, None, None, None)
@@ -86,7 +86,7 @@ def test_what_is_left_out_is_left_to_the_settings():
         ('{"command": "\\ud800"}', "not valid JSON"),
     ],
 )  # fmt: skip
-def test_a_wrong_spec_is_refused_in_one_line_that_names_the_field(text: str, message: str):
+def test_a_wrong_spec_is_refused_naming_the_field(text: str, message: str):
     with pytest.raises(Invalid, match=message) as caught:
         spec.parse(text)
     assert "\n" not in str(caught.value)
@@ -95,23 +95,23 @@ def test_a_wrong_spec_is_refused_in_one_line_that_names_the_field(text: str, mes
 @pytest.mark.parametrize(
     "id", ["", "123", "²", "a/b", "-a", ".", "..", "a\nb", "a\x1b", " a", "a\u202eb", "x" * 201, "é" * 101]
 )
-def test_an_id_that_a_job_can_not_have(id: str):
+def test_an_invalid_id_is_refused(id: str):
     with pytest.raises(Invalid, match=r"^id: "):
         spec.check_id(id)
 
 
 @pytest.mark.parametrize("id", ["job1", "a b", "ünï", "1a", "a.b-c_d:e", "x" * 200])
-def test_an_id_that_a_job_can_have(id: str):
+def test_a_valid_id_is_accepted(id: str):
     assert spec.check_id(id) == id
 
 
 @pytest.mark.parametrize("queue", ["", "a b", "a,b", "a/b", "-a"])
-def test_a_name_that_a_queue_can_not_have(queue: str):
+def test_an_invalid_queue_name_is_refused(queue: str):
     with pytest.raises(Invalid, match=r"^queue: "):
         spec.check(Spec(command="x", queue=queue))
 
 
-def test_a_command_is_as_long_as_linux_can_run():
+def test_a_command_too_long_for_linux_is_refused():
     spec.check(Spec(command="x" * bounds.LONGEST_ARGUMENT))
     with pytest.raises(Invalid, match="1000000 bytes long; a program is given at most 131071"):
         spec.check(Spec(command="x" * 1_000_000))
@@ -130,7 +130,7 @@ def test_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert (job.cwd, job.stdin) == (os.path.join(tmp_path, "b"), os.path.join(tmp_path, "in"))
 
 
-def test_a_job_file_has_a_command_or_a_spec_a_line():
+def test_a_job_file_has_one_job_a_line():
     lines = [b"\xef\xbb\xbfecho a\r\n", b"\n", b"  # no job\n", b'{"command": "b", "id": "b"}\n', b"  echo c  "]
     assert list(spec.read(lines)) == [Spec(command="echo a"), Spec(command="b", id="b"), Spec(command="echo c")]
 

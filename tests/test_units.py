@@ -22,7 +22,7 @@ def test_a_duration_is_read(text: str, seconds: float):
 @pytest.mark.parametrize(
     "text", ["", "-5", "5 m", "m", "1e3", "nan", "inf", "1h30", "٣s", "5y", "1_000", "99999999999"]
 )
-def test_what_is_no_duration_is_refused_by_showing_it(text: str):
+def test_an_invalid_duration_is_refused_and_quoted(text: str):
     with pytest.raises(Invalid, match="is not a duration") as caught:
         units.duration(text)
     assert repr(text) in str(caught.value)
@@ -60,7 +60,7 @@ def test_a_duration_is_a_moment_ahead_or_ago():
 
 
 @pytest.mark.parametrize("text", ["", "tomorrow", "2026-13-01", "2026-11-24T25:00", "-5m", "2026W01", "seq:5"])
-def test_what_is_no_moment_is_refused(text: str):
+def test_an_invalid_moment_is_refused(text: str):
     with pytest.raises(Invalid, match="is not a moment"):
         units.moment(text)
 
@@ -115,7 +115,7 @@ def test_a_size_for_people(count: int, text: str):
     assert units.size_text(count) == text
 
 
-def test_the_nearest_word_is_offered_only_where_it_is_near():
+def test_only_a_near_word_is_suggested():
     assert units.nearest("max-retres", ["max-retries", "timeout"]) == " (did you mean 'max-retries'?)"
     assert units.nearest("max-retries", ["max_retries"]) == " (did you mean 'max_retries'?)"
     assert units.nearest("statsu", ["stats", "status"]) == " (did you mean 'status'?)"

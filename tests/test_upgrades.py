@@ -109,7 +109,7 @@ def is_as_it_was(queue: Queue) -> None:
     assert queue.check() == []
 
 
-def test_an_old_queue_is_what_it_was(old: Path) -> None:
+def test_an_old_queue_gives_the_same_answers(old: Path) -> None:
     before = tables(old, "events", "secrets")
     with Queue(old) as queue:
         is_as_it_was(queue)
@@ -118,7 +118,7 @@ def test_an_old_queue_is_what_it_was(old: Path) -> None:
     assert tables(old, "events", "secrets") == before
 
 
-def test_the_tables_of_an_old_queue_are_equal_when_they_are_folded_anew(old: Path) -> None:
+def test_an_old_queues_tables_equal_a_new_fold(old: Path) -> None:
     Queue(old).close()
     healed = tables(old, *OUR_TABLES)
     sql(old, *(f"drop table {table}" for table in OUR_TABLES), "delete from projection_state")
@@ -127,12 +127,12 @@ def test_the_tables_of_an_old_queue_are_equal_when_they_are_folded_anew(old: Pat
     assert tables(old, *OUR_TABLES) == healed
 
 
-def test_workers_of_an_old_queue_are_not_known_by_their_start(old: Path) -> None:
+def test_old_workers_have_no_start_time(old: Path) -> None:
     with Queue(old) as queue:
         assert {(worker.start_ticks, worker.private) for worker in queue.workers(all=True)} == {(None, False)}
 
 
-def test_an_old_queue_goes_on(old: Path) -> None:
+def test_an_old_queue_keeps_working(old: Path) -> None:
     with Queue(old) as queue:
         last = int(max((job.id for job in queue.jobs() if job.id.isdecimal()), key=int))
         assert int(queue.enqueue("true")) == last + 1
@@ -150,7 +150,7 @@ def test_an_old_queue_goes_on(old: Path) -> None:
         assert queue.check() == []
 
 
-def test_the_secret_values_of_an_old_queue_are_still_given_to_its_jobs(old: Path) -> None:
+def test_an_old_queues_jobs_keep_their_secret_values(old: Path) -> None:
     kept = dict(sql(old, "select job, count(*) from secrets group by job"))
     assert kept
     with Queue(old) as queue:
@@ -177,7 +177,7 @@ def test_a_newer_schema_is_refused_untouched(newer: Path) -> None:
     assert f"schema version {database.SCHEMA + 1}, this queuectl knows {database.SCHEMA}" in refused(newer, Unusable)
 
 
-def test_a_newer_schema_is_refused_untouched_in_a_backup_too(newer: Path) -> None:
+def test_a_backup_with_newer_schema_is_refused_untouched(newer: Path) -> None:
     """`vacuum into` makes a file without a WAL, which we would otherwise switch to one."""
     backup = newer.parent / "backup" / "q.db"
     backup.parent.mkdir()
@@ -204,7 +204,7 @@ def test_a_newer_projection_is_refused_untouched(newer: Path, name: str) -> None
 @pytest.mark.parametrize(
     "type, v", [("paused", 1), ("claimed", 2)], ids=["an event that is not known", "a later form of one that is"]
 )
-def test_a_newer_event_that_is_still_to_be_folded_is_refused_untouched(newer: Path, type: str, v: int) -> None:
+def test_an_unfolded_newer_event_is_refused_untouched(newer: Path, type: str, v: int) -> None:
     sql(
         newer,
         f"insert into events (stream, version, type, v, at, actor, data) "
@@ -213,7 +213,7 @@ def test_a_newer_event_that_is_still_to_be_folded_is_refused_untouched(newer: Pa
     assert f"an event of type {type!r} version {v} was written by a newer queuectl" in refused(newer, Outdated)
 
 
-def test_a_newer_event_that_a_newer_program_has_folded_stops_whoever_would_have_to_read_it(newer: Path) -> None:
+def test_a_folded_newer_event_stops_replay_and_check(newer: Path) -> None:
     sql(
         newer,
         "insert into events (stream, version, type, v, at, actor, data) values ('pool:a', 1, 'mixed', 1, 0, 'x', '{}')",
@@ -344,7 +344,7 @@ class States:
         return found == self.new
 
 
-def test_a_migration_killed_at_any_write_leaves_the_old_state_or_the_new(long: Path, tmp_path: Path) -> None:
+def test_a_migration_killed_at_any_write_is_atomic(long: Path, tmp_path: Path) -> None:
     states = States(long, tmp_path)
     assert states.writes > 100
     pick = Random(5)
@@ -360,7 +360,7 @@ def test_a_migration_killed_at_any_write_leaves_the_old_state_or_the_new(long: P
     assert found == sorted(found)
 
 
-def test_a_migration_killed_at_any_moment_leaves_the_old_state_or_the_new(long: Path, tmp_path: Path) -> None:
+def test_a_migration_killed_at_any_moment_is_atomic(long: Path, tmp_path: Path) -> None:
     states = States(long, tmp_path)
     pick = Random(6)
     killed = 0

@@ -9,7 +9,7 @@ DOC = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
 EDGE = re.compile(r"^    (\S+) --> (\S+): (.+)$", re.MULTILINE)
 
 
-def test_the_diagram_of_states_is_the_table_of_what_is_legal() -> None:
+def test_the_diagram_of_states_shows_the_legal_changes() -> None:
     [diagram] = re.findall(r"```mermaid\nstateDiagram-v2\n(.*?)```", DOC, re.DOTALL)
     edges = [(before, event, after) for before, after, events in EDGE.findall(diagram) for event in events.split(", ")]
     legal = {

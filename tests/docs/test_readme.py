@@ -30,7 +30,7 @@ def test_the_readme_is_short() -> None:
     assert len(README.read_text(encoding="utf-8").splitlines()) <= 250
 
 
-def test_there_are_two_set_up_commands_and_the_checks_use_them() -> None:
+def test_the_readme_has_two_tested_set_up_commands() -> None:
     text = README.read_text(encoding="utf-8")
     commands = [line for line in text.splitlines() if line.startswith("python3 -m venv")]
     assert len(commands) == 2

@@ -102,7 +102,7 @@ def in_order(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("hours", [-7, -1, 1, 7])
-def test_a_delayed_job_is_due_by_the_raw_clock_and_fires_once(queue: Queue, wall: Clock, hours: int) -> None:
+def test_a_delayed_job_runs_once_by_raw_clock(queue: Queue, wall: Clock, hours: int) -> None:
     worker = Hand(queue)
     queue.enqueue("true", id="a", delay=30)
     due = wall.now + 30 * SECOND
@@ -117,7 +117,7 @@ def test_a_delayed_job_is_due_by_the_raw_clock_and_fires_once(queue: Queue, wall
     assert [claim.lease.attempt for claim in claims] == [1]
 
 
-def test_a_retry_is_due_by_the_clock_at_the_failure_though_the_log_is_hours_ahead(queue: Queue, wall: Clock) -> None:
+def test_a_retry_is_due_by_the_failures_clock(queue: Queue, wall: Clock) -> None:
     worker = Hand(queue)
     queue.enqueue("false", id="a", max_retries=5)
     [claim] = worker.turn().claims
@@ -134,7 +134,7 @@ def test_a_retry_is_due_by_the_clock_at_the_failure_though_the_log_is_hours_ahea
     in_order(queue)
 
 
-def test_a_jump_ahead_and_back_makes_due_what_is_due_then_and_nothing_twice(queue: Queue, wall: Clock) -> None:
+def test_a_jumping_clock_runs_no_attempt_twice(queue: Queue, wall: Clock) -> None:
     worker = Hand(queue)
     for minutes in range(10):
         queue.enqueue("false", id=f"job-{minutes}", delay=minutes * 60.0, max_retries=3)
@@ -152,7 +152,7 @@ def test_a_jump_ahead_and_back_makes_due_what_is_due_then_and_nothing_twice(queu
     assert queue.check() == []
 
 
-def test_what_a_clock_that_was_wrong_by_hours_has_retried_comes_due_by_that_clock(queue: Queue, wall: Clock) -> None:
+def test_a_correction_of_the_clock_moves_no_retry(queue: Queue, wall: Clock) -> None:
     """The event says when: a moment is a moment, also when the clock that told it was put right since."""
     worker = Hand(queue)
     queue.enqueue("false", id="a")
@@ -172,7 +172,7 @@ def test_what_a_clock_that_was_wrong_by_hours_has_retried_comes_due_by_that_cloc
 
 @pytest.mark.usefixtures("berlin")
 @pytest.mark.parametrize("before", ["2026-10-25T00:30:00Z", "2026-03-29T00:30:00Z"])
-def test_an_hour_is_an_hour_when_clocks_are_put_forward_or_back(queue: Queue, wall: Clock, before: str) -> None:
+def test_daylight_saving_does_not_change_a_delay(queue: Queue, wall: Clock, before: str) -> None:
     wall.now = micros(before)
     worker = Hand(queue)
     queue.enqueue("true", id="a", delay=3600)
@@ -186,7 +186,7 @@ def test_an_hour_is_an_hour_when_clocks_are_put_forward_or_back(queue: Queue, wa
 
 
 @pytest.mark.usefixtures("berlin")
-def test_a_local_moment_that_comes_twice_fires_once_and_one_that_never_comes_fires(queue: Queue, wall: Clock) -> None:
+def test_repeated_and_skipped_local_times_run_once(queue: Queue, wall: Clock) -> None:
     worker = Hand(queue)
     with pytest.warns(TimeWarning, match="the first after it"):
         skipped = units.moment("2026-03-29T02:30:00")
@@ -208,7 +208,7 @@ def test_a_local_moment_that_comes_twice_fires_once_and_one_that_never_comes_fir
 
 
 @pytest.mark.parametrize("hours", [-5, 5, 24 * 400])
-def test_no_worker_is_declared_dead_because_the_clock_jumped(queue: Queue, wall: Clock, hours: int) -> None:
+def test_a_jumping_clock_declares_no_worker_dead(queue: Queue, wall: Clock, hours: int) -> None:
     worker = Hand(queue)
     queue.enqueue("sleep 9", id="a")
     [claim] = worker.turn().claims
@@ -222,7 +222,7 @@ def test_no_worker_is_declared_dead_because_the_clock_jumped(queue: Queue, wall:
 
 
 @pytest.mark.parametrize("hours", [-5, 5])
-def test_a_dead_worker_is_found_at_once_whatever_the_clock_says(
+def test_a_dead_worker_is_found_despite_clock_jumps(
     queue: Queue, wall: Clock, hours: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended = subprocess.Popen(["true"])
@@ -264,7 +264,7 @@ def jumpy(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
         process.communicate()
 
 
-def test_workers_whose_clocks_jump_by_hours_run_everything_once(
+def test_workers_with_jumping_clocks_run_everything_once(
     tmp_path: Path, jumpy: Callable[[str], subprocess.Popen[str]]
 ) -> None:
     marks = tmp_path / "marks"

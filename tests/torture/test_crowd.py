@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.torture import crowd
 
 
-def test_sixteen_who_enqueue_and_eight_who_claim_all_get_their_turns(tmp_path: Path) -> None:
+def test_many_enqueuers_and_claimers_all_make_progress(tmp_path: Path) -> None:
     figures = crowd.crowd(0, full=False, folder=tmp_path)
 
     assert figures["jobs enqueued"] != 0

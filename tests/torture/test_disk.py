@@ -18,23 +18,23 @@ from tests.torture.verdict import Breach
 SEED = 4
 
 
-def test_whatever_write_a_kill_falls_on_what_was_acknowledged_is_there_and_nothing_is_half_done() -> None:
+def test_a_kill_at_any_write_is_atomic() -> None:
     figures = disk_trials.kills(SEED, full=False)
     assert figures["found as before the step"]
     assert figures["found as after it"]
 
 
-def test_a_power_cut_loses_nothing_that_was_acknowledged() -> None:
+def test_a_power_cut_loses_no_acknowledged_event() -> None:
     figures = disk_trials.power_cuts(SEED, full=False)
     assert figures["found as before the step"]
     assert figures["found as after it"]
 
 
-def test_a_power_cut_under_synchronous_normal_leaves_a_state_that_there_was() -> None:
+def test_a_power_cut_under_normal_leaves_earlier_state() -> None:
     assert disk_trials.power_cuts_normal(SEED, full=False)["found older"]
 
 
-def test_the_judge_sees_what_a_power_cut_loses(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_check_notices_lost_events(monkeypatch: pytest.MonkeyPatch) -> None:
     """With `normal` in place of `full` the promise is broken, and that must be found out."""
     record = disk_trials.record
 
@@ -46,7 +46,7 @@ def test_the_judge_sees_what_a_power_cut_loses(monkeypatch: pytest.MonkeyPatch) 
         disk_trials.power_cuts(SEED, full=False)
 
 
-def test_the_judge_sees_what_is_half_done(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_check_notices_half_done_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     record = disk_trials.record
 
     def forgetful(folder: Path, *, pages: int | None = None) -> Recording:
@@ -63,29 +63,29 @@ def _without_counts(rows: Dump) -> Dump:
     return {**rows, "counts": []}
 
 
-def test_what_the_system_refuses_is_told_in_one_line_and_can_be_done_again() -> None:
+def test_refused_writes_are_reported_and_can_be_repeated() -> None:
     assert disk_trials.refusals(SEED, full=False)["told"]
 
 
-def test_whoever_has_the_database_open_gets_along_with_what_a_killed_one_left_in_shared_memory() -> None:
+def test_open_processes_survive_a_killed_ones_shared_memory() -> None:
     assert disk_witness.witnessed(SEED, full=False)["found as after the step"]
 
 
-def test_a_damaged_page_is_told_of_and_nothing_is_started_over() -> None:
+def test_a_damaged_page_is_reported_and_kept() -> None:
     assert disk_damage.damaged(SEED, full=False)["noticed"]
 
 
 @pytest.mark.parametrize("trouble", disk_full.TROUBLES)
-def test_commands_that_cannot_write_end_in_one_line_and_exit_code_4(tmp_path: Path, trouble: str) -> None:
+def test_commands_that_cannot_write_exit_with_4(tmp_path: Path, trouble: str) -> None:
     assert disk_full.commands(tmp_path / "here", disk_full.TROUBLES[trouble]) == []
 
 
 @pytest.mark.parametrize("trouble", disk_full.TROUBLES)
-def test_a_worker_that_cannot_write_pauses_and_goes_on_by_itself(tmp_path: Path, trouble: str) -> None:
+def test_a_worker_that_cannot_write_pauses_and_resumes(tmp_path: Path, trouble: str) -> None:
     assert disk_full.worker(tmp_path / "here", disk_full.TROUBLES[trouble]) == []
 
 
-def test_a_worker_on_a_disk_that_is_really_full_pauses_and_goes_on_by_itself(tmp_path: Path) -> None:
+def test_a_worker_on_a_full_disk_resumes(tmp_path: Path) -> None:
     folder = tmp_path / "small"
     with disk_full.small_disk(folder) as mounted:
         if not mounted:
@@ -93,7 +93,7 @@ def test_a_worker_on_a_disk_that_is_really_full_pauses_and_goes_on_by_itself(tmp
         assert disk_full.small(folder) == []
 
 
-def test_without_its_log_ahead_a_database_is_refused_and_if_accepted_so_older_and_whole(tmp_path: Path) -> None:
+def test_a_database_without_wal_is_refused_until_accepted(tmp_path: Path) -> None:
     path = str(tmp_path / "q.db")
     with Queue(path) as queue:
         queue.enqueue("true", id="written-back")
@@ -108,7 +108,7 @@ def test_without_its_log_ahead_a_database_is_refused_and_if_accepted_so_older_an
         assert queue.check() == []
 
 
-def test_a_database_that_was_emptied_is_not_started_over(tmp_path: Path) -> None:
+def test_an_emptied_database_is_not_recreated(tmp_path: Path) -> None:
     path = str(tmp_path / "q.db")
     with Queue(path) as queue:
         queue.enqueue("true")
@@ -120,7 +120,7 @@ def test_a_database_that_was_emptied_is_not_started_over(tmp_path: Path) -> None
             Queue(path)
 
 
-def test_looking_at_a_database_that_is_open_drops_none_of_its_locks(tmp_path: Path) -> None:
+def test_inspecting_an_open_database_drops_no_locks(tmp_path: Path) -> None:
     path = tmp_path / "q.db"
     with Queue(path):
         before = _locks(path)
@@ -136,7 +136,7 @@ def _locks(path: Path) -> list[str]:
     return sorted(line for line in lines if f" {os.getpid()} " in line and any(inode in line for inode in inodes))
 
 
-def test_a_tape_gives_back_what_was_written_before_a_kill_and_what_was_synced_before_a_power_cut() -> None:
+def test_a_recording_gives_written_and_synced_states() -> None:
     tape = Tape()
     tape.ops = [Op("create", "f"), Op("write", "f", 0, b"a" * 512), Op("sync", "f"), Op("write", "f", 0, b"b" * 1024)]
     assert tape.killed(4) == {"f": b"b" * 1024}

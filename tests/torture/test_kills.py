@@ -43,7 +43,7 @@ def test_parents_are_killed_and_the_machine_reboots(seed: int, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("end, options", [("exit 3", {}), ("sleep 60", {"timeout": 0.5})])
-def test_what_a_failed_attempt_hid_is_ended_before_the_next(tmp_path: Path, end: str, options: dict[str, Any]) -> None:
+def test_hidden_processes_end_before_the_next_attempt(tmp_path: Path, end: str, options: dict[str, Any]) -> None:
     it = kills.Arena(tmp_path)
     try:
         id = it.queue.enqueue(
@@ -96,11 +96,11 @@ def claim(attempt: int) -> Claimed:
         (POLICY, Completed(attempt=1)),
     ],
 )
-def test_a_life_that_cannot_be_is_told(events: tuple[Event, ...]) -> None:
+def test_an_impossible_history_is_reported(events: tuple[Event, ...]) -> None:
     assert verdict.life("1", stream(*events))[1]
 
 
-def test_a_life_that_can_be_is_none_to_complain_of() -> None:
+def test_a_legal_history_has_no_faults() -> None:
     events = (POLICY, claim(1), Released(attempt=1), claim(1), Failed(attempt=1, cause="exit"), RETRIED, claim(2),
               Interrupted(attempt=2), claim(3), Completed(attempt=3))  # fmt: skip
     attempts, faults = verdict.life("1", stream(*events))
@@ -122,7 +122,7 @@ def test_a_life_that_can_be_is_none_to_complain_of() -> None:
         (Released(attempt=1), [("S", 1000)]),
     ],
 )
-def test_marks_that_contradict_the_log_are_told(outcome: Event, marks: list[tuple[str, int]]) -> None:
+def test_marks_that_contradict_the_log_are_reported(outcome: Event, marks: list[tuple[str, int]]) -> None:
     record = Recorded(3, "job:1", 3, outcome.type, 1, 2000, "test", encode(outcome).decode())
     attempt = Attempt(1, 1000, record, "lost" if outcome is FAILED else None)
 

@@ -3,7 +3,7 @@
 from tests.torture import machine
 
 
-def test_whatever_happens_in_whatever_order_the_tables_and_the_log_are_what_the_model_says() -> None:
+def test_random_commands_agree_with_the_model() -> None:
     figures = machine.run(4, full=False)
 
     # It is worth nothing unless all of this has happened.
