@@ -29,8 +29,8 @@ import random, sys
 from queuectl import clock
 real, pick = clock.now, random.Random(sys.argv[2])
 clock.now = lambda: real() + pick.choice((-5, -1, 0, 1, 5)) * 3600 * clock.SECOND
-from queuectl.workers import worker
-worker.LOOK = 0.1
+from queuectl.workers import claims
+claims.LOOK = 0.1
 from queuectl.workers.__main__ import main
 sys.exit(main(sys.argv[1:2]))
 """

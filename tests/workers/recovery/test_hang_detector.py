@@ -135,7 +135,7 @@ def test_when_nobody_can_write_nobody_is_hung(lab: Lab, observer: TurnWriter, mo
         raise Unusable("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(TurnWriter, "beat", full)
+        patch.setattr(TurnWriter, "write_heartbeat", full)
         looks = [judged(detector, now + step * INTERVAL) for step in range(12)]
     assert looks == [[]] * 12, "a minute without a word"
     after = [judged(detector, now + (12 + step) * INTERVAL) for step in range(4)]
