@@ -1,1 +1,1 @@
-"""What becomes of the attempts of a worker that died or hangs (R11, R18-R21)."""
+"""Recovery of the jobs of dead and hung workers (R11, R18-R21)."""

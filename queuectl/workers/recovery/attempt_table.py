@@ -1,8 +1,8 @@
-"""Which process runs which attempt, and how it ended: kept in the worker's lock file, for whoever finds it dead.
+"""The table of a worker's attempts and how they ended, kept in its lock file for the recovery of a dead worker (R18).
 
-What a worker has seen and not yet written into the log would be lost with it, and the attempt would run again; so would
-a command that its parent reaps, for a process that has ended tells no more than its pid (R18). Written through shared
-memory, which costs no system call and outlives the process.
+Without it, an outcome that a worker has seen and not yet appended to the log would be lost with the worker, and the
+attempt run again. The supervisor needs it to map the pids it reaps to attempts. It is written through shared memory,
+which costs no system call and outlives the process.
 """
 
 import mmap
@@ -14,15 +14,15 @@ import msgspec
 from queuectl.decisions import Stop
 
 UNREPORTED = 128
-"""Attempts that have ended and are not in the log yet, for which there is room beside those that run."""
+"""Number of entries for ended attempts that are not in the log yet, in addition to one entry for each slot."""
 
 RUNNING = 1 << 32
-"""In the place of an exit code, while there is none."""
+"""The code of an attempt that has not ended."""
 
 HEADER = 256
-"""Bytes before the entries: why the worker was killed, where somebody here did it, and what it was told to stop by."""
+"""Size in bytes of the header: the reason for which the worker was killed, then the order by which it was stopped."""
 _WHY = 64
-"""Bytes of the first of these."""
+"""Size in bytes of the reason."""
 
 _ENTRY = struct.Struct("<qqqqqq")
 _END = struct.Struct("<qq")
@@ -31,7 +31,7 @@ _FREE = _ENTRY.pack(0, 0, 0, 0, 0, RUNNING)
 
 
 class TableEntry(msgspec.Struct, frozen=True):
-    """An attempt: its main process, the job (by the seq of its `enqueued`), and the lease."""
+    """One attempt: the pid of its main process, the job (the seq of its `enqueued`) and the lease."""
 
     pid: int
     job: int
@@ -39,31 +39,31 @@ class TableEntry(msgspec.Struct, frozen=True):
     started_at: int
     """Microseconds UTC."""
     ran: int = 0
-    """Microseconds, once it has ended."""
+    """Run time in microseconds, once it has ended."""
     code: int = RUNNING
-    """How it ended by itself: its exit code, or minus the signal that ended it."""
+    """Its exit code, or the negative number of the signal that ended it."""
 
 
 class AttemptTable:
-    """One worker's."""
+    """The attempt table of this worker."""
 
     def __init__(self, path: str, slots: int) -> None:
-        """`path` is the worker's lock file. On a full disk nobody will read the table, and the worker works on."""
+        """Open the table in the lock file at `path`. On a full disk it is kept in memory only."""
         size = HEADER + (slots + UNREPORTED) * _ENTRY.size
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
-            os.posix_fallocate(fd, 0, size)  # a hole could not be filled later: to write there would kill us
+            os.posix_fallocate(fd, 0, size)  # a write to a hole on a full disk would raise SIGBUS
             self._map = mmap.mmap(fd, size)
         except OSError:
             self._map = mmap.mmap(-1, size)
         finally:
             os.close(fd)
         self._free = list(range(HEADER, size, _ENTRY.size))
-        for place in self._free:
-            self._map[place : place + _ENTRY.size] = _FREE
+        for offset in self._free:
+            self._map[offset : offset + _ENTRY.size] = _FREE
 
     def move(self, fd: int) -> None:
-        """Go on in another file, with all that stands in this one. On a full disk nobody will read it there."""
+        """Copy the table to another open file and use that one. On a full disk, nothing is changed."""
         size = len(self._map)
         try:
             os.posix_fallocate(fd, 0, size)
@@ -74,30 +74,30 @@ class AttemptTable:
         self._map = new
 
     def set_stop(self, stop: Stop) -> None:
-        """Note what this worker was told to stop by, so that what it leaves undone is explained."""
-        self._map[_WHY:HEADER] = _note(stop)
+        """Record the order by which this worker was stopped, which explains the attempts it leaves unfinished."""
+        self._map[_WHY:HEADER] = _encoded(stop)
 
     def add(self, pid: int, job: int, lease: int, started_at: int) -> int | None:
-        """Note what runs; returns the place, for `end` and `leave`; None where there is no room."""
+        """Add a running attempt; returns its offset for `set_end` and `remove`, or None if the table is full."""
         if not self._free:
             return None
-        place = self._free.pop()
-        # The code is that of a free place until it has one of its own, so that no kill can leave it another's.
-        _ENTRY.pack_into(self._map, place, pid, job, lease, started_at, 0, RUNNING)
-        return place
+        offset = self._free.pop()
+        # A free entry already has the code RUNNING: a kill in the middle of this can't leave a code of another attempt.
+        _ENTRY.pack_into(self._map, offset, pid, job, lease, started_at, 0, RUNNING)
+        return offset
 
-    def set_end(self, place: int, ran: int, code: int) -> None:
-        """It has ended by itself, after so many microseconds."""
-        _END.pack_into(self._map, place + _END_AT, ran, code)
+    def set_end(self, offset: int, ran: int, code: int) -> None:
+        """Record that an attempt ended by itself after `ran` microseconds, with this code."""
+        _END.pack_into(self._map, offset + _END_AT, ran, code)
 
-    def remove(self, place: int) -> None:
-        """What has become of it is in the log."""
-        self._map[place : place + _ENTRY.size] = _FREE
-        self._free.append(place)
+    def remove(self, offset: int) -> None:
+        """Remove an attempt whose outcome is in the log."""
+        self._map[offset : offset + _ENTRY.size] = _FREE
+        self._free.append(offset)
 
 
 def read(path: str) -> list[TableEntry]:
-    """What a worker was running, and had not reported, by its lock file; nothing where there is none."""
+    """The attempts in the lock file at `path`; empty if there is no such file."""
     try:
         with open(path, "rb") as file:
             data = file.read()
@@ -108,7 +108,7 @@ def read(path: str) -> list[TableEntry]:
 
 
 def write_kill_reason(path: str, why: str) -> None:
-    """Say why this worker is killed, before it is: at most 64 bytes. Raises OSError."""
+    """Record why this worker is about to be killed, in at most 64 bytes. Raises OSError."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         os.pwrite(fd, why.encode()[:_WHY], 0)
@@ -117,22 +117,22 @@ def write_kill_reason(path: str, why: str) -> None:
 
 
 def read_kill_reason(path: str) -> str | None:
-    """Why somebody here killed this worker; None where nobody said so."""
+    """The recorded reason for which this worker was killed; None if there is none. Raises OSError."""
     with open(path, "rb", buffering=0) as file:
         return file.read(_WHY).rstrip(b"\0").decode() or None
 
 
 def write_stop(path: str, stop: Stop) -> None:
-    """Note in a worker's lock file what it is told to stop by, before it is told. Raises OSError."""
+    """Record the order by which a worker is about to be stopped. Raises OSError."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        os.pwrite(fd, _note(stop), _WHY)
+        os.pwrite(fd, _encoded(stop), _WHY)
     finally:
         os.close(fd)
 
 
 def read_stop(path: str) -> Stop | None:
-    """What a worker was told to stop by, as far as its lock file tells."""
+    """The recorded order by which a worker was stopped; None if there is none."""
     try:
         with open(path, "rb", buffering=0) as file:
             return msgspec.json.decode(file.read(HEADER)[_WHY:].rstrip(b"\0"), type=Stop)
@@ -140,9 +140,9 @@ def read_stop(path: str) -> Stop | None:
         return None
 
 
-def _note(stop: Stop) -> bytes:
-    """In so many bytes as there are for it: a long reason is cut short, and stands in the log."""
-    note = msgspec.json.encode(stop)
-    if len(note) > HEADER - _WHY:
-        note = msgspec.json.encode(Stop(stop.by[:60], job=stop.job if len(stop.job or "") < 60 else None))
-    return note[: HEADER - _WHY].ljust(HEADER - _WHY, b"\0")
+def _encoded(stop: Stop) -> bytes:
+    """Encode the order in the bytes left of the header; the log has what is cut off."""
+    text = msgspec.json.encode(stop)
+    if len(text) > HEADER - _WHY:
+        text = msgspec.json.encode(Stop(stop.by[:60], job=stop.job if len(stop.job or "") < 60 else None))
+    return text[: HEADER - _WHY].ljust(HEADER - _WHY, b"\0")

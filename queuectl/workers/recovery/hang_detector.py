@@ -1,10 +1,10 @@
-"""Workers that live but say nothing (R20): judged only by one who could write all the while, never by a clock's time.
+"""Detection of hung workers: processes that live but append nothing (R20).
 
-A worker that holds jobs writes a heartbeat every few seconds. One that does not for 15 s of the observer's own
-monotonic time is hung, if the observer's own heartbeats, appended meanwhile, were committed on time: when nobody can
-write (a full disk, a suspended machine, a huge enqueue), nobody is hung. A hung worker on this machine is killed; then
-it is dead, and recovered as any dead worker. What a worker that can't be seen from here (another machine's) holds is
-brought back by its silence alone.
+A worker that holds jobs appends a heartbeat every few seconds. If none comes for 15 s of the observer's own monotonic
+time, the worker is hung, provided that the observer's own heartbeats were committed on time meanwhile: while nobody can
+write (a full disk, a suspended machine, a huge enqueue), nobody is hung. The times of events are never compared. A hung
+worker on this machine is killed and recovered as any dead worker; the jobs of one that can't be seen from here (on
+another machine) are recovered without that.
 """
 
 import os
@@ -22,51 +22,51 @@ from queuectl.workers.recovery import attempt_table, worker_lock
 from queuectl.workers.turn import TurnWriter
 
 INTERVAL = 5.0
-"""Seconds between two looks, each with a heartbeat of the observer's own while somebody is silent."""
+"""Seconds between two checks, each with a heartbeat of the observer while a worker is silent."""
 HUNG_AFTER = 15.0
-"""Seconds of silence that make a worker hung."""
+"""Seconds without a sign of life after which a worker is hung."""
 DIED_UNSEEN = f"has said nothing for {HUNG_AFTER:.0f} s, and can't be seen from here"
-"""How a worker ended that was judged by its silence alone."""
+"""Why an unseen worker is lost."""
 LATE = 2.0
-"""Seconds that a look may be late, or its heartbeat take, before nothing that was seen so far counts."""
+"""Seconds that a check may be late, or its heartbeat take; after more, observation starts anew."""
 
 
 LifeSign = tuple[int, frozenset[tuple[str, int | None]]]
-"""How far a worker's stream has come, and the leases it holds: it lives when either has changed."""
+"""The version of a worker's stream and the leases it holds: a change of either shows that the worker lives."""
 
 
 class HangDetector:
-    """What one observer has heard of the others. `me` must be live in the log: its heartbeats are written there."""
+    """Watches the other workers. `me` must be live in the log: it appends the observer's heartbeats."""
 
     def __init__(self, queue: Queue, me: TurnWriter) -> None:
         self.next_tick = monotonic()
-        """When to look again, in monotonic seconds."""
+        """When to call `tick` next, in monotonic seconds."""
         self._queue = queue
         self._me = me
         self._last = self.next_tick
-        self._heard: dict[str, tuple[LifeSign, float]] = {}
-        """The last word of each worker, and since when it has been that."""
+        self._signs: dict[str, tuple[LifeSign, float]] = {}
+        """The last sign of life of each worker, and when it was first seen."""
 
     def tick(self, now: float) -> list[Worker]:
-        """Look; returns the workers that are hung. Raises QueueError where the log can't be read."""
+        """Check all workers that hold jobs; returns the hung ones. Raises QueueError if the log can't be read."""
         if now - self._last > INTERVAL + LATE:
-            self._heard.clear()  # we were stopped ourselves, and saw nothing
+            self._signs.clear()  # this process was paused, and may have missed signs of life
         self._last = now
         self.next_tick = now + INTERVAL
         with self._queue.engine.snapshot() as view:
             others = [(each, jobs) for each, jobs in _holders(view) if each.id != self._me.worker]
-        before, self._heard = self._heard, {}
+        before, self._signs = self._signs, {}
         silent: list[Worker] = []
         for worker, jobs in others:
-            word = worker.version, frozenset((job.id, job.lease) for job in jobs)
-            said, since = before.get(worker.id, (None, now))
-            self._heard[worker.id] = (word, since if said == word else now)
-            if said == word:
+            sign = worker.version, frozenset((job.id, job.lease) for job in jobs)
+            last, since = before.get(worker.id, (None, now))
+            self._signs[worker.id] = (sign, since if last == sign else now)
+            if last == sign:
                 silent.append(worker)
         if silent and not self._could_write():
-            self._heard.clear()
+            self._signs.clear()
             return []
-        return [worker for worker in silent if now - self._heard[worker.id][1] >= HUNG_AFTER]
+        return [worker for worker in silent if now - self._signs[worker.id][1] >= HUNG_AFTER]
 
     def _could_write(self) -> bool:
         began = monotonic()
@@ -78,10 +78,10 @@ class HangDetector:
 
 
 def kill(queue: Queue, worker: Worker) -> bool:
-    """Kill a hung worker's process; False where it is out of reach (another machine or container) or gone already.
+    """Kill a hung worker's process; False if it has ended or is out of reach (another machine or container).
 
-    It must be that very process, by when it began or by the lock that it holds: looked at once its pidfd is open, so
-    that no stranger is hit.
+    The process is identified by its start time, or by the lock it holds, once its pidfd is open: so that no other
+    process is killed to which the pid was given meanwhile.
     """
     if (worker.boot_id, worker.pid_namespace) != (procfs.boot_id(), procfs.pid_namespace()):
         return False
@@ -90,9 +90,9 @@ def kill(queue: Queue, worker: Worker) -> bool:
     except ProcessLookupError:
         return False
     try:
-        if not _is_it(queue, worker):
+        if not _is_same_process(queue, worker):
             return False
-        _note(f"{queue.home.workers}/{worker.id}")
+        _record_reason(f"{queue.home.workers}/{worker.id}")
         signal.pidfd_send_signal(process, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         return False
@@ -102,33 +102,32 @@ def kill(queue: Queue, worker: Worker) -> bool:
 
 
 def is_unseen(queue: Queue, worker: Worker) -> bool:
-    """Whether a silent worker is to be recovered without its end having been seen: nothing of it can be seen from here,
-    not even its lock."""
+    """Whether neither the worker's process nor its lock can be seen from here, so that only heartbeats tell its end."""
     return queue.liveness(worker) is Life.UNKNOWN
 
 
 def unseen_workers(queue: Queue) -> list[tuple[Worker, list[Job]]]:
-    """The workers that hold jobs and can't be seen from here, each with its jobs: only silence tells their end."""
+    """The workers that hold jobs and can't be seen from here (see `is_unseen`), each with its jobs."""
     with queue.engine.snapshot() as view:
         holders = _holders(view)
     return [(worker, jobs) for worker, jobs in holders if is_unseen(queue, worker)]
 
 
 def _holders(view: View) -> list[tuple[Worker, list[Job]]]:
-    """The workers that hold jobs, each with its jobs; also those that have ended, as far as the log knows."""
+    """The workers that hold jobs, each with its jobs, including those that have ended according to the log."""
     known = [view.worker(id) for id in view.workers_with_jobs()]
     return [(worker, view.jobs_of(worker.id)) for worker in known if worker is not None]
 
 
-def _is_it(queue: Queue, worker: Worker) -> bool:
-    """Whether the process with the worker's pid is the worker."""
+def _is_same_process(queue: Queue, worker: Worker) -> bool:
+    """Whether the process with the worker's pid is that worker."""
     if worker.start_ticks is None:
         return worker_lock.owner(queue.home.workers, worker.id) == worker.pid
     return processes.start_time(worker.pid) == worker.start_ticks and queue.liveness(worker) is Life.LIVES
 
 
-def _note(path: str) -> None:
+def _record_reason(path: str) -> None:
     try:
         attempt_table.write_kill_reason(path, f"was killed: it had said nothing for {HUNG_AFTER:.0f} s")
     except OSError:
-        pass  # a full disk saves nobody; recovery will only not know why
+        pass  # on a full disk the worker is killed all the same; recovery then does not know why

@@ -1,7 +1,7 @@
-"""What hides: orphans of commands that carry no trace of any attempt, and are known only by whose children they are.
+"""Orphans of commands that carry no trace of an attempt, and are found only as adopted children.
 
-A command may close its descriptors, begin a session of its own and clear its environment. When the process above it
-ends, it falls to the nearest subreaper: to the worker, and to the worker's parent when that dies (R18, R15).
+A process may close its descriptors, begin a session of its own and clear its environment. When its parent ends, it is
+adopted by the nearest subreaper: the worker, or the worker's parent once the worker is dead (R18, R15).
 """
 
 from collections.abc import Collection
@@ -13,27 +13,27 @@ from queuectl.workers.execution import traces
 
 
 class KeptOrphan(msgspec.Struct, frozen=True):
-    """One that is left alone."""
+    """An orphan that is not to be ended."""
 
     start_time: int | None
-    """With the pid it names a process."""
+    """In clock ticks since boot; together with the pid it identifies the process."""
     job: str | None
-    """Whose it is: it must be gone before this job runs again."""
+    """The job that left it: the orphan must be ended before this job runs again. None: of no job."""
 
 
 class Orphans:
-    """Those that have fallen to this process, as far as they can be told from what is not to be ended."""
+    """The orphans that this process has adopted."""
 
     def __init__(self) -> None:
-        """What are our children by now are none of any command's."""
+        """Children that exist now belong to no command."""
         self._kept = {pid: KeptOrphan(processes.start_time(pid), None) for pid in subreaper.children()}
         self._blind = bool(self._kept)
-        """These may leave orphans as well, which nothing tells from a command's."""
+        """Whether there are such children: their orphans can't be told from a command's, so that none is returned."""
 
     def find(self, mine: Collection[int]) -> list[int]:
-        """The orphans among our children; `mine` are the main processes of what runs, or our workers.
+        """Return the orphans among the children. `mine`: the main processes of running commands, or the workers.
 
-        Of what began while something of `mine` was running already nobody knows whose it is: it is none of them.
+        A child that started while one of `mine` was running is not returned: it may belong to that one.
         """
         others = [pid for pid in subreaper.children() if pid not in mine]
         if not others or self._blind:
@@ -43,12 +43,12 @@ class Orphans:
         return [pid for pid in others if self._is_orphan(pid, first)]
 
     def keep(self, mine: Collection[int], job: str) -> None:
-        """Leave alone what an attempt that did what it should has left: whoever hides so thoroughly wants to stay."""
+        """Keep the orphans of an attempt that succeeded: a daemon that detaches this thoroughly is meant to stay."""
         for pid in self.find(mine):
             self._kept[pid] = KeptOrphan(processes.start_time(pid), job)
 
     def release(self, job: str) -> None:
-        """The job is to run again: what it had left is a stray once more."""
+        """No longer keep the orphans of this job, which is about to run again."""
         self._kept = {pid: kept for pid, kept in self._kept.items() if kept.job != job}
 
     def _is_orphan(self, pid: int, first: int | None) -> bool:

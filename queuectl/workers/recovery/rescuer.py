@@ -1,8 +1,8 @@
-"""What becomes of a dead worker's jobs (R11, R18, R19, R21).
+"""Recovery of a dead worker's jobs (R11, R18, R19, R21).
 
-The kernel tells at once who is dead: a worker's lock file whose lock is free. Recovery takes that lock and keeps it
-during its whole pass. It never lets a job run again while anything of its last attempt is found: it ends all of that,
-looks until nothing is left, and only then appends. A claim that never started is given back and uses up nothing.
+A worker is dead when the lock on its lock file is free. Recovery takes that lock and holds it until it is complete. It
+never lets a job run again while a process of its last attempt is found: it ends them all, scans until none is left, and
+only then appends the outcome. A claim that never started is released and uses up no attempt.
 """
 
 import os
@@ -33,37 +33,36 @@ from queuectl.workers.recovery.worker_lock import NoLockFile, WorkerLock
 from queuectl.workers.turn import requested_stop, tag
 
 PAUSE = 1.0
-"""Seconds to wait when the database or the folder of outputs can't be used, before the next try."""
-
+"""Seconds before the next try when the database or the output folder can't be used."""
 
 _CHANGED = "the queue's folder is not the one in which it ran, but was removed or replaced meanwhile, or is a copy"
 _FOUND = "what it ran was found and ended"
 
 
 class RecoveredJob(msgspec.Struct, frozen=True):
-    """What one recovery did about one job."""
+    """What a recovery did with one job."""
 
     job: str
     attempt: int
     worker: str
     outcome: str
-    """completed, failed, cancelled, interrupted or released: what became of the attempt."""
+    """The type of the event that ended the attempt: completed, failed, cancelled, interrupted or released."""
     then: str
-    """The state of the job now."""
+    """The state of the job afterwards."""
     error: str | None = None
 
 
 class RecoveryReport(msgspec.Struct):
-    """What a recovery found and did."""
+    """The result of a recovery."""
 
     workers: list[str] = []
     jobs: list[RecoveredJob] = []
     left: list[str] = []
-    """What could not be ended, one line each; these jobs stay as they are."""
+    """What could not be ended, one line each; these jobs stay `processing`."""
 
 
 class Rescuer:
-    """The recovery of one dead worker, step by step for a loop that must not wait: call `tick` at `next_tick`."""
+    """Recovers one dead worker without blocking: call `tick` at `next_tick` until it returns True."""
 
     def __init__(
         self,
@@ -85,9 +84,9 @@ class Rescuer:
         `grace`: seconds between TERM and KILL.
         """
         self.next_tick = 0.0
-        """When to go on, in monotonic seconds."""
+        """When to call `tick` next, in monotonic seconds."""
         self.failing = False
-        """Whether the last tick could not use the database or the folder of outputs."""
+        """Whether the last tick could not use the database or the output folder."""
         self.report = RecoveryReport(workers=[], jobs=[], left=[])
         self._queue = queue
         self._lock = held
@@ -100,21 +99,20 @@ class Rescuer:
         self._orphans = orphans
         self._grace = grace
         self._id = held.worker
-        self._verdicts: dict[Lease, Outcome | None] | None = None
-        """What is known of each attempt and not yet written, None: it never started. None altogether until the first
-        tick."""
+        self._outcomes: dict[Lease, Outcome | None] | None = None
+        """Outcomes not yet appended, by lease; an outcome of None: never started. None until the first tick."""
         self._terminations: list[tuple[Lease, Outcome | None, Termination]] = []
-        """What must be looked for, and the outcome of the attempt once nothing of it is found any more."""
+        """Attempts whose processes are being ended, each with the outcome to append afterwards."""
 
     def tick(self, now: float) -> bool:
-        """Go on; True when the pass is over. `now` is monotonic seconds.
+        """Do the next step. Returns True when the recovery is complete. `now` is monotonic seconds.
 
-        Where the database or the folder of outputs can't be used just now, it tries again a second later. Raises
-        Outdated where a newer queuectl has been at the database.
+        If the database or the output folder can't be used, `next_tick` is a second later. Raises Outdated if a newer
+        version of queuectl has written to the database.
         """
         self.failing = False
         try:
-            return self._go_on(now)
+            return self._advance(now)
         except Outdated:
             raise
         except (QueueError, OSError) as error:
@@ -123,18 +121,18 @@ class Rescuer:
             self.failing = True
             return False
 
-    def _go_on(self, now: float) -> bool:
-        if self._verdicts is None:
-            self._verdicts = self._begin()
+    def _advance(self, now: float) -> bool:
+        if self._outcomes is None:
+            self._outcomes = self._begin()
         for lease, outcome, termination in list(self._terminations):
             if now >= termination.next_tick and termination.tick(now):
                 termination.close()
                 self._terminations.remove((lease, outcome, termination))
-                self._verdicts[lease] = outcome
-        # What one attempt leaves, and is slow to end, must not keep the other jobs waiting.
-        if self._verdicts or not self._terminations:
-            self._append(self._verdicts)
-            self._verdicts.clear()
+                self._outcomes[lease] = outcome
+        # One attempt that is slow to end must not delay the other jobs.
+        if self._outcomes or not self._terminations:
+            self._append(self._outcomes)
+            self._outcomes.clear()
         self.report.left = [
             f"job {lease.job}: {_described(termination.left)}" for lease, _, termination in self._terminations
         ]
@@ -146,11 +144,11 @@ class Rescuer:
 
     @property
     def stuck(self) -> int:
-        """How many attempts can't be ended."""
+        """Number of attempts that can't be ended."""
         return sum(termination.stuck for _, _, termination in self._terminations)
 
     def abandon(self) -> None:
-        """Stop in the middle; somebody else will recover this worker."""
+        """Stop before completion; the lock file is kept, so that another process recovers the worker."""
         for _, _, termination in self._terminations:
             termination.close()
         self._lock.close(keep=True)
@@ -160,38 +158,38 @@ class Rescuer:
             worker, jobs = view.worker(self._id), view.jobs_of(self._id)
             if worker is not None and worker.state == "stopping":
                 self._stop = requested_stop(view, self._id) or self._stop
-        verdicts: dict[Lease, Outcome | None] = {}
+        outcomes: dict[Lease, Outcome | None] = {}
         terminations: list[tuple[Lease, Outcome | None, Termination]] = []
         for job in jobs:
             lease = decisions.lease(job)
-            outcome, termination = self._judged(job, lease, worker)
+            outcome, termination = self._judge(job, lease, worker)
             if termination is not None:
                 terminations.append((lease, outcome, termination))
             else:
-                verdicts[lease] = outcome
+                outcomes[lease] = outcome
         self._terminations = terminations
-        return verdicts
+        return outcomes
 
-    def _judged(self, job: Job, lease: Lease, worker: Worker | None) -> tuple[Outcome | None, Termination | None]:
-        """What has become of one attempt, None where it never started; and what must be ended before that is said."""
+    def _judge(self, job: Job, lease: Lease, worker: Worker | None) -> tuple[Outcome | None, Termination | None]:
+        """The outcome of an attempt (None: it never started), and the termination that must be complete before."""
         here = self._queue.home.identity()
         identity = worker.identity if worker is not None else here
         if worker is not None and worker.boot_id != procfs.boot_id():
-            # Nothing of it lives here, and a missing file proves nothing.
+            # None of its processes live here, and a missing output file proves nothing.
             return decisions.explained(_lost(_elsewhere(worker)), self._stop), None
         path, mark = self._queue.home.output_of(identity, job.id, lease.version), tag(identity, job.id, lease.version)
         if identity != here:
-            # The folder was replaced under the worker; or this queue is a copy, and what has the tag is the other's.
+            # The folder was replaced under the worker; or this queue is a copy, and tagged processes the original's.
             termination = Termination(path, mark, orphans=self._orphans, grace=self._grace, database=self._queue.url)
             return self._ended(job, lease, _CHANGED), termination
         termination = Termination(path, mark, orphans=self._orphans, grace=self._grace)
         try:
-            # Whoever makes the path decides whether the attempt may start (R11): a folder is as exclusive as a file.
+            # The creator of the path decides whether the attempt may start (R11): mkdir is as exclusive as O_EXCL.
             os.mkdir(path, 0o700)
         except FileExistsError:
             if not os.path.isdir(path):
                 return self._ended(job, lease, _FOUND), termination
-        # The file may have been removed while the command ran. Twice: it may fork while we look.
+        # The file may have been removed while the command ran. Scanned twice: it may fork during the first scan.
         if (job.seq, lease.version) in self._started or any(traces.by_tag(mark) for _ in range(2)):
             return self._ended(job, lease, _FOUND), termination
         return None, termination if any(True for _ in self._orphans()) else None
@@ -203,11 +201,11 @@ class Rescuer:
             known = msgspec.structs.replace(known, error=f"{PERHAPS}; its worker {self._died}")
         return decisions.explained(known, self._stop)
 
-    def _append(self, verdicts: dict[Lease, Outcome | None]) -> None:
+    def _append(self, outcomes: dict[Lease, Outcome | None]) -> None:
         with self._queue.engine.transaction(self._patience) as tx:
             writes: list[Write] = []
-            told: list[tuple[Lease, str]] = []
-            for lease, outcome in verdicts.items():
+            appended: list[tuple[Lease, str]] = []
+            for lease, outcome in outcomes.items():
                 job = tx.job(lease.job)
                 try:
                     if job is None:
@@ -217,35 +215,32 @@ class Rescuer:
                     else:
                         events = decisions.report(job, lease, outcome, tx.now, random.random())
                 except Fenced:
-                    continue  # decided by somebody else meanwhile
+                    continue  # another process has decided meanwhile
                 writes.append(Write(f"job:{lease.job}", job, events))
-                told.append((lease, events[0].type))
+                appended.append((lease, events[0].type))
             worker = tx.worker(self._id)
             if worker is not None and worker.live and not self._terminations:
                 lost = WorkerLost(reason=f"process {worker.pid} {self._died}")
                 writes.append(Write(f"worker:{self._id}", worker, [lost]))
                 self.report.workers = [self._id]
             after = {change.record.subject: change.after for change in tx.append(writes, self._actor)}
-            tx.forget_secrets(lease.job for lease, type in told if type == "completed")
+            tx.forget_secrets(lease.job for lease, type in appended if type == "completed")
         self.report.jobs += [
             RecoveredJob(lease.job, lease.attempt, self._id, outcome, after[lease.job].state, after[lease.job].error)
-            for lease, outcome in told
+            for lease, outcome in appended
         ]
 
 
 def recover(
     queue: Queue, *, patience: float = 30.0, courtesy: float = 0.0, silent: Iterable[str] = ()
 ) -> RecoveryReport:
-    """One pass over all dead workers; what can't be ended within `patience` seconds is told and left.
+    """Recover all dead workers once, and write `logs/recovered_jobs_<timestamp>.json` if there are any.
 
-    `silent` are workers that can't be seen from here and were judged by their silence.
-
-    `courtesy` is how many seconds are left to the parents of those that have died just now, which alone know how the
-    commands ended.
-
-    Writes `logs/recovered_jobs_<timestamp>.json` where it found any.
+    `patience`: seconds after which attempts that can't be ended are reported and left. `courtesy`: seconds to wait
+    first for the supervisors of the dead workers, which alone know how their commands ended. `silent`: the ids of hung
+    workers that can't be seen from here. Raises OSError if the folder of lock files can't be read.
     """
-    whole = RecoveryReport(workers=[], jobs=[], left=[])
+    total = RecoveryReport(workers=[], jobs=[], left=[])
     deadline = monotonic() + patience
     me = os.urandom(4).hex()
     dead = list(dict.fromkeys([*dead_workers(queue), *silent]))
@@ -255,24 +250,24 @@ def recover(
         held = take_lock(queue, id)
         if held is None:
             continue
-        one = Rescuer(queue, held, f"recovery:{me}")
-        while not one.tick(now := monotonic()):
+        rescuer = Rescuer(queue, held, f"recovery:{me}")
+        while not rescuer.tick(now := monotonic()):
             if now >= deadline:
-                one.abandon()
+                rescuer.abandon()
                 break
-            pidfd.wait([], max(0.001, min(one.next_tick, deadline) - now))
-        whole.workers += one.report.workers
-        whole.jobs += one.report.jobs
-        whole.left += one.report.left
-    if whole.jobs or whole.workers:
-        write_report(queue.logs, whole)
-    return whole
+            pidfd.wait([], max(0.001, min(rescuer.next_tick, deadline) - now))
+        total.workers += rescuer.report.workers
+        total.jobs += rescuer.report.jobs
+        total.left += rescuer.report.left
+    if total.jobs or total.workers:
+        write_report(queue.logs, total)
+    return total
 
 
 def unreported_outcomes(path: str, reaped: Mapping[int, int] | None = None) -> dict[tuple[int, int], Outcome]:
-    """How those commands ended that a dead worker had not reported, by job (its seq) and lease.
+    """The outcomes that a dead worker had not reported, by job (its seq) and lease.
 
-    `path` is its lock file; `reaped` are the wait statuses, by pid, of what it had not reaped itself.
+    `path`: the worker's lock file. `reaped`: by pid, the wait statuses of processes that were reaped in its place.
     """
     reaped = reaped or {}
     known: dict[tuple[int, int], Outcome] = {}
@@ -292,17 +287,19 @@ def _outcome(code: int, started_at: int, seconds: float | None = None) -> Outcom
 
 
 def dead_workers(queue: Queue) -> list[str]:
-    """The workers that left something behind and whose processes are gone: live in the log, holding a job however that
-    came to be, or with a lock file. Raises OSError where the folder can't be read."""
+    """The workers to recover: their process is gone, and they are live in the log, hold a job or have a lock file.
+
+    Raises OSError if the folder of lock files can't be read.
+    """
     folder = queue.home.workers
     worker_lock.sweep(folder)
-    files = worker_lock.ids(folder)  # first: who begins has a lock before it is in the log
+    files = worker_lock.ids(folder)  # read first: a starting worker has a lock file before it is in the log
     with queue.engine.snapshot() as view:
         known = {worker.id: worker for worker in view.workers()}
         others = {id: view.worker(id) for id in dict.fromkeys([*view.workers_with_jobs(), *files]) if id not in known}
     workers = [*known.values(), *(worker for worker in others.values() if worker is not None)]
-    strangers = [id for id, worker in others.items() if worker is None and not worker_lock.held(folder, id)]
-    return [*(worker.id for worker in workers if queue.liveness(worker) is Life.GONE), *strangers]
+    unknown = [id for id, worker in others.items() if worker is None and not worker_lock.held(folder, id)]
+    return [*(worker.id for worker in workers if queue.liveness(worker) is Life.GONE), *unknown]
 
 
 def write_report(folder: str, report: RecoveryReport) -> str:
@@ -316,7 +313,7 @@ def write_report(folder: str, report: RecoveryReport) -> str:
 
 
 def take_lock(queue: Queue, id: str) -> WorkerLock | None:
-    """The dead worker's lock; None where it lives, or somebody else recovers it, or has."""
+    """The lock of a dead worker; None if it lives, is being recovered elsewhere, or needs no recovery."""
     folder = queue.home.workers
     try:
         return worker_lock.try_lock(folder, id)
@@ -327,13 +324,13 @@ def take_lock(queue: Queue, id: str) -> WorkerLock | None:
         if (worker is None or not worker.live) and not view.jobs_of(id):
             return None
     try:
-        return worker_lock.take(folder, id)  # its file was removed, or is another folder's: ours stands in for it
+        return worker_lock.take(folder, id)  # the file was removed, or the folder replaced
     except FileExistsError:
         return None
 
 
 def _elsewhere(worker: Worker) -> str:
-    """Why nothing is left of a worker that ran under another run of the kernel."""
+    """Why no process is left of a worker that ran under another boot of the machine."""
     if worker.machine_id == procfs.machine_id():
         return "its worker ended when the machine went down"
     return f"its worker ran on another machine ({worker.host})"

@@ -1,4 +1,4 @@
-"""Ending everything of one attempt, wherever it went (R18): looked for by its traces, again until nothing is found."""
+"""Termination of all processes of one attempt, found by its traces, until none is left (R18)."""
 
 import os
 import signal
@@ -14,35 +14,35 @@ from queuectl.workers.execution.traces import is_tagged
 GRACE = 5.0
 """Seconds between TERM and KILL."""
 _IN_VAIN = 1.0
-"""Seconds after a KILL when what still lives counts as something that can't be ended."""
+"""Seconds after a KILL before the remaining processes count as stuck."""
 
 OrphanFinder = Callable[[], Iterable[int]]
-"""The processes that have no trace and have fallen to this process: see `workers.orphans`."""
+"""Returns the untagged processes that this process has adopted: see `orphans`."""
 
 
 class Survivors(NamedTuple):
-    """What a termination could not end. False where nothing is left."""
+    """The processes that a termination has not ended yet. False if there are none."""
 
     pids: tuple[int, ...] = ()
     locked: bool = False
-    """The output file is locked, though nobody who holds it may be found (another user's, another pid namespace's)."""
+    """The output file is locked by a process that can't be found (another user's, or in another pid namespace)."""
 
     def __bool__(self) -> bool:
         return bool(self.pids) or self.locked
 
 
 class Termination:
-    """Ends everything of one attempt, step by step, for a loop that must not wait: call `tick` at `next_tick`.
+    """Ends all processes of one attempt without blocking: call `tick` at `next_tick` until it returns True.
 
-    What has the tag or the open output file, what shares a session with a tagged process, and `orphans` get a TERM, and
-    after `grace` seconds a KILL. It is over when two looks in a row found nothing and the lock on the output file is
-    free.
+    Processes that carry the tag, have the output file open for writing or share a session with a tagged process, and
+    `orphans`, get a TERM, and after `grace` seconds a KILL. It is complete when two scans in a row found none of them
+    and the lock on the output file is free.
     """
 
     def __init__(
         self, path: str, tag: str, *, grace: float = GRACE, orphans: OrphanFinder = tuple, database: str | None = None
     ) -> None:
-        """`database`: only what was started for the queue at this path has the tag; another queue's may be the same."""
+        """`database`: count only tagged processes started for the queue at this path; a copy may use the same tags."""
         self._path, self._tag, self._grace, self._orphans = path, tag, grace, orphans
         self.database = database
         self._ending = PidfdSet()
@@ -51,18 +51,18 @@ class Termination:
         self._pause = 0.0
         self._clean = 0
         self.next_tick = 0.0
-        """When to look again, in monotonic seconds."""
+        """When to call `tick` next, in monotonic seconds."""
         self.left = Survivors()
-        """What was left at the last look."""
+        """The survivors of the last scan."""
 
     def tick(self, now: float) -> bool:
-        """Look, signal; True when nothing is left. `now` is monotonic seconds."""
+        """Scan and signal. Returns True when nothing is left. `now` is monotonic seconds."""
         before = self.left
-        if self._ending.living():  # these first: to look through all of /proc costs milliseconds
+        if self._ending.living():  # these first: a scan of /proc costs milliseconds
             if self._kill_at is not None and now >= self._kill_at:
                 self._ending.signal(signal.SIGKILL)
         else:
-            self._look(now)
+            self._scan(now)
         living = tuple(self._ending.living())
         self.left = Survivors(living, not living and self._is_locked())
         if self._kill_at is None and self.left:
@@ -74,18 +74,18 @@ class Termination:
 
     @property
     def stuck(self) -> bool:
-        """Whether something lives on though it was killed, or can't be found though it has the lock."""
+        """Whether a process survived the KILL, or holds the lock and can't be found."""
         return self._kill_at is not None and self.next_tick > self._kill_at + _IN_VAIN and bool(self.left)
 
     def fileno(self) -> int:
-        """Readable when one of the processes has ended, which is worth a `tick` before its time; -1: there is none."""
+        """A descriptor that is readable when a process has ended, for an early `tick`; -1 if there is none."""
         return self._ending.fileno()
 
     def close(self) -> None:
-        """Let go of all, ended or not."""
+        """Close all descriptors; processes that still live are left as they are."""
         self._ending.close()
 
-    def _look(self, now: float) -> None:
+    def _scan(self, now: float) -> None:
         everyone = list(pids())
         tagged = {pid for pid in everyone if self._is_tagged(pid)}
         self._sessions = {session(pid) for pid in tagged} - {os.getsid(0), 0}

@@ -1,6 +1,6 @@
-"""Who is alive: each worker holds an flock on its lock file, and the kernel lets go of it when the worker is dead.
+"""Lock files of workers: each worker holds an flock on its own, which the kernel releases when the worker dies.
 
-The file is made under a dot name, locked, and only then gets its name: created and then locked, it would look like a
+The file is created under a dot name, locked, and only then linked to its name: locked after that, it would look like a
 dead worker's for a moment. A recovery holds the dead worker's lock while it works (R19) and removes the file last.
 """
 
@@ -15,7 +15,7 @@ from queuectl.host.procfs import flock_owner
 
 
 class NoLockFile(NotFound):
-    """There is no lock file of that worker: it ended in order, or has been recovered."""
+    """The worker has no lock file: it ended in good order, or was recovered."""
 
 
 class WorkerLock:
@@ -30,9 +30,9 @@ class WorkerLock:
         self._owner = os.getpid()
 
     def close(self, *, keep: bool = False) -> None:
-        """Remove the file and let go of the lock, in this order; `keep` leaves the file (a recovery to be continued).
+        """Remove the file, unless `keep` is set, and release the lock, in this order.
 
-        In a forked child only the child's descriptor is closed: worker and lock live on in the parent.
+        In a forked child this closes the child's descriptor only.
         """
         if self._fd < 0:
             return
@@ -41,13 +41,13 @@ class WorkerLock:
             _remove(self.path)
         os.close(fd)
 
-    def become(self, other: "WorkerLock") -> None:
-        """Hold another file in the place of this one, which was removed; `other` is used up."""
+    def replace(self, other: "WorkerLock") -> None:
+        """Take over the descriptor of `other`, in place of a file that was removed; `other` is closed."""
         os.close(self._fd)
         self._fd, other._fd = other._fd, -1
 
     def fileno(self) -> int:
-        """The descriptor behind which the lock is held."""
+        """The descriptor that holds the lock."""
         return self._fd
 
     def __enter__(self) -> Self:
@@ -58,9 +58,9 @@ class WorkerLock:
 
 
 def take(folder: str, worker: str, fill: Callable[[int], None] | None = None) -> WorkerLock:
-    """Declare this process to be the worker. Raises FileExistsError where that id is in use, OSError where it can't.
+    """Create and lock the worker's lock file. Raises FileExistsError if the id is in use, OSError if it can't be made.
 
-    `fill` writes into the file (its descriptor) before others can see it.
+    `fill` is called with the descriptor, to write to the file before it gets its name.
     """
     path = _path(folder, worker)
     while True:
@@ -73,7 +73,7 @@ def take(folder: str, worker: str, fill: Callable[[int], None] | None = None) ->
                 fill(fd)
             os.link(draft, path)  # as rename, but never over another worker's
         except (BlockingIOError, FileNotFoundError):
-            os.close(fd)  # `sweep` came before our lock
+            os.close(fd)  # `sweep` removed the draft before it was locked
             if not os.path.isdir(folder):
                 raise
         except BaseException:
@@ -86,10 +86,10 @@ def take(folder: str, worker: str, fill: Callable[[int], None] | None = None) ->
 
 
 def retake(held: WorkerLock, fill: Callable[[int], None]) -> bool:
-    """Make the lock file of this process again, where it was removed or replaced by a copy that nobody holds.
+    """Create the lock file of this process again, after it was removed or replaced by an unlocked copy.
 
-    False where somebody holds the lock of that name: he has declared this worker lost. Raises OSError where it can't be
-    made.
+    Returns False if another process holds the lock of that name: it is recovering this worker. Raises OSError if the
+    file can't be made.
     """
     folder, worker = os.path.dirname(held.path), held.worker
     while True:
@@ -103,21 +103,21 @@ def retake(held: WorkerLock, fill: Callable[[int], None]) -> bool:
             if new is None:
                 return False
             fill(new.fileno())
-        held.become(new)
+        held.replace(new)
         return True
 
 
 def sweep(folder: str) -> None:
-    """Remove the drafts of those who died while they took their lock. Raises OSError where the folder can't be read."""
+    """Remove the drafts of processes that died during `take`. Raises OSError if the folder can't be read."""
     for name in os.listdir(folder):
         if name[0] == "." and not locked(f"{folder}/{name}"):
             _remove(f"{folder}/{name}")
 
 
 def try_lock(folder: str, worker: str) -> WorkerLock | None:
-    """Take over a dead worker's lock; None while the worker, or somebody who recovers it, holds it.
+    """Lock the lock file of a dead worker; None if the worker, or a process that recovers it, holds the lock.
 
-    Raises NoLockFile where there is no such file (any more).
+    Raises NoLockFile if there is no such file.
     """
     path = _path(folder, worker)
     try:
@@ -126,7 +126,7 @@ def try_lock(folder: str, worker: str) -> WorkerLock | None:
         raise NoLockFile(f"worker {worker} has no lock file: it has ended, or was recovered") from None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(fd).st_nlink == 0:  # recovered and removed between our open and our lock
+        if os.fstat(fd).st_nlink == 0:  # recovered and removed between open and flock
             raise NoLockFile(f"worker {worker} has just been recovered by another process")
     except BlockingIOError:
         os.close(fd)
@@ -138,12 +138,12 @@ def try_lock(folder: str, worker: str) -> WorkerLock | None:
 
 
 def held(folder: str, worker: str) -> bool:
-    """Whether the worker lives (or is being recovered). False where it has no lock file."""
+    """Whether the worker lives or is being recovered; False if it has no lock file."""
     return bool(locked(_path(folder, worker)))
 
 
 def owner(folder: str, worker: str) -> int | None:
-    """The pid of the process that holds the worker's lock, by the kernel's list; None where that tells of none."""
+    """The pid of the process that holds the worker's lock, from /proc/locks; None if it lists none."""
     try:
         fd = os.open(_path(folder, worker), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
@@ -155,7 +155,7 @@ def owner(folder: str, worker: str) -> int | None:
 
 
 def ids(folder: str) -> list[str]:
-    """The workers that have a lock file, dead or alive, in no order. Raises OSError where the folder can't be read."""
+    """The ids of workers with a lock file, dead or alive, in no order. Raises OSError if the folder can't be read."""
     return [name for name in os.listdir(folder) if name[0] != "."]
 
 
@@ -166,7 +166,7 @@ def _path(folder: str, worker: str) -> str:
 
 
 def _is_at(fd: int, path: str) -> bool:
-    """Whether the file behind `fd` is the one at the path: it may have been removed, and the name be another's."""
+    """Whether the open file is still the one at the path."""
     try:
         return os.path.samestat(os.fstat(fd), os.stat(path))
     except FileNotFoundError:
@@ -177,4 +177,4 @@ def _remove(path: str) -> None:
     try:
         os.unlink(path)
     except FileNotFoundError:
-        pass  # somebody else did, or removed the whole folder: the aim is reached
+        pass  # removed by another process, perhaps with its folder

@@ -12,7 +12,7 @@ from queuectl.workers.recovery.attempt_table import AttemptTable, TableEntry
 from tests.support.lab import Lab
 
 
-def test_a_roster_outlives_its_worker(tmp_path: Path) -> None:
+def test_attempt_table_outlives_its_worker(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     path.touch()
     mine = AttemptTable(str(path), 3)
@@ -27,7 +27,7 @@ def test_a_roster_outlives_its_worker(tmp_path: Path) -> None:
     assert attempt_table.read(str(tmp_path / "none")) == []
 
 
-def test_a_roster_that_is_full_takes_no_more_until_something_is_reported(tmp_path: Path) -> None:
+def test_full_attempt_table_takes_no_more_until_reports(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     path.touch()
     mine = AttemptTable(str(path), 1)
@@ -39,7 +39,7 @@ def test_a_roster_that_is_full_takes_no_more_until_something_is_reported(tmp_pat
     assert mine.add(100, 500, 1, 0) is not None
 
 
-def test_why_a_worker_was_killed_stands_with_its_roster(tmp_path: Path) -> None:
+def test_kill_reason_is_kept_in_the_lock_file(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     path.touch()
     assert attempt_table.read_kill_reason(str(path)) is None
@@ -52,7 +52,7 @@ def test_why_a_worker_was_killed_stands_with_its_roster(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command, state, type", [("exit 0", "completed", "completed"), ("exit 7", "dead", "failed")])
-def test_a_command_that_ended_while_its_worker_was_stopped_is_not_lost(
+def test_command_ended_under_stopped_worker_is_not_lost(
     lab: Lab, tmp_path: Path, command: str, state: str, type: str
 ) -> None:
     """The worker is stopped, its command ends, the worker is killed: the parent reaps the command and knows."""
@@ -79,7 +79,7 @@ def test_a_command_that_ended_while_its_worker_was_stopped_is_not_lost(
 
 
 @pytest.mark.parametrize("command, state", [("exit 0", "completed"), ("exit 7", "dead"), ("kill -KILL $$", "dead")])
-def test_an_outcome_that_a_worker_saw_and_could_not_report_is_not_lost(lab: Lab, command: str, state: str) -> None:
+def test_unreported_outcome_is_not_lost(lab: Lab, command: str, state: str) -> None:
     """Others keep the database while the command ends; then the worker and its parent are killed."""
     id = lab.queue.enqueue(f"touch began; while ! test -e go; do sleep 0.02; done; {command}", cwd=str(lab.folder),
                            max_retries=0)  # fmt: skip

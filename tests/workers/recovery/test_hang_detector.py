@@ -79,7 +79,7 @@ def judged(detector: HangDetector, at: float) -> list[str]:
     return [worker.id for worker in detector.tick(at)]
 
 
-def test_who_holds_a_job_and_is_silent_long_enough_is_hung(lab: Lab, observer: TurnWriter) -> None:
+def test_silent_worker_with_a_job_is_hung(lab: Lab, observer: TurnWriter) -> None:
     lab.queue.enqueue("true")
     silent(lab)
     detector, now = HangDetector(lab.queue, observer), clock.monotonic()
@@ -100,7 +100,7 @@ def test_one_word_is_enough(lab: Lab, observer: TurnWriter) -> None:
         assert judged(detector, now + step * INTERVAL) == []
 
 
-def test_a_worker_that_reports_and_claims_without_heartbeats_lives(lab: Lab, observer: TurnWriter) -> None:
+def test_worker_that_reports_without_heartbeats_is_alive(lab: Lab, observer: TurnWriter) -> None:
     lab.queue.enqueue_many(["true"] * 9)
     worker = TurnWriter(lab.queue, "busy", (), "cafe")
     worker.start(1)
@@ -117,7 +117,7 @@ def test_a_worker_that_holds_nothing_is_never_hung(lab: Lab, observer: TurnWrite
     assert [judged(detector, now + step * INTERVAL) for step in range(6)] == [[]] * 6
 
 
-def test_a_job_of_a_worker_that_has_stopped_is_judged_by_silence_too(lab: Lab, observer: TurnWriter) -> None:
+def test_job_of_stopped_worker_is_judged_too(lab: Lab, observer: TurnWriter) -> None:
     lab.queue.enqueue("true")
     silent(lab)
     with lab.queue.engine.transaction() as tx:
@@ -142,7 +142,7 @@ def test_when_nobody_can_write_nobody_is_hung(lab: Lab, observer: TurnWriter, mo
     assert after == [[], [], [], ["mute"]], "and the silence counts from when the observer could write again"
 
 
-def test_an_observer_whose_own_word_came_late_has_heard_nothing(
+def test_observer_with_late_heartbeat_starts_over(
     lab: Lab, observer: TurnWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hang_detector, "LATE", 0.2)
@@ -177,7 +177,7 @@ def test_nobody_dies_because_everybody_waits_to_write(lab: Lab) -> None:
     assert [lab.queue.job(id).attempt for id in ids] == [1, 1]
 
 
-def test_an_observer_that_was_stopped_itself_has_seen_nothing(lab: Lab, observer: TurnWriter) -> None:
+def test_observer_that_was_paused_starts_over(lab: Lab, observer: TurnWriter) -> None:
     lab.queue.enqueue("true")
     silent(lab)
     detector, now = HangDetector(lab.queue, observer), clock.monotonic()
@@ -185,7 +185,7 @@ def test_an_observer_that_was_stopped_itself_has_seen_nothing(lab: Lab, observer
     assert judged(detector, now + HUNG_AFTER + INTERVAL + LATE + 1) == []
 
 
-def test_the_age_of_a_heartbeat_is_never_looked_at(lab: Lab, observer: TurnWriter) -> None:
+def test_age_of_a_heartbeat_does_not_matter(lab: Lab, observer: TurnWriter) -> None:
     """An old stamp says nothing: the wall clock may have jumped, or nobody could write."""
     lab.queue.enqueue("true")
     silent(lab)
@@ -194,9 +194,7 @@ def test_the_age_of_a_heartbeat_is_never_looked_at(lab: Lab, observer: TurnWrite
     assert judged(HangDetector(lab.queue, observer), clock.monotonic()) == []
 
 
-def test_who_can_not_be_seen_is_recovered_after_its_silence(
-    lab: Lab, observer: TurnWriter, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unseen_hung_worker_is_recovered(lab: Lab, observer: TurnWriter, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker of another container whose lock file was removed: only its heartbeats could tell."""
     id = lab.queue.enqueue("true")
     with monkeypatch.context() as patch:
@@ -213,7 +211,7 @@ def test_who_can_not_be_seen_is_recovered_after_its_silence(
 
 
 @pytest.mark.parametrize("theirs", [{}, {"pid_namespace": "pid:[1]"}, {"boot_id": "another"}, {"pid": "a stranger's"}])
-def test_only_the_process_that_is_the_worker_is_killed(lab: Lab, theirs: dict[str, str]) -> None:
+def test_only_the_process_of_the_worker_is_killed(lab: Lab, theirs: dict[str, str]) -> None:
     """The pid in the log may be another container's, or have been given to somebody else since."""
     lab.queue.enqueue("true")
     worker = silent(lab)
@@ -240,7 +238,7 @@ def test_only_the_process_that_is_the_worker_is_killed(lab: Lab, theirs: dict[st
     assert stranger.poll() is None
 
 
-def test_a_stopped_worker_is_killed_and_its_job_comes_back(lab: Lab, tmp_path: Path) -> None:
+def test_paused_worker_is_killed_and_its_job_recovered(lab: Lab, tmp_path: Path) -> None:
     id = lab.queue.enqueue("echo up >> said; sleep 60", cwd=str(tmp_path), backoff_base=1)
     alone = lab.worker()
     lab.until(lambda: (tmp_path / "said").exists())
@@ -255,7 +253,7 @@ def test_a_stopped_worker_is_killed_and_its_job_comes_back(lab: Lab, tmp_path: P
     assert not lab.ours(), "what it ran is gone as well"
 
 
-def test_a_monitor_is_a_worker_without_slots_and_not_counted(lab: Lab) -> None:
+def test_monitor_is_not_counted_as_a_worker(lab: Lab) -> None:
     with monitor.observer(lab.queue) as me:
         assert [(worker.id, worker.slots) for worker in lab.queue.workers()] == [(me.worker, 0)]
         assert lab.queue.status().workers == 0

@@ -31,7 +31,7 @@ def hidden(lab: Lab, fifo: Fifo) -> str:
     return f"env -i {sys.executable} {script} {fifo} &"
 
 
-def test_what_hides_is_ended_before_the_job_of_a_dead_worker_is_tried_again(lab: Lab, fifo: Fifo, hidden: str) -> None:
+def test_orphans_of_dead_worker_end_before_the_retry(lab: Lab, fifo: Fifo, hidden: str) -> None:
     id = lab.queue.enqueue(f"{hidden} sleep 60", timeout=None, backoff_base=1)
     parent = lab.start()
     pid = int(fifo.line())
@@ -46,7 +46,7 @@ def test_what_hides_is_ended_before_the_job_of_a_dead_worker_is_tried_again(lab:
     parent.send_signal(signal.SIGINT)
 
 
-def test_what_hides_is_ended_before_a_failure_is_reported(lab: Lab, fifo: Fifo, hidden: str) -> None:
+def test_orphans_end_before_a_failure_is_reported(lab: Lab, fifo: Fifo, hidden: str) -> None:
     id = lab.queue.enqueue(f"{hidden} sleep 0.3; exit 1", max_retries=1, backoff_base=1)
     lab.start(drain=True)
     pid = int(fifo.line())
@@ -59,7 +59,7 @@ def test_what_hides_is_ended_before_a_failure_is_reported(lab: Lab, fifo: Fifo, 
     assert gone(again)
 
 
-def test_what_a_completed_job_has_hidden_stays_until_the_job_runs_again(lab: Lab, fifo: Fifo, hidden: str) -> None:
+def test_orphans_of_completed_job_stay_until_it_reruns(lab: Lab, fifo: Fifo, hidden: str) -> None:
     id = lab.queue.enqueue(f"{hidden} sleep 0.3")
     fails = lab.queue.enqueue("exit 1", max_retries=0, delay=0.5)
     parent = lab.start()
@@ -78,7 +78,7 @@ def test_what_a_completed_job_has_hidden_stays_until_the_job_runs_again(lab: Lab
     os.kill(again, signal.SIGKILL)
 
 
-def test_what_began_while_another_command_ran_is_left_alone(lab: Lab, fifo: Fifo, hidden: str) -> None:
+def test_orphans_begun_beside_another_command_are_kept(lab: Lab, fifo: Fifo, hidden: str) -> None:
     """Nobody can tell whose it is: SECURITY.md says so."""
     other = lab.queue.enqueue("touch other; while [ -e other ]; do sleep 0.05; done", cwd=str(lab.folder), timeout=None)
     worker = lab.worker(slots=2)
@@ -97,7 +97,7 @@ def test_what_began_while_another_command_ran_is_left_alone(lab: Lab, fifo: Fifo
     os.kill(pid, signal.SIGKILL)
 
 
-def test_workers_that_a_job_has_started_are_no_strays(lab: Lab) -> None:
+def test_workers_started_by_a_job_are_no_orphans(lab: Lab) -> None:
     """Not of the first worker, when the job that started them fails."""
     command = f"{sys.executable} -m queuectl worker start --detach --queue other; exit 1"
     id = lab.queue.enqueue(command, max_retries=0, cwd=str(ROOT), queue="outer")
@@ -110,7 +110,7 @@ def test_workers_that_a_job_has_started_are_no_strays(lab: Lab) -> None:
     assert lab.queue.job(inside).state == "completed"
 
 
-def test_a_process_with_children_of_its_own_takes_nothing_for_a_stray() -> None:
+def test_process_with_own_children_finds_no_orphans() -> None:
     child = os.posix_spawn("/bin/sleep", ["sleep", "60"], {})
     try:
         blind = Orphans()

@@ -58,7 +58,7 @@ def abandoned(lab: Lab, worker: str) -> None:
 
 
 @pytest.mark.parametrize("hidden", ["", "exec >/dev/null 2>&1; ", "exec setsid nohup sh left.sh >/dev/null 2>&1"])
-def test_what_a_dead_worker_ran_is_found_and_ended_and_the_job_tried_again(lab: Lab, fifo: Fifo, hidden: str) -> None:
+def test_recovery_ends_processes_and_retries_the_job(lab: Lab, fifo: Fifo, hidden: str) -> None:
     body = f"echo $$ > {fifo}; while :; do sleep 0.05; echo $$ >> marks; done"
     (lab.folder / "left.sh").write_text(body)
     command = f"{hidden}{'' if 'left' in hidden else body}"
@@ -83,7 +83,7 @@ def test_what_a_dead_worker_ran_is_found_and_ended_and_the_job_tried_again(lab: 
     assert size == ((lab.folder / "marks").stat().st_size if size else 0)
 
 
-def test_each_recovery_that_found_something_writes_a_report_for_the_owner_only(lab: Lab, fifo: Fifo) -> None:
+def test_recovery_writes_a_report_for_its_owner_only(lab: Lab, fifo: Fifo) -> None:
     id = lab.queue.enqueue(f"echo $$ > {fifo}; sleep 60", timeout=None)
     lab.start()
     fifo.line()
@@ -99,7 +99,7 @@ def test_each_recovery_that_found_something_writes_a_report_for_the_owner_only(l
     assert [job["job"] for job in document["jobs"]] == [id]
 
 
-def test_a_claim_that_never_started_is_given_back_and_uses_up_nothing(lab: Lab) -> None:
+def test_claim_that_never_started_uses_no_attempt(lab: Lab) -> None:
     id = lab.queue.enqueue("true", max_retries=0)
     worker = pretend(lab, id)
     abandoned(lab, worker)
@@ -156,7 +156,7 @@ def test_of_two_recoverers_one_acts(lab: Lab, fifo: Fifo) -> None:
     assert len(lab.records("worker_lost")) == 1
 
 
-def test_after_a_reboot_an_attempt_is_lost_and_nobody_is_hunted(lab: Lab) -> None:
+def test_attempt_is_lost_after_a_reboot(lab: Lab) -> None:
     id = lab.queue.enqueue("true", max_retries=0)
     worker = pretend(lab, id, boot_id="another boot")
     abandoned(lab, worker)
@@ -172,7 +172,7 @@ def test_after_a_reboot_an_attempt_is_lost_and_nobody_is_hunted(lab: Lab) -> Non
     assert lab.queue.job(id).state == "dead"
 
 
-def test_a_copy_of_the_queue_leaves_the_processes_of_the_original_alone(lab: Lab) -> None:
+def test_copied_queue_spares_processes_of_the_original(lab: Lab) -> None:
     id = lab.queue.enqueue("true")
     worker = pretend(lab, id, identity="the original's")
     abandoned(lab, worker)
@@ -185,9 +185,7 @@ def test_a_copy_of_the_queue_leaves_the_processes_of_the_original_alone(lab: Lab
 
 
 @pytest.mark.parametrize("path, theirs", [("q.db", True), ("original.db", False)])
-def test_what_an_attempt_left_is_found_in_another_folder_too_but_not_another_queues(
-    lab: Lab, path: str, theirs: bool
-) -> None:
+def test_leftovers_are_found_after_folder_was_replaced(lab: Lab, path: str, theirs: bool) -> None:
     id = lab.queue.enqueue("true")
     pretend(lab, id, identity="former")
     tagged = {"QUEUECTL_TAG": f"former:{id}:2", "QUEUECTL_DB": str(lab.folder / path)}
@@ -198,14 +196,14 @@ def test_what_an_attempt_left_is_found_in_another_folder_too_but_not_another_que
 
 
 @pytest.mark.parametrize("machine, words", [(None, "the machine went down"), ("m", "another machine (here)")])
-def test_what_is_known_of_a_workers_end_is_told(lab: Lab, machine: str | None, words: str) -> None:
+def test_error_says_how_the_worker_ended(lab: Lab, machine: str | None, words: str) -> None:
     id = lab.queue.enqueue("true")
     abandoned(lab, pretend(lab, id, boot_id="before", machine_id=machine or procfs.machine_id()))
     rescuer.recover(lab.queue)
     assert words in (lab.queue.job(id).error or "")
 
 
-def test_who_can_not_be_seen_is_recovered_only_after_its_silence(lab: Lab) -> None:
+def test_unseen_worker_is_recovered_only_when_hung(lab: Lab) -> None:
     id = lab.queue.enqueue("true")
     worker = pretend(lab, id, pid_namespace="pid:[1]")
     assert rescuer.recover(lab.queue).jobs == []
@@ -213,7 +211,7 @@ def test_who_can_not_be_seen_is_recovered_only_after_its_silence(lab: Lab) -> No
     assert [found.job for found in rescuer.recover(lab.queue, silent=[worker]).jobs] == [id]
 
 
-def test_a_worker_whose_lock_file_is_lost_is_recovered(lab: Lab) -> None:
+def test_worker_without_lock_file_is_recovered(lab: Lab) -> None:
     id = lab.queue.enqueue("true")
     pretend(lab, id)
     assert os.listdir(lab.queue.home.workers) == []
@@ -226,7 +224,7 @@ def test_a_worker_whose_lock_file_is_lost_is_recovered(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("last", [WorkerStopped(), WorkerLost(), None])
-def test_a_job_whose_worker_has_ended_is_recovered_however_that_came_to_be(lab: Lab, last: Event | None) -> None:
+def test_job_of_any_ended_worker_is_recovered(lab: Lab, last: Event | None) -> None:
     id = lab.queue.enqueue("true")
     pretend(lab, id)
     with lab.queue.engine.transaction() as tx:
@@ -254,7 +252,7 @@ def test_a_worker_that_was_declared_lost_claims_nothing(lab: Lab) -> None:
     assert (turn.claims, turn.stop) == ([], True)
 
 
-def test_a_lock_file_without_a_worker_in_the_log_is_cleared_away(lab: Lab) -> None:
+def test_lock_file_of_unknown_worker_is_removed(lab: Lab) -> None:
     abandoned(lab, "never-said-a-word")
 
     report = rescuer.recover(lab.queue)
@@ -263,7 +261,7 @@ def test_a_lock_file_without_a_worker_in_the_log_is_cleared_away(lab: Lab) -> No
     assert os.listdir(lab.queue.home.workers) == []
 
 
-def test_another_worker_recovers_the_jobs_of_a_dead_one(lab: Lab, fifo: Fifo) -> None:
+def test_worker_recovers_jobs_of_another_dead_worker(lab: Lab, fifo: Fifo) -> None:
     id = lab.queue.enqueue(
         f"[ $QUEUECTL_ATTEMPT = 1 ] || exit 0; echo > {fifo}; sleep 60", timeout=None, backoff_base=1, backoff_max=0.1
     )
@@ -281,7 +279,7 @@ def test_another_worker_recovers_the_jobs_of_a_dead_one(lab: Lab, fifo: Fifo) ->
     assert '"event":"recovered"' in journal
 
 
-def test_a_job_that_was_to_be_cancelled_is_cancelled(lab: Lab, fifo: Fifo) -> None:
+def test_job_with_cancel_request_becomes_cancelled(lab: Lab, fifo: Fifo) -> None:
     id = lab.queue.enqueue(f"echo $$ > {fifo}; sleep 60", timeout=None)
     lab.start()
     pid = int(fifo.line())
@@ -296,7 +294,7 @@ def test_a_job_that_was_to_be_cancelled_is_cancelled(lab: Lab, fifo: Fifo) -> No
     assert lab.log(id) == ["enqueued", "claimed", "cancel_requested", "cancelled"]
 
 
-def test_trouble_while_recovering_is_told_and_the_worker_stays_to_be_recovered(lab: Lab) -> None:
+def test_failed_recovery_is_reported_and_tried_again(lab: Lab) -> None:
     id = lab.queue.enqueue("true")
     worker = pretend(lab, id)
     abandoned(lab, worker)
@@ -320,7 +318,7 @@ def test_the_monitor_recovers_by_itself(lab: Lab) -> None:
     assert [found.job for found in report.jobs] == [id]
 
 
-def test_others_leave_a_dead_worker_to_its_parent_for_a_while(lab: Lab) -> None:
+def test_other_workers_wait_for_the_parent_to_recover(lab: Lab) -> None:
     """The parent alone knows how the worker's commands ended (R19)."""
     id = lab.queue.enqueue("true")
     abandoned(lab, pretend(lab, id))
@@ -342,7 +340,7 @@ def test_one_clean_look_is_not_enough(tmp_path: Path) -> None:
     termination.close()
 
 
-def test_a_recovery_that_gives_up_leaves_the_dead_worker_to_the_next(lab: Lab, fifo: Fifo) -> None:
+def test_abandoned_recovery_is_left_to_the_next(lab: Lab, fifo: Fifo) -> None:
     id = lab.queue.enqueue(f"trap '' TERM; echo $$ > {fifo}; read line < {fifo}.never", timeout=None)
     os.mkfifo(f"{fifo}.never")
     lab.start()
@@ -358,7 +356,7 @@ def test_a_recovery_that_gives_up_leaves_the_dead_worker_to_the_next(lab: Lab, f
     assert [job.then for job in rescuer.recover(lab.queue).jobs] == ["failed"]
 
 
-def test_a_worker_that_somebody_here_killed_was_not_killed_for_memory(lab: Lab) -> None:
+def test_known_kill_is_not_blamed_on_memory(lab: Lab) -> None:
     id = lab.queue.enqueue("true")
     worker = pretend(lab, id)
     lease = lab.queue.job(id).lease

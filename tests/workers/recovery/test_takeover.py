@@ -27,7 +27,7 @@ def still_held(worker: int, id: str) -> int:
     raise AssertionError("the worker holds no lock")
 
 
-def test_a_lock_that_is_not_free_at_once_is_taken_by_the_parent_all_the_same(lab: Lab) -> None:
+def test_parent_waits_for_a_lock_held_briefly(lab: Lab) -> None:
     id = lab.queue.enqueue("touch began; sleep 60", cwd=str(lab.folder), timeout=None)
     lab.start()
     [worker] = lab.up()
@@ -43,7 +43,7 @@ def test_a_lock_that_is_not_free_at_once_is_taken_by_the_parent_all_the_same(lab
     assert [record.actor for record in lab.records("failed", id)] == [f"recovery:{worker.id}"]
 
 
-def test_what_one_command_leaves_and_is_slow_to_end_keeps_no_other_job_waiting(lab: Lab) -> None:
+def test_slow_termination_delays_no_other_job(lab: Lab) -> None:
     slow = lab.queue.enqueue("trap '' TERM; touch slow; while :; do sleep 0.1; done", cwd=str(lab.folder), timeout=None)
     quick = lab.queue.enqueue("touch quick; exec sleep 60", cwd=str(lab.folder), timeout=None)
     lab.start(slots=2)
@@ -57,7 +57,7 @@ def test_what_one_command_leaves_and_is_slow_to_end_keeps_no_other_job_waiting(l
     assert not lab.records("worker_lost")
 
 
-def test_a_successor_that_cannot_start_is_followed_by_another(lab: Lab) -> None:
+def test_successor_that_cannot_start_is_followed_by_another(lab: Lab) -> None:
     code = """
 import sys
 from queuectl.workers import supervisor
@@ -73,7 +73,7 @@ sys.exit(supervisor.start(sys.argv[1], logs=sys.argv[2]))
     os.kill(worker.pid, signal.SIGKILL)
 
     lab.until(lambda: lab.records("worker_lost"))
-    time.sleep(0.5)
+    time.sleep(3.0)  # several successors fail to start, even on a busy machine
     assert not lab.queue.workers()
     logs.unlink()
     [another] = lab.up()

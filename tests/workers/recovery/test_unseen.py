@@ -10,7 +10,7 @@ from tests.support.lab import Lab
 
 
 @pytest.mark.parametrize("last", [None, WorkerStopped()], ids=["running", "stopped"])
-def test_an_unseen_worker_that_holds_jobs_is_named_with_what_brings_them_back(lab: Lab, last: Event | None) -> None:
+def test_unseen_workers_that_hold_jobs_are_listed(lab: Lab, last: Event | None) -> None:
     id = lab.queue.enqueue("true")
     claimed(lab, id, pid_namespace="pid:[1]")
     if last is not None:

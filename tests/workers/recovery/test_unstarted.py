@@ -16,7 +16,7 @@ from tests.workers.recovery.test_rescuer import abandoned, pretend
 
 
 @pytest.mark.parametrize("hidden", ["", "exec env -i sh -c "])
-def test_an_attempt_whose_output_file_was_removed_is_not_called_unstarted(lab: Lab, fifo: Fifo, hidden: str) -> None:
+def test_attempt_with_removed_output_counts_as_started(lab: Lab, fifo: Fifo, hidden: str) -> None:
     body = f"echo $$ > {fifo}; while :; do sleep 0.05; done"
     id = lab.queue.enqueue(hidden + shlex.quote(body) if hidden else body, timeout=None, max_retries=0)
     lab.start()
@@ -44,7 +44,7 @@ def test_a_start_cut_short_has_used_the_attempt(lab: Lab) -> None:
     assert lab.queue.job(id).cause == "lost"
 
 
-def test_what_lives_of_a_claim_that_was_given_back_is_ended_before_the_next_start(lab: Lab, fifo: Fifo) -> None:
+def test_leftovers_of_released_claim_end_before_next_start(lab: Lab, fifo: Fifo) -> None:
     """Whoever gave it back may have been mistaken: each earlier claim is looked at, whatever its number."""
     id = lab.queue.enqueue(f"echo $$ > {fifo}", timeout=None)
     worker = pretend(lab, id)
@@ -61,7 +61,7 @@ def test_what_lives_of_a_claim_that_was_given_back_is_ended_before_the_next_star
     assert [(a.number, a.outcome) for a in lab.queue.attempts(id)] == [(1, "released"), (1, "completed")]
 
 
-def test_after_a_reboot_a_worker_that_was_told_to_stop_gives_its_jobs_back(lab: Lab) -> None:
+def test_stopped_worker_releases_jobs_after_a_reboot(lab: Lab) -> None:
     id = lab.queue.enqueue("true", max_retries=0, on_lost="dead")
     worker = pretend(lab, id, boot_id="another boot")
     abandoned(lab, worker)
@@ -74,7 +74,7 @@ def test_after_a_reboot_a_worker_that_was_told_to_stop_gives_its_jobs_back(lab: 
     assert [(found.outcome, found.then) for found in report.jobs] == [("interrupted", "pending")]
 
 
-def test_an_output_that_was_removed_is_told_by_doctor_too(lab: Lab) -> None:
+def test_doctor_reports_a_removed_output(lab: Lab) -> None:
     id = lab.queue.enqueue("echo hello")
     lab.queue.enqueue("true")  # which has written nothing
     lab.drain()

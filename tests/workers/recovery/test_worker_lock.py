@@ -44,7 +44,7 @@ def kill(process: "subprocess.Popen[str]") -> None:
     process.wait(10)
 
 
-def test_a_live_worker_is_held_and_one_that_ended_is_gone(tmp_path: Path) -> None:
+def test_only_a_live_worker_is_locked(tmp_path: Path) -> None:
     with take(str(tmp_path), "w1"):
         assert held(str(tmp_path), "w1")
         assert try_lock(str(tmp_path), "w1") is None
@@ -55,7 +55,7 @@ def test_a_live_worker_is_held_and_one_that_ended_is_gone(tmp_path: Path) -> Non
     assert os.listdir(tmp_path) == []
 
 
-def test_a_killed_worker_is_dead_at_once_and_can_be_taken_over(tmp_path: Path, start: Start) -> None:
+def test_lock_of_killed_worker_is_free_at_once(tmp_path: Path, start: Start) -> None:
     worker = start("mine = take(folder, 'w1')\nprint('up', flush=True)\nsys.stdin.read()")
     assert hear(worker) == "up"
     assert held(str(tmp_path), "w1")
@@ -72,7 +72,7 @@ def test_a_killed_worker_is_dead_at_once_and_can_be_taken_over(tmp_path: Path, s
     assert ids(str(tmp_path)) == []
 
 
-def test_a_recovery_that_is_not_done_leaves_the_file_for_the_next(tmp_path: Path, start: Start) -> None:
+def test_unfinished_recovery_keeps_the_lock_file(tmp_path: Path, start: Start) -> None:
     kill_after_take(start)
     first = try_lock(str(tmp_path), "w1")
     assert first is not None
@@ -118,9 +118,7 @@ for n in range(600):
         assert dead == "0"
 
 
-def test_of_many_recoverers_one_takes_a_dead_worker_and_the_others_learn_that_it_is_gone(
-    tmp_path: Path, start: Start
-) -> None:
+def test_one_of_many_recoverers_takes_the_lock(tmp_path: Path, start: Start) -> None:
     workers = [start(f"mine = take(folder, 'w{n}')\nprint(flush=True)\nsys.stdin.read()") for n in range(5)]
     for worker in workers:
         hear(worker)
@@ -167,7 +165,7 @@ def test_one_removed_between_open_and_lock_is_gone(
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_command_that_outlives_its_worker_does_not_keep_it_alive(tmp_path: Path, start: Start) -> None:
+def test_command_that_outlives_its_worker_holds_no_lock(tmp_path: Path, start: Start) -> None:
     worker = start("""
 mine = take(folder, "w1")
 pid = os.posix_spawn("/bin/sh", ["sh", "-c", "echo $$; exec sleep 60"], os.environ)
@@ -181,7 +179,7 @@ sys.stdin.read()
         os.kill(command, 9)
 
 
-def test_a_forked_child_does_not_end_its_parents_life(tmp_path: Path, start: Start) -> None:
+def test_forked_child_leaves_the_lock_to_its_parent(tmp_path: Path, start: Start) -> None:
     worker = start("""
 mine = take(folder, "w1")
 child = os.fork()
@@ -212,7 +210,7 @@ def test_what_is_no_id_is_refused(tmp_path: Path, worker: str) -> None:
             function(str(tmp_path), worker)
 
 
-def test_a_worker_whose_folder_was_removed_ends_without_complaint(tmp_path: Path) -> None:
+def test_worker_without_its_folder_ends_cleanly(tmp_path: Path) -> None:
     lock = take(str(tmp_path), "w1")
     os.unlink(lock.path)
     lock.close()
