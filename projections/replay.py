@@ -10,6 +10,9 @@ from queuectl.events import VOCABULARY, Recorded
 Progress = Callable[[int, int], None]
 """Called with (events done, events in all) during long work."""
 
+ProgressBars = Callable[[str], Progress]
+"""Called with the name of a piece of work; returns what to call during it."""
+
 History = Callable[[Collection[str], int], Iterable[Recorded]]
 """(streams, seq) -> the events of these streams before that seq, in order within each stream."""
 

@@ -9,7 +9,7 @@ Which streams go is kept in memory: some 200 bytes a job.
 
 import gzip
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -17,11 +17,11 @@ import msgspec
 
 from projections import evolve
 from projections.jobs import FINAL
+from projections.replay import Progress, ProgressBars
 from queuectl import clock
 from queuectl.audit.archive_file import read
 from queuectl.audit.leaves import leaf
 from queuectl.audit.seal import seal
-from queuectl.engines.base import Progress
 from queuectl.engines.view import Filter, Leaf, Transaction, View, Write
 from queuectl.errors import Invalid, QueueError, Refused
 from queuectl.events import VOCABULARY, Archived, Passed, Recorded
@@ -39,9 +39,6 @@ BATCH = 50
 
 TURN = 0.02
 """Seconds of a transaction, before its commit: others write in between."""
-
-Bars = Callable[[str], Progress]
-"""Gives the bar for a piece of work, by what it is."""
 
 
 class Stream(NamedTuple):
@@ -82,7 +79,7 @@ def archive(
     path: str,
     before: int,
     states: Collection[str] = FINAL,
-    bars: Bars = lambda what: lambda done, total: None,
+    bars: ProgressBars = lambda what: lambda done, total: None,
 ) -> Done:
     """Move jobs that came to one of these final states at `before` (µs UTC) or earlier from the log to a file.
 
@@ -125,7 +122,7 @@ def _refuse_late(view: View) -> None:
 # -- the file --------------------------------------------------------------------------------------------------------
 
 
-def _written(queue: Queue, path: str, streams: Collection[str], upto: int, bars: Bars) -> dict[str, Stream]:
+def _written(queue: Queue, path: str, streams: Collection[str], upto: int, bars: ProgressBars) -> dict[str, Stream]:
     """Write the events of these streams up to seq `upto`, and read them back. Raises QueueError: there is no file."""
     with draft(path) as name:
         with (

@@ -1,7 +1,7 @@
-"""`queuectl doctor`: what is wrong with a queue, and what to do about it.
+"""The checks of `queuectl doctor`: what is wrong with a queue, and what to do about it.
 
-Every check is a small function that looks at one thing and yields findings. None writes to the queue, none waits for a
-worker or holds one up. A new check is a function, and its name in `CHECKS`.
+A check is a function that examines one thing and yields findings. It never writes to the queue and never delays a
+worker. To add a check, write the function and add it to `CHECKS`.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,17 +10,14 @@ from typing import Any, Self
 
 import msgspec
 
+from projections.replay import Progress, ProgressBars
 from queuectl import dotenv, engines
 from queuectl.doctor.checks import environment, log, workers
 from queuectl.doctor.finding import Finding, Severity, problem
-from queuectl.engines.base import Progress
 from queuectl.errors import QueueError, shown
 from queuectl.queries import Reading
 
-Bars = Callable[[str], Progress]
-"""Gives the bar for a piece of work, by what it is."""
-
-CHECKS: dict[str, Callable[["InspectedQueue", Bars], Iterator[Finding]]] = {
+CHECKS: dict[str, Callable[["InspectedQueue", ProgressBars], Iterator[Finding]]] = {
     "file": log.file,
     "log": log.log,
     "replay": log.replayed,
@@ -35,14 +32,14 @@ CHECKS: dict[str, Callable[["InspectedQueue", Bars], Iterator[Finding]]] = {
     "outputs": environment.outputs,
     "leftovers": environment.leftovers,
 }
-"""All checks by name, in the order in which they are made."""
+"""All checks by name, in the order in which they run."""
 
 
 class InspectedQueue(Reading):
-    """A queue that is looked at, and never made. A context manager."""
+    """An existing queue, opened for examination; a context manager."""
 
     def __init__(self, url: str, *, progress: Progress | None = None) -> None:
-        """`url` and `progress` are as for `Queue`. Raises Unusable (Absent where there is none), Invalid."""
+        """Open the queue; arguments as for `Queue`. Raises Unusable, Absent if there is none, Invalid."""
         self._engine = engines.connect(url, create=False, progress=progress)
         self.logs = self.home.logs
         self._env_file = dotenv.read()
@@ -57,14 +54,14 @@ class InspectedQueue(Reading):
 
 
 class Check(msgspec.Struct, frozen=True):
-    """A check that was made."""
+    """The result of one check."""
 
     name: str
     findings: list[Finding]
 
     @property
     def severity(self) -> Severity:
-        """The worst of its findings'."""
+        """The worst severity of its findings."""
         found = {finding.severity for finding in self.findings}
         return "problem" if "problem" in found else "warning" if "warning" in found else "ok"
 
@@ -74,14 +71,14 @@ class Check(msgspec.Struct, frozen=True):
         return {"check": self.name, "ok": self.severity != "problem", "findings": findings}
 
 
-def examine(queue: InspectedQueue, bars: Bars = lambda what: lambda done, total: None) -> Iterator[Check]:
-    """Make every check, one after another. One that can't be made is a problem itself, and stops none."""
+def examine(queue: InspectedQueue, bars: ProgressBars = lambda what: lambda done, total: None) -> Iterator[Check]:
+    """Run all checks in order. A check that fails with an error is a problem itself; the others still run."""
     for name, check in CHECKS.items():
         yield Check(name, list(_made(check, queue, bars)))
 
 
 def _made(
-    check: Callable[[InspectedQueue, Bars], Iterator[Finding]], queue: InspectedQueue, bars: Bars
+    check: Callable[[InspectedQueue, ProgressBars], Iterator[Finding]], queue: InspectedQueue, bars: ProgressBars
 ) -> Iterator[Finding]:
     started: list[Progress] = []
 
@@ -95,10 +92,10 @@ def _made(
         why = str(error)
         if isinstance(error, OSError):
             why = f"{shown(str(error.filename))}: {error.strerror}" if error.filename is not None else why
-        yield problem(f"could not be looked at: {why}", "mend that first, then ask again")
+        yield problem(f"could not be checked: {why}", "fix that first, then run doctor again")
     except (ValueError, TypeError, AttributeError, LookupError, OverflowError) as error:
         why = f"the database holds what queuectl does not write ({error})"
-        yield problem(f"could not be looked at: {why}", "see queuectl audit verify; a backup or an export has the log")
+        yield problem(f"could not be checked: {why}", "see queuectl audit verify; a backup or an export has the log")
     finally:
         for each in started:
-            each(1, 1)  # where it was broken off
+            each(1, 1)  # in case the check ended early

@@ -1,4 +1,4 @@
-"""What a check has to say: a `Finding`, for people in two sentences and for programs with the figures."""
+"""The result of a check: a `Finding`, with two sentences for people and facts for programs."""
 
 from typing import Any, Literal
 
@@ -14,53 +14,53 @@ STATES = {
     "t": "held by a debugger",
     "Z": "ended, not reaped",
 }
-"""The states of processes that explain why one does not go on, as /proc has them."""
+"""The states in /proc that explain why a process makes no progress."""
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that a check has found."""
+    """One result of a check."""
 
     severity: Severity
-    """`ok` is nothing to do; a `warning` may wait; with a `problem` the queue is not healthy."""
+    """`ok`: nothing to do; `warning`: may become a problem; `problem`: the queue is not healthy."""
     what: str
     do: str | None = None
-    """What to do about it."""
+    """What to do about it; None: nothing."""
     facts: dict[str, Any] = {}
-    """For programs: sizes in bytes, moments in RFC 3339, ids and paths."""
+    """Details for programs: sizes in bytes, times in RFC 3339, ids and paths."""
 
     def json(self) -> dict[str, Any]:
-        """As it stands in the document of `doctor --json`."""
+        """The finding as in the output of `doctor --json`."""
         return {"severity": self.severity, "what": self.what, "do": self.do, **self.facts}
 
 
 def fine(what: str, **facts: Any) -> Finding:
-    """All is well."""
+    """A finding of severity `ok`."""
     return Finding("ok", what, None, facts)
 
 
 def warning(what: str, do: str, **facts: Any) -> Finding:
-    """Something that may become a problem."""
+    """A finding of severity `warning`."""
     return Finding("warning", what, do, facts)
 
 
 def problem(what: str, do: str, **facts: Any) -> Finding:
-    """Something that must be mended."""
+    """A finding of severity `problem`."""
     return Finding("problem", what, do, facts)
 
 
 def some(names: list[str], most: int = 3) -> str:
-    """The first of them, and how many more there are: `a, b, c and 4 more`."""
+    """The first names and the number of others: `a, b, c and 4 more`."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
 
-class Process(msgspec.Struct, frozen=True):
-    """A process that is in the way."""
+class ProcessSummary(msgspec.Struct, frozen=True):
+    """A process as findings name it."""
 
     pid: int
     command: str
     state: str
-    """The letter that /proc has."""
+    """The letter in /proc."""
 
     def __str__(self) -> str:
         state = f", {STATES[self.state]}" if self.state in STATES else ""
@@ -68,6 +68,6 @@ class Process(msgspec.Struct, frozen=True):
         return f"process {self.pid} ({command}{state})"
 
 
-def process(pid: int) -> Process:
+def process(pid: int) -> ProcessSummary:
     """A process as /proc shows it now, with its whole command line where that can be read."""
-    return Process(pid, procfs.command_line(pid) or "?", processes.state(pid) or "?")
+    return ProcessSummary(pid, procfs.command_line(pid) or "?", processes.state(pid) or "?")

@@ -238,10 +238,6 @@ class Slots:
             shell=spec.shell,
             umask=claim.environment.umask if claim.environment is not None else None,
             keep_children=spec.keep_children,
-            job=job.id,
-            attempt=lease.attempt,
-            lease=lease.version,
-            tag=mark,
         )
 
     def _find_earlier(self, claim: Claim) -> tuple[str, str] | None:

@@ -82,7 +82,7 @@ def look(database: str, name: str) -> Check:
 
 
 def ill(database: str, name: str) -> Finding:
-    """The one thing that a check finds, which is not as it should be."""
+    """The one thing that a check finds, which is not ok."""
     [finding] = look(database, name).findings
     assert finding.severity != "ok"
     assert finding.do
@@ -95,7 +95,7 @@ def everything(folder: str) -> dict[str, tuple[int, int]]:
     return {path: ((info := os.lstat(path)).st_mode, info.st_size) for path in found}
 
 
-def test_of_a_healthy_queue_every_check_says_so_and_nothing_is_changed(database: str) -> None:
+def test_healthy_queue_passes_every_check_unchanged(database: str) -> None:
     before = everything(os.path.dirname(database))
     with InspectedQueue(database) as queue:
         checks = list(doctor.examine(queue))
@@ -109,7 +109,7 @@ def test_of_a_healthy_queue_every_check_says_so_and_nothing_is_changed(database:
 # -- the file and the log --------------------------------------------------------------------------------------------
 
 
-def test_a_damaged_index_is_found_and_a_replay_mends_it(database: str) -> None:
+def test_damaged_index_is_found_and_replay_repairs_it(database: str) -> None:
     row = "select type, name, tbl_name, rootpage, sql from sqlite_master where name = 'jobs_waiting'"
     behind(database, f"create table kept as {row}", "pragma writable_schema = on", f"delete {row[row.index('from') :]}")
     behind(database, "update jobs set priority = 9 where id = 'b'")  # the index is not told
@@ -124,7 +124,7 @@ def test_a_damaged_index_is_found_and_a_replay_mends_it(database: str) -> None:
 
 
 @pytest.mark.parametrize("table, also", [("jobs", {"replay", "leftovers"}), ("config", {"replay", "settings", "disk"})])
-def test_of_a_page_of_noise_all_is_told_that_can_be_and_what_to_do(database: str, table: str, also: set[str]) -> None:
+def test_overwritten_page_is_reported_with_advice(database: str, table: str, also: set[str]) -> None:
     Path(database + ".d/output/a.2.cafe").touch(0o600)
     make_noise(database, table)
     with InspectedQueue(database) as queue:
@@ -132,14 +132,14 @@ def test_of_a_page_of_noise_all_is_told_that_can_be_and_what_to_do(database: str
     [finding] = checks["file"].findings
     assert finding.facts["damage"][0].startswith("Tree ")
     assert finding.facts["damage"][-1] == "database disk image is malformed", "and there SQLite gave up"
-    assert finding.what.endswith("; but the log is whole")
+    assert finding.what.endswith("; but the log is complete")
     assert ("`queuectl export`" in str(finding.do)) == ("settings" not in also), "without these it does not start"
     ills = {name: check.findings[0].what for name, check in checks.items() if check.severity != "ok"}
     assert set(ills) - {"file", "workers"} == also
-    assert all("could not be looked at" in ills[name] for name in also)
+    assert all("could not be checked" in ills[name] for name in also)
 
 
-def test_a_log_that_is_not_whole_either_is_not_said_to_be(database: str) -> None:
+def test_incomplete_log_is_not_called_complete(database: str) -> None:
     behind(database, *UNGUARD, "delete from events where seq = 2")
     make_noise(database, "counts")
     damaged = look(database, "file").findings[0]
@@ -151,21 +151,21 @@ def test_a_log_that_is_not_whole_either_is_not_said_to_be(database: str) -> None
 @pytest.mark.parametrize(
     "instead", [[], ["create trigger events_no_update before update on events begin select 1; end"]]
 )
-def test_a_log_that_is_not_guarded_any_more_is_found(database: str, instead: list[str]) -> None:
+def test_missing_log_triggers_are_found(database: str, instead: list[str]) -> None:
     behind(database, "drop trigger events_no_update", *instead)
     assert ill(database, "file").facts == {"missing": ["events_no_update"]}
 
 
-def test_an_event_that_was_removed_is_missed_in_the_log_and_in_its_stream(database: str) -> None:
+def test_removed_event_is_found_in_log_and_stream(database: str) -> None:
     behind(database, *UNGUARD, "delete from events where seq in (1, 3)")
     gaps, torn = look(database, "log").findings
     assert gaps.what == "2 events of the log were removed: 1, 3"
     assert gaps.facts["removed"] == [{"from": 1, "to": 1}, {"from": 3, "to": 3}]
     assert torn.facts["streams"] == ["job:a"]
-    assert "could not be looked at" in ill(database, "replay").what, "nobody knows what the tables should say"
+    assert "could not be checked" in ill(database, "replay").what, "nobody knows what the tables should say"
 
 
-def test_events_that_were_removed_at_the_end_are_missed_too(database: str) -> None:
+def test_events_removed_at_the_end_are_found(database: str) -> None:
     behind(database, *UNGUARD, "delete from events where seq > 3")
     for note in Path(database + ".d").glob("high-water"):
         note.unlink()  # with it the queue does not even open
@@ -189,12 +189,12 @@ def test_an_event_of_a_newer_program_is_named(database: str) -> None:
     assert finding.do == "upgrade queuectl here"
 
 
-def test_an_event_that_is_older_than_the_one_before_was_altered(database: str) -> None:
+def test_event_older_than_its_predecessor_is_found(database: str) -> None:
     behind(database, *UNGUARD, "update events set at = at - 10000000 where seq = 3")
     assert ill(database, "log").facts["events"] == ["event 3 is older than the one before it"]
 
 
-def test_tables_that_do_not_say_what_the_log_says_are_found_and_a_replay_mends_them(database: str) -> None:
+def test_wrong_tables_are_found_and_replay_repairs_them(database: str) -> None:
     behind(database, "update counts set jobs = 77 where state = 'pending'")
     finding = ill(database, "replay")
     assert "77" in str(finding.facts["differences"])
@@ -211,7 +211,7 @@ def test_tables_that_do_not_say_what_the_log_says_are_found_and_a_replay_mends_t
         ("null", "warning", "mine is 3 events behind"),
     ],
 )
-def test_a_projection_that_is_broken_or_behind_is_named(database: str, broken: str, severity: str, what: str) -> None:
+def test_broken_and_lagging_projections_are_named(database: str, broken: str, severity: str, what: str) -> None:
     behind(database, f"insert into projection_state values ('mine', 1, 2, '', 'no.such.module', {broken})")
     finding = ill(database, "projections")
     assert finding.severity == severity
@@ -219,7 +219,7 @@ def test_a_projection_that_is_broken_or_behind_is_named(database: str, broken: s
     assert "queuectl replay mine" in str(finding.do)
 
 
-def test_a_last_event_in_the_future_tells_that_the_clock_was_set_back(database: str) -> None:
+def test_last_event_in_the_future_is_a_warning(database: str) -> None:
     with freeze_time("2100-01-01"), Queue(database) as queue:
         queue.enqueue("true")
     finding = ill(database, "clock")
@@ -230,7 +230,7 @@ def test_a_last_event_in_the_future_tells_that_the_clock_was_set_back(database: 
 # -- what surrounds it -----------------------------------------------------------------------------------------------
 
 
-def test_a_setting_that_cannot_be_read_is_named_though_no_other_command_starts(database: str) -> None:
+def test_unreadable_setting_is_named(database: str) -> None:
     Path(".env").write_text("QUEUECTL_BACKOFF_BASE=lots\n")
     assert ill(database, "settings").what.endswith(".env, line 1: QUEUECTL_BACKOFF_BASE)")
 
@@ -254,7 +254,7 @@ def test_so_is_one_that_is_stored(database: str) -> None:
         (".d/stdin", 0o600, "problem", "closed to their owner: q.db.d/stdin"),
     ],
 )
-def test_rights_that_are_too_wide_or_too_narrow_are_found_and_the_advice_mends_them(
+def test_wrong_permissions_are_found_and_advice_repairs_them(
     database: str, name: str, mode: int, severity: str, what: str
 ) -> None:
     with Queue(database) as queue:  # in use, so that -wal and -shm stay as they are
@@ -288,7 +288,7 @@ def stopped_reader(database: str) -> Iterator[subprocess.Popen[bytes]]:
     process.communicate()
 
 
-def test_whoever_keeps_the_log_ahead_from_being_written_back_is_named(
+def test_readers_that_block_the_checkpoint_are_named(
     database: str, stopped_reader: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(environment, "WAL_LIMIT", 1 << 20)
@@ -309,7 +309,7 @@ def test_whoever_keeps_the_log_ahead_from_being_written_back_is_named(
         assert look(database, "wal").findings[0].what == "empty"
 
 
-def test_a_stopped_process_that_keeps_all_from_writing_is_named(database: str) -> None:
+def test_stopped_process_that_holds_the_gate_is_named(database: str) -> None:
     process = subprocess.Popen([sys.executable, "-c", STOPPED_WRITER, database], cwd=ROOT)
     os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
     finding = ill(database, "gate")
@@ -320,7 +320,7 @@ def test_a_stopped_process_that_keeps_all_from_writing_is_named(database: str) -
     assert look(database, "gate").severity == "ok"
 
 
-def test_a_disk_that_is_too_full_for_new_jobs_is_told(database: str) -> None:
+def test_full_disk_is_a_problem(database: str) -> None:
     with Queue(database) as queue:
         queue.set_config("disk-floor", "1024TiB")
     finding = ill(database, "disk")
@@ -389,12 +389,12 @@ def test_what_is_in_use_is_no_leftover(database: str) -> None:
         assert look(database, "leftovers").findings[0].what == "none"
 
 
-def test_a_check_that_cannot_be_made_is_a_problem_and_the_others_are_made_all_the_same(database: str) -> None:
+def test_failing_check_is_a_problem_and_others_continue(database: str) -> None:
     with InspectedQueue(database) as queue:
         os.rename(database + ".d/bells", database + ".d/away")
         checks = {check.name: check for check in doctor.examine(queue)}
     assert list(checks) == list(doctor.CHECKS)
     [finding] = checks["leftovers"].findings
     assert finding.severity == "problem"
-    assert finding.what == f"could not be looked at: {database}.d/bells: No such file or directory"
+    assert finding.what == f"could not be checked: {database}.d/bells: No such file or directory"
     assert checks["log"].severity == "ok"

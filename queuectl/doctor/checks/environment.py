@@ -1,4 +1,4 @@
-"""The checks of what surrounds the log: settings, rights, the WAL, the disk, and files that nobody needs."""
+"""The checks of settings, permissions, the WAL, the gate, the disk, output files and leftover files."""
 
 import os
 import shlex
@@ -15,29 +15,30 @@ from queuectl.settings import SETTINGS
 from queuectl.units import counted, size_text
 
 if TYPE_CHECKING:
-    from queuectl.doctor import Bars, InspectedQueue
+    from projections.replay import ProgressBars
+    from queuectl.doctor import InspectedQueue
 
 WAL_LIMIT = 64 << 20
-"""Bytes waiting in the WAL (q.db-wal) that are too many: writers write it back from 4 MB on."""
+"""Bytes waiting in the WAL above which it is reported: writers write it back from 4 MB on."""
 
 DRAFT = 3600.0
-"""Seconds after which a draft that has not got its name will not get it any more."""
+"""Seconds after which a draft counts as abandoned."""
 
 FIRST = 1000
-"""How many paths a finding carries for programs."""
+"""Maximum number of paths in the facts of a finding."""
 
 
-def settings(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
-    """Whether every setting has a value that can be read."""
+def settings(queue: "InspectedQueue", bars: "ProgressBars") -> Iterator[Finding]:
+    """Check that every setting has a valid value."""
     wrong = [found.error for found in queue.config().values() if found.error is not None]
     for error in wrong:
-        yield problem(str(error), "set it right there; until then what needs it refuses to work")
+        yield problem(str(error), "correct it there; until then, commands that need it are refused")
     if not wrong:
         yield fine(f"all {len(SETTINGS)} can be read")
 
 
-def permissions(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
-    """Whether the queue's files belong to one user, and nobody else gets at them."""
+def permissions(queue: "InspectedQueue", bars: "ProgressBars") -> Iterator[Finding]:
+    """Check that the queue's files belong to one user and are closed to all others."""
     top = [path for path in (*queue.engine.files, queue.home.folder) if os.path.lexists(path)]
     owner = os.lstat(top[0]).st_uid
     foreign: list[str] = []
@@ -62,7 +63,7 @@ def permissions(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
         yield problem(what, f"chown -R {owner} {top_words}", paths=foreign[:FIRST])
     if exposed:
         what, do = f"open to other users: {_named(queue, exposed)}", f"chmod -R go= {top_words}"
-        # What lies in the folder is out of reach as long as that is closed.
+        # Files in the folder are out of reach while the folder itself is closed.
         yield (problem if set(exposed) & set(top) else warning)(what, do, paths=exposed[:FIRST])
     if closed:
         what = f"closed to their owner: {_named(queue, closed)}"
@@ -72,7 +73,7 @@ def permissions(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
 
 
 def _files(paths: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
-    """These files, and all in them where they are folders; links aside, and what goes while we look."""
+    """These files and the contents of folders, without symbolic links and files that are removed meanwhile."""
     for path in paths:
         try:
             found = os.lstat(path)
@@ -86,13 +87,13 @@ def _files(paths: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def _named(queue: "InspectedQueue", paths: list[str]) -> str:
-    """The paths as seen from the folder that the queue's home is in."""
+    """The paths, relative to the folder of the queue's home."""
     start = os.path.dirname(queue.home.folder)
     return some([os.path.relpath(path, start) for path in sorted(paths)])
 
 
-def wal(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
-    """Whether what is committed gets from the WAL into the database, and who is in the way."""
+def wal(queue: "InspectedQueue", bars: "ProgressBars") -> Iterator[Finding]:
+    """Check that the WAL is written back to the database, and name the readers that prevent it."""
     storage = queue.engine.storage()
     if storage.wal is None:
         yield fine("none, by this engine")
@@ -120,8 +121,8 @@ def wal(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
     yield warning(what, do, **facts, processes=reading)
 
 
-def gate(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
-    """Whether a stopped process keeps everybody from writing (R5): one that is only busy will be through."""
+def gate(queue: "InspectedQueue", bars: "ProgressBars") -> Iterator[Finding]:
+    """Check that no stopped process holds the gate (R5); a busy one will release it."""
     pid = queue.engine.storage().writer
     if pid and processes.state(pid) == "T":
         yield problem(
@@ -133,8 +134,8 @@ def gate(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
         yield fine("nobody is kept from writing")
 
 
-def disk(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
-    """Whether there is room for new jobs to start."""
+def disk(queue: "InspectedQueue", bars: "ProgressBars") -> Iterator[Finding]:
+    """Check that there is enough free disk space for jobs to start."""
     found = queue.disk()
     facts = {"free": found.free, "floor": found.floor}
     if found.low:
@@ -147,8 +148,8 @@ def disk(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
         yield fine(str(found), **facts)
 
 
-def outputs(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
-    """Whether what commands wrote is there: of this queue's own attempts, not of a log that was imported."""
+def outputs(queue: "InspectedQueue", bars: "ProgressBars") -> Iterator[Finding]:
+    """Check that the output files of this queue's own attempts exist; imported attempts have none."""
     home = queue.home
     if not os.path.exists(home.id):
         yield fine("none yet")
@@ -174,15 +175,15 @@ def outputs(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
         yield fine(f"{count:,}, all there")
 
 
-def leftovers(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
-    """Files that nobody needs any more: of workers, of listeners, of drafts, of jobs that are not there."""
+def leftovers(queue: "InspectedQueue", bars: "ProgressBars") -> Iterator[Finding]:
+    """Report files that are no longer needed: lock files, drafts, doorbells, and outputs without a job."""
     findings = chain(_locks(queue), _drafts(queue), _bells(queue), _outputs(queue, bars))
     yield next(findings, fine("none"))
     yield from findings
 
 
 def _locks(queue: "InspectedQueue") -> Iterator[Finding]:
-    """Lock files of workers that have ended in the log as well: recovery would take them away."""
+    """Report unlocked lock files of workers that have ended in the log, which recovery removes."""
     folder = queue.home.workers
     free = [name for name in os.listdir(folder) if not locked(f"{folder}/{name}")]
     with queue.engine.snapshot() as view:
@@ -194,7 +195,7 @@ def _locks(queue: "InspectedQueue") -> Iterator[Finding]:
 
 
 def _drafts(queue: "InspectedQueue") -> Iterator[Finding]:
-    """Files that somebody was writing and did not finish."""
+    """Report files whose writer died before it renamed them."""
     before = clock.now() / clock.SECOND - DRAFT
     folders = (queue.home.folder, queue.home.stdin)
     drafts = [f"{folder}/{name}" for folder in folders for name in os.listdir(folder) if name[0] == "."]
@@ -204,19 +205,19 @@ def _drafts(queue: "InspectedQueue") -> Iterator[Finding]:
 
 
 def _bells(queue: "InspectedQueue") -> Iterator[Finding]:
-    """Doorbells of those who died listening: the next event takes them away."""
+    """Report doorbells of dead listeners, which the next event removes."""
     if silent := queue.engine.storage().silent_listeners:
         yield fine(f"{counted(silent, 'doorbell')} of listeners that are gone: the next event takes them away")
 
 
-def _outputs(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
-    """Outputs that no command can show: of jobs that were purged or archived, or that this log has never had."""
+def _outputs(queue: "InspectedQueue", bars: "ProgressBars") -> Iterator[Finding]:
+    """Report outputs of jobs that were purged, archived or never in this log, which no command can show."""
     bar = bars("Looking for outputs without a job")
     gone: list[str] = []
     unknown: list[str] = []
     count = 0
     with os.scandir(queue.home.output) as entries:
-        while page := list(islice(entries, FIRST)):  # before the log is asked: a job is there before its output is
+        while page := list(islice(entries, FIRST)):  # read before the log: a job exists before its output does
             with queue.engine.snapshot() as view:
                 for entry in page:
                     job = entry.name.rpartition(".")[0].rpartition(".")[0]  # JOB.LEASE.IDENTITY
@@ -234,7 +235,7 @@ def _outputs(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
 
 
 def _waste(what: str, found: list[tuple[str, os.stat_result]]) -> Finding:
-    """A finding about files that may be removed, with what that would give back."""
+    """A warning about files that may be removed, with the size on disk."""
     size = sum(stat.st_blocks * 512 for _, stat in found)
     paths = sorted(path for path, _ in found)
     names = some([os.path.basename(path) for path in paths])

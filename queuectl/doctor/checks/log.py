@@ -1,4 +1,4 @@
-"""The checks of what is stored: the file, the log, the projections, and the clock that stamps the events."""
+"""The checks of the database file, the log, the projections and the clock."""
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -15,19 +15,20 @@ from queuectl.events import Archived, Newer, Unreadable
 from queuectl.units import counted, size_text, span
 
 if TYPE_CHECKING:
-    from queuectl.doctor import Bars, InspectedQueue
+    from projections.replay import ProgressBars
+    from queuectl.doctor import InspectedQueue
 
 PAGE = 5000
-"""Rows read at a time: nothing is kept open between two (R8)."""
+"""Rows read in one snapshot, so that no read transaction stays open for long (R8)."""
 
 AHEAD = 1.0
-"""Seconds that the last event may lie in the future: less is no clock that was set back."""
+"""Seconds by which the last event may lie in the future before it is reported."""
 
 RESTORE = "stop the workers, keep what is there, and restore a copy of the files"
 
 
-def file(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
-    """Whether the database is sound, and the log's schema whole. The one check that reads without a pause."""
+def file(queue: "InspectedQueue", bars: "ProgressBars") -> Iterator[Finding]:
+    """Check the database file and the schema of the log. The only check that reads in one long transaction."""
     with queue.engine.snapshot() as view:
         damage, missing = view.damage(bars("Reading the file, page")), view.schema_differences()
     size = queue.engine.storage().size
@@ -38,13 +39,13 @@ def file(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
             " where it can't, restore a copy of the files"
         )
         if _is_fine(log, queue, bars):
-            what += "; but the log is whole"
-            if _is_fine(settings, queue, bars):  # or no command but this one starts
+            what += "; but the log is complete"
+            if _is_fine(settings, queue, bars):  # otherwise `export` does not start
                 do += "; `queuectl export` writes the log out as it is"
         yield problem(what, do, bytes=size, damage=damage)
     if missing:
         yield problem(
-            f"the log is not kept as it should be: without {some(missing)}, anybody may change it",
+            f"the log is not protected against changes: {some(missing)} missing",
             f"find out who has changed the schema, and what else; then {RESTORE}",
             missing=missing,
         )
@@ -53,7 +54,9 @@ def file(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
 
 
 def _is_fine(
-    check: Callable[["InspectedQueue", "Bars"], Iterator[Finding]], queue: "InspectedQueue", bars: "Bars"
+    check: Callable[["InspectedQueue", "ProgressBars"], Iterator[Finding]],
+    queue: "InspectedQueue",
+    bars: "ProgressBars",
 ) -> bool:
     try:
         return all(finding.severity == "ok" for finding in check(queue, bars))
@@ -61,23 +64,23 @@ def _is_fine(
         return False
 
 
-class _Log(msgspec.Struct):
-    """What was found on the way through the log."""
+class _LogScan(msgspec.Struct):
+    """The state of a scan through the log."""
 
     reached: int = 0
-    """The last number of which is known that an event had it."""
+    """The last seq that is known to have been given to an event."""
     at: int = 0
     events: int = 0
     gaps: list[tuple[int, int]] = []
     wrong: list[str] = []
     newer: list[str] = []
-    told: int = 0
-    """How many events were archived, as the tombstones tell."""
-    gone: int = 0
-    """How many are not there but have left their leaf."""
+    archived: int = 0
+    """Number of archived events, according to the tombstones."""
+    leaf_only: int = 0
+    """Number of events that are missing but have a leaf."""
 
     def read(self, page: leaves.Page) -> None:
-        """Go on by a page."""
+        """Scan the next page."""
         for record in page.records:
             if record.at < self.at:
                 self.wrong.append(f"event {record.seq} is older than the one before it")
@@ -89,27 +92,27 @@ class _Log(msgspec.Struct):
             except Unreadable as error:
                 self.wrong.append(f"event {record.seq}: {error}")
             else:
-                self.told += event.events if isinstance(event, Archived) else 0
+                self.archived += event.events if isinstance(event, Archived) else 0
         here = {record.seq for record in page.records}
         known = here.union(leaf.seq for leaf in page.leaves)
         self.events += len(here)
-        self.gone += len(known) - len(here)
+        self.leaf_only += len(known) - len(here)
         for seq in sorted(known):
             self.reach(seq)
 
     def reach(self, seq: int) -> None:
-        """There was an event of this number."""
+        """Record that an event with this seq existed."""
         if seq > self.reached + 1:
             self.gaps.append((self.reached + 1, seq - 1))
         self.reached = seq
 
 
-def log(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
-    """Whether every event is there or was archived, in order and readable, and every stream whole."""
+def log(queue: "InspectedQueue", bars: "ProgressBars") -> Iterator[Finding]:
+    """Check that every event is present or archived, readable and in order, and that no stream has gaps."""
     with queue.engine.snapshot() as view:
         head, given = view.head()[0], view.highest_seq()
     bar = bars("Reading the log")
-    found, end = _Log(gaps=[], wrong=[], newer=[]), 0
+    found, end = _LogScan(gaps=[], wrong=[], newer=[]), 0
     while end < head:
         with queue.engine.snapshot() as view:
             page = leaves.page(view, end, head, PAGE)
@@ -119,9 +122,12 @@ def log(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
     if given > found.reached:
         found.reach(given + 1)
     torn, streams = _torn(queue, head)
-    if not found.gone and found.told == sum(until - first + 1 for first, until in found.gaps):
-        found.gaps, found.gone = [], found.told  # archived before the log was taken in here: an export has no leaves
-    lacking = 0 if found.gaps or _is_archiving(queue, head) else found.gone - found.told
+    if not found.leaf_only and found.archived == sum(until - first + 1 for first, until in found.gaps):
+        found.gaps, found.leaf_only = (
+            [],
+            found.archived,
+        )  # archived before an import: an export has no leaves
+    lacking = 0 if found.gaps or _is_archiving(queue, head) else found.leaf_only - found.archived
     if found.gaps:
         count = sum(until - first + 1 for first, until in found.gaps)
         names = [str(first) if first == until else f"{first}-{until}" for first, until in found.gaps]
@@ -132,7 +138,7 @@ def log(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
         )
     if lacking:
         yield problem(
-            f"{counted(found.gone, 'event')} left the log, but the tombstones tell of {found.told:,}",
+            f"{counted(found.leaf_only, 'event')} left the log, but the tombstones tell of {found.archived:,}",
             f"run `queuectl audit verify`, which tells which; then {RESTORE} that has them",
             lacking=lacking,
         )
@@ -151,19 +157,19 @@ def log(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
         )
     if not (found.gaps or lacking or torn or found.wrong or found.newer):
         told = f"{counted(found.events, 'event')} in {counted(streams, 'stream')}, none missing"
-        told += f"; {found.told:,} archived" if found.told else ""
-        facts = {"events": found.events, "streams": streams, "archived": found.told}
+        told += f"; {found.archived:,} archived" if found.archived else ""
+        facts = {"events": found.events, "streams": streams, "archived": found.archived}
         yield fine(told if found.events else "no events yet", **facts)
 
 
 def _is_archiving(queue: "InspectedQueue", head: int) -> bool:
-    """Whether events have been archived while the log was read: then nothing can be told from how many there are."""
+    """Whether events were archived during the scan, so that the number of missing events proves nothing."""
     with queue.engine.snapshot() as view:
         return bool(view.tombstones(after=head, limit=1))
 
 
 def _torn(queue: "InspectedQueue", head: int) -> tuple[list[str], int]:
-    """The streams with versions missing, and how many streams there are."""
+    """The streams with missing versions, and the number of all streams."""
     torn: list[str] = []
     count, after = 0, ""
     while True:
@@ -176,8 +182,8 @@ def _torn(queue: "InspectedQueue", head: int) -> tuple[list[str], int]:
         after = page[-1][0]
 
 
-def replayed(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
-    """Whether the tables say what the log says."""
+def replayed(queue: "InspectedQueue", bars: "ProgressBars") -> Iterator[Finding]:
+    """Check that the tables equal a replay of the log."""
     differences = queue.engine.check(bars("Comparing the tables with the log"))
     if differences:
         yield problem(
@@ -189,20 +195,20 @@ def replayed(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
         yield fine("the tables say what the log says")
 
 
-def projections(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
-    """Whether every projection has folded all of the log. Ours have, or the queue would not have opened."""
+def projections(queue: "InspectedQueue", bars: "ProgressBars") -> Iterator[Finding]:
+    """Check that every projection has folded the whole log; built-in ones have, or the queue would not open."""
     with queue.engine.snapshot() as view:
         head, all = view.head()[0], view.projection_statuses()
-    findings = [finding for each in all for finding in _standing(each, head)]
+    findings = [finding for each in all for finding in _position(each, head)]
     yield from findings or [fine(f"all {len(all)} at event {head:,}", seq=head)]
 
 
-def _standing(each: ProjectionStatus, head: int) -> Iterator[Finding]:
+def _position(each: ProjectionStatus, head: int) -> Iterator[Finding]:
     facts = {"projection": each.name, "seq": each.seq, "source": each.source}
     if each.broken is not None:
         yield problem(
             f"{each.name} was set aside at event {each.seq:,}, when it raised {each.broken}",
-            f"mend {each.source}, then run `queuectl replay {each.name}`",
+            f"fix {each.source}, then run `queuectl replay {each.name}`",
             **facts,
             broken=each.broken,
         )
@@ -221,8 +227,8 @@ def _standing(each: ProjectionStatus, head: int) -> Iterator[Finding]:
         )
 
 
-def clock(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
-    """Whether the last event lies in the future."""
+def clock(queue: "InspectedQueue", bars: "ProgressBars") -> Iterator[Finding]:
+    """Check that the last event does not lie in the future."""
     with queue.engine.snapshot() as view:
         seq, at = view.head()
     ahead = (at - clocks.now()) / clocks.SECOND

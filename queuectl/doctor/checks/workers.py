@@ -1,7 +1,7 @@
-"""The check of workers and what they run: who is dead, stopped or hung, and which attempts can't be ended (R18).
+"""The check of workers and their attempts: dead, stopped and hung workers, and attempts that can't be ended (R18).
 
-Much of what it sees is only passing: a worker that died a moment ago is recovered by the next, a job that is past its
-timeout has seconds to end. So it looks again until that is over, and tells what was so all the while.
+Many findings are transient: another worker recovers one that died a moment ago; a job past its timeout has seconds to
+end. The check therefore scans repeatedly, and reports what every scan has found.
 """
 
 import os
@@ -14,7 +14,7 @@ import msgspec
 from projections.jobs import Job
 from projections.workers import Worker
 from queuectl.clock import monotonic, now
-from queuectl.doctor.finding import Finding, Process, fine, problem, process, some, warning
+from queuectl.doctor.finding import Finding, ProcessSummary, fine, problem, process, some, warning
 from queuectl.host import flock, processes, procfs
 from queuectl.liveness import Life
 from queuectl.queries import to_serve
@@ -24,110 +24,111 @@ from queuectl.workers.recovery import attempt_table, worker_lock
 from queuectl.workers.turn import earlier_attempts, tag
 
 if TYPE_CHECKING:
-    from queuectl.doctor import Bars, InspectedQueue
+    from projections.replay import ProgressBars
+    from queuectl.doctor import InspectedQueue
 
 PATIENCE = 10.0
-"""Seconds after which nothing is passing any more: a command has 5 to end after a TERM."""
+"""Seconds after which no finding is transient any more: a command has 5 to end after a TERM."""
 
 COURTESY = 2.0
-"""Seconds that a parent has to recover its worker when no other is up."""
+"""Seconds that a supervisor has to recover its worker when no other worker is up."""
 
 PAUSE = 0.25
 
 KILLED = 1 << 8
-"""SIGKILL, in a set of signals as /proc writes it."""
+"""SIGKILL as a bit of a signal set in /proc."""
 
 
 class WorkerScan(msgspec.Struct):
-    """What one look has found."""
+    """The result of one scan."""
 
     lasting: list[Finding] = []
     passing: list[tuple[str, Finding]] = []
-    """What is a problem only if it is still so in a while, and by what it is known again."""
+    """Findings that may be transient, each with a key that identifies it in the next scan."""
     up: int = 0
-    """Workers, and those that only recover, that live."""
-    minded: bool = False
-    """Whether somebody is there who sees to it."""
+    """Number of live workers, monitors included."""
+    attended: bool = False
+    """Whether a live worker can resolve the transient findings."""
 
     @property
     def patience(self) -> float:
-        """Seconds to wait for it to pass."""
-        return 0.0 if not self.passing else PATIENCE if self.minded else COURTESY
+        """Seconds to wait for transient findings to resolve."""
+        return 0.0 if not self.passing else PATIENCE if self.attended else COURTESY
 
 
 class Traces(msgspec.Struct, frozen=True):
-    """What lives of an attempt. False where nothing is found."""
+    """The traces of an attempt that live. False if there are none."""
 
-    processes: list[Process] = []
+    processes: list[ProcessSummary] = []
     locked: bool = False
-    """Its output file is locked by somebody who can't be found."""
+    """Its output file is locked by a process that can't be found."""
 
     def __bool__(self) -> bool:
         return bool(self.processes) or self.locked
 
 
-def workers(queue: "InspectedQueue", bars: "Bars") -> Iterator[Finding]:
-    """Whether what workers hold goes on: each lives, or somebody takes over what it ran."""
-    began, seen = monotonic(), _look(queue)
-    while monotonic() - began < seen.patience:
+def workers(queue: "InspectedQueue", bars: "ProgressBars") -> Iterator[Finding]:
+    """Check that every job a worker holds makes progress, and that every queue with jobs has a worker."""
+    began, scan = monotonic(), _scan(queue)
+    while monotonic() - began < scan.patience:
         time.sleep(PAUSE)
-        before, seen = {key for key, _ in seen.passing}, _look(queue)
-        seen.passing = [(key, finding) for key, finding in seen.passing if key in before]
-    findings = [*seen.lasting, *(finding for _, finding in seen.passing)]
-    yield from findings or [fine(f"{seen.up} up, none dead or stuck", up=seen.up)]
+        before, scan = {key for key, _ in scan.passing}, _scan(queue)
+        scan.passing = [(key, finding) for key, finding in scan.passing if key in before]
+    findings = [*scan.lasting, *(finding for _, finding in scan.passing)]
+    yield from findings or [fine(f"{scan.up} up, none dead or stuck", up=scan.up)]
     for name, jobs in sorted(queue.unserved().items()):
         what = f"{counted(jobs, 'job waits', 'jobs wait')} in the queue {name}, which no worker serves"
-        # Where none is up at all, nobody expects it; where others are, somebody may have forgotten this queue.
-        yield Finding("warning" if seen.up else "ok", what, to_serve(name), {"queue": name, "jobs": jobs})
+        # Without any worker this is expected; with others up, this queue may have been forgotten.
+        yield Finding("warning" if scan.up else "ok", what, to_serve(name), {"queue": name, "jobs": jobs})
 
 
-def _look(queue: "InspectedQueue") -> WorkerScan:
+def _scan(queue: "InspectedQueue") -> WorkerScan:
     with queue.engine.snapshot() as view:
         held = [(worker, view.jobs_of(worker.id)) for worker in view.workers()]
         ended = [
             (id, view.worker(id), view.jobs_of(id))
             for id in set(view.workers_with_jobs()) - {each.id for each, _ in held}
         ]
-    seen = WorkerScan()
+    scan = WorkerScan()
     for id, worker, jobs in ended:
         if worker is not None and queue.liveness(worker) is Life.UNKNOWN:
-            seen.lasting.append(_unseen(worker, jobs))
+            scan.lasting.append(_unseen(worker, jobs))
         elif worker is None or queue.liveness(worker) is Life.GONE:
-            seen.passing += [(f"{job.id} {job.lease}", _abandoned(queue, id, worker, job)) for job in jobs]
+            scan.passing += [(f"{job.id} {job.lease}", _abandoned(queue, id, worker, job)) for job in jobs]
     for worker, jobs in held:
         if (life := queue.liveness(worker)) is Life.UNKNOWN:
-            # Who shares its container or machine can judge it; everybody else, by its silence, which is not awaited.
-            seen.lasting += [_unseen(worker, jobs)] if jobs else []
+            # Only a process in its container or on its machine can judge it; heartbeats are not waited for here.
+            scan.lasting += [_unseen(worker, jobs)] if jobs else []
         elif life is Life.GONE:
-            seen.passing.append((worker.id, _dead(queue, worker, jobs)))
+            scan.passing.append((worker.id, _dead(queue, worker, jobs)))
         elif (owner := _other_owner(queue, worker)) is not None:
-            seen.minded = True
-            seen.passing += [(worker.id, _being_recovered(queue, worker, job, owner)) for job in jobs]
+            scan.attended = True
+            scan.passing += [(worker.id, _being_recovered(queue, worker, job, owner)) for job in jobs]
         elif _is_here(worker) and processes.state(worker.pid) == "T":
-            seen.lasting.append(_stopped(worker, jobs))
+            scan.lasting.append(_stopped(worker, jobs))
         else:
-            seen.minded = True
-            seen.up += 1
+            scan.attended = True
+            scan.up += 1
             started = _started(queue, worker)
             for job in jobs:
                 if (finding := _held_up(queue, worker, job, started.get((job.seq, job.lease or 0)))) is not None:
-                    seen.passing.append((f"{job.id} {job.lease}", finding))
-    return seen
+                    scan.passing.append((f"{job.id} {job.lease}", finding))
+    return scan
 
 
 def _is_here(worker: Worker) -> bool:
-    """Whether pids mean to it what they mean to us."""
+    """Whether the worker is in the pid namespace of this process."""
     return worker.pid_namespace == procfs.pid_namespace()
 
 
 def _other_owner(queue: "InspectedQueue", worker: Worker) -> int | None:
-    """The process that holds a dead worker's lock to recover it; None where the worker itself may be holding it."""
+    """The pid that holds a dead worker's lock to recover it; None if the worker itself may hold it."""
     owner = worker_lock.owner(queue.home.workers, worker.id) if _is_here(worker) else None
     return owner if owner != worker.pid else None
 
 
 def _started(queue: "InspectedQueue", worker: Worker) -> dict[tuple[int, int], attempt_table.TableEntry]:
-    """What the worker has started and not reported, by job (its seq) and lease, as far as its attempt table tells."""
+    """The worker's attempts that are started and not reported, by job (its seq) and lease."""
     entries = attempt_table.read(f"{queue.home.workers}/{worker.id}") if _is_here(worker) else []
     return {(entry.job, entry.lease): entry for entry in entries}
 
@@ -158,7 +159,7 @@ def _unseen(worker: Worker, jobs: list[Job]) -> Finding:
 
 def _dead(queue: "InspectedQueue", worker: Worker, jobs: list[Job]) -> Finding:
     what = f"worker {worker.id} (process {worker.pid}) is dead, and {_holding(jobs)}"
-    alive = [each for job in jobs for each in _left(queue, worker, job.id, job.lease).processes]
+    alive = [each for job in jobs for each in _traces(queue, worker, job.id, job.lease).processes]
     if alive:
         what += f"; what it ran is still alive: {some(list(map(str, alive)))}"
     do = "run `queuectl recover`, or start a worker, which does it too"
@@ -171,7 +172,7 @@ def _abandoned(queue: "InspectedQueue", id: str, worker: Worker | None, job: Job
         "is not in the log" if worker is None else "has stopped" if worker.state == "stopped" else "was declared lost"
     )
     what = f"job {job.id} (attempt {job.attempt}) is processing, but its worker {id} {fate}"
-    left = _left(queue, worker, job.id, job.lease).processes
+    left = _traces(queue, worker, job.id, job.lease).processes
     if left:
         what += f"; what it ran is still alive: {some(list(map(str, left)))}"
     do = "run `queuectl recover`, or start a worker, which does it too"
@@ -180,36 +181,36 @@ def _abandoned(queue: "InspectedQueue", id: str, worker: Worker | None, job: Job
 
 def _being_recovered(queue: "InspectedQueue", worker: Worker, job: Job, owner: int) -> Finding:
     what = f"its worker is dead, and {process(owner)} can't end what it ran"
-    return _stuck(queue, worker, job, what, _left(queue, worker, job.id, job.lease), recoverer=owner)
+    return _stuck(queue, worker, job, what, _traces(queue, worker, job.id, job.lease), recoverer=owner)
 
 
 def _held_up(
     queue: "InspectedQueue", worker: Worker, job: Job, entry: attempt_table.TableEntry | None
 ) -> Finding | None:
-    """A job of a living worker that should be over, or should have started, if it stays so."""
+    """A finding about a job of a live worker that should have ended or started; None if there is none."""
     its = f"its worker (process {worker.pid}) can't end"
     pid = entry.pid if entry is not None and entry.code == attempt_table.RUNNING else None
     if (why := _over(job, pid)) is not None:
-        return _stuck(queue, worker, job, f"{why}, and {its} it", _left(queue, worker, job.id, job.lease, pid))
+        return _stuck(queue, worker, job, f"{why}, and {its} it", _traces(queue, worker, job.id, job.lease, pid))
     if entry is not None:
         kept = job.spec.keep_children and entry.code != attempt_table.RUNNING
         ended = pid is None or processes.start_time(pid) is None
-        if ended and not kept and (left := _left(queue, worker, job.id, job.lease)):
+        if ended and not kept and (left := _traces(queue, worker, job.id, job.lease)):
             return _stuck(queue, worker, job, f"its command has ended, and {its} what that left", left)
     elif not os.path.lexists(queue.home.output_of(worker.identity, job.id, job.lease or 0)):
-        number, left = _left_before(queue, job)
+        number, left = _earlier_traces(queue, job)
         if left:
             return _stuck(queue, worker, job, f"waits, for {its} what is left of attempt {number}", left)
     return None
 
 
 def _over(job: Job, pid: int | None) -> str | None:
-    """Why an attempt with this main process should have ended by now; None where it need not."""
+    """Why an attempt with this main process should have ended; None if it need not."""
     if job.cancel_requested:
         return "was cancelled"
     if pid is None or (started := processes.start_time(pid)) is None:
         return None
-    # Of a process, the kernel counts what the machine has slept before it began as well: it may be older, not younger.
+    # A start time includes the time the machine was suspended before: the process may be older, not younger.
     age = monotonic() - started / os.sysconf("SC_CLK_TCK")
     if job.timeout is not None and age > job.timeout:
         return f"is past its timeout of {span(job.timeout)}"
@@ -217,7 +218,7 @@ def _over(job: Job, pid: int | None) -> str | None:
 
 
 def _is_killed(pid: int) -> bool:
-    """Whether the process has a SIGKILL before it that it does not come to: it waits for a device, or is frozen."""
+    """Whether a SIGKILL is pending for the process: it waits for a device, or is frozen."""
     try:
         with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
             pending = [line.split()[1] for line in file if line.startswith(("SigPnd:", "ShdPnd:"))]
@@ -241,12 +242,12 @@ def _stuck(queue: "InspectedQueue", worker: Worker, job: Job, what: str, left: T
     return problem(what, do, **facts, worker=worker.id, job=job.id, attempt=job.attempt, processes=left.processes)
 
 
-def _left(
+def _traces(
     queue: "InspectedQueue", worker: Worker | None, job: str, lease: int | None, main: int | None = None
 ) -> Traces:
-    """What lives of an attempt of this worker's, as far as it can be found; nothing of another queue's or boot's.
+    """The traces of an attempt of this worker; none for another queue's worker or another boot.
 
-    `main` is its main process: its tag can't be read where it is another user's, or hides its environment.
+    `main`: the pid of its main process, whose tag can't be read if it is another user's, or hides its environment.
     """
     if worker is None or lease is None or worker.boot_id != procfs.boot_id():
         return Traces()
@@ -258,11 +259,11 @@ def _left(
     return Traces(found, not found and os.path.isfile(path) and bool(flock.locked(path)))
 
 
-def _left_before(queue: "InspectedQueue", job: Job) -> tuple[int, Traces]:
-    """The attempt of which nothing may live when the job's next one starts, and what does."""
+def _earlier_traces(queue: "InspectedQueue", job: Job) -> tuple[int, Traces]:
+    """The last earlier attempt that must have ended before the job's next one starts, and its traces."""
     with queue.engine.snapshot() as view:
         for attempt in reversed(earlier_attempts(view, job)):
-            if left := _left(queue, view.worker(attempt.worker), job.id, attempt.lease):
+            if left := _traces(queue, view.worker(attempt.worker), job.id, attempt.lease):
                 return attempt.number, left
     return 0, Traces()
 

@@ -1,1 +1,1 @@
-"""One attempt: its command as an OS process, and its output file."""
+"""Execution of one attempt: its command as an OS process, and its output file."""

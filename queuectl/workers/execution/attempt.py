@@ -1,14 +1,14 @@
-"""One attempt: a command as an OS process, from the file that says it started to the outcome that is reported.
+"""One attempt as an OS process, from the creation of its output file to its outcome.
 
-An `AttemptProcess` is made by `launch` and then driven by the worker's loop, which it never blocks:
+An `AttemptProcess` is created by `launch` and driven by the worker's loop, which it never blocks:
 
-    attempt = launch(start)             # AlreadyStarted: somebody else has decided about this attempt (R11)
-    ...                                 # no attempt.outcome yet: select on attempt.fileno() till next_deadline
-    attempt.tick(now)                   # the deadline has come: TERM on timeout, KILL after the grace period
-    outcome = attempt.collect(now)      # readable: unregister the fd first; after None register anew
+    attempt = launch(start)             # raises AlreadyStarted if recovery has released this attempt (R11)
+    ...                                 # while attempt.outcome is None: poll attempt.fileno() until next_deadline
+    attempt.tick(now)                   # at the deadline: TERM on timeout, KILL after the grace period
+    outcome = attempt.collect(now)      # when readable: unregister the fd first, register the new one after None
 
-It is running, then ending (once somebody called `end`), then its main process is reaped and what that left of its
-process group is ended (R15), then it is done and has an `outcome`.
+Its states: running; ending, once `end` was called; reaped, while the remaining processes of its group are ended (R15);
+done, with an `outcome`.
 """
 
 import os
@@ -26,26 +26,26 @@ from queuectl.units import size_text
 from queuectl.workers.execution import output
 from queuectl.workers.execution.output import AlreadyStarted as AlreadyStarted
 from queuectl.workers.execution.spawn import NotStarted, printable, spawn
-from queuectl.workers.recovery.termination import OrphanFinder
+from queuectl.workers.execution.traces import OrphanFinder
 
 Cause = Literal["exit", "signal", "timeout", "cancel", "spawn", "interrupted", "output"]
-"""Why an attempt ended: it exited (with any code), a signal of somebody else, we ended it because of its timeout, a
-cancel, a stop that does not wait (interrupted) or its output; or it could not be started."""
+"""Why an attempt ended: it exited (with any code); another process sent the signal; it could not be started (spawn); or
+the worker ended it because of its timeout, a cancel, a stop that does not wait (interrupted) or its output."""
 
 EndCause = Literal["timeout", "cancel", "interrupted", "output"]
-"""The causes for which we end an attempt."""
+"""The causes for which a worker ends an attempt."""
 
 _SECOND_KILL = 1.0
-"""Seconds after which a KILL is sent again; what is left by then counts as stuck."""
+"""Seconds after which a KILL is sent again; processes that are left by then count as stuck."""
 
 
 class Start(msgspec.Struct, kw_only=True):
-    """All that is needed to start an attempt: a shell command or an argv, and where it runs."""
+    """The parameters of an attempt: a shell command or an argv, and how to run it."""
 
     output: str
     """Absolute path of the output file, which must not exist."""
     env: dict[str, str]
-    """The whole environment, as `environment` makes it."""
+    """The complete environment: see `spawn.environment`."""
     command: str | None = None
     argv: tuple[str, ...] | None = None
     cwd: str | None = None
@@ -57,51 +57,46 @@ class Start(msgspec.Struct, kw_only=True):
     grace: float = 5.0
     """Seconds between TERM and KILL."""
     shell: str = SHELL
-    """What runs `command`."""
+    """Absolute path of the shell that runs `command`."""
     umask: int | None = None
     """Of the command; None: the worker's."""
     keep_children: bool = False
-    """Leave alone what the main process leaves in its process group when it ends by itself."""
-    job: str = ""
-    attempt: int = 0
-    lease: int = 0
-    tag: str = ""
-    """Whose attempt this is, for the loop; the command knows it by its environment."""
+    """Keep the remaining processes of the group when the main process ends by itself."""
 
 
 class CommandOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How an attempt ended, as `completed` and `failed` record it."""
+    """How the command of an attempt ended."""
 
     cause: Cause
     exit_code: int | None = None
-    """Also where we ended it and it chose to exit; None where a signal ended it."""
+    """None if a signal ended it, or nothing was started; set also if it exits after a TERM."""
     signal: int | None = None
     started_at: int
     """Microseconds UTC."""
     run_seconds: float = 0.0
-    """Until the main process was seen to have ended; monotonic."""
+    """Monotonic, until the end of the main process was seen."""
     cpu_seconds: float = 0.0
-    """User and system time of the main process and of those it waited for."""
+    """User and system time of the main process and of the children it waited for."""
     max_rss: int | None = None
-    """Bytes, of the largest of these processes; None where that is no more than the worker itself had (R15)."""
+    """Peak memory in bytes of the largest of these processes; None if not above the worker's own peak (R15)."""
     output_bytes: int = 0
-    """As written, with what was cut out of the middle."""
+    """Size of the output file, including what was cut out of it."""
     output_cut: int = 0
-    """Bytes that were cut out of the middle of the output: `cut` finds them in the file."""
+    """Bytes cut out of the middle of the output: see `output.cut`."""
     kept: bool = False
-    """Processes of its group live on, because of keep_children; they have the attempt's tag in their environment."""
+    """Whether processes of its group live on because of keep_children; they carry the attempt's tag."""
     error: str | None = None
-    """Why it could not be started, on one line, which is also in the output file; or what was wrong with its output."""
+    """Why it could not be started (one line, also in the output file), or what was wrong with its output."""
 
 
 def launch(start: Start, orphans: OrphanFinder = tuple) -> "AttemptProcess":
-    """Take the attempt by creating its output file, lock that, and start the command.
+    """Create and lock the output file, and start the command.
 
-    `orphans` gives what hides from all traces and may be this attempt's: it is ended too, where the attempt fails.
+    `orphans`: finds untagged processes that may be this attempt's, which are ended as well if the attempt fails.
 
-    A command that can't be started is an attempt too, with its outcome (cause spawn) at once. Raises AlreadyStarted
-    where the path is taken, and OSError where the file or the process can't be made just now (disk full, no memory, no
-    descriptors): then nothing has started.
+    If the command can't be started, the attempt has its outcome (cause spawn) at once. Raises AlreadyStarted if the
+    path exists, and OSError if the file or the process can't be created just now (disk full, no memory, no
+    descriptors): nothing has been started then.
     """
     fd = output.create(start.output)
     started_at, began = clock.now(), clock.monotonic()
@@ -116,17 +111,17 @@ def launch(start: Start, orphans: OrphanFinder = tuple) -> "AttemptProcess":
     except NotStarted as problem:
         error, code = str(problem), problem.code
     except OSError as problem:
-        if pid < 0:  # no process, no memory or no descriptor to be had just now
+        if pid < 0:  # no process, memory or descriptor is available just now
             os.close(fd)
             raise
-        # It has started and can't be watched: the attempt is used, but the worker lives on.
+        # It has started and can't be watched: the attempt is used up, but the worker goes on.
         error, code = f"can't be watched: {printable(str(problem))}", 126
         os.killpg(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
     try:
         os.write(fd, f"queuectl: {error}\n".encode())
     except OSError:
-        pass  # disk full: the outcome has it too
+        pass  # disk full; the outcome has the error too
     size = os.fstat(fd).st_size
     os.close(fd)
     outcome = CommandOutcome(cause="spawn", exit_code=code, started_at=started_at, output_bytes=size, error=error)
@@ -134,7 +129,7 @@ def launch(start: Start, orphans: OrphanFinder = tuple) -> "AttemptProcess":
 
 
 class AttemptProcess:
-    """A command that was started. See the module for how it is driven; all times are monotonic seconds."""
+    """A started command. The module tells how it is driven; all times are monotonic seconds."""
 
     __slots__ = (
         "_began",
@@ -170,11 +165,11 @@ class AttemptProcess:
     ) -> None:
         self.start = start
         self.pid = pid
-        """The main process, its process group and session; -1 where none was started."""
+        """The pid of the main process, its process group and session; -1 if none was started."""
         self.pidfd = pidfd
-        """Of the main process; -1 once that is reaped."""
+        """The pidfd of the main process; -1 once it is reaped."""
         self.outcome = outcome
-        """How it ended; None until then."""
+        """Set when the attempt has ended."""
         self._output = fd
         self._orphans = orphans
         self._started_at = started_at
@@ -188,11 +183,11 @@ class AttemptProcess:
         self._kept = False
         self._leftovers: PidfdSet | None = None
         self._usage: tuple[int, float, resource.struct_rusage] | None = None
-        # Asked after the spawn: the child began with the peak that the worker had when it exec'd.
+        # Read after the spawn: the child starts with the worker's peak at the time of its exec.
         self._rss_floor = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if pid >= 0 else 0
 
     def fileno(self) -> int:
-        """What to select on now: readable means `collect`. -1 when there is nothing to wait for."""
+        """The descriptor to poll now; call `collect` when it is readable. -1 if there is nothing to wait for."""
         return self.pidfd if self._leftovers is None else self._leftovers.fileno()
 
     @property
@@ -202,16 +197,17 @@ class AttemptProcess:
 
     @property
     def own_end(self) -> tuple[int, int] | None:
-        """How the main process ended by itself: after how many microseconds, and its exit code, or minus the signal.
+        """The run time in microseconds, and the exit code or negative signal number, of a command that ended by itself.
 
-        None where it has not, or where we ended it."""
+        None while it runs, or if the worker has ended it.
+        """
         if self._usage is None or self._ended_for is not None:
             return None
         return round(self._usage[1] * 1e6), os.waitstatus_to_exitcode(self._usage[0])
 
     @property
     def next_deadline(self) -> float | None:
-        """When `tick` wants to be called; None: never."""
+        """When to call `tick`; None: never."""
         if self.outcome is not None:
             return None
         if self._kill_at is not None:
@@ -219,20 +215,18 @@ class AttemptProcess:
         return None if self._usage is not None else self._timeout_at
 
     @property
-    def ending(self) -> EndCause | None:
-        """Why we are ending it, None where we are not."""
-        return self._ended_for
-
-    @property
     def stuck(self) -> tuple[int, ...]:
-        """The processes that have not ended though they were killed (another user's, or waiting for a dead disk)."""
+        """The pids of processes that survived a KILL (another user's, or waiting for a dead disk)."""
         if self._kills < 2 or self.outcome is not None:
             return ()
         return (self.pid,) if self._leftovers is None else tuple(self._leftovers.living())
 
     def end(self, cause: EndCause, now: float, *, grace: float | None = None) -> bool:
-        """TERM the process group, and KILL it after the grace period (0: at once). The first cause counts; a later call
-        can only shorten the wait. False: the command had ended by itself, and that is its outcome."""
+        """TERM the process group, and KILL it after the grace period (0: at once).
+
+        The first cause counts; a later call can only shorten the grace period. Returns False if the command had already
+        ended by itself.
+        """
         if self.outcome is not None:
             return False
         if self._usage is None and self._ended_for is None:
@@ -250,7 +244,7 @@ class AttemptProcess:
         return self._ended_for is not None
 
     def tick(self, now: float) -> None:
-        """Do what is due."""
+        """Send the signals that are due."""
         if self.outcome is not None:
             return
         if self._timeout_at is not None and self._usage is None and now >= self._timeout_at:
@@ -265,13 +259,13 @@ class AttemptProcess:
                 self._leftovers.signal(signal.SIGKILL)
 
     def collect(self, now: float) -> CommandOutcome | None:
-        """Take in that a process has ended. None: something still runs, and `fileno` and `next_deadline` are new."""
+        """Handle the end of a process. Returns the outcome, or None while others run: see `fileno`, `next_deadline`."""
         if self.outcome is not None:
             return self.outcome
         if self._usage is None:
             if not self._has_ended():
                 return None
-            # Until its leader is reaped, the group's number can't be given to anybody else.
+            # Until its leader is reaped, the number of the group can't be reused.
             spare = self.start.keep_children and self._ended_for is None
             if not spare:
                 self._signal(signal.SIGTERM)
@@ -282,11 +276,11 @@ class AttemptProcess:
             if spare:
                 self._kept = _exists(self.pid) and bool(processes.group(self.pid))
                 return self._done()
-        if self._leftovers is None and not _exists(self.pid) and not self._hidden():
+        if self._leftovers is None and not _exists(self.pid) and not self._orphans_to_end():
             return self._done()
-        return None if self._look_for_leftovers(now) else self._done()
+        return None if self._end_leftovers(now) else self._done()
 
-    def _look_for_leftovers(self, now: float) -> bool:
+    def _end_leftovers(self, now: float) -> bool:
         if self._leftovers is None:
             self._leftovers = PidfdSet()
             if self._kill_at is None:
@@ -294,15 +288,15 @@ class AttemptProcess:
         if self._leftovers.living():
             return True
         number = signal.SIGKILL if self._kills else signal.SIGTERM
-        # Where the number was given to somebody else, nothing is left: asked of each one, when its pidfd holds it.
+        # If the group's number was reused, nothing is left of it: `_is_left` is asked once the pidfd is open.
         for pid in processes.group(self.pid):
             self._leftovers.add(pid, self._is_left, number)
-        for pid in self._hidden():
-            self._leftovers.add(pid, lambda pid: pid in self._hidden(), number)
+        for pid in self._orphans_to_end():
+            self._leftovers.add(pid, lambda pid: pid in self._orphans_to_end(), number)
         return bool(self._leftovers.living())
 
-    def _hidden(self) -> list[int]:
-        """What must not outlive an attempt that will be tried again, by whatever worker."""
+    def _orphans_to_end(self) -> list[int]:
+        """Orphans that must not outlive a failed attempt, which may be retried by another worker."""
         assert self._usage is not None, "the main process is reaped"
         return [*self._orphans()] if self._ended_for is not None or self._usage[0] != 0 else []
 
@@ -316,7 +310,7 @@ class AttemptProcess:
         try:
             os.killpg(self.pid, number)
         except (ProcessLookupError, PermissionError):
-            pass  # all of them another user's: `stuck` tells, should they not end
+            pass  # all processes are another user's: see `stuck`
 
     def _done(self) -> CommandOutcome:
         assert self._usage is not None, "the main process is reaped"
@@ -340,15 +334,15 @@ class AttemptProcess:
         return self.outcome
 
     def close_output(self) -> None:
-        """Close our own fd of the output file. The command has its own, and with it the lock."""
+        """Close the worker's descriptor of the output file; the command's own hold the lock."""
         if self._output >= 0:
             os.close(self._output)
             self._output = -1
 
     def check_output(self, limit: int, now: float, *, kill: bool = False) -> int:
-        """Keep the output within about `limit` bytes of disk by cutting out its middle; returns how many are cut.
+        """Keep the output within about `limit` bytes of disk by cutting out its middle; returns how many bytes are cut.
 
-        With `kill`, or where the file system can't do that, the attempt is ended (cause output).
+        With `kill`, or if the file system can't cut, the attempt is ended (cause output).
         """
         found = self._stat()
         if found is not None and found.st_size > limit and self.outcome is None:
@@ -373,7 +367,7 @@ class AttemptProcess:
 
 
 def _exists(pgid: int) -> bool:
-    """Whether anything, zombies too, is in the process group."""
+    """Whether the process group has any process, zombies included."""
     try:
         os.killpg(pgid, 0)
     except ProcessLookupError:

@@ -1,7 +1,7 @@
-"""The output file of an attempt: its start token (R11), the lock that shows if anything of it lives (R18), its size.
+"""The output file of an attempt: its start token (R11), the lock its processes hold (R18), and its size limit.
 
-A command appends to it by itself: nobody stands between it and the disk. What is too much is taken out of the middle:
-the file keeps its size and has a hole there, which is how a reader knows what is missing.
+The command appends to the file directly. Past the limit, the middle of the file is cut out: the file keeps its size and
+has a hole there, from which a reader knows what is missing.
 """
 
 import fcntl
@@ -9,37 +9,37 @@ import os
 
 
 class AlreadyStarted(Exception):
-    """The output file exists: this attempt was started, or released by recovery, and is not ours to start (R11)."""
+    """The output file exists: the attempt was already started, or released by recovery (R11)."""
 
 
 def create(path: str) -> int:
-    """Make the file and open it for appending, mode 0600. Raises AlreadyStarted where the path is taken, or OSError."""
-    umask = os.umask(0o077)  # the mode is to be 0600 whatever umask the worker has, which its jobs inherit
+    """Create the file with mode 0600, open for appending. Raises AlreadyStarted if the path exists, or OSError."""
+    umask = os.umask(0o077)  # mode 0600 whatever the worker's umask, which its jobs inherit
     try:
         fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except FileExistsError:
         raise AlreadyStarted(path) from None
     finally:
         os.umask(umask)
-    if fd <= 2:  # a worker without stdin, stdout or stderr: the command's own go there
+    if fd <= 2:  # a worker without standard streams: 0 to 2 are the command's
         low, fd = fd, fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
         os.close(low)
     return fd
 
 
 def lock(fd: int) -> None:
-    """Take the lock on a file that was just made, without waiting. Raises OSError where somebody keeps hold of it."""
+    """Lock a file that was just created, without waiting. Raises OSError if another process holds the lock."""
     for _ in range(1000):
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # somebody asks just now whether it is free, which takes microseconds
+        except BlockingIOError:  # another process tests the lock, which takes microseconds
             continue
         return
-    raise OSError("somebody else holds the lock on the output file")
+    raise OSError("another process holds the lock on the output file")
 
 
 class Trim:
-    """What is cut out of one output file so that it takes no more than about `limit` bytes of disk."""
+    """Cuts out the middle of one output file, so that it takes about `limit` bytes of disk at most."""
 
     __slots__ = ("_begin", "_until")
 
@@ -48,18 +48,18 @@ class Trim:
 
     @property
     def cut(self) -> int:
-        """Bytes cut out so far."""
+        """Number of bytes cut out."""
         return self._until - self._begin
 
     def trim(self, fd: int, found: os.stat_result, limit: int) -> None:
-        """Give back the blocks between the first and the last half limit. Raises OSError where that is not possible."""
+        """Free the blocks between the first and the last `limit // 2` bytes. Raises OSError if that is not possible."""
         block = 4096
         size = found.st_size
-        if size < self._until:  # the command has emptied its file and begun anew
+        if size < self._until:  # the command has truncated its file
             self._begin = self._until = 0
         begin = -(-(limit // 2) // block) * block
         until = (size - limit // 2) // block * block
-        # Asked of the disk, not of what was cut before: a file may be emptied and grow again between two looks.
+        # By the blocks on disk, not by the last cut: a file may be truncated and grow again between two calls.
         if until > begin and found.st_blocks * 512 >= limit + max(block, limit // 16):
             _punch(fd, begin, until - begin)
             self._begin, self._until = begin, until
@@ -77,7 +77,7 @@ def _punch(fd: int, offset: int, length: int) -> None:
 
 
 def cut(path: str) -> tuple[int, int] | None:
-    """Where the middle of an output file was cut out (begin and end, in bytes); None where it is whole."""
+    """The part of an output file that was cut out (begin and end, in bytes); None if it is complete."""
     with open(path, "rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         begin = file.seek(0, os.SEEK_HOLE) if size else 0
@@ -85,5 +85,5 @@ def cut(path: str) -> tuple[int, int] | None:
             return None
         try:
             return begin, file.seek(begin, os.SEEK_DATA)
-        except OSError:  # nothing but the hole up to the end
+        except OSError:  # the hole reaches to the end
             return begin, size

@@ -1,7 +1,7 @@
-"""How a command becomes an OS process (R13): one posix_spawn in a session of its own, all signals as they were born.
+"""Start of a command as an OS process (R13): one posix_spawn, in a session of its own, with default signal handling.
 
-Nothing here may block the worker's loop, so what lies on a network or FUSE file system is entered and looked up by the
-child (a small shell before the command), never by the worker: a dead server must not stop every other job.
+Nothing here may block the worker's loop: folders on a network or FUSE file system are entered and searched by the child
+(a small shell in front of the command), never by the worker, since a dead server must not stop every other job.
 """
 
 import errno
@@ -16,7 +16,7 @@ from queuectl.host.mounts import remote_paths
 from queuectl.workers.execution.traces import TAG
 
 LOCK_FD = 77
-"""A command holds its attempt's lock on fds 1, 2 and this one: many redirect the first two."""
+"""The third descriptor on which a command holds its attempt's lock: many commands redirect 1 and 2."""
 
 _SIGNALS = tuple(sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}))
 _ENTER = 'cd "$1" || exit 127; shift; exec "$@"'
@@ -27,14 +27,12 @@ _REASONS = {
     errno.ENOEXEC: "not a program this machine can run (a script needs a first line like #!/bin/sh)",
     errno.E2BIG: "the command and its environment are longer than this machine takes",
 }
-
-
 SHORTAGE = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
-"""What a start fails with that may succeed a moment later: too many processes, no memory, no descriptors."""
+"""Errors of a start that may succeed a moment later: too many processes, no memory, no descriptors."""
 
 
 class NotStarted(Exception):
-    """No process came to be: the message says why, `code` is what a shell would exit with (127 not found, else 126)."""
+    """The command could not be started; `code` is the exit code a shell would give (127 not found, else 126)."""
 
     def __init__(self, what: str, problem: OSError) -> None:
         reason = _REASONS.get(problem.errno or 0) or (problem.strerror or str(problem))
@@ -43,7 +41,7 @@ class NotStarted(Exception):
 
 
 def printable(text: str) -> str:
-    """The text on one line of at most 200 characters: it goes into output files and messages."""
+    """The text on one line of at most 200 characters, for output files and messages."""
     return ascii(text[:200])[1:-1] if not text.isprintable() else text[:200]
 
 
@@ -60,10 +58,10 @@ def environment(
     tag: str,
     cwd: str | None = None,
 ) -> dict[str, str]:
-    """The environment of an attempt (R14).
+    """Return the environment of an attempt (R14).
 
-    The worker's (`base`), over it what was kept at enqueue (which may also take its place), the job's own variables,
-    its secrets, and ours.
+    In rising precedence: the worker's (`base`), unless `kept` replaces it; the variables kept at enqueue; the job's own
+    variables; its secrets; the QUEUECTL_ variables.
     """
     env = {
         **(base if kept is None or not kept.whole else {}),
@@ -77,7 +75,7 @@ def environment(
         TAG: tag,
     }
     if cwd is not None:
-        env["PWD"] = cwd  # the worker's would name another folder
+        env["PWD"] = cwd  # the inherited one names another folder
     return env
 
 
@@ -92,12 +90,12 @@ def spawn(
     shell: str = SHELL,
     umask: int | None = None,
 ) -> int:
-    """Start a shell command, or else an argv, and return its pid, which is also its process group and session.
+    """Start a shell command, or else an argv. Returns its pid, which is also its process group and session.
 
-    `shell` is an absolute path, `umask` that of the command (None: ours). `output` is the open output file, which must
-    be above fd 2; `stdin` the path of a regular file (None: /dev/null). Relative paths are relative to `cwd`, and
-    argv[0] is looked up in the PATH of `env`. Raises NotStarted, or OSError where the system is short of something and
-    nothing was started.
+    `shell`: an absolute path. `umask`: that of the command; None: the worker's. `output`: the descriptor of the output
+    file, above 2. `stdin`: the path of a regular file; None: /dev/null. Relative paths are relative to `cwd`, and
+    argv[0] is looked up in the PATH of `env`. Raises NotStarted, or OSError (see `SHORTAGE`) if the system lacks
+    resources; nothing has been started then.
     """
     entrance = home = -1
     moved = False

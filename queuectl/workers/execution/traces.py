@@ -1,11 +1,11 @@
-"""Which processes belong to an attempt, found from outside of it.
+"""The traces by which processes of an attempt are found from outside.
 
-A command leaves three traces (R18): the lock on its output file, which each process holds that inherited fd 1, 2 or the
-extra one; a tag in the environment; and its session. A pid alone proves nothing, for it may be given away at any time.
+A command leaves three (R18): the lock on its output file, which each process holds that inherited fd 1, 2 or the extra
+one; a tag in the environment; and its session. A pid alone proves nothing, for it may be given to another process.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from queuectl.host import procfs
 
@@ -15,18 +15,21 @@ TAG = "QUEUECTL_TAG"
 FREE = "none"
 """Its value for what belongs to none: a worker that was started by a job."""
 
+OrphanFinder = Callable[[], Iterable[int]]
+"""Returns the pids of untagged processes that this process has adopted: see `queuectl.workers.recovery.orphans`."""
+
 
 def is_tagged(pid: int, tag: str, database: str | None = None) -> bool:
-    """Whether the process was started with this tag (and for this database), as far as its environment may be read."""
+    """Whether the process was started with this tag (and for this database); False if its environment can't be read."""
     wanted = [f"{TAG}={tag}", *([f"QUEUECTL_DB={database}"] if database is not None else [])]
     environment = procfs.environment(pid)
     return all(os.fsencode(f"\0{each}\0") in environment for each in wanted)
 
 
 def is_untagged(pid: int) -> bool:
-    """Whether the process lives and carries no tag at all, as far as its environment may be read."""
+    """Whether the process lives and no tag can be read in its environment."""
     environment = procfs.environment(pid)
-    process = procfs.look(pid)  # asked last: what has ended has no environment either
+    process = procfs.look(pid)  # read last: the environment of an ended process is empty
     return process is not None and process.lives and f"\0{TAG}=".encode() not in environment
 
 
@@ -36,7 +39,7 @@ def by_tag(tag: str) -> list[int]:
 
 
 def any_tagged(tags: Iterable[str]) -> str | None:
-    """One of these tags that a living process was started with; None where there is none."""
+    """One of these tags with which a living process was started; None if there is none."""
     wanted = {tag.encode(): tag for tag in tags}
     for pid in procfs.pids():
         found = procfs.environment(pid).partition(f"\0{TAG}=".encode())[2].partition(b"\0")[0]

@@ -26,9 +26,10 @@ from queuectl.host.oom import PERHAPS
 from queuectl.liveness import Life
 from queuectl.queue import Queue
 from queuectl.workers.execution import traces
+from queuectl.workers.execution.traces import OrphanFinder
 from queuectl.workers.journal import open_log_file
 from queuectl.workers.recovery import attempt_table, worker_lock
-from queuectl.workers.recovery.termination import GRACE, OrphanFinder, Survivors, Termination
+from queuectl.workers.recovery.termination import GRACE, Survivors, Termination
 from queuectl.workers.recovery.worker_lock import NoLockFile, WorkerLock
 from queuectl.workers.turn import requested_stop, tag
 

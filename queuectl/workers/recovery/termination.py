@@ -2,22 +2,18 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from queuectl.host.flock import locked
 from queuectl.host.pidfd import PidfdSet
 from queuectl.host.processes import is_writer, session
 from queuectl.host.procfs import pids
-from queuectl.workers.execution.traces import is_tagged
+from queuectl.workers.execution.traces import OrphanFinder, is_tagged
 
 GRACE = 5.0
 """Seconds between TERM and KILL."""
 _IN_VAIN = 1.0
 """Seconds after a KILL before the remaining processes count as stuck."""
-
-OrphanFinder = Callable[[], Iterable[int]]
-"""Returns the untagged processes that this process has adopted: see `orphans`."""
 
 
 class Survivors(NamedTuple):

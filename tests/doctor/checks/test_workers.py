@@ -92,7 +92,7 @@ def test_workers_that_live_are_in_order(lab: Lab, fifo: Fifo) -> None:
     assert [(found.severity, found.what) for found in look(lab)] == [("ok", "1 up, none dead or stuck")]
 
 
-def test_a_dead_worker_is_named_with_its_job_and_what_lives_of_it(lab: Lab, fifo: Fifo) -> None:
+def test_dead_worker_is_named_with_job_and_processes(lab: Lab, fifo: Fifo) -> None:
     id = lab.queue.enqueue(f"echo $$ > {fifo}; sleep 60; true", timeout=None)
     lab.start()
     pid = int(fifo.line())
@@ -111,7 +111,7 @@ def test_a_dead_worker_is_named_with_its_job_and_what_lives_of_it(lab: Lab, fifo
     assert look(lab)[0].severity == "ok"
 
 
-def test_a_dead_worker_without_a_job_is_only_untidy(lab: Lab) -> None:
+def test_dead_worker_without_a_job_is_a_warning(lab: Lab) -> None:
     lab.start()
     kill_all(lab)
     [finding] = look(lab)
@@ -139,7 +139,7 @@ def test_a_job_whose_worker_has_ended_is_named(lab: Lab, last: Event | None, fat
     assert "queuectl recover" in str(finding.do)
 
 
-def test_a_dead_worker_that_somebody_recovers_in_time_is_no_finding(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dead_worker_recovered_in_time_is_no_finding(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "COURTESY", 10.0)
     id = lab.queue.enqueue("true")
     claimed(lab, id)
@@ -188,7 +188,7 @@ def test_what_recovery_cannot_end_is_named(lab: Lab, fifo: Fifo, monkeypatch: py
     assert look(lab)[0].severity == "ok"
 
 
-def test_an_output_that_somebody_unseen_keeps_locked_is_told(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_locked_by_an_unseen_process_is_reported(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "PATIENCE", 0.0)
     id = lab.queue.enqueue("true")
     claimed(lab, id)
@@ -203,7 +203,7 @@ def test_an_output_that_somebody_unseen_keeps_locked_is_told(lab: Lab, monkeypat
     process.kill()
 
 
-def test_a_cancelled_job_that_does_not_end_is_named(lab: Lab, fifo: Fifo, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancelled_job_that_does_not_end_is_named(lab: Lab, fifo: Fifo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "PATIENCE", 0.3)
     id = lab.queue.enqueue(STUBBORN.format(fifo=fifo), timeout=None)
     lab.start()
@@ -218,7 +218,7 @@ def test_a_cancelled_job_that_does_not_end_is_named(lab: Lab, fifo: Fifo, monkey
     assert pid in [process.pid for process in finding.facts["processes"]]
 
 
-def test_a_cancelled_job_that_ends_in_time_is_no_finding(lab: Lab, fifo: Fifo) -> None:
+def test_cancelled_job_that_ends_in_time_is_unreported(lab: Lab, fifo: Fifo) -> None:
     id = lab.queue.enqueue(f"trap 'sleep 0.3; exit' TERM; echo > {fifo}; while :; do sleep 0.1; done", timeout=None)
     lab.start()
     fifo.line()
@@ -249,7 +249,7 @@ def test_a_job_that_outlives_its_timeout_is_named(lab: Lab, fifo: Fifo, monkeypa
     lab.until(lambda: look(lab)[0].severity == "ok")
 
 
-def test_a_job_that_its_timeout_ends_is_no_finding(lab: Lab, fifo: Fifo) -> None:
+def test_job_ended_by_its_timeout_is_no_finding(lab: Lab, fifo: Fifo) -> None:
     command = f"trap 'sleep 0.3; exit' TERM; echo $$ > {fifo}; while :; do sleep 0.1; done"
     id = lab.queue.enqueue(command, timeout=0.1, max_retries=0)
     lab.start()
@@ -258,9 +258,7 @@ def test_a_job_that_its_timeout_ends_is_no_finding(lab: Lab, fifo: Fifo) -> None
     lab.until(lambda: lab.queue.job(id).state == "dead")
 
 
-def test_what_a_command_left_and_its_worker_cannot_end_is_named(
-    lab: Lab, fifo: Fifo, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_leftovers_the_worker_cannot_end_are_named(lab: Lab, fifo: Fifo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "PATIENCE", 0.3)
     id = lab.queue.enqueue(f"sleep 60 & echo $$ $! > {fifo}", timeout=None)
     powerless(lab)
@@ -271,9 +269,7 @@ def test_what_a_command_left_and_its_worker_cannot_end_is_named(
     assert finding.what.endswith(f"can't end what that left: process {left} (sleep 60)")
 
 
-def test_an_attempt_that_waits_for_what_is_left_of_the_one_before_is_named(
-    lab: Lab, fifo: Fifo, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_attempt_waiting_for_earlier_leftovers_is_named(lab: Lab, fifo: Fifo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "PATIENCE", 0.3)
     command = f"setsid sleep 60 & echo $! > {fifo}; sleep 0.1; exit 1"
     id = lab.queue.enqueue(command, timeout=None, backoff_max=0.1)
@@ -290,7 +286,7 @@ def test_an_attempt_that_waits_for_what_is_left_of_the_one_before_is_named(
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_what_was_meant_to_stay_is_in_nobodys_way(lab: Lab, keep: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kept_children_are_no_finding(lab: Lab, keep: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "PATIENCE", 0.0)
     home = lab.queue.home
     id = lab.queue.enqueue("true", keep_children=keep, backoff_max=0)
@@ -317,7 +313,7 @@ def test_what_was_meant_to_stay_is_in_nobodys_way(lab: Lab, keep: bool, monkeypa
     "case, severity",
     [("overdue", "problem"), ("elsewhere", "ok"), ("ended", "ok"), ("ended, left", "problem"), ("ended, kept", "ok")],
 )
-def test_what_the_roster_tells_is_judged_with_what_else_is_known(
+def test_attempt_table_is_judged_with_other_evidence(
     lab: Lab, case: str, severity: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "PATIENCE", 0.0)
@@ -339,16 +335,16 @@ def test_what_the_roster_tells_is_judged_with_what_else_is_known(
         left.kill()
 
 
-def test_only_what_was_so_all_the_while_is_told(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_lasting_findings_are_reported(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "PATIENCE", 0.5)
     looks: list[workers.WorkerScan] = []
 
     def one_stays_and_others_come_and_go(_: InspectedQueue) -> workers.WorkerScan:
         passing = [(key, Finding("problem", key)) for key in ("stays", f"passes {len(looks)}")]
-        looks.append(workers.WorkerScan(passing=passing, minded=True))
+        looks.append(workers.WorkerScan(passing=passing, attended=True))
         return looks[-1]
 
-    monkeypatch.setattr(workers, "_look", one_stays_and_others_come_and_go)
+    monkeypatch.setattr(workers, "_scan", one_stays_and_others_come_and_go)
     assert [finding.what for finding in look(lab)] == ["stays"]
     assert len(looks) > 1
 
@@ -373,7 +369,7 @@ def freeze() -> Iterator[Callable[[int], None]]:
 @pytest.mark.skipif(
     not os.access(f"{FREEZER}/cgroup.procs", os.W_OK), reason="what can be frozen otherwise can be killed"
 )
-def test_a_killed_process_that_does_not_end_is_named(
+def test_killed_process_that_does_not_end_is_named(
     lab: Lab, fifo: Fifo, freeze: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "PATIENCE", 0.3)
@@ -389,7 +385,7 @@ def test_a_killed_process_that_does_not_end_is_named(
     assert "when it is thawed" in str(finding.do)
 
 
-def test_a_kill_that_a_process_has_not_come_to_yet_is_seen() -> None:
+def test_pending_kill_of_a_process_is_seen() -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
         assert not workers._is_killed(process.pid)
         process.kill()

@@ -100,7 +100,7 @@ def test_cpu_time_and_output_size_are_recorded(begin: Begin) -> None:
     assert outcome.output_bytes == len("4499998500000\n")
 
 
-def test_peak_memory_is_told_only_where_it_is_the_commands_own(begin: Begin) -> None:
+def test_peak_memory_is_only_the_commands_own(begin: Begin) -> None:
     import resource
 
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -110,21 +110,22 @@ def test_peak_memory_is_told_only_where_it_is_the_commands_own(begin: Begin) -> 
     assert finish(begin("true")).max_rss is None
 
 
-def test_a_timeout_sends_term_and_the_command_may_end_in_order(begin: Begin, ready: Ready) -> None:
+def test_timeout_sends_term_first(begin: Begin, ready: Ready) -> None:
     attempt = begin("trap 'echo bye; exit 7' TERM; echo $$ >$READY; while :; do sleep 0.05; done", timeout=1000.0)
     ready.pid()
-    assert attempt.next_deadline is not None
-    assert 990 < attempt.next_deadline - clock.monotonic() <= 1000
-    attempt.tick(attempt.next_deadline - 1)
-    assert attempt.ending is None
-    attempt.tick(attempt.next_deadline)
-    assert attempt.ending == "timeout"
+    deadline = attempt.next_deadline
+    assert deadline is not None
+    assert 990 < deadline - clock.monotonic() <= 1000
+    attempt.tick(deadline - 1)
+    assert attempt.next_deadline == deadline
+    attempt.tick(deadline)
+    assert attempt.next_deadline == deadline + attempt.start.grace
     outcome = finish(attempt)
     assert (outcome.cause, outcome.exit_code, outcome.signal) == ("timeout", 7, None)
     assert Path(attempt.start.output).read_text().endswith("bye\n")
 
 
-def test_a_command_that_ignores_term_is_killed_after_the_grace_period(begin: Begin, ready: Ready) -> None:
+def test_command_that_ignores_term_is_killed(begin: Begin, ready: Ready) -> None:
     attempt = begin("trap '' TERM; echo $$ >$READY; while :; do sleep 1000; done", timeout=1000.0, grace=30.0)
     ready.pid()
     now = clock.monotonic() + 1000
@@ -144,7 +145,7 @@ def test_a_real_timeout_is_kept(begin: Begin) -> None:
     assert outcome.run_seconds >= 0.2
 
 
-def test_the_term_goes_to_the_whole_group_while_the_main_process_lives(begin: Begin, ready: Ready) -> None:
+def test_term_goes_to_the_whole_group(begin: Begin, ready: Ready) -> None:
     attempt = begin("trap : TERM; sh -c 'echo $$ >$READY; exec sleep 1000' & while :; do wait; sleep 0.1; done")
     child = ready.pidfd()
     attempt.end("cancel", clock.monotonic(), grace=1000)
@@ -154,7 +155,7 @@ def test_the_term_goes_to_the_whole_group_while_the_main_process_lives(begin: Be
     assert finish(attempt).signal == signal.SIGKILL
 
 
-def test_the_group_is_signalled_before_its_leader_is_reaped(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_group_is_signalled_before_its_leader_is_reaped(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     attempt = begin("true")
     wait_until_ended(attempt)
     done: list[str] = []
@@ -181,7 +182,7 @@ def test_the_whole_process_group_is_ended(begin: Begin, ready: Ready) -> None:
     assert all(has_ended(child) for child in children)
 
 
-def test_what_the_main_process_leaves_is_ended_before_the_outcome(begin: Begin, ready: Ready) -> None:
+def test_leftovers_are_ended_before_the_outcome(begin: Begin, ready: Ready) -> None:
     attempt = begin("sh -c 'echo $$ >$READY; exec sleep 1000' & exit 4")
     child = ready.pidfd()
     outcome = finish(attempt)
@@ -189,7 +190,7 @@ def test_what_the_main_process_leaves_is_ended_before_the_outcome(begin: Begin, 
     assert (outcome.cause, outcome.exit_code, outcome.kept) == ("exit", 4, False)
 
 
-def test_leftovers_that_ignore_term_are_killed_after_the_grace_period(begin: Begin, ready: Ready) -> None:
+def test_leftovers_that_ignore_term_are_killed(begin: Begin, ready: Ready) -> None:
     # The main process waits until the trap is set: `read` gets the line that the child echoes after it.
     command = (
         "mkfifo $READY.2; sh -c 'trap \"\" TERM; echo $$ >$READY; echo >$READY.2; sleep 1000; :' & read x <$READY.2"
@@ -220,7 +221,7 @@ def test_keep_children_leaves_them_alone_and_says_so(begin: Begin, ready: Ready)
     assert not finish(begin("true", keep_children=True)).kept
 
 
-def test_keep_children_does_not_save_them_from_a_timeout(begin: Begin, ready: Ready) -> None:
+def test_timeout_ends_children_despite_keep_children(begin: Begin, ready: Ready) -> None:
     command = "sh -c 'trap \"\" TERM; echo $$ >$READY; sleep 1000; :' & wait"
     attempt = begin(command, keep_children=True, timeout=1000.0, grace=0.1)
     child = ready.pidfd()
@@ -230,7 +231,7 @@ def test_keep_children_does_not_save_them_from_a_timeout(begin: Begin, ready: Re
     assert has_ended(child)
 
 
-def test_a_command_that_has_ended_by_itself_keeps_its_outcome(begin: Begin) -> None:
+def test_ended_command_keeps_its_own_outcome(begin: Begin) -> None:
     attempt = begin("exit 5", timeout=1.0)
     wait_until_ended(attempt)
     assert not attempt.end("cancel", clock.monotonic())
@@ -249,7 +250,7 @@ def test_the_second_stop_signal_kills_at_once(begin: Begin, ready: Ready) -> Non
     assert (outcome.cause, outcome.signal) == ("interrupted", signal.SIGKILL)
 
 
-def test_the_first_cause_counts_and_a_later_one_shortens_the_wait(begin: Begin, ready: Ready) -> None:
+def test_first_cause_counts_and_later_shortens_the_wait(begin: Begin, ready: Ready) -> None:
     attempt = begin("trap '' TERM; echo $$ >$READY; while :; do sleep 1000; done", grace=1000.0)
     ready.pid()
     attempt.end("cancel", clock.monotonic())

@@ -21,7 +21,7 @@ def failure(lab: Lab, id: str) -> Failed:
     return event
 
 
-def test_below_the_floor_of_free_disk_space_no_job_starts_until_there_is_room_again(lab: Lab) -> None:
+def test_no_job_starts_below_the_disk_floor(lab: Lab) -> None:
     going = lab.folder / "going"
     running = lab.queue.enqueue(f"touch {going}; while [ -e {going} ]; do sleep 0.05; done", timeout=None)
     worker = lab.worker(slots=2)
@@ -48,7 +48,7 @@ def test_below_the_floor_of_free_disk_space_no_job_starts_until_there_is_room_ag
     assert said.endswith("disk-floor is 1024 TiB\n")
 
 
-def test_a_command_that_writes_too_much_is_killed_where_that_is_the_policy(lab: Lab) -> None:
+def test_output_policy_kill_ends_the_command(lab: Lab) -> None:
     lab.queue.set_config("output-limit", "64KiB")
     lab.queue.set_config("output-policy", "kill")
     id = lab.queue.enqueue("yes", timeout=None, max_retries=0)
@@ -63,7 +63,7 @@ def test_a_command_that_writes_too_much_is_killed_where_that_is_the_policy(lab: 
     assert os.stat(lab.queue.output(id)).st_blocks * 512 <= 1 << 20, "and its middle is cut out all the same"
 
 
-def test_a_kill_that_nobody_here_sent_is_told_as_such_and_uses_an_attempt(lab: Lab) -> None:
+def test_foreign_kill_is_reported_and_uses_an_attempt(lab: Lab) -> None:
     id = lab.queue.enqueue("kill -KILL $$", max_retries=1, backoff_base=1)
     own = lab.queue.enqueue("kill -TERM $$", max_retries=0)
 
@@ -86,7 +86,7 @@ sys.exit(main(sys.argv[1:2]))
 """
 
 
-def test_a_shell_that_tells_of_a_kill_is_believed_when_the_kernel_counts_one(lab: Lab) -> None:
+def test_exit_137_is_explained_when_kernel_counts_kills(lab: Lab) -> None:
     counts = lab.folder / "vmstat"
     counts.write_text("oom_kill 3\n")
     killed = lab.queue.enqueue(f"echo oom_kill 5 > {counts}; exit 137", max_retries=0)
@@ -104,7 +104,7 @@ def test_a_shell_that_tells_of_a_kill_is_believed_when_the_kernel_counts_one(lab
     assert failure(lab, chosen).error is None
 
 
-def test_a_job_that_kills_its_workers_ends_in_the_dead_letter_queue(lab: Lab) -> None:
+def test_job_that_kills_its_workers_becomes_dead(lab: Lab) -> None:
     id = lab.queue.enqueue("kill -KILL $PPID; sleep 60", max_retries=1, backoff_base=1, timeout=None)
     after = lab.queue.enqueue("true")
     parent = lab.start()
@@ -122,7 +122,7 @@ def test_a_job_that_kills_its_workers_ends_in_the_dead_letter_queue(lab: Lab) ->
     assert (code, said.count("starting another")) == (0, 2)
 
 
-def test_a_job_that_fails_at_once_waits_for_its_backoff(lab: Lab) -> None:
+def test_job_that_fails_at_once_backs_off(lab: Lab) -> None:
     ids = [lab.queue.enqueue("exit 1", max_retries=2, backoff_base=1, jitter=0.5) for _ in range(5)]
 
     lab.drain(slots=5)
@@ -140,7 +140,7 @@ def test_a_job_that_fails_at_once_waits_for_its_backoff(lab: Lab) -> None:
     assert all(400_000 < delay < 1_600_000 for delay in delays)
 
 
-def test_children_that_were_kept_are_told_of_in_the_event(lab: Lab, fifo: Fifo) -> None:
+def test_kept_children_stand_in_the_event(lab: Lab, fifo: Fifo) -> None:
     id = lab.queue.enqueue(f"sleep 60 >/dev/null 2>&1 & echo $! > {fifo}", keep_children=True)
 
     lab.drain()
@@ -170,9 +170,7 @@ def groups(folder: Path, line: str, path: str, content: str) -> OomKills:
         ("4:cpu,memory:/not/here", "memory/memory.oom_control"),
     ],
 )
-def test_the_kernels_count_of_kills_for_memory_is_that_of_the_control_group(
-    tmp_path: Path, line: str, path: str
-) -> None:
+def test_oom_kills_are_counted_for_the_control_group(tmp_path: Path, line: str, path: str) -> None:
     (tmp_path / "vmstat").write_text("nr_free_pages 1\noom_kill 70\n")
     killings = groups(tmp_path, line, path, "under_oom 0\noom_kill 3\n")
     before = killings.count()
@@ -181,7 +179,7 @@ def test_the_kernels_count_of_kills_for_memory_is_that_of_the_control_group(
     assert killings.since(before) == "; the kernel counts 2 killed for memory in this control group meanwhile"
 
 
-def test_where_no_control_group_counts_the_machine_does_and_where_nothing_counts_nothing_is_claimed(
+def test_oom_kills_are_else_counted_for_the_machine(
     tmp_path: Path,
 ) -> None:
     nothing = groups(tmp_path, "0::/", "else", "")

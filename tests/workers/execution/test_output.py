@@ -24,7 +24,7 @@ def wait_until_ended(attempt: AttemptProcess) -> None:
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
-def test_the_file_is_0600_whatever_the_umask_which_the_command_inherits(tmp_path: Path, umask: int) -> None:
+def test_output_file_is_0600_under_any_umask(tmp_path: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
         attempt = begin(tmp_path / "output", "umask")
@@ -37,7 +37,7 @@ def test_the_file_is_0600_whatever_the_umask_which_the_command_inherits(tmp_path
 
 
 @pytest.mark.parametrize("taken", [Path.mkdir, Path.touch, lambda path: path.symlink_to("/no/such")])
-def test_an_attempt_whose_path_is_taken_is_not_started(tmp_path: Path, taken: object) -> None:
+def test_attempt_with_existing_path_is_not_started(tmp_path: Path, taken: object) -> None:
     taken(tmp_path / "output")  # type: ignore[operator]
     before = os.listdir("/proc/self/fd")
     with pytest.raises(AlreadyStarted):
@@ -46,12 +46,12 @@ def test_an_attempt_whose_path_is_taken_is_not_started(tmp_path: Path, taken: ob
     assert not (tmp_path / "ran").exists()
 
 
-def test_where_the_file_cannot_be_made_nothing_has_started(tmp_path: Path) -> None:
+def test_nothing_starts_without_the_output_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         begin(tmp_path / "no" / "output", "true")
 
 
-def test_the_command_holds_the_lock_also_when_the_worker_lets_go(tmp_path: Path) -> None:
+def test_command_holds_the_lock_without_its_worker(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "output.go")
     go = os.open(tmp_path / "output.go", os.O_RDWR)
     attempt = begin(tmp_path / "output", "read x <$GO")
@@ -67,14 +67,12 @@ def test_the_command_holds_the_lock_also_when_the_worker_lets_go(tmp_path: Path)
     os.close(go)
 
 
-def test_a_lock_that_somebody_keeps_makes_the_start_fail_instead_of_wait(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_held_lock_fails_the_start_without_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def locked(fd: int, operation: int) -> None:
         raise BlockingIOError
 
     monkeypatch.setattr("fcntl.flock", locked)
-    with pytest.raises(OSError, match="somebody else holds the lock"):
+    with pytest.raises(OSError, match="another process holds the lock"):
         begin(tmp_path / "output", f"touch {tmp_path}/ran")
     assert not (tmp_path / "ran").exists()
 
@@ -135,7 +133,7 @@ def test_output_within_the_limit_is_whole(tmp_path: Path) -> None:
     assert output.cut(str(tmp_path / "empty")) is None
 
 
-def test_output_that_is_emptied_by_its_command_is_cut_anew(tmp_path: Path) -> None:
+def test_emptied_output_is_cut_again(tmp_path: Path) -> None:
     path = tmp_path / "output"
     trim = output.Trim()
     fd = output.create(str(path))
@@ -166,13 +164,13 @@ def test_no_hole_is_punched_for_little(tmp_path: Path) -> None:
     os.close(fd)
 
 
-def test_where_no_hole_can_be_punched_the_attempt_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attempt_ends_if_no_hole_can_be_punched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(fd: int, offset: int, length: int) -> None:
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
     monkeypatch.setattr(output, "_punch", refused)
     attempt = begin(tmp_path / "output", "exec yes")
-    while attempt.ending is None:
+    while attempt.next_deadline is None:  # which is then that of the KILL
         attempt.check_output(1_000_000, clock.monotonic())
     wait_until_ended(attempt)
     outcome = attempt.collect(clock.monotonic())

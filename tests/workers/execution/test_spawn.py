@@ -44,7 +44,7 @@ def test_output_is_in_order_from_both_streams(run: Run) -> None:
     assert run("echo a; echo b >&2; echo c; ls /no/such >&2 || echo d")[1].splitlines()[::2] == ["a", "c", "d"]
 
 
-def test_a_shell_says_itself_that_a_command_does_not_exist(run: Run) -> None:
+def test_shell_reports_a_missing_command_itself(run: Run) -> None:
     outcome, text = run("no-such-program --x")
     assert (outcome.cause, outcome.exit_code) == ("exit", 127)
     assert "not found" in text
@@ -56,7 +56,7 @@ def script(path: Path, text: str, mode: int = 0o755) -> str:
     return str(path)
 
 
-def test_what_cannot_be_started_says_so_in_outcome_and_output(run: Run, tmp_path: Path) -> None:
+def test_failed_start_is_explained_in_outcome_and_output(run: Run, tmp_path: Path) -> None:
     plain = script(tmp_path / "plain", "#!/bin/sh\n", 0o644)
     headless = script(tmp_path / "headless", "true\n")
     orphan = script(tmp_path / "orphan", "#!/no/such/interpreter\n")
@@ -86,7 +86,7 @@ def test_what_cannot_be_started_says_so_in_outcome_and_output(run: Run, tmp_path
         assert outcome.started_at > 0
 
 
-def test_a_program_is_looked_up_in_the_jobs_path(run: Run, tmp_path: Path) -> None:
+def test_program_is_found_in_the_jobs_path(run: Run, tmp_path: Path) -> None:
     script(tmp_path / "greet", "#!/bin/sh\necho hello\n")
     (tmp_path / "first" / "greet").mkdir(parents=True)  # a folder of that name is no program
     outcome, text = run(argv=("greet",), env={"PATH": f"/no/such:{tmp_path}/first:{tmp_path}"})
@@ -96,7 +96,7 @@ def test_a_program_is_looked_up_in_the_jobs_path(run: Run, tmp_path: Path) -> No
     assert run(argv=("greet",), cwd=str(tmp_path), env={"PATH": "/no/such::"})[1] == "hello\n"
 
 
-def test_a_command_runs_in_its_folder_and_the_worker_stays_in_its_own(run: Run, tmp_path: Path) -> None:
+def test_command_runs_in_its_cwd_without_moving_worker(run: Run, tmp_path: Path) -> None:
     before = os.getcwd()
     assert run("pwd", cwd=str(tmp_path))[1] == f"{tmp_path}\n"
     assert run("pwd")[1] == f"{before}\n"
@@ -105,7 +105,7 @@ def test_a_command_runs_in_its_folder_and_the_worker_stays_in_its_own(run: Run, 
 
 
 @pytest.mark.parametrize("command, argv", [("echo $PWD; exit 3", None), (None, ("sh", "-c", "echo $PWD; exit 3"))])
-def test_a_folder_on_a_remote_mount_is_entered_by_the_child(
+def test_remote_cwd_is_entered_by_the_child(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, argv: tuple[str, ...]
 ) -> None:
     far = tmp_path / "mnt" / "my share"
@@ -162,7 +162,7 @@ def test_mounts_are_read_with_their_escapes_and_types(tmp_path: Path) -> None:
     os.close(mounts._fd)
 
 
-def test_stdin_is_empty_or_a_file_and_never_makes_the_worker_wait(run: Run, tmp_path: Path) -> None:
+def test_stdin_never_blocks_the_worker(run: Run, tmp_path: Path) -> None:
     assert run("readlink /proc/self/fd/0; cat")[1] == "/dev/null\n"
     (tmp_path / "input").write_text("one\ntwo\n")
     assert run("cat", stdin=str(tmp_path / "input"))[1] == "one\ntwo\n"
@@ -170,7 +170,7 @@ def test_stdin_is_empty_or_a_file_and_never_makes_the_worker_wait(run: Run, tmp_
     assert run("cat; echo done", stdin=str(tmp_path / "fifo"))[1] == "done\n"
 
 
-def test_a_command_gets_no_descriptor_of_ours_but_the_lock(run: Run) -> None:
+def test_command_inherits_only_the_lock_descriptor(run: Run) -> None:
     mine = os.open("/dev/null", os.O_RDONLY)
     try:
         text = run("for fd in /proc/$$/fd/*; do readlink $fd && echo ${fd##*/}; done")[1]
@@ -202,7 +202,7 @@ def test_signals_are_as_they_were_born(run: Run) -> None:
     assert [int(line.split()[1], 16) & ~of_the_c_library for line in text.splitlines()] == [0, 0]
 
 
-def test_a_command_has_a_session_and_a_process_group_of_its_own(run: Run) -> None:
+def test_command_has_its_own_session_and_group(run: Run) -> None:
     pid, group, session = run("cut -d ' ' -f 1,5,6 /proc/$$/stat")[1].split()
     assert pid == group == session
     assert int(session) != os.getsid(0)
@@ -213,7 +213,7 @@ def test_a_command_may_begin_with_a_dash(run: Run, tmp_path: Path) -> None:
     assert run("-x", env={"PATH": f"{tmp_path}:/bin:/usr/bin"})[1] == "dashed\n"
 
 
-def test_the_environment_is_the_workers_with_what_was_kept_and_our_own(run: Run) -> None:
+def test_environment_combines_worker_kept_and_job_variables(run: Run) -> None:
     env = environment(
         {"PATH": "/worker", "LANG": "C", "QUEUECTL_TAG": "stale", "PWD": "/elsewhere"},
         Environment(1, {"PATH": ENV["PATH"], "VIRTUAL_ENV": "/venv"}, whole=False, umask=None),
@@ -242,7 +242,7 @@ def test_the_environment_is_the_workers_with_what_was_kept_and_our_own(run: Run)
     }
 
 
-def test_a_worker_without_stdin_stdout_and_stderr_starts_commands_just_as_well(tmp_path: Path) -> None:
+def test_worker_without_standard_streams_starts_commands(tmp_path: Path) -> None:
     program = """
 import os, select, sys
 from queuectl import clock
