@@ -50,7 +50,7 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     priority: int
     run_at: int
     """The moment from which it may be claimed."""
-    spec: Enqueued
+    policy: Enqueued
     """Its policy, with all edits applied."""
     enqueued_at: int
     enqueued_by: str
@@ -78,12 +78,12 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     """The cause of its latest failure; None where it has completed or was sent back since."""
     error: str | None = None
     edited: bool = False
-    """Whether `spec` differs from its `enqueued` event."""
+    """Whether `policy` differs from its `enqueued` event."""
 
     @property
     def command(self) -> str:
         """Its command as one line of shell."""
-        return self.spec.command if self.spec.command is not None else shlex.join(self.spec.argv or [])
+        return self.policy.command if self.policy.command is not None else shlex.join(self.policy.argv or [])
 
 
 def evolve(job: Job | None, record: Recorded, event: Any) -> Job | None:
@@ -110,7 +110,7 @@ def _enqueued(_: None, record: Recorded, event: Enqueued) -> Job:
         queue=event.queue,
         priority=event.priority,
         run_at=micros(event.run_at),
-        spec=event,
+        policy=event,
         enqueued_at=record.at,
         enqueued_by=record.actor,
         max_retries=event.max_retries,
@@ -195,19 +195,19 @@ def _requeued(job: Job, record: Recorded, event: Requeued) -> Job:
 
 
 def _edited(job: Job, record: Recorded, event: Edited) -> Job:
-    wanted = msgspec.structs.asdict(job.spec) | {name: new for name, (_, new) in event.changes.items()}
+    wanted = msgspec.structs.asdict(job.policy) | {name: new for name, (_, new) in event.changes.items()}
     try:
-        spec = msgspec.convert(wanted, Enqueued)
+        policy = msgspec.convert(wanted, Enqueued)
     except msgspec.ValidationError as error:
         raise Unreadable(f"{record.stream} is edited to what can't be (seq {record.seq}): {error}") from error
     return msgspec.structs.replace(
         job,
         version=record.version,
-        spec=spec,
-        queue=spec.queue,
-        priority=spec.priority,
-        max_retries=spec.max_retries,
-        timeout=spec.timeout,
+        policy=policy,
+        queue=policy.queue,
+        priority=policy.priority,
+        max_retries=policy.max_retries,
+        timeout=policy.timeout,
         edited=True,
     )
 
@@ -290,8 +290,8 @@ WAITING = "state in ('pending', 'failed')"
 ENDED = "state in ('completed', 'dead', 'cancelled')"
 """Conditions of the partial indexes below. A query must repeat them word for word to use these indexes."""
 
-# The spec is not stored twice: it is read from the log, by seq. Only the spec of an edited job is stored here, whole,
-# in the present form; so a new version of `enqueued` needs a new version of this table.
+# The policy is not stored twice: it is read from the log, by seq. Only that of an edited job is stored here, whole, in
+# the present form; so a new version of `enqueued` needs a new version of this table.
 # Two indexes are for claims: of workers that serve all queues, and of those that serve some. Both hold waiting jobs
 # only, so finished jobs cost a claim nothing. They begin with the priority, so that jobs claimed in turn lie close
 # together however many queues and delayed jobs there are; SQLite orders equal entries by seq.
@@ -378,7 +378,7 @@ def _row(job: Job) -> tuple[Any, ...]:
         job.seq, job.id, job.version, job.state, job.queue, job.priority, job.run_at, job.enqueued_at, job.enqueued_by,
         job.command, job.max_retries, job.timeout, ",".join(job.secrets) or None, job.attempt, job.failures,
         job.interruptions, job.worker, job.lease, job.claimed_at, int(job.cancel_requested), job.finished_at,
-        job.exit_code, job.signal, job.cause, job.error, _spec(job),
+        job.exit_code, job.signal, job.cause, job.error, _policy(job),
     )  # fmt: skip
 
 
@@ -393,8 +393,8 @@ def _moving(job: Job) -> tuple[Any, ...]:
 
 def _editing(job: Job) -> tuple[Any, ...]:
     """The columns that only `edited` changes, and the seq."""
-    return _spec(job), job.queue, job.priority, job.command, job.max_retries, job.timeout, job.seq
+    return _policy(job), job.queue, job.priority, job.command, job.max_retries, job.timeout, job.seq
 
 
-def _spec(job: Job) -> str | None:
-    return encode(job.spec).decode() if job.edited else None
+def _policy(job: Job) -> str | None:
+    return encode(job.policy).decode() if job.edited else None

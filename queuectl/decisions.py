@@ -147,11 +147,11 @@ def report(job: Job, held: Lease, outcome: Outcome, now: int, draw: float) -> li
     cause = "signal" if outcome.cause == "cancel" else outcome.cause
     failed = Failed(cause=cause, error=error, **_ended(held, outcome))
     failures = job.failures + 1
-    if cause == "lost" and job.spec.on_lost == "dead":
+    if cause == "lost" and job.policy.on_lost == "dead":
         return [failed, Dead(reason="its attempt was lost, and on-lost is dead")]
     if failures > job.max_retries:
         return [failed, Dead(reason=_spent(failures, job.max_retries))]
-    delay = retry.delay(failures, job.spec.backoff_base, job.spec.backoff_max, job.spec.jitter, draw)
+    delay = retry.delay(failures, job.policy.backoff_base, job.policy.backoff_max, job.policy.jitter, draw)
     return [failed, Retried(run_at=text(now + round(delay * SECOND)), delay=delay)]
 
 
@@ -164,7 +164,7 @@ def refuse_to_run(job: Job, held: Lease, missing: Sequence[str]) -> list[Event]:
     if missing:
         error, hint = f"the values of {', '.join(missing)} are not in this database", "retry it with --secret"
     else:
-        error = f"the environment that it was enqueued with (env:{job.spec.environment}) is not in this database"
+        error = f"the environment that it was enqueued with (env:{job.policy.environment}) is not in this database"
         hint = "enqueue it anew where it shall run"
     return [Failed(attempt=held.attempt, cause="spawn", error=error), Dead(reason=f"{error}; {hint}")]
 
@@ -215,7 +215,7 @@ def edit(job: Job, wanted: Enqueued, reason: str | None = None) -> list[Event]:
     changes = {
         name: (was, new)
         for name in Enqueued.__struct_fields__
-        if (was := getattr(job.spec, name)) != (new := getattr(wanted, name))
+        if (was := getattr(job.policy, name)) != (new := getattr(wanted, name))
     }
     return [Edited(changes=changes, reason=reason)] if changes else []
 

@@ -192,7 +192,7 @@ class Queue(Reading):
             if spec.secrets:
                 tx.keep_secrets(job.id, spec.secrets)
             requeued = decisions.requeue(job, tx.now, secrets, spec.reason, stored=stored)
-            return [*decisions.edit(job, policy.edit(job.spec, said, stdin)), *requeued]
+            return [*decisions.edit(job, policy.edit(job.policy, said, stdin)), *requeued]
 
         return self._change(ids, among, again)
 

@@ -99,7 +99,7 @@ def test_many_jobs_share_one_environment_event(queue: Queue):
     queue.enqueue_many(["true"] * 1000)
     records = list(queue.events())
     assert [record.type for record in records].count("environment_kept") == 1
-    assert records[0].stream == f"env:{queue.job('7').spec.environment}"
+    assert records[0].stream == f"env:{queue.job('7').policy.environment}"
     assert queue.check() == []
 
 
@@ -109,11 +109,11 @@ def test_an_archive_has_the_environments_of_its_jobs(queue: Queue, tmp_path: Pat
     path = str(tmp_path / "old.ndjson.gz")
     archive(queue, path, now())
     queue.enqueue("true")
-    assert queue.environment(queue.job("2").spec.environment or "") is not None, "it is here too"
+    assert queue.environment(queue.job("2").policy.environment or "") is not None, "it is here too"
     assert len(list(queue.events(type="environment_kept"))) == 1
     with Queue(tmp_path / "new.db") as new, open(path, "rb") as file:
         load(new, lines(file))
-        name = new.job("1").spec.environment
+        name = new.job("1").policy.environment
         assert name is not None
         assert new.environment(name) == queue.environment(name) is not None
 
@@ -181,5 +181,5 @@ def test_an_environment_is_logged_after_a_failed_enqueue(queue: Queue, monkeypat
 
 
 def job(queue: Queue) -> tuple[float | None, str | None]:
-    spec = queue.job(queue.enqueue("true")).spec
-    return spec.timeout, spec.environment
+    policy = queue.job(queue.enqueue("true")).policy
+    return policy.timeout, policy.environment

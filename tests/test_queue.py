@@ -38,7 +38,7 @@ def queue(path: Path) -> Iterator[Queue]:
 
 def last(queue: Queue) -> Enqueued:
     """The policy of the newest job."""
-    return max(queue.jobs(), key=lambda job: job.seq).spec
+    return max(queue.jobs(), key=lambda job: job.seq).policy
 
 
 def end(queue: Queue, id: str, cause: str | None = None) -> None:
@@ -64,13 +64,13 @@ def test_a_job_is_added_with_every_field(queue: Queue, tmp_path: Path) -> None:
     assert (job.queue, job.priority, job.command, job.state) == ("q", -3, "make 'it so'", "pending")
     assert job.run_at == micros("2026-11-24T12:00:00Z") + 3 * SECOND // 2
     assert (job.max_retries, job.timeout, job.secrets, job.enqueued_by) == (7, 2.5, ("A", "B"), "ann")
-    spec = job.spec
-    assert (spec.backoff_base, spec.backoff_max, spec.jitter) == (3, 90, 0.5)
-    assert spec.env == {"C": "3"}
-    assert (spec.on_lost, spec.keep_children, spec.reason) == ("dead", True, "why not")
-    assert spec.cwd == str(tmp_path / "sub")
-    assert spec.stdin is not None
-    assert Path(queue.home.stdin, spec.stdin).read_text() == "text"
+    policy = job.policy
+    assert (policy.backoff_base, policy.backoff_max, policy.jitter) == (3, 90, 0.5)
+    assert policy.env == {"C": "3"}
+    assert (policy.on_lost, policy.keep_children, policy.reason) == ("dead", True, "why not")
+    assert policy.cwd == str(tmp_path / "sub")
+    assert policy.stdin is not None
+    assert Path(queue.home.stdin, policy.stdin).read_text() == "text"
 
 
 def test_ids_are_given_or_count_up(queue: Queue) -> None:
@@ -152,7 +152,7 @@ def test_a_job_has_its_enqueuers_folder_and_environment(
     [kept] = queue.events(type="environment_kept")
     assert isinstance(kept.event, EnvironmentKept)
     assert kept.event.variables == {"COLOUR": "red", "PATH": "/here/bin"}
-    assert {(job.spec.cwd, f"env:{job.spec.environment}") for job in queue.jobs()} == {(str(tmp_path), kept.stream)}
+    assert {(job.policy.cwd, f"env:{job.policy.environment}") for job in queue.jobs()} == {(str(tmp_path), kept.stream)}
     monkeypatch.delenv("COLOUR")
     queue.enqueue("true")
     assert len([*queue.events(type="environment_kept")]) == 2

@@ -64,11 +64,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     def over(self, job: Job) -> Job:
         """The job as if it had been enqueued with this policy."""
-        spec = job.spec
-        base = self.backoff_base if self.backoff_base is not None else spec.backoff_base
-        longest = self.backoff_max if self.backoff_max is not None else spec.backoff_max
+        policy = job.policy
+        base = self.backoff_base if self.backoff_base is not None else policy.backoff_base
+        longest = self.backoff_max if self.backoff_max is not None else policy.backoff_max
         retries = self.max_retries if self.max_retries is not None else job.max_retries
-        return replace(job, max_retries=retries, spec=replace(spec, backoff_base=base, backoff_max=longest))
+        return replace(job, max_retries=retries, policy=replace(policy, backoff_base=base, backoff_max=longest))
 
 
 class Failure(msgspec.Struct):
@@ -277,7 +277,7 @@ def judge(budget: Budget, policy: Policy, result: Simulation, further: "Counter[
             result.going_on += 1
             further[
                 Further(
-                    job.command, job.queue, number + 1, job.max_retries, job.spec.backoff_base, job.spec.backoff_max
+                    job.command, job.queue, number + 1, job.max_retries, job.policy.backoff_base, job.policy.backoff_max
                 )
             ] += 1
             return

@@ -214,30 +214,30 @@ class Slots:
         self._track(Slot(claim, attempt, row, self.blocked, killed), now)
 
     def _start_of(self, claim: Claim) -> attempts.Start:
-        job, lease, spec = claim.job, claim.lease, claim.job.spec
+        job, lease, policy = claim.job, claim.lease, claim.job.policy
         mark = tag(self._identity, job.id, lease.version)
         return attempts.Start(
             output=self._queue.home.output_of(self._identity, job.id, lease.version),
             env=environment(
                 self._env,
                 claim.environment,
-                spec.env,
+                policy.env,
                 claim.secrets,
                 database=self._queue.url,
                 job=job.id,
                 attempt=lease.attempt,
                 queue=job.queue,
                 tag=mark,
-                cwd=spec.cwd,
+                cwd=policy.cwd,
             ),
-            command=spec.command,
-            argv=tuple(spec.argv) if spec.argv is not None else None,
-            cwd=spec.cwd,
-            stdin=f"{self._queue.home.stdin}/{spec.stdin}" if spec.stdin is not None else None,
+            command=policy.command,
+            argv=tuple(policy.argv) if policy.argv is not None else None,
+            cwd=policy.cwd,
+            stdin=f"{self._queue.home.stdin}/{policy.stdin}" if policy.stdin is not None else None,
             timeout=job.timeout,
-            shell=spec.shell,
+            shell=policy.shell,
             umask=claim.environment.umask if claim.environment is not None else None,
-            keep_children=spec.keep_children,
+            keep_children=policy.keep_children,
         )
 
     def _find_earlier(self, claim: Claim) -> tuple[str, str] | None:

@@ -273,8 +273,8 @@ class TurnWriter:
             lease = decisions.lease(claimed)
             secrets = tx.secrets(claimed.id) if claimed.secrets else {}
             missing = [name for name in claimed.secrets if name not in secrets]
-            environment = self._environment(tx, claimed.spec.environment)
-            if missing or (environment is None and claimed.spec.environment is not None):
+            environment = self._environment(tx, claimed.policy.environment)
+            if missing or (environment is None and claimed.policy.environment is not None):
                 events: list[Event] = decisions.refuse_to_run(claimed, lease, missing)
                 tx.append([Write(f"job:{claimed.id}", claimed, events)], self._actor)
             else:
@@ -330,7 +330,7 @@ def earlier_attempts(view: View, job: Job) -> list[Attempt]:
     were meant to stay (`--keep-children`) are not.
     """
     claims = [attempt for attempt in view.attempts(job.id) if attempt.lease != job.lease]
-    if not job.spec.keep_children:
+    if not job.policy.keep_children:
         return claims
     return [each for each in claims if each.outcome in ("released", "interrupted") or each.cause == "lost"]
 

@@ -137,7 +137,7 @@ def test_an_old_log_is_folded_by_todays_program(old_log: Path) -> None:
         assert (done.command, done.timeout, done.exit_code, done.attempt) == ("true", 60.0, 0, 1)
         assert (bad.command, bad.queue, bad.priority) == ("sh -c 'exit 3'", "mail", 7)
         assert (bad.timeout, bad.secrets, bad.attempt, bad.failures, bad.signal) == (None, ("TOKEN",), 3, 0, 15)
-        assert (bad.spec.on_lost, bad.spec.keep_children, bad.spec.jitter, bad.spec.stdin) == (
+        assert (bad.policy.on_lost, bad.policy.keep_children, bad.policy.jitter, bad.policy.stdin) == (
             "dead", True, 0.5, "ab12",
         )  # fmt: skip
         assert [(a.number, a.worker, a.outcome, a.cause) for a in queue.attempts("bad")] == [

@@ -119,7 +119,7 @@ def test_a_job_row_equals_the_folded_job(log: list[Recorded]) -> None:
         latest[record.stream] = evolve(latest.get(record.stream), record, record.event)
     live = {job.id: job for job in latest.values() if isinstance(job, Job)}
     shared = [
-        field for field in Job.__struct_fields__ if field not in ("spec", "secrets", "cancel_requested", "edited")
+        field for field in Job.__struct_fields__ if field not in ("policy", "secrets", "cancel_requested", "edited")
     ]
     rows = {row[0]: row for row in tables.store.execute(f"select {', '.join(shared)} from jobs")}
     assert rows.keys() == live.keys()

@@ -140,7 +140,7 @@ class World:
             case "requeue":
                 return decisions.requeue(job, self.now, secrets, "once more")
             case "edit":
-                return decisions.edit(job, msgspec.structs.replace(job.spec, priority=command.worker, timeout=5.0))
+                return decisions.edit(job, msgspec.structs.replace(job.policy, priority=command.worker, timeout=5.0))
             case "purge":
                 return decisions.purge(job)
             case name:

@@ -128,7 +128,7 @@ def test_priority_comes_before_age_and_delays_hold(lab: Lab) -> None:
 
     assert ran.read_text().split() == ["high", "old", "low", "later"]
     [later] = lab.queue.attempts("later")
-    assert 0 <= later.claimed_at - micros(lab.queue.job("later").spec.run_at) < 300_000
+    assert 0 <= later.claimed_at - micros(lab.queue.job("later").policy.run_at) < 300_000
 
 
 def test_workers_serve_their_queues_only(lab: Lab) -> None:

@@ -140,7 +140,7 @@ def _print_history(moments: list["Moment"], json: bool, past: bool) -> None:
 
 
 def _print_job(q: "Queue", job: "Job", attempts: list["Attempt"], past: bool) -> None:
-    spec = job.spec
+    policy = job.policy
     doing = wording.state_detail(job, served=q.serves(job.queue)) if not past else ""
     state = f"{job.state}, {doing}".removesuffix(", ")
     output.line(f"{output.paint(output.escape(job.id), 'bold')}  {output.paint(output.escape(state), job.state)}")
@@ -149,18 +149,18 @@ def _print_job(q: "Queue", job: "Job", attempts: list["Attempt"], past: bool) ->
     timeout = units.span(job.timeout) if job.timeout is not None else "none"
     output.fields((
         ("command", output.escape(job.command)),
-        ("shell", output.escape(spec.shell) if spec.shell != SHELL else ""),
-        ("in", output.escape(spec.cwd)),
-        ("stdin", spec.stdin or ""),
+        ("shell", output.escape(policy.shell) if policy.shell != SHELL else ""),
+        ("in", output.escape(policy.cwd)),
+        ("stdin", policy.stdin or ""),
         ("queue", output.escape(f"{job.queue}, priority {job.priority}")),
         ("enqueued", f"{wording.full_time(job.enqueued_at)} by {output.escape(job.enqueued_by)}"),
-        ("reason", output.escape(spec.reason or "")),
+        ("reason", output.escape(policy.reason or "")),
         ("due", wording.full_time(job.run_at) if is_due else ""),
         ("finished", wording.full_time(job.finished_at)),
         ("attempts", wording.attempt_counts(job, attempts)),
         ("retries", wording.retry_policy(job) if job.max_retries else ""),
-        ("timeout", f"{timeout}; if its worker dies: {spec.on_lost}"),
-        *_environment(q, spec),
+        ("timeout", f"{timeout}; if its worker dies: {policy.on_lost}"),
+        *_environment(q, policy),
         ("secrets", ", ".join(job.secrets)),
         ("error", output.escape(job.error or "")),
     ))  # fmt: skip
@@ -175,13 +175,13 @@ def _print_job(q: "Queue", job: "Job", attempts: list["Attempt"], past: bool) ->
         _print_output(q, job)
 
 
-def _environment(q: "Queue", spec: Enqueued) -> Iterator[tuple[str, str]]:
+def _environment(q: "Queue", policy: Enqueued) -> Iterator[tuple[str, str]]:
     """Yield the variables that a job gets beside the worker's; those of old logs are in the JSON only."""
-    if spec.environment is None:
+    if policy.environment is None:
         return
-    yield "env", output.escape(shlex.join(f"{name}={value}" for name, value in spec.env.items()))
-    stored = q.environment(spec.environment)
-    name = f"env:{spec.environment}"
+    yield "env", output.escape(shlex.join(f"{name}={value}" for name, value in policy.env.items()))
+    stored = q.environment(policy.environment)
+    name = f"env:{policy.environment}"
     size = f"{wording.environment_size(stored)} ({name})" if stored is not None else f"{name}, which is not here"
     yield "environment", size
 

@@ -113,10 +113,10 @@ def attempt_counts(job: "Job", attempts: "Sequence[Attempt]") -> str:
 
 def retry_policy(job: "Job") -> str:
     """Return the delays between attempts of a job."""
-    spec = job.spec
-    base = "1s" if spec.backoff_base == 1 else f"{units.plain(spec.backoff_base)}^n seconds"
-    spread = f", ±{100 * spec.jitter:g} %" if spec.jitter else ""
-    return f"{base} after the n-th failure{spread}, at most {units.span(spec.backoff_max)}"
+    policy = job.policy
+    base = "1s" if policy.backoff_base == 1 else f"{units.plain(policy.backoff_base)}^n seconds"
+    spread = f", ±{100 * policy.jitter:g} %" if policy.jitter else ""
+    return f"{base} after the n-th failure{spread}, at most {units.span(policy.backoff_max)}"
 
 
 def event_text(record: events.Recorded) -> str:

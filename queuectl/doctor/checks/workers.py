@@ -193,7 +193,7 @@ def _held_up(
     if (why := _over(job, pid)) is not None:
         return _stuck(queue, worker, job, f"{why}, and {its} it", _traces(queue, worker, job.id, job.lease, pid))
     if entry is not None:
-        kept = job.spec.keep_children and entry.code != attempt_table.RUNNING
+        kept = job.policy.keep_children and entry.code != attempt_table.RUNNING
         ended = pid is None or processes.start_time(pid) is None
         if ended and not kept and (left := _traces(queue, worker, job.id, job.lease)):
             return _stuck(queue, worker, job, f"its command has ended, and {its} what that left", left)

@@ -58,9 +58,9 @@ def read_job(row: tuple[Any, ...]) -> Job:
         attempt, failures, interruptions, worker, lease, claimed_at, cancel_requested, finished_at, exit_code, signal,
         cause, error, edited, v, data,
     ) = row  # fmt: skip
-    spec = VOCABULARY.decode("enqueued", v if edited is None else Enqueued.v, data)
+    policy = VOCABULARY.decode("enqueued", v if edited is None else Enqueued.v, data)
     return Job(
-        id, seq, version, state, queue, priority, run_at, spec, enqueued_at, enqueued_by, max_retries, timeout,
+        id, seq, version, state, queue, priority, run_at, policy, enqueued_at, enqueued_by, max_retries, timeout,
         tuple(secrets.split(",")) if secrets else (), attempt, failures, interruptions, worker, lease, claimed_at,
         bool(cancel_requested), finished_at, exit_code, signal, cause, error, edited is not None,
     )  # fmt: skip

@@ -81,8 +81,8 @@ def test_ready_jobs_have_all_their_fields(engine: Engine) -> None:
     with engine.transaction() as tx:
         [job] = tx.ready((), 1)
         assert job == tx.job("a")
-    assert (job.command, job.spec.argv, job.secrets, job.timeout) == ("x 'y z'", ["x", "y z"], ("K",), 1.5)
-    assert (job.spec.reason, job.seq, job.version, job.enqueued_by) == ("because", 1, 1, ACTOR)
+    assert (job.command, job.policy.argv, job.secrets, job.timeout) == ("x 'y z'", ["x", "y z"], ("K",), 1.5)
+    assert (job.policy.reason, job.seq, job.version, job.enqueued_by) == ("because", 1, 1, ACTOR)
 
 
 def test_next_due_is_the_earliest_waiting_job(engine: Engine) -> None:
