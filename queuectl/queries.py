@@ -1,10 +1,9 @@
 """The questions people ask of a queue, each answered from one moment of the log."""
 
 import os
-import shlex
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -26,6 +25,7 @@ from queuectl.history import Moment
 from queuectl.home import Home
 from queuectl.listing import PAGE, Listing
 from queuectl.liveness import Life, liveness
+from queuectl.served_queues import Served
 from queuectl.settings import Resolved, Settings
 from queuectl.units import Then, size_text
 
@@ -67,26 +67,6 @@ class Endings(msgspec.Struct, frozen=True):
     cancelled: list[str]
 
 
-class Served(msgspec.Struct, frozen=True):
-    """The queues whose jobs a worker takes: `name in served`."""
-
-    everything: bool
-    queues: frozenset[str]
-
-    def __contains__(self, queue: str) -> bool:
-        return self.everything or queue in self.queues
-
-
-def unserved(queue: str) -> str:
-    """What is said of a queue whose jobs no worker takes, with the command that helps."""
-    return f"no worker serves the queue {queue}; {to_serve(queue)}"
-
-
-def to_serve(queue: str) -> str:
-    """The command that has the jobs of a queue run."""
-    return f"start one with `queuectl worker start --queue {shlex.quote(queue)}`"
-
-
 class Reading:
     """What can be asked of the queue in one database. `Queue` adds what can be done to it."""
 
@@ -97,6 +77,16 @@ class Reading:
     """The `.env` of the working directory, as it was when the queue was opened."""
     _in_force: tuple[Mapping[bytes, bytes], Mapping[str, str], Settings] | None = None
     """The settings as they were found last: in which environment, with what stored."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database. Harmless when repeated."""
+        self._engine.close()
 
     @property
     def url(self) -> str:

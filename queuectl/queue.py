@@ -2,8 +2,7 @@
 
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Unpack
 
 import msgspec
 
@@ -72,18 +71,6 @@ class Queue(Reading):
         except BaseException:
             self._engine.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the database. Harmless when repeated."""
-        self._engine.close()
 
     # -- adding ------------------------------------------------------------------------------------------------------
 

@@ -281,16 +281,6 @@ def span(seconds: float) -> str:
     return "".join(parts)
 
 
-def exact(seconds: float) -> str:
-    """A duration in text that `duration` reads back as the same number: `60s`, `1d`, `1.5s`."""
-    for unit in ("w", "d", "h", "m"):
-        count = seconds / _UNITS[unit]
-        if count >= 1 and count == int(count):
-            return f"{int(count)}{unit}"
-    text = f"{seconds:f}".rstrip("0").rstrip(".") if float(f"{seconds:f}") == seconds else f"{seconds:.17f}"
-    return f"{text}s"
-
-
 def size_text(count: int) -> str:
     """A size for people: `812 B`, `1.5 KiB`, `64 MiB`."""
     value, unit = float(count), "B"

@@ -31,6 +31,7 @@ LAYERS: list[tuple[str, ...]] = [
         "queuectl.enclosing_jobs",
         "queuectl.listing",
         "queuectl.queries",
+        "queuectl.served_queues",
     ),
     ("queuectl.queue",),
     ("queuectl.audit", "queuectl.export", "queuectl.analysis"),

@@ -7,8 +7,6 @@ way that leads to the seal tells which of the two was changed.
 
 from array import array
 from collections.abc import Iterator, Sequence
-from types import TracebackType
-from typing import Self
 
 import msgspec
 
@@ -311,14 +309,6 @@ class Accused(Reading):
         """Raises Unusable where the database can't be read, Absent where there is none, Invalid for a bad URL."""
         self._engine = engines.connect(url, create=False, healing=False)
         self.logs = self.home.logs
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._engine.close()
 
 
 def verify(

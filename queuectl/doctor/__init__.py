@@ -5,8 +5,7 @@ worker. To add a check, write the function and add it to `CHECKS`.
 """
 
 from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
@@ -43,14 +42,6 @@ class InspectedQueue(Reading):
         self._engine = engines.connect(url, create=False, progress=progress)
         self.logs = self.home.logs
         self._env_file = dotenv.read()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._engine.close()
 
 
 class Check(msgspec.Struct, frozen=True):

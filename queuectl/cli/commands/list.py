@@ -10,7 +10,7 @@ from queuectl.cli.ui import output, progress
 
 if TYPE_CHECKING:
     from queuectl.listing import Listing
-    from queuectl.queries import Served
+    from queuectl.served_queues import Served
 
 
 def list_jobs(

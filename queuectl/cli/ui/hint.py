@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from queuectl import clock
 from queuectl.cli.ui import output
-from queuectl.queries import unserved
+from queuectl.served_queues import unserved
 
 if TYPE_CHECKING:
     from queuectl.queue import Queue

@@ -17,7 +17,7 @@ from queuectl.clock import monotonic, now
 from queuectl.doctor.finding import Finding, ProcessSummary, fine, problem, process, some, warning
 from queuectl.host import flock, processes, procfs
 from queuectl.liveness import Life
-from queuectl.queries import to_serve
+from queuectl.served_queues import to_serve
 from queuectl.units import counted, span
 from queuectl.workers.execution import traces
 from queuectl.workers.recovery import attempt_table, worker_lock
