@@ -28,7 +28,7 @@ class Disk(msgspec.Struct, frozen=True):
         return f"{size_text(self.free)} free on the queue's disk, disk-floor is {size_text(self.floor)}"
 
 
-def look(home: Home, settings: Settings) -> Disk:
+def space(home: Home, settings: Settings) -> Disk:
     """The disk of a queue, as it is now (2 µs). Raises OSError where its folder is gone."""
     found = os.statvfs(home.folder)
     return Disk(found.f_bavail * found.f_frsize, settings.disk_floor)

@@ -44,7 +44,7 @@ def hosts(view: View, job: str | None) -> list[Job]:
     return found
 
 
-def aside(view: View, job: str | None, queues: Collection[str] = ()) -> int:
+def waiting_inside(view: View, job: str | None, queues: Collection[str] = ()) -> int:
     """How many processing jobs (of these queues; none named: of all) can't end before what waits inside `job` has.
 
     Those are its hosts, and each job that itself waits inside until nothing is left to do: two of them would wait for

@@ -55,7 +55,7 @@ def looks_secret(name: str) -> bool:
     return upper.endswith(_SECRET_ENDS) or any(word in upper for word in _SECRET)
 
 
-def keep(
+def select(
     chosen: Iterable[str], environ: Mapping[str, str] | None = None, umask: int | None = None
 ) -> EnvironmentKept | None:
     """What a job is given of this process's environment, by the names and patterns of `keep-env`, and the umask.
@@ -86,21 +86,21 @@ def keep(
     return EnvironmentKept(variables=dict(sorted(found.items())), whole=whole, umask=f"{umask:04o}")
 
 
-class Keeper:
-    """`keep` and `digest` for who asks at each enqueue: the same answer costs a comparison, not a look at each name."""
+class EnvironmentReader:
+    """`select` and `digest` for repeated use: an unchanged environment costs a comparison, not a look at each name."""
 
     def __init__(self) -> None:
         self._asked: tuple[tuple[str, ...], Mapping[bytes, bytes], int] | None = None
         self._answer: tuple[str, EnvironmentKept] | None = None
 
-    def keep(self, chosen: tuple[str, ...]) -> tuple[str, EnvironmentKept] | None:
-        """What is kept, with the hash that names it; None where nothing was chosen. Raises as `keep` does."""
+    def read(self, chosen: tuple[str, ...]) -> tuple[str, EnvironmentKept] | None:
+        """What is kept, with the hash that names it; None where nothing was chosen. Raises as `select` does."""
         if not chosen:
             return None
         umask = procfs.umask()
         asked = (chosen, snapshot(), umask)
         if asked != self._asked:
-            kept = keep(chosen, umask=umask)
+            kept = select(chosen, umask=umask)
             self._answer = (digest(kept), kept) if kept is not None else None
             self._asked = asked
         return self._answer

@@ -20,7 +20,7 @@ STDIN_LIMIT = 64 << 20
 """Bytes of input that are copied for a job."""
 
 
-def plain(settings: Settings, now: int, here: str, environment: str | None = None) -> Enqueued:
+def template(settings: Settings, now: int, here: str, environment: str | None = None) -> Enqueued:
     """The policy of a job of which only its command was said (and that is still to be filled in).
 
     `now` is µs UTC, `here` the enqueuer's folder, `environment` names what is kept of the enqueuer's.
@@ -50,9 +50,9 @@ def check_settings(settings: Settings, spec: Spec) -> None:
         settings.require("keep_env", *(field for field in DEFAULTS if field not in said))
 
 
-def resolve(spec: Spec, template: Enqueued, now: int, stdin: str | None) -> Enqueued:
-    """A job's whole policy: the template (see `plain`) with all that was said of the job. `now` is µs UTC, `stdin` the
-    name of the copied input."""
+def resolve(spec: Spec, base: Enqueued, now: int, stdin: str | None) -> Enqueued:
+    """A job's whole policy: the template with all that was said of the job. `now` is µs UTC, `stdin` the name of the
+    copied input."""
     said: dict[str, Any] = to_builtins(spec)  # without what was left out
     said.pop("id", None)
     said.pop("env_in_log", None)
@@ -66,7 +66,7 @@ def resolve(spec: Spec, template: Enqueued, now: int, stdin: str | None) -> Enqu
         said["run_at"] = text(said.pop("at"))
     elif spec.delay is not None:
         said["run_at"] = text(now + round(said.pop("delay") * SECOND))
-    return replace(template, **said)
+    return replace(base, **said)
 
 
 def edit(before: Enqueued, said: Mapping[str, Any], stdin: str | None) -> Enqueued:

@@ -126,7 +126,7 @@ class Reading:
     def job(self, id: str) -> Job:
         """The job of that id. Raises NotFound."""
         with self._engine.snapshot() as view:
-            return found(view, id)
+            return get_job(view, id)
 
     def environment(self, name: str) -> Environment | None:
         """What jobs that name this environment (by its hash) are given; None where the log has it not."""
@@ -267,7 +267,7 @@ class Reading:
         Raises NotFound where the job or the attempt is unknown, or has written none.
         """
         with self._engine.snapshot() as view:
-            found(view, id)
+            get_job(view, id)
             attempts = [a for a in view.attempts(id) if attempt in (None, a.number)]
             workers = {a.worker: view.worker(a.worker) for a in attempts}
         if attempt is not None and not attempts:
@@ -301,7 +301,7 @@ class Reading:
     def disk(self) -> Disk:
         """The free space on the queue's disk, and the floor below which no new job starts."""
         with self._engine.snapshot() as view:
-            return disk.look(self.home, self.settings(view))
+            return disk.space(self.home, self.settings(view))
 
     # -- workers -----------------------------------------------------------------------------------------------------
 
@@ -374,7 +374,7 @@ class Reading:
         return known is not None and self.sees(known) is True
 
 
-def found(view: View, id: str) -> Job:
+def get_job(view: View, id: str) -> Job:
     """The job of that id. Raises NotFound, which tells a purged or archived one from one that never was."""
     job = view.job(id)
     if job is None:

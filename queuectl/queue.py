@@ -16,9 +16,9 @@ from queuectl.engines.view import Transaction, View, Write
 from queuectl.errors import Deadline, Invalid, NotFound, Refused
 from queuectl.events import ConfigSet, Event, StopRequested
 from queuectl.liveness import Life, any_lives, parents
-from queuectl.queries import Reading, found
+from queuectl.queries import Reading, get_job
 from queuectl.settings import Settings
-from queuectl.spec import Changes, Fields, Spec, build, check, here
+from queuectl.spec import Changes, Fields, Spec, build, check, working_directory
 from queuectl.units import span
 
 PAGE = 1000
@@ -57,7 +57,7 @@ class Queue(Reading):
         url = os.fspath(url) if url is not None else settings.database().path
         self._env_file = dotenv.read()
         self.actor = actor if actor is not None else f"library:{caller()}"
-        self._keeper = environment.Keeper()
+        self._environment = environment.EnvironmentReader()
         self._kept: str | None = None
         """The environment that the log is known to have: none is ever taken out of it."""
         self._engine = engines.connect(url, create=create, progress=progress)
@@ -98,7 +98,7 @@ class Queue(Reading):
         ids: list[str] = []
         with self._engine.transaction() as tx:
             settings = self.settings(tx)
-            plain = policy.plain(settings, tx.now, folder, self._keep_environment(tx, settings) if wanted else None)
+            plain = policy.template(settings, tx.now, folder, self._keep_environment(tx, settings) if wanted else None)
             for start in range(0, len(wanted), CHUNK):
                 chunk = wanted[start : start + CHUNK]
                 self._refuse_taken(tx, chunk)
@@ -125,7 +125,7 @@ class Queue(Reading):
 
         None where that is nothing.
         """
-        found = self._keeper.keep(settings.keep_env)
+        found = self._environment.read(settings.keep_env)
         if found is None:
             return None
         name, kept = found
@@ -208,7 +208,7 @@ class Queue(Reading):
         with self._engine.transaction() as tx:
             writes: list[Write] = []
             for id in dict.fromkeys(ids):
-                job = found(tx, id) if among is None else tx.job(id)
+                job = get_job(tx, id) if among is None else tx.job(id)
                 if job is not None and (among is None or job.state in among):
                     writes.append(Write(f"job:{id}", job, decide(tx, job)))
             tx.append(writes, self.actor)
@@ -239,9 +239,12 @@ class Queue(Reading):
             while True:
                 with self._engine.snapshot() as view:
                     for id in ids:
-                        if id not in ended and (job := found(view, id)).state in FINAL:
+                        if id not in ended and (job := get_job(view, id)).state in FINAL:
                             ended[id] = job
-                    left = len(set(ids)) - len(ended) if ids else _unfinished(view) - enclosing_jobs.aside(view, inside)
+                    if ids:
+                        left = len(set(ids)) - len(ended)
+                    else:
+                        left = _unfinished(view) - enclosing_jobs.waiting_inside(view, inside)
                 most = max(most, left)
                 if progress is not None:
                     progress(len(ended) if ids else most - left, len(set(ids)) if ids else most)
@@ -264,7 +267,7 @@ class Queue(Reading):
             states = self.status().counts
             return f"{jobs}: {', '.join(f'{n:,} {state}' for state, n in states.items() if n and state not in FINAL)}"
         with self._engine.snapshot() as view:
-            left = [job for id in dict.fromkeys(ids) if (job := found(view, id)).state not in FINAL]
+            left = [job for id in dict.fromkeys(ids) if (job := get_job(view, id)).state not in FINAL]
         more = ", …" if len(left) > 5 else ""
         return f"{jobs}: {', '.join(f'{job.id} ({job.state})' for job in left[:5])}{more}"
 
@@ -382,6 +385,6 @@ def _unfinished(view: View) -> int:
 
 def _here() -> str:
     try:
-        return here()
+        return working_directory()
     except FileNotFoundError:
         raise Invalid("the working directory is gone: change to one that exists, or give --cwd") from None

@@ -110,7 +110,7 @@ def _size(least: int) -> Callable[[str], int]:
 
 
 _TABLE = (
-    Setting("max-retries", "3", lambda text: units.whole(text, 0, bounds.MOST_RETRIES),
+    Setting("max-retries", "3", lambda text: units.integer(text, 0, bounds.MOST_RETRIES),
             "further attempts after the first one has failed", "MAX_RETRIES"),
     Setting("backoff-base", "2", lambda text: units.number(text, *bounds.BASES),
             "the retry after failure n is due base^n seconds later", "BACKOFF_BASE"),
@@ -220,7 +220,7 @@ def _said(
     return said
 
 
-class Named(msgspec.Struct, frozen=True):
+class DatabaseName(msgspec.Struct, frozen=True):
     """A database, as it was named."""
 
     path: str
@@ -230,7 +230,7 @@ class Named(msgspec.Struct, frozen=True):
     the one in the user's state folder."""
 
 
-def database(flag: str | None = None) -> Named:
+def database(flag: str | None = None) -> DatabaseName:
     """Where the queue is: the flag > QUEUECTL_DB > DB_PATH (environment, then `.env`) > the user's state folder.
 
     Raises Invalid for what is no name, and where `.env` names one that can't be used; Unusable, naming file and owner,
@@ -257,7 +257,7 @@ def database(flag: str | None = None) -> Named:
         raise Unusable(f"{env_file.refusal}: it may name the database; {instead}")
     from platformdirs import user_state_dir  # only who names no database pays for it
 
-    return Named(os.path.join(user_state_dir("queuectl", appauthor=False), "queue.db"), None)
+    return DatabaseName(os.path.join(user_state_dir("queuectl", appauthor=False), "queue.db"), None)
 
 
 def logs(env_file: EnvFile) -> str | None:
@@ -271,7 +271,7 @@ def logs(env_file: EnvFile) -> str | None:
         return None
 
 
-def _named(text: str, source: str) -> Named:
+def _named(text: str, source: str) -> DatabaseName:
     if "\0" in text:
         raise Invalid(f"{source}: has a NUL byte in it")
-    return Named(text, source)
+    return DatabaseName(text, source)

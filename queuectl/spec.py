@@ -152,7 +152,7 @@ def looks_like_spec(text: str) -> bool:
         return False
 
 
-def given(text: str) -> Spec:
+def command_or_spec(text: str) -> Spec:
     """The job that one argument or one line of a job file names: a JSON spec, or else a shell command.
 
     Checked. Raises Invalid.
@@ -221,7 +221,7 @@ def read(lines: Iterable[bytes]) -> Iterator[Spec]:
                 f"line {number}: ends in a backslash, and a line does not go on here: put the whole command on one line"
             )
         try:
-            spec = given(text)
+            spec = command_or_spec(text)
         except Invalid as error:
             raise Invalid(f"line {number}: {error}") from None
         yield spec
@@ -278,7 +278,7 @@ def check(spec: Spec) -> Spec:
     return spec
 
 
-def here() -> str:
+def working_directory() -> str:
     """The working directory as its user names it: `$PWD`, where that is the same folder, symbolic links and all.
 
     Raises FileNotFoundError where it is gone.
@@ -298,7 +298,7 @@ def _folder(path: str | None) -> str | None:
     found = _path("cwd", path)
     if not path or path.startswith("/") or ".." in path.split("/"):
         return found  # `..` is what the system calls so: the folder above, not the one in which a link to this stands
-    return os.path.normpath(os.path.join(here(), path))
+    return os.path.normpath(os.path.join(working_directory(), path))
 
 
 def _input(path: str | None) -> str | None:

@@ -186,7 +186,7 @@ def seq(text: str) -> int | None:
     """N of `seq:N`, the number of an event, or None where the text does not begin with `seq:`. Raises Invalid."""
     if not text.startswith("seq:"):
         return None
-    return whole(text[4:], 0, 2**63 - 1, shown=text)
+    return integer(text[4:], 0, 2**63 - 1, shown=text)
 
 
 def _iso(text: str, now: int, ahead: bool) -> int | None:
@@ -202,7 +202,7 @@ def _iso(text: str, now: int, ahead: bool) -> int | None:
         return None
 
 
-def whole(text: str, low: int, high: int, shown: str | None = None) -> int:
+def integer(text: str, low: int, high: int, shown: str | None = None) -> int:
     """A whole number within the bounds, both included. Raises Invalid."""
     word = text.strip()
     if re.fullmatch(r"[+-]?\d{1,19}", word, re.ASCII) and low <= int(word) <= high:
@@ -235,7 +235,7 @@ def size(text: str) -> int:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """` (did you mean 'x'?)` for the known word most like this one, or nothing: to be put behind a message."""
-    near = sorted((_mistakes(_letters(word), _letters(name)), abs(len(word) - len(name)), name) for name in known)
+    near = sorted((_edit_distance(_letters(word), _letters(name)), abs(len(word) - len(name)), name) for name in known)
     if near and near[0][0] <= max(len(_letters(near[0][2])) // 4, 1):
         return f" (did you mean {near[0][2]!r}?)"
     begun = [name for _, _, name in near if len(_letters(word)) > 2 and _letters(name).startswith(_letters(word))]
@@ -246,7 +246,7 @@ def _letters(word: str) -> str:
     return word.lower().replace("_", "-").lstrip("-")
 
 
-def _mistakes(word: str, meant: str) -> int:
+def _edit_distance(word: str, meant: str) -> int:
     """How many letters are wrong, missing, too many, or have changed places with the next one."""
     before, last = [0] * (len(meant) + 1), list(range(len(meant) + 1))
     for i, typed in enumerate(word):

@@ -28,7 +28,7 @@ def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
 
 
 def kept(chosen: str, **environ: str) -> EnvironmentKept:
-    found = environment.keep(environment.parse(chosen), environ, 0o027)
+    found = environment.select(environment.parse(chosen), environ, 0o027)
     assert found is not None
     return found
 
@@ -41,7 +41,7 @@ def test_names_and_patterns_select_variables():
     assert kept("*_HOME", **environ).variables == {"A_HOME": "a", "CUDA_HOME": "/cuda"}
     assert kept("NOT_SET").variables == {}
     assert kept("PATH", **environ).umask == "0027"
-    assert environment.keep(environment.parse("none"), environ) is None
+    assert environment.select(environment.parse("none"), environ) is None
 
 
 def test_all_leaves_out_variables_of_the_session():
@@ -75,7 +75,7 @@ def test_invalid_utf8_is_left_out_unless_named():
 
 def test_the_locale_set_by_python_is_left_out(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("LC_CTYPE", "C.UTF-8")
-    found = environment.keep(("LC_*",))
+    found = environment.select(("LC_*",))
     given = b"\0LC_CTYPE=" in b"\0" + Path("/proc/self/environ").read_bytes()
     assert found is not None
     assert ("LC_CTYPE" in found.variables) == given
@@ -138,12 +138,12 @@ def test_the_folder_keeps_the_users_symbolic_links(tmp_path: Path, monkeypatch: 
     (tmp_path / "current").symlink_to("rel")
     monkeypatch.chdir(tmp_path / "rel")
     monkeypatch.setenv("PWD", str(tmp_path / "current"))
-    assert spec.here() == str(tmp_path / "current")
+    assert spec.working_directory() == str(tmp_path / "current")
     assert spec.check(Spec(command="true", cwd="sub")).cwd == str(tmp_path / "current" / "sub")
     assert spec.check(Spec(command="true", cwd="..")).cwd == str(tmp_path)
     for stale in ("/", "", "current", str(tmp_path / "current" / ".." / "rel")):
         monkeypatch.setenv("PWD", stale)
-        assert spec.here() == str(tmp_path / "rel")
+        assert spec.working_directory() == str(tmp_path / "rel")
 
 
 def test_an_open_queue_notices_changes_of_its_environment(queue: Queue, monkeypatch: pytest.MonkeyPatch):

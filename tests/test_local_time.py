@@ -118,16 +118,16 @@ def test_a_unix_time_is_refused_with_a_remedy(text: str):
         ):
             read(text)
     with pytest.raises(Invalid, match=r"write 2026-11-30T00:53:20Z"):
-        spec.given('{"command": "true", "at": 1796000000}')
+        spec.command_or_spec('{"command": "true", "at": 1796000000}')
 
 
 @pytest.mark.parametrize("field", ["at", "delay", "timeout", "backoff_max"])
 @pytest.mark.parametrize("text", ["1796000000", "1796000000.25"])
 def test_a_unix_time_in_a_spec_is_refused(field: str, text: str):
     with pytest.raises(Invalid, match=rf"^{field}: '{text}' is not a duration but a Unix time: .*00:53:20Z"):
-        spec.given(f'{{"command": "true", "{field}": {text}}}')
-    assert spec.given('{"command": "true", "timeout": 1e8}').timeout == 1e8
-    assert spec.given('{"command": "true", "delay": 1e-7}').delay == 1e-7
+        spec.command_or_spec(f'{{"command": "true", "{field}": {text}}}')
+    assert spec.command_or_spec('{"command": "true", "timeout": 1e8}').timeout == 1e8
+    assert spec.command_or_spec('{"command": "true", "delay": 1e-7}').delay == 1e-7
 
 
 def test_at_accepts_a_date_without_dashes(monkeypatch: pytest.MonkeyPatch):
@@ -144,6 +144,6 @@ def test_a_moment_out_of_range_is_refused(text: str):
 
 def test_a_spec_may_have_a_time_of_day(monkeypatch: pytest.MonkeyPatch):
     live_in("UTC", monkeypatch)
-    at = spec.given('{"command": "true", "at": "tomorrow 02:30"}').at
+    at = spec.command_or_spec('{"command": "true", "at": "tomorrow 02:30"}').at
     assert at is not None
     assert at % (86_400 * clock.SECOND) == 9_000 * clock.SECOND

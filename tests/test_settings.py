@@ -127,17 +127,17 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_database_comes_from_environment_or_dotenv(here: Path, monkeypatch: pytest.MonkeyPatch):
-    assert settings.database() == settings.Named(str(here / "state" / "queuectl" / "queue.db"), None)
+    assert settings.database() == settings.DatabaseName(str(here / "state" / "queuectl" / "queue.db"), None)
     (here / ".env").write_text("\nDB_PATH=./db/queue.db\nBACKOFF_BASE=2\nMAX_RETRIES=3\n")
-    assert settings.database() == settings.Named("./db/queue.db", f"{here}/.env, line 2, DB_PATH")
+    assert settings.database() == settings.DatabaseName("./db/queue.db", f"{here}/.env, line 2, DB_PATH")
     (here / ".env").write_text("DB_PATH=./db/queue.db\nQUEUECTL_DB=$HOME/a.db\n")
     monkeypatch.setenv("HOME", "/h")
-    assert settings.database() == settings.Named("/h/a.db", f"{here}/.env, line 2, QUEUECTL_DB")
+    assert settings.database() == settings.DatabaseName("/h/a.db", f"{here}/.env, line 2, QUEUECTL_DB")
     monkeypatch.setenv("DB_PATH", "b.db")
-    assert settings.database() == settings.Named("b.db", "DB_PATH"), "the environment beats .env"
+    assert settings.database() == settings.DatabaseName("b.db", "DB_PATH"), "the environment beats .env"
     monkeypatch.setenv("QUEUECTL_DB", "c.db")
-    assert settings.database() == settings.Named("c.db", "QUEUECTL_DB")
-    assert settings.database("d.db") == settings.Named("d.db", "--db")
+    assert settings.database() == settings.DatabaseName("c.db", "QUEUECTL_DB")
+    assert settings.database("d.db") == settings.DatabaseName("d.db", "--db")
     with pytest.raises(Invalid, match="--db: is empty"):
         settings.database("")
 

@@ -12,13 +12,15 @@ from queuectl.spec import Spec
 
 
 def test_a_plain_text_is_a_shell_command():
-    assert spec.given("gzip -k big.log") == Spec(command="gzip -k big.log")
-    assert spec.given("{ echo a; }; echo b").command == "{ echo a; }; echo b"
-    assert spec.given("[1]").command == "[1]"
+    assert spec.command_or_spec("gzip -k big.log") == Spec(command="gzip -k big.log")
+    assert spec.command_or_spec("{ echo a; }; echo b").command == "{ echo a; }; echo b"
+    assert spec.command_or_spec("[1]").command == "[1]"
 
 
 def test_an_object_is_a_spec():
-    job = spec.given(' {"id": "job1", "command": "sleep 2", "max_retries": 5, "delay": "5m", "timeout": "none"} ')
+    job = spec.command_or_spec(
+        ' {"id": "job1", "command": "sleep 2", "max_retries": 5, "delay": "5m", "timeout": "none"} '
+    )
     assert job == Spec(command="sleep 2", id="job1", max_retries=5, delay=300.0, timeout=None)
 
 

@@ -74,9 +74,9 @@ def test_seq_names_an_event():
 
 @pytest.mark.parametrize("text", ["", "1.5", "1_0", "٣", "--1", "11", "-1", "9" * 5000, "0x1"])
 def test_a_whole_number_is_strict_and_bounded(text: str):
-    assert units.whole("7", 0, 10) == 7
+    assert units.integer("7", 0, 10) == 7
     with pytest.raises(Invalid, match="whole number from 0 to 10"):
-        units.whole(text, 0, 10)
+        units.integer(text, 0, 10)
 
 
 @pytest.mark.parametrize("text", ["", "nan", "inf", "1e400", "1e9999", "-0.1", "1.1", "1_0", "0x1p3"])

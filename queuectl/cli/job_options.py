@@ -188,7 +188,7 @@ def spec_from_words(command: str | None, words: tuple[str, ...], argv: tuple[str
             f"several words: quote the command ({' '.join((command, *words))!r}), or put -- before it (queuectl "
             f"{verb} -- {line})"
         )
-    return spec.given(command)
+    return spec.command_or_spec(command)
 
 
 def with_defaults(job: Spec, fields: dict[str, Any]) -> Spec:

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from queuectl.audit.verify import Accused
     from queuectl.errors import Absent
     from queuectl.queue import Queue
-    from queuectl.settings import Named
+    from queuectl.settings import DatabaseName
 
 
 def open_queue(db: str | None, logs: str | None = None, *, create: bool = False, follow: bool = False) -> "Queue":
@@ -54,7 +54,7 @@ def open_with(db: str | None, opener: "Callable[[str], Accused]") -> "Accused | 
         return empty_queue(named.path, "cli")
 
 
-def _refuse_explicit(named: "Named", error: "Absent") -> None:
+def _refuse_explicit(named: "DatabaseName", error: "Absent") -> None:
     """Raise Absent if the path of the missing database was given explicitly."""
     if named.source is not None:
         raise type(error)(f"{error}, named by {named.source}; `queuectl enqueue` would make a new one") from None

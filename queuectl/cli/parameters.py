@@ -47,7 +47,7 @@ def _states(_type: Any, tokens: Sequence[Token]) -> list[str]:
 
 def integer(low: int, high: int) -> Callable[[str], int]:
     """Return a function that reads whole numbers from `low` to `high`."""
-    return lambda text: units.whole(text, low, high)
+    return lambda text: units.integer(text, low, high)
 
 
 def positive_duration(text: str) -> float:

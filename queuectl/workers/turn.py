@@ -255,7 +255,7 @@ class TurnWriter:
         me = tx.worker(self.worker)
         # Not once it was taken for dead: what it claims now would never be recovered.
         turn.stop = me is None or not me.live
-        if (space := disk.look(self._queue.home, self._settings)).low:
+        if (space := disk.space(self._queue.home, self._settings)).low:
             turn.hindrance = f"no new job starts: {space}"
 
     def _claim(self, tx: Transaction, want: int) -> list[Claim]:
@@ -311,9 +311,8 @@ class TurnWriter:
             due = tx.next_due(self._queues)
             if drain is not None and (due is None or due > tx.now):
                 counts = tx.counts(self._queues)
-                turn.drained = not counts.get("failed") and counts.get("processing", 0) <= drain + enclosing_jobs.aside(
-                    tx, self._inside, self._queues
-                )
+                ours = drain + enclosing_jobs.waiting_inside(tx, self._inside, self._queues)
+                turn.drained = not counts.get("failed") and counts.get("processing", 0) <= ours
         turn.due_in = max(0.0, (due - tx.now) / 1e6) if due is not None else None
 
     def _own_jobs(self, tx: Transaction) -> list[Job]:
