@@ -1,4 +1,4 @@
-"""What every test may rely on: nothing comes from the shell that runs them, and hypothesis keeps to the time."""
+"""Fixtures and settings of every test: nothing comes from the shell that runs them; hypothesis has a time limit."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ IGNORED_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Torture wants the machine for itself; most other tests wait more than they compute."""
+    """Torture needs the whole machine; most other tests wait more than they compute."""
     return 0 if config.option.markexpr == "torture" else 2 * len(os.sched_getaffinity(0))
 
 

@@ -1,4 +1,4 @@
-"""The shape of the house: who may import whom, what an import costs, how long a file may get."""
+"""The structure: allowed imports, the cost of an import, the length of files and of the names of tests."""
 
 import ast
 import subprocess
@@ -135,6 +135,19 @@ def test_files_stay_short_enough_to_read() -> None:
         for path in files("queuectl", "projections", "bench", "tests")
     }
     assert {str(path.relative_to(ROOT)): lines for path, lines in sizes.items() if lines > 400} == {}
+
+
+def test_names_of_tests_have_eight_words_at_most() -> None:
+    long = [
+        f"{path.relative_to(ROOT)}::{node.name}"
+        for path in files("tests")
+        if path.parent.name not in ("analysis", "audit", "export")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name.startswith("test_")
+        and len(node.name.split("_")) > 9
+    ]
+    assert long == []
 
 
 def test_every_module_says_what_it_is_for() -> None:

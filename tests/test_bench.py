@@ -1,4 +1,4 @@
-"""The measuring itself: what a report says of figures that are known, and that no workload is far from its goal."""
+"""The benchmarks: what a report says of known figures, and that no workload is far from its goal."""
 
 import json
 import subprocess
@@ -181,7 +181,7 @@ def measured(folder: Path, *workloads: str) -> list[dict[str, Any]]:
 
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """What `python -m bench` says."""
+    """Run `python -m bench` and return the completed process."""
     return subprocess.run(
         [sys.executable, "-m", "bench", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )

@@ -1,4 +1,4 @@
-"""docs/reference/cli.md is what the commands say of themselves."""
+"""docs/reference/cli.md equals the reference generated from the commands."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""`.env`: what its lines mean, what is wrong with them, and whose file is believed."""
+"""`.env`: the meaning of its lines, the errors in them, and the owners and modes that are trusted."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""What is kept of an enqueuer's environment: once in the log, without what looks secret, and where it goes along."""
+"""The kept environment of an enqueuer: once in the log, without secret-looking variables, and part of archives."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What the library is told of a job has types as well as bounds."""
+"""The fields of a job given to the library are checked for types and bounds."""
 
 from pathlib import Path
 from typing import Any

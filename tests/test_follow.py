@@ -1,4 +1,4 @@
-"""Who follows the log, is killed, and resumes after the last whole line, meets every event once and in order."""
+"""A follower of the log, killed and resumed after its last whole line, reads every event once and in order."""
 
 import os
 import random

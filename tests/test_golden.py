@@ -1,4 +1,4 @@
-"""What is answered about a real log of some 5,000 events, compared with what was answered when it was kept."""
+"""The answers about a real log of some 5,000 events, compared with the golden ones kept with it."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tests.support import golden
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("golden") / "golden.db"
-    golden.take_in(path)
+    golden.import_log(path)
     return path
 
 

@@ -1,4 +1,4 @@
-"""Whether a worker lives: by its lock, and where that tells nothing by the process that it recorded (R42)."""
+"""Whether a worker lives: by its lock, and without one by the process that it recorded (R42)."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ def queue(tmp_path: Path) -> Iterator[Queue]:
 
 @pytest.fixture
 def worker(queue: Queue) -> Worker:
-    """This very process, which has no lock file."""
+    """A worker record of this process, without a lock file."""
     TurnWriter(queue, "w1", (), queue.home.identity()).start(1)
     [worker] = queue.workers()
     return worker
@@ -36,7 +36,7 @@ def worker(queue: Queue) -> Worker:
 
 @pytest.fixture
 def dead(worker: Worker) -> Worker:
-    """One whose process has ended."""
+    """A worker record whose process has ended."""
     with subprocess.Popen(["true"]) as process:
         found = look(process.pid)
     assert found is not None
@@ -49,12 +49,12 @@ def engine(queue: Queue) -> Engine:
 
 
 def left_free(engine: Engine) -> None:
-    """A lock file that nobody holds."""
+    """Make a lock file that no process holds."""
     worker_lock.take(engine.home.workers, "w1").close(keep=True)
 
 
 def replace_folder(engine: Engine) -> None:
-    """What a restored backup does."""
+    """Replace the home folder by a copy, as restoring a backup does."""
     shutil.copytree(engine.home.folder, engine.home.folder + ".new", ignore=shutil.ignore_patterns("work-*", "log-*"))
     shutil.rmtree(engine.home.folder)
     os.rename(engine.home.folder + ".new", engine.home.folder)

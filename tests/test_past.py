@@ -1,4 +1,4 @@
-"""The queue as it was: what `status` and `list` say of a moment is what they said then."""
+"""The past: `status` and `list` of a moment give the answers that they gave then."""
 
 import os
 import random
@@ -30,7 +30,7 @@ def queue(tmp_path: Path) -> Iterator[Queue]:
 
 
 def act(queue: Queue, writer: TurnWriter, held: list[Claim], dice: random.Random) -> None:
-    """Something happens."""
+    """Carry out one random command."""
     waiting = [job.id for job in queue.jobs(state="pending")]
     final = [job.id for state in ("completed", "dead", "cancelled") for job in queue.jobs(state=state)]
     what = dice.choice(("enqueue", "enqueue", "claim", "claim", "report", "report", "cancel", "retry", "purge", "set"))
@@ -60,7 +60,7 @@ def listed(queue: Queue, then: Then | None = None) -> list[bytes]:
 
 
 class Said(NamedTuple):
-    """What was said of the queue at a moment."""
+    """The answers given at one moment."""
 
     seq: Then
     at: Then
@@ -69,7 +69,7 @@ class Said(NamedTuple):
     jobs: list[bytes]
 
     def still(self, queue: Queue) -> bool:
-        """Whether that is what is said of it now."""
+        """Whether the same answers are given now for that moment."""
         return (
             queue.status(then=self.seq).json() == queue.status(then=self.at).json() == self.whole
             and queue.status("mail", then=self.seq).json() == self.mail
@@ -77,7 +77,7 @@ class Said(NamedTuple):
 
 
 def story(queue: Queue, dice: random.Random) -> list[Said]:
-    """A hundred things happen, and what is said after each."""
+    """Carry out a hundred random commands; return the answers after each."""
     said: list[Said] = []
     held: list[Claim] = []
     writer, idle = (TurnWriter(queue, worker, (), "here") for worker in ("w1", "idle"))

@@ -1,4 +1,4 @@
-"""What stands in the log of a job: what was said of it, and the settings for all the rest."""
+"""The policy in an `enqueued` event: the fields given, and the settings for all others."""
 
 from queuectl import policy
 from queuectl.clock import SECOND, text

@@ -1,4 +1,4 @@
-"""The questions people ask of a queue, each answered from one moment of the log."""
+"""Queries of a queue, each answered from one moment of the log."""
 
 import os
 import subprocess

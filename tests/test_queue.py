@@ -1,4 +1,4 @@
-"""The library: each command of a user as one transaction, all or nothing, with the refusals that are promised."""
+"""The library: each command of a user is one transaction, all or nothing, with the documented refusals."""
 
 import os
 import subprocess

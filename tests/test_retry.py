@@ -1,4 +1,4 @@
-"""Backoff (R2): the delays people are promised, and no arithmetic that can blow up in the middle of a commit."""
+"""Backoff (R2): the documented delays, and no arithmetic that raises in the middle of a commit."""
 
 import math
 

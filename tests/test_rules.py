@@ -1,4 +1,4 @@
-"""docs/rules.md is true of the code: every rule has a place and a test that exist, and none is missing."""
+"""docs/rules.md agrees with the code: every rule has a place and a test that exist, and none is missing."""
 
 import ast
 import re

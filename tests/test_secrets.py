@@ -1,4 +1,4 @@
-"""Secrets (R22): the values of --secret lie apart from the log, and nowhere once they are not needed any more."""
+"""Secrets (R22): the values of --secret are stored outside the log, and erased once they are not needed."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Which of the places that may set a value wins, and what each setting accepts."""
+"""The ranking of the places that may set a value, and the values that each setting accepts."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What a user asks for: JSON specs, lines of a job file, and every bound."""
+"""Specs of jobs: JSON, lines of a job file, and every bound."""
 
 import os
 from pathlib import Path

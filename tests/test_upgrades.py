@@ -1,4 +1,4 @@
-"""Upgrades keep state: old queues are opened as they are, newer ones refused untouched, a migration is done or not."""
+"""Upgrades: old queues keep their state, newer ones are refused untouched, a migration is atomic."""
 
 import gzip
 import os

@@ -18,7 +18,7 @@ class Lab(Protocol):
     """One new database, and the ways to open it."""
 
     def make(self) -> Engine:
-        """An engine on the new database; the first call makes what there is to make."""
+        """An engine on the new database; the first call creates it."""
         ...
 
     def opening(self) -> str:
@@ -26,7 +26,7 @@ class Lab(Protocol):
         ...
 
     def close(self) -> None:
-        """Take the database away."""
+        """Remove the database."""
         ...
 
 
@@ -51,13 +51,13 @@ import sys
 from tests.support.engine_actions import *
 def say(*words):
     print(*words, flush=True)
-def until_told():
+def wait_for_line():
     return sys.stdin.readline()
 """
 
 
 class Process:
-    """Another process with an engine of its own on the same database; we talk by lines."""
+    """Another process with an engine of its own on the same database; lines are exchanged by its stdin and stdout."""
 
     def __init__(self, opening: str, script: str, *args: str) -> None:
         self._process = subprocess.Popen(
@@ -65,23 +65,23 @@ class Process:
             cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
-    def hear(self) -> str:
-        """Its next line."""
+    def read_line(self) -> str:
+        """Return the next line of its stdout."""
         assert self._process.stdout is not None
         return self._process.stdout.readline().rstrip("\n")
 
-    def tell(self, words: str = "") -> None:
-        """A line for it."""
+    def send_line(self, words: str = "") -> None:
+        """Write a line to its stdin."""
         assert self._process.stdin is not None
         self._process.stdin.write(words + "\n")
         self._process.stdin.flush()
 
     def end(self) -> int:
-        """Wait for it; its exit code."""
+        """Wait for it and return its exit code."""
         return self._process.wait(30)
 
     def kill(self) -> None:
-        """It is not needed any more."""
+        """Kill it and close its pipes."""
         self._process.kill()
         self._process.communicate()
 
@@ -100,7 +100,7 @@ class Site:
         return engine
 
     def process(self, script: str, *args: str) -> Process:
-        """Run a script in another process, with `engine` on the same database and the deeds at hand."""
+        """Run a script in another process, with `engine` on the same database and the names of `engine_actions`."""
         process = Process(self._lab.opening(), script, *args)
         self._stack.callback(process.kill)
         return process

@@ -1,4 +1,4 @@
-"""Where projections stand: what is missing, late or of another version is healed, or it is said why not (R1, R4)."""
+"""Positions of projections: a missing, late or other version is rebuilt, or opening says why not (R1, R4)."""
 
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ def dump(path: Path) -> dict[str, list[str]]:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A database in which something of everything has happened."""
+    """A database with jobs in several states and a setting."""
     path = tmp_path / "q.db"
     with Queue(path) as queue:
         queue.enqueue_many(["true"] * 4)
@@ -119,7 +119,7 @@ def test_opening_a_sound_database_replays_nothing(path: Path) -> None:
 
 
 def behind(path: Path, name: str) -> None:
-    """Leave a projection where it stood before the last transactions: as a program that did not know it would."""
+    """Set a projection back by the last transactions, as a program without it leaves it."""
     before = sql(path, f"select seq from projection_state where name = '{name}'")[0][0]
     rows = sql(path, f"select * from {name}")
     with Queue(path) as queue:

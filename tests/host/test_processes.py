@@ -1,4 +1,4 @@
-"""Finding what belongs to an attempt from outside, and ending it, and nothing else."""
+"""Finding the processes of an attempt from outside, and ending them and no others."""
 
 import fcntl
 import os
@@ -55,7 +55,7 @@ class Scene:
         return self._attempt
 
     def pid(self) -> int:
-        """Of the next process that says it is there."""
+        """The pid of the next process that writes its own."""
         assert select.select([self._fd], [], [], 10)[0], "the command did not come so far"
         line = b""
         while not line.endswith(b"\n"):
@@ -73,7 +73,7 @@ class Scene:
         return pid
 
     def has_ended(self, seconds: float = 0) -> bool:
-        """Whether the process named last has."""
+        """Whether the process named last has ended."""
         return bool(select.select([self._pidfds[-1]], [], [], seconds)[0])
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What is refused as a place for a queue (R9): nothing is made there then."""
+"""Places refused for a queue (R9): nothing is made there."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""The folds: however the log is cut into batches, and little is kept in memory, the tables are the same (R1)."""
+"""The folds: any batches of the log and any limit of memory give the same tables (R1)."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any

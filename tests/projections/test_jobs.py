@@ -1,4 +1,4 @@
-"""The table of jobs: what a claim changes in it lies close together."""
+"""The table of jobs: a claim writes few of its pages."""
 
 from pathlib import Path
 

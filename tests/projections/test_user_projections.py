@@ -1,4 +1,4 @@
-"""A user's own projection: filled by replay, kept up by every append, and never in the way of ours (R4)."""
+"""A user's own projection: filled by replay, maintained by every append, and unable to break ours (R4)."""
 
 import os
 import subprocess

@@ -56,12 +56,12 @@ def ask(database: Path, *words: str, stdin: bytes = b"") -> bytes:
     return re.sub(rb"\b[0-9smhd.]+( [0-9smhd.]+)? ago\b", b"long ago", answer)
 
 
-def take_in(database: Path) -> None:
+def import_log(database: Path) -> None:
     """A queue with the golden log."""
     ask(database, "import", str(LOG))
 
 
-def likeness(answer: bytes) -> str:
+def summary(answer: bytes) -> str:
     """How long an answer is, how it begins, and its hash."""
     lines = answer.splitlines()
     digest = hashlib.sha256(answer).hexdigest()
@@ -71,8 +71,8 @@ def likeness(answer: bytes) -> str:
 def answers(database: Path) -> dict[str, bytes]:
     """All answers, by the name under which they are kept."""
     kept = {f"{name}.txt": ask(database, *words) for name, words in QUESTIONS.items()}
-    likenesses = (f"{name}: {likeness(ask(database, *words))}" for name, words in EXPORTS.items())
-    return {**kept, "exports.txt": "".join(likenesses).encode()}
+    summaries = (f"{name}: {summary(ask(database, *words))}" for name, words in EXPORTS.items())
+    return {**kept, "exports.txt": "".join(summaries).encode()}
 
 
 def main() -> None:
@@ -82,7 +82,7 @@ def main() -> None:
         old.unlink()
     with tempfile.TemporaryDirectory() as folder:
         database = Path(folder, "golden.db")
-        take_in(database)
+        import_log(database)
         for name, answer in answers(database).items():
             (ANSWERS / name).write_bytes(answer)
 

@@ -31,7 +31,7 @@ CAUSES = (None, "exit", "signal", "timeout", "spawn", "lost", "output", "cancel"
 
 
 class Command(NamedTuple):
-    """One thing that somebody wants; what does not belong to it is ignored."""
+    """One command with its arguments; fields that it does not use are ignored."""
 
     name: str
     job: int = 0
@@ -50,7 +50,7 @@ class Command(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What became of a command."""
+    """The result of a command: its events or its refusal."""
 
     command: Command
     id: str
@@ -147,7 +147,7 @@ class World:
                 raise AssertionError(name)
 
     def _other(self, command: Command) -> None:
-        """The streams that are not a job's; who appends to them decides without `decisions`."""
+        """Append to a stream that is not a job's; `decisions` is not asked for these."""
         if command.name == "config":
             self.append("config", [ConfigSet(key="max-retries", value=None if command.again else str(command.worker))])
             return

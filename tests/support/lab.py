@@ -95,7 +95,7 @@ class Lab:
         return self.until(lambda: len(found := self.queue.workers()) == count and found)
 
     def processing(self, id: str) -> None:
-        """Wait until the job is being worked at."""
+        """Wait until the job is processing."""
         self.until(lambda: self.queue.job(id).state == "processing")
 
     def log(self, job: str | None = None) -> list[str]:
@@ -107,7 +107,7 @@ class Lab:
         return list(self.queue.events(type=type, job=job))
 
     def ours(self) -> list[int]:
-        """The processes that have to do with this queue: parents, workers, and what they run."""
+        """The processes of this queue: parents, workers, and what they run."""
         found: list[int] = []
         for pid in procfs.pids():
             if pid != os.getpid() and processes.state(pid) not in (None, "Z"):
@@ -136,7 +136,7 @@ class Lab:
 
 
 class Fifo:
-    """Where a command says something: `echo $$ > {fifo}`."""
+    """A FIFO that commands write to: `echo $$ > {fifo}`."""
 
     def __init__(self, path: Path) -> None:
         self.path = str(path)
@@ -147,7 +147,7 @@ class Fifo:
         return self.path
 
     def line(self, seconds: float = 50) -> str:
-        """The next line; fails where none comes."""
+        """Return the next line; fail after `seconds` without one."""
         line = b""
         deadline = monotonic() + seconds
         while not line.endswith(b"\n"):
@@ -156,7 +156,7 @@ class Fifo:
         return line.decode().strip()
 
     def silent(self) -> bool:
-        """Whether nothing was said since."""
+        """Whether no unread text is in it."""
         return not select.select([self._fd], [], [], 0)[0]
 
     def close(self) -> None:
@@ -169,7 +169,7 @@ def gone(pid: int) -> bool:
 
 
 def kill_all(lab: Lab) -> Worker:
-    """SIGKILL the parent and the only worker, parent first, so that nobody is left who would recover."""
+    """SIGKILL the parent and the only worker, parent first, so that no process is left to recover."""
     [worker] = lab.up()
     parent = int(Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill(parent, signal.SIGSTOP)  # it must not see its worker end

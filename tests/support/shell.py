@@ -1,4 +1,4 @@
-"""The real command, as a person runs it: another process, a folder of its own, an environment without our settings."""
+"""The real command in another process, with a folder of its own and an environment without our settings."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from tests.support.paths import ROOT
 
 
 class Answer:
-    """What a command said, and its exit code."""
+    """The output of a command and its exit code."""
 
     def __init__(self, code: int, out: bytes, err: bytes) -> None:
         self.code = code
@@ -39,7 +39,7 @@ class Answer:
         return self
 
     def refused(self, code: int) -> str:
-        """The one line on stderr with which it was refused; nothing was answered."""
+        """Check for this exit code and an empty stdout; return the one line on stderr."""
         assert self.code == code, f"exit code {self.code}, not {code}: {self.err or self.out}"
         assert self.out == ""
         told = re.sub(r"^queuectl: made a new queue at .*\n", "", self.err)
@@ -64,12 +64,12 @@ class Shell:
 
     def __call__(self, *words: str | bytes, stdin: bytes = b"", **env: str) -> Answer:
         if self.before:
-            return self.afresh(*words, stdin=stdin, **env)
+            return self.in_new_process(*words, stdin=stdin, **env)
         done = fork_server.run(words, self.env | env, self.folder, stdin)
         return Answer(done.returncode, done.stdout, done.stderr)
 
-    def afresh(self, *words: str | bytes, stdin: bytes = b"", **env: str) -> Answer:
-        """With an interpreter that is started for it, where the start is what matters; ten times as slow."""
+    def in_new_process(self, *words: str | bytes, stdin: bytes = b"", **env: str) -> Answer:
+        """Run it in a new interpreter, for tests of its start; ten times as slow."""
         done = subprocess.run(
             self.command(*words), cwd=self.folder, env=self.env | env, input=stdin, capture_output=True, timeout=50,
             check=False,
@@ -80,7 +80,7 @@ class Shell:
         return [*self.before, sys.executable, "-m", "queuectl", *words]
 
     def bind_root(self) -> None:
-        """From now on the rights of files bind us, even where the tests are run by root."""
+        """Make the modes of files count for later commands, also where the tests are run by root."""
         if os.geteuid() == 0:
             self.before = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
 
@@ -96,13 +96,13 @@ class Shell:
         self("worker", "start", "--slots", "2", "--drain").ok()
 
     def make(self) -> None:
-        """An empty queue, for those who only ask."""
+        """Make an empty queue, for commands that only read."""
         from queuectl import Queue
 
         Queue(self.folder / "q.db").close()
 
     def total(self) -> int:
-        """How many jobs there are; none where nobody has made a queue."""
+        """The number of jobs; 0 without a queue."""
         if not (self.folder / "q.db").exists():
             return 0
         return self("status").ok().json["total"]

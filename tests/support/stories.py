@@ -1,4 +1,4 @@
-"""Logs written by hand: what happened to jobs, decided as a worker would, at moments that a test chooses."""
+"""Logs made in memory: events of jobs at moments that a test chooses, decided as in a worker."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from tests.support.histories import BEGIN, World
 
 
 class Story:
-    """A log in the making. Its clock stands still but where it is told to go on; moments are seconds from its start."""
+    """A log in memory. Its clock moves only when a method moves it; moments are seconds from its start."""
 
     def __init__(self) -> None:
         self._world = World()
@@ -22,7 +22,7 @@ class Story:
         return BEGIN
 
     def wait(self, seconds: float) -> None:
-        """Nothing happens."""
+        """Move the clock on without an event."""
         self._world.now += round(seconds * SECOND)
 
     def enqueue(self, *ids: str, delay: float = 0, **more: Any) -> None:
@@ -49,10 +49,10 @@ class Story:
         )
 
     def decide(self, id: str, decision: Any, *args: Any) -> None:
-        """Something else that happens to it, by one of `queuectl.decisions`."""
+        """Append the events of one of `queuectl.decisions`."""
         self._world.append(f"job:{id}", decision(self._world.job(id), *args))
 
     def told(self, queue: Queue) -> Queue:
-        """Put it into an empty queue."""
+        """Load it into an empty queue, and return that."""
         queue.engine.load(self._world.log)
         return queue

@@ -1,4 +1,4 @@
-"""A log with seals, and what somebody does to it who has the rights of its owner and knows SQLite."""
+"""A log with seals, and changes to it by a program with the owner's rights that uses SQLite directly."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def twice_sealed(path: Path) -> None:
 
 
 def tamper(path: Path, *statements: str) -> None:
-    """Change the file as somebody would who knows SQLite; no Queue may have it open (R6)."""
+    """Change the file through SQLite, without its triggers; no Queue may have it open (R6)."""
     db = apsw.Connection(str(path))
     for (name,) in list(db.execute("select name from sqlite_master where type = 'trigger'")):
         db.execute(f"drop trigger {name}")

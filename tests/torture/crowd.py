@@ -25,7 +25,7 @@ from tests.torture.verdict import Breach, Figures, Run
 
 ENQUEUERS, CLAIMERS = 16, 8
 HICCUP, STARVED = 1.0, 20
-"""Whoever waits for one transaction so many times longer than everybody's turn takes, and these seconds, starves."""
+"""A process starves if one transaction takes longer than HICCUP seconds and STARVED mean transactions together."""
 
 MEMBER = """
 import sys
@@ -34,8 +34,8 @@ member(sys.argv[1], sys.argv[2], float(sys.argv[3]))
 """
 
 
-class Told(msgspec.Struct):
-    """What one process did."""
+class Result(msgspec.Struct):
+    """The result of one process."""
 
     role: str
     waits: list[float]
@@ -45,18 +45,18 @@ class Told(msgspec.Struct):
 
 
 def member(url: str, role: str, seconds: float) -> None:
-    """One of the crowd: says that it is ready, is told to go, and at the end tells what it did."""
-    told = Told(role, [], [])
+    """One process: writes "ready", starts at a line on stdin, and writes its Result to stdout at the end."""
+    result = Result(role, [], [])
     with Queue(url, actor=f"crowd:{os.getpid()}") as queue:
         if role == "claim":
-            _claim(queue, told, seconds)
+            _claim(queue, result, seconds)
         else:
             _go()
             end = monotonic() + seconds
             while (began := monotonic()) < end:
-                told.ids.append(queue.enqueue("true"))
-                told.waits.append(monotonic() - began)
-    sys.stdout.buffer.write(encode(told))
+                result.ids.append(queue.enqueue("true"))
+                result.waits.append(monotonic() - began)
+    sys.stdout.buffer.write(encode(result))
 
 
 def _go() -> None:
@@ -65,7 +65,7 @@ def _go() -> None:
     sys.stdin.readline()
 
 
-def _claim(queue: Queue, told: Told, seconds: float) -> None:
+def _claim(queue: Queue, result: Result, seconds: float) -> None:
     me = f"claimer-{os.getpid()}"
     queue.engine.set_worker(me)
     writer = TurnWriter(queue, me, (), queue.home.identity())
@@ -78,10 +78,10 @@ def _claim(queue: Queue, told: Told, seconds: float) -> None:
         while (began := monotonic()) < end or reports:
             bell.clear()
             turn = writer.turn(reports, (), 8 if began < end else 0)
-            told.waits.append(monotonic() - began)
+            result.waits.append(monotonic() - began)
             if turn.fenced:
                 raise AssertionError(f"fenced, though nobody died: {turn.fenced}")
-            told.ids += [report.lease.job for report in reports]
+            result.ids += [report.lease.job for report in reports]
             reports = [AttemptReport(claim.job, claim.lease, Outcome(exit_code=0)) for claim in turn.claims]
             if not reports:
                 bell.wait(min(0.5, end - monotonic()))
@@ -96,15 +96,15 @@ def crowd(seed: int, full: bool, folder: Path | None = None) -> Figures:
         with tempfile.TemporaryDirectory(prefix="queuectl-torture-") as scratch:
             return crowd(seed, full, Path(scratch))
     with Queue(folder / "q.db") as queue:
-        told, faults = _together(queue, folder, seconds)
-        return _judged(queue, told, faults, seconds)
+        results, faults = _together(queue, folder, seconds)
+        return _judged(queue, results, faults, seconds)
 
 
-def _together(queue: Queue, folder: Path, seconds: float) -> tuple[list[Told], list[str]]:
+def _together(queue: Queue, folder: Path, seconds: float) -> tuple[list[Result], list[str]]:
     roles = ["enqueue"] * ENQUEUERS + ["claim"] * CLAIMERS
     members: list[subprocess.Popen[bytes]] = []
     faults: list[str] = []
-    told: list[Told] = []
+    results: list[Result] = []
     with open(folder / "said", "w+b") as said:
         try:
             for role in roles:
@@ -123,7 +123,7 @@ def _together(queue: Queue, folder: Path, seconds: float) -> tuple[list[Told], l
             for each in members:
                 out, _ = each.communicate(timeout=seconds + 20)
                 if each.returncode == 0:
-                    told.append(msgspec.json.decode(out, type=Told))
+                    results.append(msgspec.json.decode(out, type=Result))
                 else:
                     faults.append(f"process {each.pid} ended with {each.returncode}")
         except subprocess.TimeoutExpired as problem:
@@ -135,12 +135,12 @@ def _together(queue: Queue, folder: Path, seconds: float) -> tuple[list[Told], l
                 each.communicate()
         said.seek(0)
         faults += said.read().decode(errors="replace").splitlines()
-    return told, faults
+    return results, faults
 
 
-def _judged(queue: Queue, told: list[Told], faults: list[str], seconds: float) -> Figures:
-    enqueuers = [each for each in told if each.role == "enqueue"]
-    claimers = [each for each in told if each.role == "claim"]
+def _judged(queue: Queue, results: list[Result], faults: list[str], seconds: float) -> Figures:
+    enqueuers = [each for each in results if each.role == "enqueue"]
+    claimers = [each for each in results if each.role == "claim"]
     enqueued = Counter(id for each in enqueuers for id in each.ids)
     reported = Counter(id for each in claimers for id in each.ids)
     states = {job.id: job.state for job in queue.jobs()}
@@ -157,8 +157,8 @@ def _judged(queue: Queue, told: list[Told], faults: list[str], seconds: float) -
         if state != ("completed" if id in reported else "pending"):
             faults.append(f"job {id}: is {state}")
     faults += [f"check: {line}" for line in queue.check()]
-    longest = max((max(each.waits) for each in told), default=0.0)
-    fair = seconds * len(told) / max(sum(len(each.waits) for each in told), 1)
+    longest = max((max(each.waits) for each in results), default=0.0)
+    fair = seconds * len(results) / max(sum(len(each.waits) for each in results), 1)
     if longest > HICCUP + STARVED * fair:
         faults.append(f"a writer waited {longest:.3f} s, where a round of all takes {fair:.3f} s")
 
@@ -186,7 +186,7 @@ def _judged(queue: Queue, told: list[Told], faults: list[str], seconds: float) -
     return figures
 
 
-def _spread(who: str, those: list[Told]) -> Figures:
+def _spread(who: str, those: list[Result]) -> Figures:
     counts = sorted(len(each.waits) for each in those) or [0]
     return {f"{who} with the fewest": counts[0], f"{who} with the most": counts[-1]}
 

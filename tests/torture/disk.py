@@ -1,8 +1,8 @@
 """A disk that fails: a VFS for apsw that records what SQLite does to its files, and can refuse or end it at any point.
 
 It is registered as SQLite's default, so nothing of the product knows of it. From a recording every state is made that
-the files can be in when the process is killed (`Tape.killed`) or when the power is cut (`Tape.cut`): then what was
-written and not synced is there or not, sector by sector, whatever came first.
+the files can have after a kill of the process (`Operations.killed`) or a power cut (`Operations.cut`): after that, what
+was written and not synced is there or not, sector by sector, whatever came first.
 """
 
 import ctypes
@@ -21,11 +21,11 @@ SECTOR = 512
 """Bytes that a disk writes whole or not at all."""
 
 BASE = "unix"
-"""SQLite's own way to the files, which ours stands before."""
+"""SQLite's own VFS, which ours calls."""
 
 
 class Op(msgspec.Struct, frozen=True, gc=False):
-    """One thing that SQLite wants done to a file."""
+    """One operation of SQLite on a file."""
 
     kind: str
     """create, write, truncate, sync, delete; seen and not recorded: read, open, lock."""
@@ -36,7 +36,7 @@ class Op(msgspec.Struct, frozen=True, gc=False):
     data: bytes = b""
 
 
-class Tape:
+class Operations:
     """A recording: what was done to the files of one database, in order."""
 
     def __init__(self) -> None:
@@ -127,11 +127,11 @@ Judge = Callable[[Op], None]
 
 
 class Disk(apsw.VFS):
-    """The way to the files through us, as SQLite's default until the end of its `with` block."""
+    """A VFS that records every operation; SQLite's default until the end of its `with` block."""
 
     def __init__(self, judge: Judge = lambda op: None) -> None:
         super().__init__("torture", base=BASE, makedefault=True)
-        self.tape = Tape()
+        self.operations = Operations()
         self._judge = judge
 
     def __enter__(self) -> Self:
@@ -143,7 +143,7 @@ class Disk(apsw.VFS):
     def done(self, op: Op) -> None:
         """Ask about an op; where nothing is raised, it is done next."""
         self._judge(op)
-        self.tape.ops.append(op)
+        self.operations.ops.append(op)
 
     def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802
         path = name.filename() if isinstance(name, apsw.URIFilename) else name
@@ -161,7 +161,7 @@ class Disk(apsw.VFS):
 
 
 class File(apsw.VFSFile):
-    """A file on such a disk. What is synced here is not made to survive anything: the tape knows what would."""
+    """A file on such a disk. What is synced here is not made to survive anything: `Operations.cut` knows what would."""
 
     def __init__(self, disk: Disk, name: str | apsw.URIFilename | None, flags: list[int], short: str) -> None:
         super().__init__(BASE, name, flags)

@@ -48,8 +48,8 @@ def damaged(seed: int, full: bool) -> Figures:
     faults: list[str] = []
     with scratch() as new:
         life = record(new())
-        written_back = life.tape.killed(life.told[-3])
-        with_log = life.tape.killed(life.told[6])
+        written_back = life.operations.killed(life.told[-3])
+        with_log = life.operations.killed(life.told[6])
         for files, name in ((written_back, "q.db"), (with_log, "q.db-wal"), (with_log, "q.db")):
             pages = len(files[name]) // PAGE
             for page in range(pages):

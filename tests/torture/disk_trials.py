@@ -17,7 +17,7 @@ import apsw
 import msgspec
 
 from queuectl.errors import QueueError, Unusable
-from tests.torture.disk import Calls, Disk, Op, Tape
+from tests.torture.disk import Calls, Disk, Op, Operations
 from tests.torture.disk_life import STEPS, Dump, Life, contradiction, dump, gist, judge, lay_out
 from tests.torture.verdict import Breach, Figures, Run
 
@@ -26,9 +26,9 @@ SMALL = 12
 
 
 class Recording(msgspec.Struct):
-    """A life without faults: the tape, and after each step how far that was and all that the database held."""
+    """A life without faults: the operations, and after each step how far that was and all that the database held."""
 
-    tape: Tape
+    operations: Operations
     told: list[int]
     dumps: list[Dump]
     solid: list[bool]
@@ -74,10 +74,10 @@ def eager(pages: int | None = SMALL) -> Iterator[None]:
 
 def record(folder: Path, *, normal: bool = False, pages: int | None = None) -> Recording:
     """Live, and record it; `normal`: with `synchronous` normal. Raises Breach where the script itself goes wrong."""
-    found = Recording(Tape(), [], [], [])
+    found = Recording(Operations(), [], [], [])
     life = Life(lay_out(folder, {}))
     with eager(pages), Disk() as disk:
-        found.tape = disk.tape
+        found.operations = disk.operations
         for name, what, expected in STEPS:
             what(life)
             if normal and life.opened is not None:
@@ -88,7 +88,7 @@ def record(folder: Path, *, normal: bool = False, pages: int | None = None) -> R
                     raise Breach([f"after {name!r}: {wrong}"], {})
             else:
                 found.dumps.append(found.dumps[-1])
-            found.told.append(len(disk.tape.ops))
+            found.told.append(len(disk.operations.ops))
             found.solid.append("log back" in name or not found.solid)
         life.close()
     return found
@@ -102,12 +102,12 @@ def kills(seed: int, full: bool) -> Figures:
     for pages in (None, SMALL):
         with scratch() as new:
             life = record(new(), pages=pages)
-            points = range(len(life.tape.ops) + 1)
+            points = range(len(life.operations.ops) + 1)
             for point in points if full else sorted(dice.sample(points, 100)):
                 for torn in (None, dice):
-                    if torn is not None and (point == points[-1] or life.tape.ops[point].kind != "write"):
+                    if torn is not None and (point == points[-1] or life.operations.ops[point].kind != "write"):
                         continue
-                    files = life.tape.killed(point, torn)
+                    files = life.operations.killed(point, torn)
                     _weigh(new(), files, life, point, "a kill", faults, figures)
     return _through(faults, figures)
 
@@ -120,9 +120,9 @@ def power_cuts(seed: int, full: bool) -> Figures:
     for pages in (None, SMALL):
         with scratch() as new:
             life = record(new(), pages=pages)
-            points = range(len(life.tape.ops) + 1)
+            points = range(len(life.operations.ops) + 1)
             for point in [*points] * 4 if full else sorted(dice.choices(points, k=150)):
-                files = life.tape.cut(point, dice)
+                files = life.operations.cut(point, dice)
                 _weigh(new(), files, life, point, "a power cut", faults, figures)
     return _through(faults, figures)
 
@@ -135,9 +135,9 @@ def power_cuts_normal(seed: int, full: bool) -> Figures:
     for pages in (None, SMALL):
         with scratch() as new:
             life = record(new(), normal=True, pages=pages)
-            points = range(len(life.tape.ops) + 1)
+            points = range(len(life.operations.ops) + 1)
             for point in [*points] * 4 if full else sorted(dice.choices(points, k=150)):
-                files = life.tape.cut(point, dice)
+                files = life.operations.cut(point, dice)
                 step = life.step(point)
                 floor = max((number for number in range(step + 1) if life.solid[number]), default=0)
                 allowed = life.dumps[floor : step + 2]
@@ -160,7 +160,7 @@ def _weigh(
         outcome = "found as before the step" if which == 0 and step >= 0 else "found as after it"
         figures[outcome] = int(figures[outcome]) + 1
     under = STEPS[step + 1][0] if step + 1 < len(STEPS) else "the end"
-    next_op = _named(life.tape.ops[point]) if point < len(life.tape.ops) else "nothing"
+    next_op = _named(life.operations.ops[point]) if point < len(life.operations.ops) else "nothing"
     faults += [f"{what} after op {point} ({under!r}, next is {next_op}): {line}" for line in wrong]
 
 

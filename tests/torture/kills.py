@@ -22,7 +22,7 @@ from queuectl.errors import Deadline, Refused
 from queuectl.events import encode
 from queuectl.spec import Spec
 from tests.support.paths import ROOT
-from tests.torture.verdict import Breach, Figures, Run, judge, litter, strays
+from tests.torture.verdict import Breach, Figures, Run, judge, leftover_files, leftover_processes
 
 JOB = r"""
 mark() { printf '%s %s %s %s\n' "$1" "$QUEUECTL_JOB_ID" "$QUEUECTL_ATTEMPT" "${EPOCHREALTIME/[.,]/}" >> marks; }
@@ -233,7 +233,7 @@ class Arena:
         acknowledged = book.read_text().split() if book.exists() else []
         self.queue.cancel(self.queue.enqueue("true"))  # rings, which removes the bells of the dead
         faults, figures = judge(self.queue, self.folder / "marks", acknowledged)
-        faults += strays(self.queue, self.identity) + litter(self.queue) + list(self._said_wrong())
+        faults += leftover_processes(self.queue, self.identity) + leftover_files(self.queue) + list(self._said_wrong())
         return faults, {"acknowledged": len(acknowledged), "kills": self.killed, **figures}
 
     def _said_wrong(self) -> Iterator[str]:
@@ -257,7 +257,7 @@ class Arena:
     def _sweep(self) -> None:
         """Kill what is left of everything that ever ran here, until nothing is."""
         until = monotonic() + 10
-        while left := strays(self.queue, self.identity):
+        while left := leftover_processes(self.queue, self.identity):
             for line in left:
                 _send(int(line.split()[1]), signal.SIGKILL)
             if monotonic() > until:

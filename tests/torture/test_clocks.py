@@ -1,4 +1,4 @@
-"""The wall clock jumps by hours, back and forth: nothing fires early or twice, and nobody is declared dead for it."""
+"""The wall clock jumps by hours, back and forth: no job runs early or twice, and no worker is declared dead."""
 
 import os
 import signal
@@ -34,11 +34,11 @@ claims.LOOK = 0.1
 from queuectl.workers.__main__ import main
 sys.exit(main(sys.argv[1:2]))
 """
-"""A worker for whom it is another hour each time it looks, which it does often."""
+"""A worker process whose wall clock jumps at each reading."""
 
 
 class Clock:
-    """The wall clock, set by hand."""
+    """A wall clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = NOON
@@ -70,8 +70,8 @@ def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
-class Hand:
-    """A worker that lives as far as the kernel is concerned, and takes a turn when it is told to."""
+class SteppedWorker:
+    """A worker in this process that holds its lock and takes a turn when the test calls it."""
 
     def __init__(self, queue: Queue, id: str = "w") -> None:
         self.lock = worker_lock.take(queue.home.workers, id)
@@ -103,7 +103,7 @@ def in_order(queue: Queue) -> None:
 
 @pytest.mark.parametrize("hours", [-7, -1, 1, 7])
 def test_a_delayed_job_runs_once_by_raw_clock(queue: Queue, wall: Clock, hours: int) -> None:
-    worker = Hand(queue)
+    worker = SteppedWorker(queue)
     queue.enqueue("true", id="a", delay=30)
     due = wall.now + 30 * SECOND
     wall.jump(hours)
@@ -118,7 +118,7 @@ def test_a_delayed_job_runs_once_by_raw_clock(queue: Queue, wall: Clock, hours: 
 
 
 def test_a_retry_is_due_by_the_failures_clock(queue: Queue, wall: Clock) -> None:
-    worker = Hand(queue)
+    worker = SteppedWorker(queue)
     queue.enqueue("false", id="a", max_retries=5)
     [claim] = worker.turn().claims
     wall.jump(6)
@@ -135,7 +135,7 @@ def test_a_retry_is_due_by_the_failures_clock(queue: Queue, wall: Clock) -> None
 
 
 def test_a_jumping_clock_runs_no_attempt_twice(queue: Queue, wall: Clock) -> None:
-    worker = Hand(queue)
+    worker = SteppedWorker(queue)
     for minutes in range(10):
         queue.enqueue("false", id=f"job-{minutes}", delay=minutes * 60.0, max_retries=3)
     seen: Counter[tuple[str, int]] = Counter()
@@ -153,8 +153,8 @@ def test_a_jumping_clock_runs_no_attempt_twice(queue: Queue, wall: Clock) -> Non
 
 
 def test_a_correction_of_the_clock_moves_no_retry(queue: Queue, wall: Clock) -> None:
-    """The event says when: a moment is a moment, also when the clock that told it was put right since."""
-    worker = Hand(queue)
+    """The moment in the event counts, also after the clock was corrected."""
+    worker = SteppedWorker(queue)
     queue.enqueue("false", id="a")
     wall.jump(3)
     [claim] = worker.turn().claims
@@ -174,7 +174,7 @@ def test_a_correction_of_the_clock_moves_no_retry(queue: Queue, wall: Clock) -> 
 @pytest.mark.parametrize("before", ["2026-10-25T00:30:00Z", "2026-03-29T00:30:00Z"])
 def test_daylight_saving_does_not_change_a_delay(queue: Queue, wall: Clock, before: str) -> None:
     wall.now = micros(before)
-    worker = Hand(queue)
+    worker = SteppedWorker(queue)
     queue.enqueue("true", id="a", delay=3600)
     wall.jump(1, seconds=-0.000001)
     assert worker.turn().claims == []
@@ -187,7 +187,7 @@ def test_daylight_saving_does_not_change_a_delay(queue: Queue, wall: Clock, befo
 
 @pytest.mark.usefixtures("berlin")
 def test_repeated_and_skipped_local_times_run_once(queue: Queue, wall: Clock) -> None:
-    worker = Hand(queue)
+    worker = SteppedWorker(queue)
     with pytest.warns(TimeWarning, match="the first after it"):
         skipped = units.moment("2026-03-29T02:30:00")
     for due, utc in (
@@ -209,7 +209,7 @@ def test_repeated_and_skipped_local_times_run_once(queue: Queue, wall: Clock) ->
 
 @pytest.mark.parametrize("hours", [-5, 5, 24 * 400])
 def test_a_jumping_clock_declares_no_worker_dead(queue: Queue, wall: Clock, hours: int) -> None:
-    worker = Hand(queue)
+    worker = SteppedWorker(queue)
     queue.enqueue("sleep 9", id="a")
     [claim] = worker.turn().claims
     worker.writer.turn((), (), 0, holding=[claim.lease], heartbeat=True)
@@ -229,7 +229,7 @@ def test_a_dead_worker_is_found_despite_clock_jumps(
     ended.wait()
     with monkeypatch.context() as patched:
         patched.setattr(os, "getpid", lambda: ended.pid)
-        worker = Hand(queue)
+        worker = SteppedWorker(queue)
     queue.enqueue("true", id="a")
     assert worker.turn().claims
     wall.jump(hours)
@@ -242,8 +242,8 @@ def test_a_dead_worker_is_found_despite_clock_jumps(
 
 
 @pytest.fixture
-def jumpy(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
-    """Starts a worker process whose clock is never right."""
+def jumping_worker(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+    """Return a function that starts a worker process with a jumping clock."""
     processes: list[subprocess.Popen[str]] = []
 
     def start(id: str) -> subprocess.Popen[str]:
@@ -265,14 +265,14 @@ def jumpy(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
 
 
 def test_workers_with_jumping_clocks_run_everything_once(
-    tmp_path: Path, jumpy: Callable[[str], subprocess.Popen[str]]
+    tmp_path: Path, jumping_worker: Callable[[str], subprocess.Popen[str]]
 ) -> None:
     marks = tmp_path / "marks"
     line = f'echo "$QUEUECTL_JOB_ID $QUEUECTL_ATTEMPT" >> {marks}; test "$QUEUECTL_ATTEMPT" -ge 2'
     with Queue(tmp_path / "q.db") as queue:
         for number in range(20):
             queue.enqueue(line, id=f"job-{number}", max_retries=3, backoff_base=1.0, delay=number % 3)
-        for worker in [jumpy("one"), jumpy("two")]:
+        for worker in [jumping_worker("one"), jumping_worker("two")]:
             said, _ = worker.communicate(timeout=40)
             assert (worker.returncode, said) == (0, "")
         assert {job.state for job in queue.jobs()} == {"completed"}

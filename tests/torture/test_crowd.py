@@ -1,4 +1,4 @@
-"""The short form: many processes write at once, and none starves, fails or loses a job."""
+"""Short: many processes write at once, and none starves, fails or loses a job."""
 
 from pathlib import Path
 

@@ -10,7 +10,7 @@ from queuectl import Queue
 from queuectl.engines.sqlite import database
 from queuectl.errors import Unusable
 from tests.torture import disk_damage, disk_full, disk_trials, disk_witness
-from tests.torture.disk import Op, Tape
+from tests.torture.disk import Op, Operations
 from tests.torture.disk_life import Dump
 from tests.torture.disk_trials import Recording
 from tests.torture.verdict import Breach
@@ -137,9 +137,14 @@ def _locks(path: Path) -> list[str]:
 
 
 def test_a_recording_gives_written_and_synced_states() -> None:
-    tape = Tape()
-    tape.ops = [Op("create", "f"), Op("write", "f", 0, b"a" * 512), Op("sync", "f"), Op("write", "f", 0, b"b" * 1024)]
-    assert tape.killed(4) == {"f": b"b" * 1024}
-    assert tape.killed(3) == {"f": b"a" * 512}
-    found = {tape.cut(4, random.Random(seed)).get("f") for seed in range(40)}
+    operations = Operations()
+    operations.ops = [
+        Op("create", "f"),
+        Op("write", "f", 0, b"a" * 512),
+        Op("sync", "f"),
+        Op("write", "f", 0, b"b" * 1024),
+    ]
+    assert operations.killed(4) == {"f": b"b" * 1024}
+    assert operations.killed(3) == {"f": b"a" * 512}
+    found = {operations.cut(4, random.Random(seed)).get("f") for seed in range(40)}
     assert found == {b"a" * 512, b"b" * 512, b"b" * 1024, b"a" * 512 + b"b" * 512}

@@ -1,4 +1,4 @@
-"""The short form of the killing: a few dozen processes die, and nothing is lost, doubled or left behind."""
+"""Short: a few dozen processes are killed, and no job is lost or run twice, no process left."""
 
 import random
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The short form: some hundred schedules of everything that users and workers do, against the model."""
+"""Short: some hundred random schedules of users' and workers' commands, compared with the model."""
 
 from tests.torture import machine
 

@@ -1,4 +1,4 @@
-"""The judge: what the jobs wrote down themselves, against what the log says happened.
+"""The comparison of the marks that jobs wrote with the log.
 
 Every attempt appends marks to one file: `S` when it starts, `T` now and then while it works, `E` when it ends, each
 with the job, the attempt's number and the moment. An attempt that was killed has no `E`; whatever it wrote must lie
@@ -233,8 +233,8 @@ def compare(id: str, attempt: Attempt, marks: list[Mark]) -> Iterator[str]:
         yield f"{who}: wrote {len(late)} marks up to {late[-1].at - outcome.at} µs after its outcome"
 
 
-def strays(queue: Queue, identity: str) -> list[str]:
-    """Processes that have to do with the queue, but this one: tagged, or with its database on their command line."""
+def leftover_processes(queue: Queue, identity: str) -> list[str]:
+    """Other processes of the queue that still run: tagged, or with its database on their command line."""
     tag = f"{traces.TAG}={identity}:".encode()
     found: list[str] = []
     for pid in procfs.pids():
@@ -250,8 +250,8 @@ def strays(queue: Queue, identity: str) -> list[str]:
     return found
 
 
-def litter(queue: Queue) -> list[str]:
-    """Lock files and bells that nobody holds any more. Ring once before: that is what removes dead bells."""
+def leftover_files(queue: Queue) -> list[str]:
+    """Lock files and FIFOs without a process. Ring once before: that removes the FIFOs of dead listeners."""
     found = [f"lock file {name!r} is left" for name in sorted(os.listdir(queue.home.workers))]
     found += [f"bell {name!r} is left" for name in sorted(os.listdir(locate(queue.url).bells))]
     return found

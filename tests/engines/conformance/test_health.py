@@ -1,4 +1,4 @@
-"""What every engine answers when asked how it is. No SQL, no type of a database and no path: see `conftest.py`."""
+"""The health of every engine. No SQL, no type of a database and no path: see `conftest.py`."""
 
 from queuectl.engines.base import Engine
 from tests.support.engine_actions import add, claim, report

@@ -1,4 +1,4 @@
-"""What every engine promises about events that leave the log: what is kept of them, and that nothing else can go."""
+"""Every engine: archiving keeps the leaves and tombstones of removed events, and removes nothing else."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from tests.support.engine_actions import ACTOR, add, claim, policy, report, star
 
 
 def leaves_of(engine: Engine) -> list[Leaf]:
-    """A leaf for every event; what its bytes are is not the engine's business."""
+    """Return a leaf for every event; the engine does not interpret its bytes."""
     with engine.snapshot() as view:
         return [Leaf(record.seq, record.at, bytes([record.seq % 256]) * 32) for record in view.events()]
 
@@ -24,7 +24,7 @@ def keep(engine: Engine) -> list[Leaf]:
 
 
 def tombstone(engine: Engine, stream: str) -> Write:
-    """What stands in the place of a stream's events, after its last."""
+    """The tombstone of a stream, after its last event."""
     with engine.snapshot() as view:
         records = view.stream(stream)
         kind, _, id = stream.partition(":")

@@ -1,4 +1,4 @@
-"""What every engine promises about lists of jobs, of now and of the past. No SQL, no type of a database, no path."""
+"""Every engine: lists of jobs, present and past. No SQL, no type of a database, no path."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""What every engine promises about reading. No SQL, no type of a database and no path: see `conftest.py`."""
+"""Every engine: reading. No SQL, no type of a database and no path: see `conftest.py`."""
 
 import pytest
 
@@ -107,16 +107,16 @@ def test_next_due_is_the_earliest_waiting_job(engine: Engine) -> None:
 def test_a_follower_sees_every_event_once_during_writes(engine: Engine, site: Site) -> None:
     script = """
 say("up")
-until_told()
+wait_for_line()
 for n in range(100):
     add(engine, f"{sys.argv[1]}-{n}a", f"{sys.argv[1]}-{n}b")
 """
     bell = engine.listen("log")
     processes = [site.process(script, f"p{n}") for n in range(4)]
     for process in processes:
-        assert process.hear() == "up"
+        assert process.read_line() == "up"
     for process in processes:
-        process.tell()
+        process.send_line()
     seen: list[int] = []
     streams: list[str] = []
     while len(seen) < 800:
@@ -322,7 +322,7 @@ def test_the_last_value_of_a_setting_counts(engine: Engine) -> None:
 
 
 def lively(engine: Engine) -> None:
-    """A bit of everything."""
+    """Append events of jobs in several states, of a worker and of the settings."""
     add(engine, "a", "b", "c", "d", "12", max_retries=0, secrets=["K"])
     start_worker(engine, "w")
     leases = [lease for _, lease in claim(engine, "w", 4)]
@@ -370,9 +370,9 @@ for n in range(200):
         say("going")
 say("through")
 """)
-    assert process.hear() == "going"
+    assert process.read_line() == "going"
     told: list[tuple[int, int]] = []
     for _ in range(3):
         assert engine.check(lambda done, total: told.append((done, total))) == []
     assert told
-    assert process.hear() == "through"
+    assert process.read_line() == "through"

@@ -1,4 +1,4 @@
-"""What every engine promises about writing. No SQL, no type of a database and no path: see `conftest.py`."""
+"""Every engine: writing. No SQL, no type of a database and no path: see `conftest.py`."""
 
 import time
 
@@ -70,9 +70,9 @@ def test_a_process_killed_inside_the_transaction_leaves_nothing(engine: Engine, 
 with engine.transaction() as tx:
     tx.append([Write("job:half", None, [policy(tx.now)])], ACTOR)
     say("inside")
-    until_told()
+    wait_for_line()
 """)
-    assert process.hear() == "inside"
+    assert process.read_line() == "inside"
     process.kill()
     add(engine, "a")
     with engine.snapshot() as view:
@@ -119,7 +119,7 @@ def test_concurrent_claims_give_each_job_to_one_worker(engine: Engine, site: Sit
     add(engine, *ids)
     script = """
 say("up")
-until_told()
+wait_for_line()
 got = []
 while claimed := claim(engine, sys.argv[1], 2):
     got += [job.id for job, _ in claimed]
@@ -127,10 +127,10 @@ say(*got)
 """
     processes = [site.process(script, f"w{n}") for n in range(4)]
     for process in processes:
-        assert process.hear() == "up"
+        assert process.read_line() == "up"
     for process in processes:
-        process.tell()
-    got = [id for process in processes for id in process.hear().split()]
+        process.send_line()
+    got = [id for process in processes for id in process.read_line().split()]
     assert sorted(got) == sorted(ids)
     with engine.snapshot() as view:
         assert view.counts() == {"processing": 60}
@@ -170,18 +170,18 @@ def test_waiting_too_long_for_the_write_lock_raises(engine: Engine, site: Site) 
     process = site.process("""
 with engine.transaction() as tx:
     say("inside")
-    until_told()
+    wait_for_line()
 say("out")
 """)
-    assert process.hear() == "inside"
+    assert process.read_line() == "inside"
     begin = time.monotonic()
     with pytest.raises(Unusable, match=r"locked for 0\.2 s"), engine.transaction(0.2):
         pass
     assert time.monotonic() - begin < 50
     with engine.snapshot() as view:  # reading waits for nobody
         assert view.head() == (0, 0)
-    process.tell()
-    assert process.hear() == "out"
+    process.send_line()
+    assert process.read_line() == "out"
     with engine.transaction(10.0) as tx:
         tx.append([enqueued(tx, "a")], ACTOR)
 
@@ -252,14 +252,14 @@ while True:
     with engine.snapshot() as view:
         say(rung, view.head()[0])
 """)
-    assert process.hear() == "listening"
+    assert process.read_line() == "listening"
     for seq in (1, 2, 3):
         add(engine, f"j{seq}")
-        assert process.hear() == f"True {seq}"
+        assert process.read_line() == f"True {seq}"
 
 
 def rings(engine: Engine, kind: str) -> list[bool]:
-    """Whether a bell of that kind rings after each of the deeds below."""
+    """Whether listeners of that kind are notified after each of the commands below."""
     bell = engine.listen(kind)
     heard: list[bool] = []
 

@@ -1,4 +1,4 @@
-"""SQLite's own: the file is made once, is ours or is left alone, and its log can only grow (R5, R9)."""
+"""SQLite: the file is made once, another program's is left unchanged, and the log can only grow (R5, R9)."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""The doorbell: rings arrive, at once and across processes, and dead listeners are cleared away."""
+"""The doorbell: notifications reach other processes at once, and FIFOs of dead listeners are removed."""
 
 import os
 import selectors

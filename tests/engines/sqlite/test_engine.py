@@ -1,4 +1,4 @@
-"""SQLite's own: locks that nothing of ours may drop, forks, the WAL that stays small (R6, R7, R8)."""
+"""SQLite: no code drops its locks, forks are safe, the WAL stays small (R6, R7, R8)."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def run(script: str, *args: object) -> list[str]:
-    """The lines that a script printed in a process of its own, which must end well and complain of nothing."""
+    """The lines that a script printed in a process of its own, which must exit with 0 and leave stderr empty."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", script, *map(str, args)],
         cwd=ROOT, capture_output=True, text=True, timeout=50,
@@ -73,7 +73,7 @@ os.kill(os.getpid(), 9)
 
 
 def test_a_transaction_excludes_other_writers_from_its_beginning(path: Path) -> None:
-    """Others than ours don't know the gate; what was read must still hold when it is written."""
+    """Other programs don't use the gate; what was read must still hold when it is written."""
     with Queue(path) as queue:
         stranger = apsw.Connection(str(path))
         with queue.engine.transaction(), pytest.raises(apsw.BusyError):
@@ -213,7 +213,7 @@ assert os.wait()[1] == 0
 
 
 def test_an_orphaned_forked_child_loses_nothing(path: Path) -> None:
-    """Who closes the file last removes the WAL, unless it sees the locks of those who are still there."""
+    """The last connection to close removes the WAL, unless it sees the locks of other processes."""
     acknowledged = run(ORPHAN, path)
     with Queue(path) as queue:
         assert [job.id for job in queue.jobs()] == ["1", *acknowledged]
@@ -247,7 +247,7 @@ def test_an_idle_reader_does_not_hold_the_wal(path: Path) -> None:
 
 
 def test_a_half_read_cursor_holds_the_wal(path: Path) -> None:
-    """So that the test above is known to be able to fail."""
+    """Shows that the test above can fail."""
     with Queue(path) as queue:
         queue.engine.set_durability("normal")
         queue.enqueue_many(["true"] * 3000)

@@ -1,4 +1,4 @@
-"""The gate (R5), with real processes: who is let in, who has to wait, and that everybody gets a turn."""
+"""The gate (R5), with real processes: exclusion, waiting, time-outs, and fairness."""
 
 import os
 import signal
@@ -22,14 +22,14 @@ from queuectl.engines.sqlite.gate import Gate
 gate = Gate(sys.argv[1] + "/gate", stuck=1.0)
 def say(word):
     print(word, flush=True)
-def until_told():
+def wait_for_line():
     sys.stdin.readline()
 """
 
 INSIDE = """
 with gate.hold(10):
     say("inside")
-    until_told()
+    wait_for_line()
 """
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -57,12 +57,12 @@ def start(folder: Path) -> Iterator[Start]:
         process.communicate()
 
 
-def hear(process: "subprocess.Popen[str]", word: str) -> None:
+def expect_line(process: "subprocess.Popen[str]", word: str) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == word + "\n"
 
 
-def tell(process: "subprocess.Popen[str]", word: str = "") -> None:
+def send_line(process: "subprocess.Popen[str]", word: str = "") -> None:
     print(word, file=process.stdin, flush=True)
 
 
@@ -101,10 +101,10 @@ while (asked := time.monotonic()) < begin + 2:
 say(f"{len(waits)} {max(waits)}")
 """
     for process in (processes := [start(greedy) for _ in range(8)]):
-        hear(process, "up")
+        expect_line(process, "up")
     begin = str(time.monotonic() + 0.1)
     for process in processes:
-        tell(process, begin)
+        send_line(process, begin)
     told = [process.communicate(timeout=50)[0].split() for process in processes]
     counts = sorted(int(count) for count, _ in told)
     assert counts[0] > sum(counts) / 8 / 4
@@ -120,7 +120,7 @@ while True:
         while time.monotonic() < got + 0.001:
             pass
 """)
-    hear(greedy, "begun")
+    expect_line(greedy, "begun")
     gate, waits = new_gate(folder), list[float]()
     for _ in range(20):
         time.sleep(0.02)
@@ -143,7 +143,7 @@ def test_it_costs_microseconds(folder: Path) -> None:
 
 def test_a_killed_holder_releases_the_gate(folder: Path, start: Start) -> None:
     holder = start(INSIDE)
-    hear(holder, "inside")
+    expect_line(holder, "inside")
     holder.kill()
     with new_gate(folder).hold(5):
         pass
@@ -151,7 +151,7 @@ def test_a_killed_holder_releases_the_gate(folder: Path, start: Start) -> None:
 
 def test_a_timeout_names_the_pid_of_the_holder(folder: Path, start: Start) -> None:
     holder = start(INSIDE)
-    hear(holder, "inside")
+    expect_line(holder, "inside")
     begin = time.monotonic()
     with pytest.raises(Unusable, match=rf"process {holder.pid} \(.*python.*busy") as caught, new_gate(folder).hold(0.3):
         pass
@@ -160,24 +160,24 @@ def test_a_timeout_names_the_pid_of_the_holder(folder: Path, start: Start) -> No
     assert "\n" not in str(caught.value)
     with pytest.raises(Unusable, match=str(holder.pid)), new_gate(folder).hold(0):
         pass
-    tell(holder)
+    send_line(holder)
     assert holder.wait(10) == 0
 
 
 def test_a_waiter_that_gave_up_blocks_nothing_later(folder: Path, start: Start) -> None:
     holder = start(INSIDE)
-    hear(holder, "inside")
+    expect_line(holder, "inside")
     gate = new_gate(folder)
     kept: list[object] = []  # with their tracebacks, and what those hold
     for _ in range(3):
         with pytest.raises(Unusable) as caught, gate.hold(0.05):
             pass
         kept.append(caught)
-    tell(holder)
+    send_line(holder)
     assert holder.wait(10) == 0
     after = start(INSIDE)
-    hear(after, "inside")
-    tell(after)
+    expect_line(after, "inside")
+    send_line(after)
     with gate.hold(5):
         pass
 
@@ -188,7 +188,7 @@ with gate.hold(10):
     child = os.fork()
     if child:
         say("inside")
-        until_told()
+        wait_for_line()
 if not child:  # it came out of the block, but never was inside
     try:
         with gate.hold(0.2):
@@ -208,9 +208,9 @@ with gate.hold(10):
     assert sorted(parent.stdout.readline() for _ in range(2)) == ["inside\n", "refused\n"]
     with pytest.raises(Unusable, match=str(parent.pid)), new_gate(folder).hold(0.1):
         pass
-    tell(parent)
-    hear(parent, "child inside")
-    hear(parent, "parent again")
+    send_line(parent)
+    expect_line(parent, "child inside")
+    expect_line(parent, "parent again")
     assert parent.wait(10) == 0
 
 
@@ -221,7 +221,7 @@ with gate.hold(10):
     if not child:
         time.sleep(60)
     say(child)
-    until_told()
+    wait_for_line()
 """)
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
@@ -289,7 +289,7 @@ def test_a_thread_inside_for_too_long_is_reported(folder: Path) -> None:
 
 def test_a_signal_does_not_end_a_wait(folder: Path, start: Start) -> None:
     holder = start(INSIDE)
-    hear(holder, "inside")
+    expect_line(holder, "inside")
     waiter = start("""
 def on_signal(*_):
     say("signal")
@@ -298,19 +298,19 @@ say("waiting")
 with gate.hold(None):
     say("got it")
 """)
-    hear(waiter, "waiting")
+    expect_line(waiter, "waiting")
     time.sleep(0.1)
     for _ in range(3):
         waiter.send_signal(signal.SIGUSR1)
-        hear(waiter, "signal")
-    tell(holder)
-    hear(waiter, "got it")
+        expect_line(waiter, "signal")
+    send_line(holder)
+    expect_line(waiter, "got it")
     assert waiter.wait(10) == 0
 
 
 def test_ctrl_c_ends_a_wait_without_blocking_others(folder: Path, start: Start) -> None:
     holder = start(INSIDE)
-    hear(holder, "inside")
+    expect_line(holder, "inside")
     waiter = start("""
 say("waiting")
 try:
@@ -318,13 +318,13 @@ try:
         say("inside")
 except KeyboardInterrupt:
     say("interrupted")
-until_told()
+wait_for_line()
 """)
-    hear(waiter, "waiting")
+    expect_line(waiter, "waiting")
     time.sleep(0.1)
     waiter.send_signal(signal.SIGINT)
-    hear(waiter, "interrupted")
-    tell(holder)
+    expect_line(waiter, "interrupted")
+    send_line(holder)
     with new_gate(folder).hold(5):
         pass
 
@@ -349,7 +349,7 @@ signal.setitimer(signal.ITIMER_REAL, 0)
 with gate.hold(1):
     pass
 say(blows)
-until_told()
+wait_for_line()
 """)
     assert battered.stdout is not None
     assert int(battered.stdout.readline()) > 200
@@ -373,14 +373,14 @@ def test_a_failed_thread_start_is_unusable(folder: Path, start: Start, monkeypat
         raise RuntimeError("can't start new thread")
 
     holder = start(INSIDE)
-    hear(holder, "inside")
+    expect_line(holder, "inside")
     gate, before = new_gate(folder), len(os.listdir("/proc/self/fd"))
     with monkeypatch.context() as patch:
         patch.setattr(gates, "start_new_thread", refuse)
         with pytest.raises(Unusable, match="can't start new thread"), gate.hold(5):
             pass
     assert len(os.listdir("/proc/self/fd")) == before
-    tell(holder)
+    send_line(holder)
     with gate.hold(5):
         pass
 

@@ -1,4 +1,4 @@
-"""Who does not come out of the gate (R5), with real processes: named, and where it is a stopped worker, killed."""
+"""A holder that keeps the gate (R5), with real processes: it is named; a stopped worker is killed."""
 
 import os
 import signal
@@ -22,14 +22,14 @@ from queuectl.engines.sqlite.gate import Gate
 gate = Gate(sys.argv[1] + "/gate", stuck=1.0)
 def say(word):
     print(word, flush=True)
-def until_told():
+def wait_for_line():
     sys.stdin.readline()
 """
 
 INSIDE = """
 with gate.hold(10):
     say("inside")
-    until_told()
+    wait_for_line()
 """
 
 BE_WORKER = """
@@ -63,12 +63,12 @@ def start(folder: Path) -> Iterator[Start]:
         process.communicate()
 
 
-def hear(process: "subprocess.Popen[str]", word: str) -> None:
+def expect_line(process: "subprocess.Popen[str]", word: str) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == word + "\n"
 
 
-def tell(process: "subprocess.Popen[str]") -> None:
+def send_line(process: "subprocess.Popen[str]") -> None:
     assert process.stdin is not None
     process.stdin.write("\n")
     process.stdin.flush()
@@ -86,7 +86,7 @@ def new_gate(folder: Path, stuck: float = 1.0) -> Gate:
 
 def test_a_stopped_worker_inside_is_killed(folder: Path, start: Start) -> None:
     holder = start(WORKER_INSIDE)
-    hear(holder, "inside")
+    expect_line(holder, "inside")
     stop(holder)
     begin = time.monotonic()
     with new_gate(folder).hold(None):
@@ -96,19 +96,19 @@ def test_a_stopped_worker_inside_is_killed(folder: Path, start: Start) -> None:
 
 def test_a_stopped_process_without_worker_is_only_named(folder: Path, start: Start) -> None:
     holder = start(INSIDE)
-    hear(holder, "inside")
+    expect_line(holder, "inside")
     stop(holder)
     with pytest.raises(Unusable, match=rf"process {holder.pid} .*stopped.*kill -CONT {holder.pid}"):
         new_gate(folder, stuck=0.3).hold(0.9).__enter__()
     assert holder.poll() is None
     holder.send_signal(signal.SIGCONT)
-    tell(holder)
+    send_line(holder)
     assert holder.wait(10) == 0
 
 
 def test_a_stopped_worker_without_lock_file_is_killed(folder: Path, start: Start) -> None:
     holder = start('gate.worker = "w1"\n' + INSIDE)
-    hear(holder, "inside")
+    expect_line(holder, "inside")
     stop(holder)
     with new_gate(folder, stuck=0.3).hold(10):
         pass
@@ -116,8 +116,8 @@ def test_a_stopped_worker_without_lock_file_is_killed(folder: Path, start: Start
 
 
 def test_a_running_worker_is_never_killed_however_slow(folder: Path, start: Start) -> None:
-    holder = start(WORKER_INSIDE.replace("until_told()", "time.sleep(1)"))
-    hear(holder, "inside")
+    holder = start(WORKER_INSIDE.replace("wait_for_line()", "time.sleep(1)"))
+    expect_line(holder, "inside")
     with new_gate(folder, stuck=0.3).hold(None):
         pass
     assert holder.wait(10) == 0
@@ -125,7 +125,7 @@ def test_a_running_worker_is_never_killed_however_slow(folder: Path, start: Star
 
 def test_a_worker_continued_in_between_is_not_killed(folder: Path, start: Start) -> None:
     holder = start(WORKER_INSIDE)
-    hear(holder, "inside")
+    expect_line(holder, "inside")
     fd = os.open(folder / "gate", os.O_RDWR)
     watch = HolderWatch(fd, 0.5)
     for _ in range(4):
@@ -138,13 +138,13 @@ def test_a_worker_continued_in_between_is_not_killed(folder: Path, start: Start)
             time.sleep(0.001)
         watch.look()
     os.close(fd)
-    tell(holder)
+    send_line(holder)
     assert holder.wait(10) == 0
 
 
 def test_time_without_an_observation_does_not_count(folder: Path, start: Start) -> None:
     holder = start(WORKER_INSIDE)
-    hear(holder, "inside")
+    expect_line(holder, "inside")
     stop(holder)
     fd = os.open(folder / "gate", os.O_RDWR)
     watch = HolderWatch(fd, 0.5)  # looks each 0.1 s
@@ -166,12 +166,12 @@ def test_a_stale_gate_file_kills_no_stopped_worker(folder: Path, start: Start) -
 with gate.hold(10):
     pass
 say("out")
-until_told()
+wait_for_line()
 """)
-    hear(worker, "out")
+    expect_line(worker, "out")
     text = (folder / "gate").read_bytes()
     holder = start(INSIDE)
-    hear(holder, "inside")
+    expect_line(holder, "inside")
     (folder / "gate").write_bytes(text)  # as where the holder was stopped before it could write
     stop(worker)
     with pytest.raises(Unusable, match=f"process {holder.pid} "), new_gate(folder, stuck=0.3).hold(0.9):

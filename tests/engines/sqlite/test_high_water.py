@@ -1,4 +1,4 @@
-"""Acknowledged events that are missing from the database when it is opened are noticed, not passed over."""
+"""High water: acknowledged events that are missing from a database make opening it fail."""
 
 import os
 import shutil

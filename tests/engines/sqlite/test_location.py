@@ -1,4 +1,4 @@
-"""Where a queue lives, what is made there, and which queue it is (R12)."""
+"""The location of a queue: its paths, what is made there, and its identity (R12)."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""The WAL index has its blocks before it is written to through memory: a full disk would kill us."""
+"""The WAL index is allocated before it is written through memory: on a full disk SIGBUS would end the process."""
 
 import errno
 import os
