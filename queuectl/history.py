@@ -31,7 +31,7 @@ def history(view: View, id: str) -> list[Moment]:
     """
     records = view.stream(f"job:{id}")
     if not records or records[-1].type == "archived":
-        raise gone(id, records)
+        raise not_found(id, records)
     records = sorted([*records, *_heartbeats(view, id, records)], key=lambda record: record.seq)
     moments: list[Moment] = []
     job: Job | None = None
@@ -42,7 +42,7 @@ def history(view: View, id: str) -> list[Moment]:
     return moments
 
 
-def gone(id: str, records: Sequence[Recorded]) -> NotFound:
+def not_found(id: str, records: Sequence[Recorded]) -> NotFound:
     """Why there is no such job: what is left of its stream tells a purged or archived one from one that never was."""
     if not records:
         return NotFound(f"no job {id!r}; see `queuectl list`")

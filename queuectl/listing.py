@@ -34,25 +34,25 @@ class Listing(Iterator[Job]):
     def __next__(self) -> Job:
         return next(self.rows)
 
-    def read(self, look: Callable[[], AbstractContextManager[View]], now: int) -> Iterator[Job]:
-        """The jobs, a page in each view that `look` gives."""
+    def read(self, snapshot: Callable[[], AbstractContextManager[View]], now: int) -> Iterator[Job]:
+        """The jobs, a page in each view that `snapshot` gives."""
         self.now = now
-        with look() as view:
-            seqs = self._chosen(view)
+        with snapshot() as view:
+            seqs = self._select(view)
         for start in range(0, len(seqs), PAGE):
-            with look() as view:
+            with snapshot() as view:
                 page = view.jobs(seqs[start : start + PAGE])
             yield from page
 
-    def _chosen(self, view: View) -> Sequence[int]:
+    def _select(self, view: View) -> Sequence[int]:
         if not self._brief:
             return view.job_seqs(self._where, self.now, self._limit)
         states = self._where.states if self._where.states is not None else STATES
-        live, self.waiting_more = self._some(view, [state for state in states if state not in FINAL], MOST_WAITING)
-        over, self.ended_more = self._some(view, [state for state in states if state in FINAL], MOST_ENDED)
+        live, self.waiting_more = self._first(view, [state for state in states if state not in FINAL], MOST_WAITING)
+        over, self.ended_more = self._first(view, [state for state in states if state in FINAL], MOST_ENDED)
         return [*live, *over]
 
-    def _some(self, view: View, states: Sequence[str], most: int) -> tuple[Sequence[int], int]:
+    def _first(self, view: View, states: Sequence[str], most: int) -> tuple[Sequence[int], int]:
         """At most so many of these states, and how many more there are."""
         if not states:
             return (), 0

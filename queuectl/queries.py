@@ -67,7 +67,7 @@ class Endings(msgspec.Struct, frozen=True):
     cancelled: list[str]
 
 
-class Reading:
+class Queries:
     """What can be asked of the queue in one database. `Queue` adds what can be done to it."""
 
     logs: str
@@ -113,7 +113,7 @@ class Reading:
                 return id
             if records := view.stream(f"job:{id}"):
                 if records[-1].type == "archived":
-                    raise history.gone(id, records)
+                    raise history.not_found(id, records)
                 return id
             found = view.ids(id, 4) if prefix and id and not id.isdecimal() else []
         if len(found) == 1:
@@ -378,7 +378,7 @@ def get_job(view: View, id: str) -> Job:
     """The job of that id. Raises NotFound, which tells a purged or archived one from one that never was."""
     job = view.job(id)
     if job is None:
-        raise history.gone(id, view.stream(f"job:{id}"))
+        raise history.not_found(id, view.stream(f"job:{id}"))
     return job
 
 

@@ -16,7 +16,7 @@ from queuectl.engines.view import Transaction, View, Write
 from queuectl.errors import Deadline, Invalid, NotFound, Refused
 from queuectl.events import ConfigSet, Event, StopRequested
 from queuectl.liveness import Life, any_lives, parents
-from queuectl.queries import Reading, get_job
+from queuectl.queries import Queries, get_job
 from queuectl.settings import Settings
 from queuectl.spec import Changes, Fields, Spec, build, check, working_directory
 from queuectl.units import span
@@ -29,7 +29,7 @@ CHUNK = 2000
 what is made of them stays in the processor's cache."""
 
 
-class Queue(Reading):
+class Queue(Queries):
     """A queue of shell commands in one database, which is made on first use. A context manager.
 
     `url` is a path or `sqlite:///path`; left out, it is found as the command line does (QUEUECTL_DB, DB_PATH, the

@@ -55,14 +55,14 @@ order by stream, version
 """
 
 
-class Policy(msgspec.Struct, frozen=True, kw_only=True):
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """The other policy; what is None stays as each job has it. Durations are seconds."""
 
     backoff_base: float | None = None
     backoff_max: float | None = None
     max_retries: int | None = None
 
-    def over(self, job: Job) -> Job:
+    def applied_to(self, job: Job) -> Job:
         """The job as if it had been enqueued with this policy."""
         policy = job.policy
         base = self.backoff_base if self.backoff_base is not None else policy.backoff_base
@@ -140,17 +140,17 @@ class Rates:
         self._tried: Counter[tuple[str, str, int]] = Counter()
         self._succeeded: Counter[tuple[str, str, int]] = Counter()
 
-    def see(self, budget: Budget) -> None:
+    def count(self, budget: Budget) -> None:
         """Count the retries of a budget."""
         job, failed = budget.failures[0].job, len(budget.failures)
         for number in range(2, failed + (budget.end == "completed") + 1):
-            for kind, name in _kinds(job.command, job.queue):
+            for kind, name in _groups(job.command, job.queue):
                 self._tried[kind, name, number] += 1
                 self._succeeded[kind, name, number] += number > failed
 
-    def of(self, command: str, queue: str, number: int) -> float | None:
+    def share(self, command: str, queue: str, number: int) -> float | None:
         """The share of n-th attempts that succeeded, see `ASSUMPTIONS`; None where there was no retry at all."""
-        kinds = _kinds(command, queue)
+        kinds = _groups(command, queue)
         tried, succeeded = [0] * len(kinds), [0] * len(kinds)
         for n in range(number, 1, -1):
             for place, (kind, name) in enumerate(kinds):
@@ -161,12 +161,12 @@ class Rates:
         return succeeded[-1] / tried[-1] if tried[-1] else None
 
 
-def _kinds(command: str, queue: str) -> tuple[tuple[str, str], ...]:
+def _groups(command: str, queue: str) -> tuple[tuple[str, str], ...]:
     """Whose attempts are like those of a job, the likest first."""
     return ("command", command), ("queue", queue), ("all", "")
 
 
-class Further(msgspec.Struct, frozen=True):
+class Continuation(msgspec.Struct, frozen=True):
     """A dead job that would have gone on."""
 
     command: str
@@ -179,7 +179,7 @@ class Further(msgspec.Struct, frozen=True):
 
 def simulate(
     queue: Queue,
-    policy: Policy,
+    policy: RetryPolicy,
     *,
     since: int | None = None,
     queue_name: str | None = None,
@@ -191,13 +191,13 @@ def simulate(
     the log.
     """
     result, rates = Simulation(), Rates()
-    further: Counter[Further] = Counter()
+    continued: Counter[Continuation] = Counter()
     for histories in _pages(queue, since, queue_name, progress):
         result.jobs += len(histories)
         for budget in (each for records in histories for each in budgets(records) if each.failures):
-            rates.see(budget)
-            judge(budget, policy, result, further)
-    estimate(result, further, rates)
+            rates.count(budget)
+            compare(budget, policy, result, continued)
+    estimate(result, continued, rates)
     return result
 
 
@@ -251,14 +251,14 @@ def budgets(records: Iterable[Recorded]) -> Iterator[Budget]:
         yield budget
 
 
-def judge(budget: Budget, policy: Policy, result: Simulation, further: "Counter[Further]") -> None:
-    """Add to the result what the policy would have changed in one budget; what would go on is added to `further`."""
+def compare(budget: Budget, policy: RetryPolicy, result: Simulation, continued: "Counter[Continuation]") -> None:
+    """Add to the result what the policy would have changed in one budget; what would go on is added to `continued`."""
     delays = [failure.delay for failure in budget.failures if failure.delay is not None]
     result.budgets += 1
     result.retries += len(delays)
     result.waiting += sum(delays)
     for number, failure in enumerate(budget.failures):
-        delay = _decided(policy.over(failure.job), failure)
+        delay = _retry_delay(policy.applied_to(failure.job), failure)
         if failure.delay is not None and delay is not None:
             result.waiting_changed += delay - failure.delay
         elif failure.delay is not None:
@@ -272,11 +272,11 @@ def judge(budget: Budget, policy: Policy, result: Simulation, further: "Counter[
                 case _:
                     result.given_up_other += 1
             return
-        elif delay is not None and _decided(failure.job, failure) is None:  # else it was not the policy that buried it
-            job = policy.over(failure.job)
+        elif delay is not None and _retry_delay(failure.job, failure) is None:  # else no policy made it dead
+            job = policy.applied_to(failure.job)
             result.going_on += 1
-            further[
-                Further(
+            continued[
+                Continuation(
                     job.command, job.queue, number + 1, job.max_retries, job.policy.backoff_base, job.policy.backoff_max
                 )
             ] += 1
@@ -284,8 +284,8 @@ def judge(budget: Budget, policy: Policy, result: Simulation, further: "Counter[
     result.unchanged += 1
 
 
-def _decided(job: Job, failure: Failure) -> float | None:
-    """Seconds to the retry that a worker would decide on; None where it would bury the job.
+def _retry_delay(job: Job, failure: Failure) -> float | None:
+    """Seconds to the retry that a worker would decide on; None where the job would be dead.
 
     The draw is the middle of the jitter, which is the delay without any.
     """
@@ -293,12 +293,12 @@ def _decided(job: Job, failure: Failure) -> float | None:
     return last.delay if isinstance(last, Retried) else None
 
 
-def estimate(result: Simulation, further: "Counter[Further]", rates: Rates) -> None:
+def estimate(result: Simulation, continued: "Counter[Continuation]", rates: Rates) -> None:
     """Add to the result what attempts that never happened may have brought."""
     rescued = attempts = waited = 0.0
     least, most, shortest, longest = 0, 0, 0.0, 0.0
-    for each, count in further.items():
-        chances = [rates.of(each.command, each.queue, n + 1) for n in range(each.failures, each.max_retries + 1)]
+    for each, count in continued.items():
+        chances = [rates.share(each.command, each.queue, n + 1) for n in range(each.failures, each.max_retries + 1)]
         delays = [
             retry.delay(n, each.backoff_base, each.backoff_max) for n in range(each.failures, each.max_retries + 1)
         ]
@@ -320,7 +320,7 @@ def estimate(result: Simulation, further: "Counter[Further]", rates: Rates) -> N
         setattr(result, name, round(getattr(result, name), 6))
 
 
-def document(found: Simulation, policy: Policy, since: int | None, queue_name: str | None) -> dict[str, Any]:
+def document(found: Simulation, policy: RetryPolicy, since: int | None, queue_name: str | None) -> dict[str, Any]:
     """The document of `simulate --json`."""
     return {
         "policy": {**msgspec.structs.asdict(policy), "jitter": 0},

@@ -35,9 +35,9 @@ PACKING = 6
 """How hard gzip tries, of 9."""
 
 BATCH = 50
-"""Streams that are removed in the first transaction; later ones are as large as fits `TURN`."""
+"""Streams that are removed in the first transaction; later ones are as large as fits `TARGET`."""
 
-TURN = 0.02
+TARGET = 0.02
 """Seconds of a transaction, before its commit: others write in between."""
 
 
@@ -49,7 +49,7 @@ class Stream(NamedTuple):
     """The versions of its `claimed` events: each has an output file."""
 
 
-class Done(msgspec.Struct):
+class ArchiveResult(msgspec.Struct):
     """What was archived."""
 
     file: str | None = None
@@ -66,12 +66,12 @@ class Done(msgspec.Struct):
     """Jobs that are old enough and not in the file, which had been begun before."""
 
 
-def due(queue: Queue, before: int, states: Collection[str] = FINAL) -> Done:
+def preview(queue: Queue, before: int, states: Collection[str] = FINAL) -> ArchiveResult:
     """What there is to archive: see `archive`."""
     with queue.engine.snapshot() as view:
         streams = view.archivable(before, states)
     jobs = sum(map(_is_job, streams))
-    return Done(jobs=jobs, workers=len(streams) - jobs, events=sum(streams.values()))
+    return ArchiveResult(jobs=jobs, workers=len(streams) - jobs, events=sum(streams.values()))
 
 
 def archive(
@@ -80,7 +80,7 @@ def archive(
     before: int,
     states: Collection[str] = FINAL,
     bars: ProgressBars = lambda what: lambda done, total: None,
-) -> Done:
+) -> ArchiveResult:
     """Move jobs that came to one of these final states at `before` (µs UTC) or earlier from the log to a file.
 
     With them go the purged ones, the workers that ended by then and have no attempt left, and the output files of all
@@ -91,18 +91,18 @@ def archive(
     if queue.engine.owns(path):
         raise Invalid(f"{path} is the queue itself: name another file")
     with queue.engine.transaction() as tx:  # in which a projection that is only late catches up
-        _refuse_late(tx)
+        _check_projections(tx)
     with queue.engine.snapshot() as view:
         streams, upto = view.archivable(before, states), view.seq_at(before)
     if os.path.lexists(path):
-        held = _begun(queue, path, bars("Reading the archive"))
+        held = _read_begun(queue, path, bars("Reading the archive"))
         more = sum(_is_job(stream) for stream in streams if stream not in held)
     elif streams:
         seal(queue, bars("Sealing"))
-        held = _written(queue, path, streams, upto, bars)
+        held = _write(queue, path, streams, upto, bars)
         more = 0
     else:
-        return Done()
+        return ArchiveResult()
     return _Removal(queue, path, held, bars("Removing")).remove(streams, before, more)
 
 
@@ -110,7 +110,7 @@ def _is_job(stream: str) -> bool:
     return stream.startswith("job:")
 
 
-def _refuse_late(view: View) -> None:
+def _check_projections(view: View) -> None:
     """What a projection has not folded, it would never see (R4); the engine looks again when the events go."""
     head = view.head()[0]
     for each in view.projection_statuses():
@@ -122,39 +122,39 @@ def _refuse_late(view: View) -> None:
 # -- the file --------------------------------------------------------------------------------------------------------
 
 
-def _written(queue: Queue, path: str, streams: Collection[str], upto: int, bars: ProgressBars) -> dict[str, Stream]:
+def _write(queue: Queue, path: str, streams: Collection[str], upto: int, bars: ProgressBars) -> dict[str, Stream]:
     """Write the events of these streams up to seq `upto`, and read them back. Raises QueueError: there is no file."""
     with draft(path) as name:
         with (
             open(name, "wb") as file,
             gzip.GzipFile("", "wb", PACKING, file, mtime=0) as packed,
         ):
-            for page in _pages(queue, upto, bars("Writing the archive")):
-                packed.write(b"".join(record.json() + b"\n" for record in page if _goes(record, streams)))
+            for page in _log_pages(queue, upto, bars("Writing the archive")):
+                packed.write(b"".join(record.json() + b"\n" for record in page if _belongs(record, streams)))
         try:
-            return _compared(queue, name, bars("Reading it back"))
+            return _verify_file(queue, name, bars("Reading it back"))
         except Invalid as error:
             raise QueueError(f"{error}: see `queuectl audit verify`; nothing was archived") from error
 
 
-def _goes(record: Recorded, streams: Collection[str]) -> bool:
+def _belongs(record: Recorded, streams: Collection[str]) -> bool:
     """Whether an event is written: also what jobs were given of environments, which stays in the log for other jobs."""
     return record.stream in streams or record.type == "environment_kept"
 
 
-def _begun(queue: Queue, path: str, progress: Progress) -> dict[str, Stream]:
+def _read_begun(queue: Queue, path: str, progress: Progress) -> dict[str, Stream]:
     """What a file has that was written before. Raises QueueError where it is no archive of this queue."""
     try:
         if not os.path.isfile(path):
             raise Invalid("no regular file")
         for each in (path, os.path.dirname(path)):
             sync(each)  # whoever began it may not have come to that
-        return _compared(queue, path, progress)
+        return _verify_file(queue, path, progress)
     except Invalid as error:
         raise QueueError(f"{path} exists, and is no archive of this queue ({error}): name another file") from error
 
 
-def _pages(queue: Queue, upto: int, progress: Progress) -> Iterator[list[Recorded]]:
+def _log_pages(queue: Queue, upto: int, progress: Progress) -> Iterator[list[Recorded]]:
     """The log up to event `upto`."""
     after = 0
     while after < upto:
@@ -165,7 +165,7 @@ def _pages(queue: Queue, upto: int, progress: Progress) -> Iterator[list[Recorde
         progress(after, upto)
 
 
-def _leaves(queue: Queue) -> Iterator[Leaf]:
+def _all_leaves(queue: Queue) -> Iterator[Leaf]:
     """All leaves there are."""
     after = 0
     while True:
@@ -177,16 +177,16 @@ def _leaves(queue: Queue) -> Iterator[Leaf]:
         after = page[-1].seq
 
 
-def _compared(queue: Queue, path: str, progress: Progress) -> dict[str, Stream]:
+def _verify_file(queue: Queue, path: str, progress: Progress) -> dict[str, Stream]:
     """The streams of an archive, in the order in which they began.
 
     Raises Invalid where it can't be read, or has an event that is not what was sealed, or not all events of a stream.
     """
     with queue.engine.snapshot() as view:
         head = view.head()[0]
-    leaves, kept = _leaves(queue), Leaf(0, 0, b"")
+    leaves, kept = _all_leaves(queue), Leaf(0, 0, b"")
     found: dict[str, Stream] = {}
-    alike: dict[Stream, Stream] = {}
+    distinct: dict[Stream, Stream] = {}
     for number, record in enumerate(read(path)):
         while kept.seq < record.seq:
             kept = next(leaves, Leaf(1 << 62, 0, b""))
@@ -196,7 +196,7 @@ def _compared(queue: Queue, path: str, progress: Progress) -> dict[str, Stream]:
         if record.version != events + 1:
             raise Invalid(f"events of {record.stream} are missing before event {record.seq}")
         stream = Stream(events + 1, (*leases, record.version) if record.type == "claimed" else leases)
-        found[record.stream] = alike.setdefault(stream, stream)
+        found[record.stream] = distinct.setdefault(stream, stream)
         if number % PAGE == 0:
             progress(record.seq, head)
     progress(1, 1)
@@ -206,13 +206,13 @@ def _compared(queue: Queue, path: str, progress: Progress) -> dict[str, Stream]:
 # -- the log ---------------------------------------------------------------------------------------------------------
 
 
-TURNS = tuple(name for name in VOCABULARY.payloads if name != "heartbeat")
+STATE_TYPES = tuple(name for name in VOCABULARY.payloads if name != "heartbeat")
 """The types of events that change a state, and end a stream."""
 
 
-def _turns(view: View, stream: str) -> list[Recorded]:
+def _state_events(view: View, stream: str) -> list[Recorded]:
     """The events of a stream that tell of its states: of a worker that was up for months few of a million."""
-    return view.events(where=Filter(streams=(stream,), types=TURNS), limit=1 << 31)
+    return view.events(where=Filter(streams=(stream,), types=STATE_TYPES), limit=1 << 31)
 
 
 def tombstone(records: Sequence[Recorded], file: str) -> Archived:
@@ -245,9 +245,9 @@ class _Removal:
         self._size = BATCH
         self._count = 0
 
-    def remove(self, ended: dict[str, int], before: int, more: int) -> Done:
+    def remove(self, ended: dict[str, int], before: int, more: int) -> ArchiveResult:
         """Jobs first, of those that have `ended`, then the workers that have no attempt left."""
-        done = Done(file=self._path, bytes=os.stat(self._path).st_size, more=more)
+        done = ArchiveResult(file=self._path, bytes=os.stat(self._path).st_size, more=more)
         self._remove(filter(_is_job, self._held), ended, done)
         with self._queue.engine.snapshot() as view:
             ended = view.archivable(before, ())
@@ -255,46 +255,47 @@ class _Removal:
         self._progress(1, 1)
         return done
 
-    def _remove(self, streams: Iterable[str], ended: dict[str, int], done: Done) -> None:
+    def _remove(self, streams: Iterable[str], ended: dict[str, int], done: ArchiveResult) -> None:
         source = iter(streams)
         while batch := list(islice(source, self._size)):
             with self._queue.engine.snapshot() as view:
-                live = {stream: _turns(view, stream) for stream in batch}
-            whole = [
+                live = {stream: _state_events(view, stream) for stream in batch}
+            complete = [
                 stream
                 for stream, records in live.items()
                 if records and ended.get(stream) == self._held[stream].events == records[-1].version
             ]
-            gone = self._take([(stream, tombstone(live[stream], self._path)) for stream in whole]) if whole else []
+            tombstones = [(stream, tombstone(live[stream], self._path)) for stream in complete]
+            removed = self._replace(tombstones) if tombstones else []
             earlier = [stream for stream in batch if live[stream] and live[stream][-1].type == "archived"]
-            jobs = sum(map(_is_job, gone))
+            jobs = sum(map(_is_job, removed))
             done.jobs += jobs
-            done.workers += len(gone) - jobs
-            done.events += sum(self._held[stream].events for stream in gone)
-            done.stayed += len(batch) - len(gone) - len(earlier)
-            for stream in (*gone, *earlier):
+            done.workers += len(removed) - jobs
+            done.events += sum(self._held[stream].events for stream in removed)
+            done.stayed += len(batch) - len(removed) - len(earlier)
+            for stream in (*removed, *earlier):
                 if _is_job(stream):
                     self._remove_outputs(stream)
             self._count += len(batch)
             self._progress(self._count, len(self._held))
 
-    def _take(self, tombstones: list[tuple[str, Archived]]) -> list[str]:
+    def _replace(self, tombstones: list[tuple[str, Archived]]) -> list[str]:
         """Put the tombstones in the place of the events, where these are still what they were; returns the streams."""
         with self._queue.engine.transaction() as tx:
             began = clock.monotonic()
             writes = [
                 Write(stream, subject, [event], event.events)
                 for stream, event in tombstones
-                for version, subject in [_last(tx, stream)]
+                for version, subject in [_last_version(tx, stream)]
                 if version == event.events
             ]
-            gone = [write.stream for write in writes]
+            removed = [write.stream for write in writes]
             tx.append(writes, self._queue.actor)
-            tx.remove(gone)
-            tx.forget_secrets(stream.partition(":")[2] for stream in gone if _is_job(stream))
-            took = clock.monotonic() - began
-        self._size = max(1, min(2 * self._size, int(len(tombstones) * TURN / took)))
-        return gone
+            tx.remove(removed)
+            tx.forget_secrets(stream.partition(":")[2] for stream in removed if _is_job(stream))
+            seconds = clock.monotonic() - began
+        self._size = max(1, min(2 * self._size, int(len(tombstones) * TARGET / seconds)))
+        return removed
 
     def _remove_outputs(self, stream: str) -> None:
         """The output of every attempt of a job; where one never started, recovery has left a folder in its place."""
@@ -308,7 +309,7 @@ class _Removal:
                 os.rmdir(path)
 
 
-def _last(tx: Transaction, stream: str) -> tuple[int, Any]:
+def _last_version(tx: Transaction, stream: str) -> tuple[int, Any]:
     """The version of a stream's last event, and its subject (None for a job that was purged)."""
     kind, _, id = stream.partition(":")
     subject = tx.job(id) if kind == "job" else tx.worker(id)

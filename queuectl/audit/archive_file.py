@@ -47,7 +47,7 @@ def _regular(path: str) -> int:
 
 
 @contextmanager
-def opened(path: str, id: str) -> Generator[Queue]:
+def open_archive(path: str, id: str) -> Generator[Queue]:
     """A queue, for as long as it is looked at, of one archived job and of what the archive has of its workers.
 
     Raises NotFound where the job is not in it, Invalid for a damaged archive, QueueError where it can't be read.

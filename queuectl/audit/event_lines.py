@@ -27,7 +27,7 @@ class _Line(msgspec.Struct, frozen=True):
     data: msgspec.Raw
 
 
-class _Name(msgspec.Struct, frozen=True):
+class _Stream(msgspec.Struct, frozen=True):
     """As much of it as it takes to see whether it is wanted."""
 
     stream: str
@@ -37,7 +37,7 @@ LONGEST = 16 << 20
 """Bytes of a line: no command, and no environment, makes an event as long."""
 
 _decode = msgspec.json.Decoder(_Line).decode
-_name = msgspec.json.Decoder(_Name).decode
+_decode_stream = msgspec.json.Decoder(_Stream).decode
 
 
 def parse(line: bytes) -> Recorded:
@@ -59,7 +59,7 @@ def parse(line: bytes) -> Recorded:
 def stream_of(line: bytes) -> str:
     """The stream of the event in a line, which takes a tenth of reading all of it. Raises Invalid."""
     try:
-        return _name(line).stream
+        return _decode_stream(line).stream
     except (msgspec.DecodeError, ValueError) as error:
         raise Invalid(f"is no event as `queuectl export` writes it ({error})") from error
     except RecursionError:
@@ -69,15 +69,15 @@ def stream_of(line: bytes) -> str:
 def lines(file: BufferedReader) -> Iterator[bytes]:
     """The lines of a file, unpacked where it is compressed with gzip. Raises Invalid where that is damaged."""
     if file.peek(2)[:2] != _GZIP:
-        yield from _short(file)
+        yield from _bounded(file)
         return
     try:
-        yield from _short(gzip.GzipFile(fileobj=file))
+        yield from _bounded(gzip.GzipFile(fileobj=file))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise Invalid(f"what follows is cut off or damaged ({error})") from error
 
 
-def _short(file: BufferedReader | gzip.GzipFile) -> Iterator[bytes]:
+def _bounded(file: BufferedReader | gzip.GzipFile) -> Iterator[bytes]:
     while line := file.readline(LONGEST + 1):
         if len(line) > LONGEST:
             raise Invalid(f"is longer than {LONGEST >> 20} MiB, and no event is")

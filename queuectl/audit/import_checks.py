@@ -31,12 +31,12 @@ from queuectl.events import (
     WorkerStarted,
 )
 
-LARGEST = 1 << 53
+LIMIT = 1 << 53
 """Above every number that a log comes to, and below what JSON and SQLite can't hold any more."""
 
-WORKERS = frozenset({"worker_started", "heartbeat", "stop_requested", "worker_stopped", "worker_lost"})
-KINDS: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(WORKERS, ("worker",)),
+WORKER_TYPES = frozenset({"worker_started", "heartbeat", "stop_requested", "worker_stopped", "worker_lost"})
+STREAM_KINDS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(WORKER_TYPES, ("worker",)),
     "config_set": ("config",),
     "sealed": ("audit",),
     "archived": ("job", "worker"),
@@ -44,11 +44,11 @@ KINDS: Mapping[str, tuple[str, ...]] = {
 }
 """The kinds of stream in which events of a type stand; of every other type a job's."""
 
-BIRTHS = frozenset({"enqueued", "worker_started"})
+FIRST_TYPES = frozenset({"enqueued", "worker_started"})
 """What a job's, and a worker's, stream begins with, and what never comes later."""
 
 
-class Sequence:
+class LogCheck:
     """A log read from its beginning: whether each event can follow those before it. Keeps some 100 bytes a stream."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class Sequence:
     def check(self, record: Recorded) -> None:
         """Raise Invalid for an event that can't come now, or can't be at all."""
         seq, at = self._last
-        if not 0 < record.seq < LARGEST:
+        if not 0 < record.seq < LIMIT:
             raise Invalid(f"event {record.seq}: no event has such a number")
         if record.seq <= seq:
             raise Invalid(f"event {record.seq} comes after event {seq}")
@@ -84,20 +84,20 @@ class Sequence:
             before = before or event.events
             if event.events + 1 != record.version:
                 raise Invalid("the number of its events is not that of those before it")
-        elif record.stream.partition(":")[0] in ("job", "worker") and is_first != (record.type in BIRTHS):
+        elif record.stream.partition(":")[0] in ("job", "worker") and is_first != (record.type in FIRST_TYPES):
             raise Invalid(f"a stream does not {'begin' if is_first else 'go on'} with that")
-        if before < 0 or not 0 < record.version == before + 1 < LARGEST:
+        if before < 0 or not 0 < record.version == before + 1 < LIMIT:
             raise Invalid("events of its stream are missing, or out of order")
         self._versions[record.stream] = record.version if not isinstance(event, Archived) else -1
 
 
 def _check_stream(record: Recorded) -> None:
     kind, colon, id = record.stream.partition(":")
-    kinds = KINDS.get(record.type, ("job",))
+    kinds = STREAM_KINDS.get(record.type, ("job",))
     if kind not in kinds or bool(colon) != (kind not in ("config", "audit")):
         raise Invalid(f"stands in a stream of {' or '.join(kinds)}")
     if kind == "job" and id.isdecimal() and id.isascii():
-        if str(int(id[:20])) != id or not 0 < int(id) < LARGEST:
+        if str(int(id[:20])) != id or not 0 < int(id) < LIMIT:
             raise Invalid(f"id: {id!r} is no number that the queue gives")
     elif kind == "job":
         bounds.check_id(id)
@@ -113,7 +113,7 @@ def _check_values(value: Any, name: str = "") -> None:
         case bool() | None:
             pass
         case int():
-            if abs(value) >= LARGEST:
+            if abs(value) >= LIMIT:
                 raise Invalid(f"{name}: {value} is too large")
         case float():
             if not math.isfinite(value):
@@ -121,7 +121,7 @@ def _check_values(value: Any, name: str = "") -> None:
         case str():
             if "\0" in value:
                 raise Invalid(f"{name}: has a NUL byte in it")
-            if name in MOMENTS:
+            if name in MOMENT_FIELDS:
                 _check_moment(name, value)
         case list() | tuple():
             for each in value:  # pyright: ignore[reportUnknownVariableType]
@@ -135,7 +135,7 @@ def _check_values(value: Any, name: str = "") -> None:
                 _check_values(each, field)
 
 
-MOMENTS = frozenset({"run_at", "started_at", "at", "not_before"})
+MOMENT_FIELDS = frozenset({"run_at", "started_at", "at", "not_before"})
 """The fields that hold moments, wherever they stand."""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from queuectl.audit import leaves
 from queuectl.audit.event_lines import parse
-from queuectl.audit.import_checks import Sequence
+from queuectl.audit.import_checks import LogCheck
 from queuectl.audit.seal import last_seal
 from queuectl.engines.base import Progress
 from queuectl.errors import Invalid, QueueError
@@ -20,7 +20,7 @@ def load(queue: Queue, lines: Iterable[bytes], progress: Progress | None = None)
     The queue must have no event yet. Raises Refused where it has, Invalid for what is no whole log: it names the line.
     """
     number = 0
-    sequence = Sequence()
+    check = LogCheck()
 
     def records() -> Iterator[Recorded]:
         nonlocal number
@@ -33,7 +33,7 @@ def load(queue: Queue, lines: Iterable[bytes], progress: Progress | None = None)
                     number -= 1
                     return
                 record = parse(line)
-                sequence.check(record)
+                check.check(record)
             except Invalid as error:
                 raise Invalid(f"line {number}: {error}") from error
             yield record

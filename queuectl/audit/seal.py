@@ -57,7 +57,7 @@ def read_seal(record: Recorded) -> Seal:
     return Seal(record.seq, record.version, record.at, said.upto, said.events, said.hash)
 
 
-def news(view: View, seal: Seal) -> bool:
+def has_unsealed(view: View, seal: Seal) -> bool:
     """Whether anything has happened that is not under the seal, but that seals were made."""
     return any(record.stream != STREAM for record in view.events(after=seal.upto, limit=2))
 
@@ -79,11 +79,11 @@ class Sealing:
             """The seal before."""
             self.head = view.head()[0]
             """The seq of the last event that is to be under the new one."""
-            self.needed = news(view, self.last)
+            self.needed = has_unsealed(view, self.last)
             """Whether there is anything to be sealed."""
             # Of a log that was imported the leaves may be missing: they are kept first.
-            whole = bool(view.leaves(after=self.last.upto - 1, upto=self.last.upto, limit=1))
-        self.done = self.last.upto if whole else 0
+            complete = bool(view.leaves(after=self.last.upto - 1, upto=self.last.upto, limit=1))
+        self.done = self.last.upto if complete else 0
         """The seq up to which leaves are kept."""
         self._link = bytes.fromhex(self.last.hash)
         self._events = self.last.events
@@ -112,10 +112,10 @@ class Sealing:
             with self._queue.engine.transaction(self._patience) as tx:
                 [change] = tx.append([Write(STREAM, None, [event], self.last.version)], self._actor)
         except Conflict:
-            return self._other()
+            return self._after_conflict()
         return read_seal(change.record)
 
-    def _other(self) -> Seal | None:
+    def _after_conflict(self) -> Seal | None:
         """Somebody else has sealed meanwhile: theirs will do where it reaches as far."""
         with self._queue.engine.snapshot() as view:
             theirs = last_seal(view)

@@ -1,4 +1,4 @@
-"""What `audit verify` has to say: what it looked at, what is wrong, and what it could not look at."""
+"""The result of `audit verify`: what was verified, what is wrong, and what could not be verified."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,11 +8,11 @@ import msgspec
 from queuectl.audit.seal import Seal
 
 MOST = 1000
-"""Findings that are told in full; of more only the number."""
+"""The most findings that are listed; further ones are counted."""
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """One thing that is not as it was sealed."""
+class AuditFinding(msgspec.Struct, frozen=True):
+    """A difference between the log and what was sealed."""
 
     kind: str
     """changed, removed, added: of events; leaf, seal: of what proves them; anchor; archive: a file of events; log."""
@@ -22,25 +22,25 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Unchecked(msgspec.Struct, frozen=True):
-    """Archived events of which nothing is proven, because their file is not here."""
+    """Archived events that could not be verified, because their file is missing."""
 
     file: str
     events: int
 
 
 class Verdict(msgspec.Struct, kw_only=True):
-    """What was found so far."""
+    """The findings so far, and counts of what was verified."""
 
     events: int = 0
     """In the log."""
     archived: int = 0
-    """Gone from it, of which the leaves are kept."""
+    """Not in the log, but with their leaves stored."""
     seals: int = 0
     seal: Seal = Seal()
     """The last one."""
     unsealed: int = 0
     """Events in the log that are under no seal."""
-    findings: list[Finding] = []
+    findings: list[AuditFinding] = []
     more: int = 0
     """Findings beyond those."""
     unchecked: list[Unchecked] = []
@@ -48,12 +48,12 @@ class Verdict(msgspec.Struct, kw_only=True):
     """Whether archives may be missing."""
 
     @property
-    def holds(self) -> bool:
-        """Whether nothing is wrong, and all was checked but what may be missing."""
+    def ok(self) -> bool:
+        """Whether there is no finding, and no archive is missing that must not be."""
         return not self.findings and (self.allows_missing or not self.unchecked)
 
-    def add(self, finding: Finding) -> None:
-        """Take down one more."""
+    def add(self, finding: AuditFinding) -> None:
+        """Add a finding."""
         if len(self.findings) < MOST:
             self.findings.append(finding)
         else:
@@ -62,7 +62,7 @@ class Verdict(msgspec.Struct, kw_only=True):
     def json(self) -> dict[str, Any]:
         """The document of `audit verify --json`."""
         return {
-            "ok": self.holds,
+            "ok": self.ok,
             "seals": self.seals,
             "anchor": self.seal.anchor if self.seals else None,
             "sealed": self.seal.events,
@@ -75,14 +75,14 @@ class Verdict(msgspec.Struct, kw_only=True):
 
 
 class Ranges:
-    """Numbers that come in rising order, told as `5-7, 9`; of very many only the first and how many."""
+    """Numbers added in rising order, written as `5-7, 9`; of very many, the first ones and how many more."""
 
     def __init__(self) -> None:
         self.count = 0
         self.spans: list[tuple[int, int]] = []
 
     def add(self, first: int, last: int) -> None:
-        """`first` to `last`, both included."""
+        """Add the numbers from `first` to `last`, both included."""
         self.count += last - first + 1
         if self.spans and self.spans[-1][1] == first - 1:
             self.spans[-1] = (self.spans[-1][0], last)
@@ -101,7 +101,7 @@ class Ranges:
 
 
 def ranges(numbers: Iterable[int]) -> Ranges:
-    """The ranges of rising numbers."""
+    """Return the ranges of rising numbers."""
     found = Ranges()
     for number in numbers:
         found.add(number, number)
@@ -109,5 +109,5 @@ def ranges(numbers: Iterable[int]) -> Ranges:
 
 
 def events(count: int) -> str:
-    """`1 event`, `2,000 events`."""
+    """Return `1 event`, or `2,000 events`."""
     return f"{count:,} event{'' if count == 1 else 's'}"

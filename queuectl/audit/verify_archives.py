@@ -1,7 +1,7 @@
-"""Verifying what was archived: every event that is gone from the log must be in an archive, as it was sealed.
+"""Verifying archives: every event that was archived must be in an archive file, as it was sealed.
 
 The leaves say which events are gone; the tombstones say in which files they are, and of which streams, up to which
-version. Where a file is not here, only a tombstone under a seal speaks for what was in it: anybody could append one.
+version. Where a file is missing, only a tombstone under a seal counts for its events: anyone could append a tombstone.
 """
 
 import os
@@ -12,199 +12,202 @@ from itertools import islice
 
 import msgspec
 
-from queuectl.audit.archive_file import read
+from queuectl.audit.archive_file import read as archived_events
 from queuectl.audit.leaves import leaf
-from queuectl.audit.verdict import Finding, Ranges, Unchecked, Verdict, events, ranges
+from queuectl.audit.verdict import AuditFinding, Ranges, Unchecked, Verdict, events, ranges
 from queuectl.engines.base import Engine
 from queuectl.engines.view import View
 from queuectl.errors import QueueError
 from queuectl.events import Archived, Recorded, Unreadable
-from queuectl.queries import Reading
+from queuectl.queries import Queries
 
 PAGE = 1000
 """Events of an archive that are looked up at a time."""
 
 
-class File(msgspec.Struct):
-    """How many events tombstones say to be in one archive."""
+class ArchiveEvents(msgspec.Struct):
+    """The number of events in one archive, by the tombstones."""
 
     events: int = 0
     sealed: int = 0
-    """Of these, by tombstones under a seal."""
+    """Those of tombstones under a seal."""
 
 
 class Tombstones:
-    """What the log says of the events that have left it."""
+    """What the tombstones in the log say of archived events."""
 
     def __init__(self, verdict: Verdict) -> None:
         self._verdict = verdict
-        self.files: dict[str, File] = {}
-        """By the path that each archive had."""
+        self.files: dict[str, ArchiveEvents] = {}
+        """By the path of each archive."""
         self.streams: dict[str, int] = {}
-        """How many events of each stream went: its versions from 1 on."""
+        """The number of archived events of each stream: its versions from 1 on."""
 
     @property
     def events(self) -> int:
-        """How many went in all."""
+        """The number of archived events."""
         return sum(file.events for file in self.files.values())
 
     def add(self, record: Recorded, *, sealed: bool) -> None:
-        """Take an `archived` event into account."""
+        """Add an `archived` event; one that can't be true becomes a finding."""
         try:
             said = record.event
         except Unreadable as error:
-            self._verdict.add(Finding("changed", f"event {record.seq:,} can't be read: {error}", record.seq))
+            self._verdict.add(AuditFinding("changed", f"event {record.seq:,} can't be read: {error}", record.seq))
             return
         if not isinstance(said, Archived):
             return
         if said.events + 1 != record.version or record.stream in self.streams:
             name = f"event {record.seq:,} (archived of {record.stream})"
             what = f"{name} says that {events(said.events)} went to an archive, which can't be: it was put in"
-            self._verdict.add(Finding("added", what, record.seq))
+            self._verdict.add(AuditFinding("added", what, record.seq))
             return
-        file = self.files.setdefault(said.file, File())
+        file = self.files.setdefault(said.file, ArchiveEvents())
         file.events += said.events
         file.sealed += said.events if sealed else 0
         self.streams[record.stream] = said.events
 
-    def cover(self, record: Recorded) -> bool:
-        """Whether the log says that this event of its own stream went."""
+    def covers(self, record: Recorded) -> bool:
+        """Return whether a tombstone of its stream covers this event."""
         return 0 < record.version <= self.streams.get(record.stream, 0)
 
 
-class Search:
-    """The events that are gone, and which of them were found in archives."""
+class ArchiveSearch:
+    """Looks for missing events in archives."""
 
     def __init__(
         self, engine: Engine, end: int, absent: "array[int]", tombstones: Tombstones, verdict: Verdict
     ) -> None:
-        """`absent`: those of which the leaves are kept, in order. `end` is the last event that was looked at."""
+        """`absent` are the missing events that have a leaf, in order; `end` is the seq of the last event verified."""
         self._engine = engine
         self._end = end
         self._absent = absent
         self._found = bytearray(len(absent))
         self._tombstones = tombstones
         self._verdict = verdict
-        self.bare = 0
-        """How many were found of which not even the leaf is there."""
+        self.without_leaf = 0
+        """The number of events that were found and have no leaf."""
 
-    def look(self, path: str) -> bool:
-        """Hold a file against the leaves. False where it can't be read to its end."""
-        records = read(path)
+    def read(self, path: str) -> bool:
+        """Compare an archive with the leaves. Returns False where it can't be read to its end."""
+        records = archived_events(path)
         try:
             while page := list(islice(records, PAGE)):
                 with self._engine.snapshot() as view:
                     for record in page:
-                        self._hold(view, record, path)
+                        self._check_event(view, record, path)
         except QueueError as error:
-            self._verdict.add(Finding("archive", str(error)))
+            self._verdict.add(AuditFinding("archive", str(error)))
             return False
         return True
 
-    def _hold(self, view: View, record: Recorded, path: str) -> None:
+    def _check_event(self, view: View, record: Recorded, path: str) -> None:
         made = leaf(record)
         kept = view.leaves(after=record.seq - 1, upto=record.seq, limit=1)
         if kept:
             if kept[0].hash != made.hash:
-                self._complain(record, path, "was changed there")
+                self._report(record, path, "was changed there")
             elif kept[0].at != made.at:
                 what = f"the leaf of event {record.seq:,} names another moment than the event: it was changed"
-                self._verdict.add(Finding("leaf", what, record.seq))
+                self._verdict.add(AuditFinding("leaf", what, record.seq))
             place = bisect_left(self._absent, record.seq)
             if place < len(self._absent) and self._absent[place] == record.seq:
-                if not self._tombstones.cover(record):
-                    self._complain(record, path, "was removed from the log, which does not say that it went there")
+                if not self._tombstones.covers(record):
+                    self._report(record, path, "was removed from the log, which does not say that it went there")
                 self._found[place] = 1
         elif record.seq > self._end:
-            self._complain(record, path, "was put in there")
-        elif not view.events(after=record.seq - 1, upto=record.seq, limit=1) and self._tombstones.cover(record):
-            self.bare += 1
+            self._report(record, path, "was put in there")
+        elif not view.events(after=record.seq - 1, upto=record.seq, limit=1) and self._tombstones.covers(record):
+            self.without_leaf += 1
 
-    def _complain(self, record: Recorded, path: str, what: str) -> None:
-        told = f"event {record.seq:,} ({record.type} of {record.stream}) in {path} {what}"
-        self._verdict.add(Finding("archive", told, record.seq))
+    def _report(self, record: Recorded, path: str, what: str) -> None:
+        text = f"event {record.seq:,} ({record.type} of {record.stream}) in {path} {what}"
+        self._verdict.add(AuditFinding("archive", text, record.seq))
 
     @property
-    def lost(self) -> Iterator[int]:
-        """The seqs of those that were not found."""
+    def not_found(self) -> Iterator[int]:
+        """The seqs of the missing events that were found in no archive."""
         return (seq for seq, found in zip(self._absent, self._found, strict=True) if not found)
 
 
-def exhume(
-    queue: Reading,
+def verify_archives(
+    queue: Queries,
     end: int,
     absent: "array[int]",
-    gone: Ranges,
+    leafless: Ranges,
     tombstones: Tombstones,
     archives: Sequence[str],
     verdict: Verdict,
 ) -> None:
-    """Look for every event that is gone in the archives, and add to the verdict what is wrong.
+    """Look in the archives for every event that is missing from the log, and add findings to the verdict.
 
-    `absent` are those of which the leaves are kept, `gone` those of which not even that is there; `tombstones` are
-    those up to event `end`. What `archives` names stands in for the file of the same name.
+    `absent` are the missing events whose leaves are stored, `leafless` those without a leaf; `tombstones` are those up
+    to event `end`. A path in `archives` replaces the archive of the same file name.
     """
     engine = queue.engine
     verdict.archived = len(absent)
-    if tombstones.events > len(absent) + gone.count:
+    missing_events = len(absent) + leafless.count
+    if tombstones.events > missing_events:
         what = (
-            f"{events(tombstones.events)} were archived, but only {len(absent) + gone.count:,} are gone from the log:"
+            f"{events(tombstones.events)} were archived, but only {missing_events:,} are gone from the log:"
             " some were put back, or a tombstone is false"
         )
-        verdict.add(Finding("added", what))
-    _add_late(engine, end, tombstones)  # what was archived while the log was read may be among what was gone
-    search = Search(engine, end, absent, tombstones, verdict)
+        verdict.add(AuditFinding("added", what))
+    _add_later_tombstones(engine, end, tombstones)  # archived while the log was read
+    search = ArchiveSearch(engine, end, absent, tombstones, verdict)
     given = {os.path.basename(path): path for path in archives}
-    missing: dict[str, File] = {}
+    missing: dict[str, ArchiveEvents] = {}
     damaged = 0
     for name, file in tombstones.files.items():
         path = given.pop(os.path.basename(name), name if os.path.isabs(name) else "")
         if not _is_here(path, engine):
             missing[name] = file
-        elif not search.look(path):
-            damaged += file.events  # which has been said
+        elif not search.read(path):
+            damaged += file.events  # a finding names the file
     for path in given.values():
-        search.look(path)
-    lost = ranges(search.lost)
+        search.read(path)
+    lost = ranges(search.not_found)
     excused = damaged + sum(file.sealed for file in missing.values())
     if lost.count > excused:
-        told = any(file.events > file.sealed for file in missing.values())
-        verdict.add(_removed(lost, lost.count - excused, whole=False, told=told))
+        unsealed = any(file.events > file.sealed for file in missing.values())
+        verdict.add(_removed(lost, lost.count - excused, with_leaves=False, unsealed=unsealed))
     if lost.count:
         verdict.unchecked = [Unchecked(name, file.sealed) for name, file in missing.items() if file.sealed]
-    excused = max(0, excused - lost.count) + search.bare
-    if gone.count > excused:
-        verdict.add(_removed(gone, gone.count - excused, whole=True))
+    excused = max(0, excused - lost.count) + search.without_leaf
+    if leafless.count > excused:
+        verdict.add(_removed(leafless, leafless.count - excused, with_leaves=True))
 
 
 def _is_here(path: str, engine: Engine) -> bool:
-    """Whether there is a file to be read that is not the queue itself."""
+    """Return whether the path is a file, and not one of the queue's own."""
     try:
         return os.path.exists(path) and not engine.owns(path)
     except (OSError, ValueError):  # a tombstone may name anything
         return False
 
 
-def _removed(gone: Ranges, count: int, *, whole: bool, told: bool = False) -> Finding:
-    """That so many of these events were removed; `whole`: with their leaves, if these ever were there; `told`: what
-    says that they were archived is under no seal."""
-    one = gone.count == 1
-    name = f"event{'' if one else 's'} {gone}"
-    if count < gone.count:
-        name, one = f"{count:,} of the events {gone}", count == 1
-    if whole:
+def _removed(absent: Ranges, count: int, *, with_leaves: bool, unsealed: bool = False) -> AuditFinding:
+    """Return the finding that `count` of these events were removed.
+
+    `with_leaves`: their leaves are missing too. `unsealed`: the tombstones that speak for them are under no seal.
+    """
+    one = absent.count == 1
+    name = f"event{'' if one else 's'} {absent}"
+    if count < absent.count:
+        name, one = f"{count:,} of the events {absent}", count == 1
+    if with_leaves:
         them, leaf = ("it was", "its leaf") if one else ("they were", "their leaves")
         what = f"{name} {'is' if one else 'are'} missing, and {leaf} too: {them} removed, or never taken in"
-    elif told:
+    elif unsealed:
         them = "was" if one else "were"
         what = f"{name} {them} removed: no archive is here, and what says that there is one is under no seal"
     else:
         what = f"{name} {'was' if one else 'were'} removed, and never archived"
-    return Finding("removed", what, gone.first)
+    return AuditFinding("removed", what, absent.first)
 
 
-def _add_late(engine: Engine, end: int, tombstones: Tombstones) -> None:
-    """Take what was archived after event `end` into account as well."""
+def _add_later_tombstones(engine: Engine, end: int, tombstones: Tombstones) -> None:
+    """Add the tombstones after event `end`."""
     while True:
         with engine.snapshot() as view:
             page = view.tombstones(after=end, limit=PAGE)

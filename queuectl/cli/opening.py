@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from queuectl.audit.verify import Accused
+    from queuectl.audit.verify import AuditedQueue
     from queuectl.errors import Absent
     from queuectl.queue import Queue
     from queuectl.settings import DatabaseName
@@ -39,7 +39,7 @@ def open_queue(db: str | None, logs: str | None = None, *, create: bool = False,
     return q
 
 
-def open_with(db: str | None, opener: "Callable[[str], Accused]") -> "Accused | Queue":
+def open_with(db: str | None, opener: "Callable[[str], AuditedQueue]") -> "AuditedQueue | Queue":
     """Open the same database by `opener`, which takes its path, or an empty queue as `open_queue` does."""
     from queuectl.errors import Absent
     from queuectl.settings import database

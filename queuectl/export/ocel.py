@@ -29,7 +29,7 @@ BATCH = 200
 """Objects folded at a time."""
 
 
-def _of(struct: type[msgspec.Struct], *names: str) -> dict[str, str]:
+def _attribute_types(struct: type[msgspec.Struct], *names: str) -> dict[str, str]:
     all = kinds(struct)
     return {name: all[name] for name in names}
 
@@ -43,11 +43,11 @@ EVENT_TYPES: dict[str, dict[str, str]] = {
 
 OBJECT_TYPES: dict[str, dict[str, str]] = {
     "job": {"command": "string"}
-    | _of(
+    | _attribute_types(
         Job, "state", "queue", "priority", "run_at", "enqueued_by", "max_retries", "timeout", "attempt", "failures",
         "worker", "finished_at", "exit_code", "signal", "cause", "error",
     ),
-    "worker": _of(Worker, "state", "host", "pid", "slots", "drain", "started_at", "ended_at", "reason"),
+    "worker": _attribute_types(Worker, "state", "host", "pid", "slots", "drain", "started_at", "ended_at", "reason"),
     "queue": {},
     "setting": {"value": "string"},
 }  # fmt: skip
@@ -136,7 +136,7 @@ class Objects:
             """
         )
 
-    def name(self, ids: Iterable[str]) -> None:
+    def add(self, ids: Iterable[str]) -> None:
         """Take in those that are new."""
         self._store.executemany(
             "insert or ignore into object values (?, ?)", [(id, type_of(id)) for id in dict.fromkeys(ids)]
@@ -150,12 +150,12 @@ class Objects:
         ):
             last = rows[-1][0]
             with queue.engine.snapshot() as view:
-                batch = [_folded(view, id, upto) for _, id in rows]
-            self.name(other for each in batch for other in each.objects)
+                batch = [_fold(view, id, upto) for _, id in rows]
+            self.add(other for each in batch for other in each.objects)
             yield batch
 
 
-def _folded(view: View, id: str, upto: int) -> OcelObject:
+def _fold(view: View, id: str, upto: int) -> OcelObject:
     """The object with what the log tells of it."""
     folded = OcelObject(id, {}, {})
     subject: Any = None

@@ -20,7 +20,7 @@ def stream(source: Source) -> Iterator[bytes]:
         yield b',\n"events":['
         comma = b"\n"
         for page in ocel.events(source):
-            objects.name(id for event in page for id in event.objects)
+            objects.add(id for event in page for id in event.objects)
             yield comma + b",\n".join(map(_event, page))
             comma = b",\n"
         yield b'\n],\n"objects":['

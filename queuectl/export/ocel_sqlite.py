@@ -47,7 +47,7 @@ def write(source: Source, path: str) -> None:
         for table, types in (("event_map_type", EVENT_TYPES), ("object_map_type", OBJECT_TYPES)):
             store.executemany(f"insert into {table} values (?, ?)", [(name, name) for name in types])
         for page in ocel.events(source):
-            objects.name(id for event in page for id in event.objects)
+            objects.add(id for event in page for id in event.objects)
             _write_events(store, page)
         for batch in objects.read(source.queue, max(upto, source.last)):
             _write_objects(store, batch)
@@ -99,7 +99,7 @@ def _write_events(store: New, page: list[OcelEvent]) -> None:
 def _write_objects(store: New, batch: list[OcelObject]) -> None:
     rows: defaultdict[str, list[tuple[Any, ...]]] = defaultdict(list)
     for each in batch:
-        rows[each.type] += _states(each)
+        rows[each.type] += _rows(each)
     for type, some in rows.items():
         store.executemany(_insert(f"object_{type}", 3 + len(OBJECT_TYPES[type])), some)
     store.executemany(
@@ -108,7 +108,7 @@ def _write_objects(store: New, batch: list[OcelObject]) -> None:
     )
 
 
-def _states(each: OcelObject) -> Iterator[tuple[Any, ...]]:
+def _rows(each: OcelObject) -> Iterator[tuple[Any, ...]]:
     """What it was first (at the moment zero, where nothing is known of it), then its changes."""
     names = OBJECT_TYPES[each.type]
     began = min(each.values, default=(0, ""))[0]

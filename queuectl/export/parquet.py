@@ -48,8 +48,8 @@ def stream(source: Source) -> Iterator[bytes]:
             for page in source.pages()
         ):
             writer.write_table(arrow.Table.from_batches(group), row_group_size=2 * ROWS)
-            yield sink.taken()
-    yield sink.taken()
+            yield sink.take()
+    yield sink.take()
 
 
 def _column(page: list[Any], name: str, kind: str) -> list[Any]:
@@ -73,7 +73,7 @@ def _groups(batches: Iterator[Any]) -> Iterator[list[Any]]:
 
 
 class _Sink:
-    """What pyarrow takes for a file to write to; keeps what was written until it is taken."""
+    """The file that pyarrow writes to: buffers what was written."""
 
     closed = False
 
@@ -86,12 +86,12 @@ class _Sink:
         return len(self._written[-1])
 
     def flush(self) -> None:
-        """All that was written can be taken."""
+        """Do nothing: there is no other buffer."""
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing."""
 
-    def taken(self) -> bytes:
-        """What was written since it was asked last."""
+    def take(self) -> bytes:
+        """Return what was written since the last call."""
         written, self._written = self._written, []
         return b"".join(written)

@@ -59,7 +59,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     type: str | None = None
     """Events of this type."""
 
-    def holds(self, at: int, ended: int | None) -> bool:
+    def matches(self, at: int, ended: int | None) -> bool:
         """Whether what began at one moment, and ended at the other (None: not yet), is asked for."""
         if self.ended_since is not None and (ended is None or ended < self.ended_since):
             return False
@@ -103,7 +103,7 @@ def _jobs(queue: Queue, wanted: Selection) -> Iterator[JobDocument]:
     else:
         found = iter([queue.job(wanted.job)])
     for job in found:
-        if wanted.holds(job.enqueued_at, job.finished_at) and wanted.queue_name in (None, job.queue):
+        if wanted.matches(job.enqueued_at, job.finished_at) and wanted.queue_name in (None, job.queue):
             yield job_document(job)
 
 
@@ -113,7 +113,7 @@ def _attempts(queue: Queue, wanted: Selection) -> Iterator[AttemptDocument]:
     else:
         found = iter(queue.attempts(wanted.job) if wanted.queue_name in (None, queue.job(wanted.job).queue) else ())
     for attempt in found:
-        if wanted.holds(attempt.claimed_at, attempt.ended_at):
+        if wanted.matches(attempt.claimed_at, attempt.ended_at):
             yield attempt_document(attempt)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from queuectl import Queue, decisions
-from queuectl.analysis.simulate import Bounds, Policy, Simulation, simulate
+from queuectl.analysis.simulate import Bounds, RetryPolicy, Simulation, simulate
 from tests.support.stories import Story
 
 
@@ -29,7 +29,7 @@ def test_the_policy_that_the_jobs_had_changes_nothing(queue: Queue) -> None:
     job(story, "a", "exit", "exit", None)
     job(story, "b", "exit", "exit", "exit", "exit")
     job(story, "c", None)
-    found = simulate(story.told(queue), Policy(max_retries=3, backoff_base=2.0, backoff_max=60.0))
+    found = simulate(story.told(queue), RetryPolicy(max_retries=3, backoff_base=2.0, backoff_max=60.0))
     assert found == Simulation(jobs=2, budgets=2, unchanged=2, retries=5, waiting=2 + 4 + 2 + 4 + 8)
 
 
@@ -39,7 +39,7 @@ def test_fewer_retries_give_up_jobs_that_had_completed_and_save_those_that_died_
     job(story, "late", "exit", "exit", "exit", None)
     job(story, "dead", "exit", "exit", "exit", "exit")
     job(story, "waiting", "exit", "exit")
-    found = simulate(story.told(queue), Policy(max_retries=1))
+    found = simulate(story.told(queue), RetryPolicy(max_retries=1))
     assert (found.unchanged, found.given_up_completed, found.given_up_dead, found.given_up_other) == (1, 1, 1, 1)
     assert found.retries == 1 + 3 + 3 + 2
     assert found.retries_saved == 2 + 2 + 1
@@ -51,15 +51,15 @@ def test_another_delay_is_waited_before_the_same_retries(queue: Queue) -> None:
     story = Story()
     job(story, "a", "exit", "exit", None)
     story.told(queue)
-    assert simulate(queue, Policy(backoff_base=3.0)).waiting_changed == (3 - 2) + (9 - 4)
-    assert simulate(queue, Policy(backoff_max=3.0)).waiting_changed == 3 - 4
-    assert simulate(queue, Policy(backoff_base=1.0)).unchanged == 1
+    assert simulate(queue, RetryPolicy(backoff_base=3.0)).waiting_changed == (3 - 2) + (9 - 4)
+    assert simulate(queue, RetryPolicy(backoff_max=3.0)).waiting_changed == 3 - 4
+    assert simulate(queue, RetryPolicy(backoff_base=1.0)).unchanged == 1
 
 
 def test_jitter_is_taken_out(queue: Queue) -> None:
     story = Story()
     job(story, "a", "exit", None, jitter=0.5)
-    found = simulate(story.told(queue), Policy(backoff_base=2.0))
+    found = simulate(story.told(queue), RetryPolicy(backoff_base=2.0))
     assert found.waiting == pytest.approx(3, abs=0.01)
     assert found.waiting + found.waiting_changed == 2
 
@@ -72,7 +72,7 @@ def test_more_retries_are_told_as_bounds_and_estimated_by_the_attempts_of_the_sa
         job(story, f"rescued{number}", "exit", None, max_retries=1, command="flaky")
     for number in range(10):
         job(story, f"other{number}", "exit", None, max_retries=1, command="other")
-    found = simulate(story.told(queue), Policy(max_retries=3))
+    found = simulate(story.told(queue), RetryPolicy(max_retries=3))
     assert found.going_on == 8
     # There was no third attempt: the third and the fourth are taken to succeed as the second did, in 0.2 of all cases.
     assert found.rescued == Bounds(0, 2.88, 8)  # 8 * (0.2 + 0.8 * 0.2)
@@ -85,7 +85,7 @@ def test_few_attempts_of_a_command_are_no_evidence_those_of_its_queue_are(queue:
     job(story, "dead", "exit", "exit", max_retries=1, command="rare")
     for number in range(9):
         job(story, f"other{number}", "exit", None, max_retries=1)
-    found = simulate(story.told(queue), Policy(max_retries=2))
+    found = simulate(story.told(queue), RetryPolicy(max_retries=2))
     assert found.rescued == Bounds(0, 0.9, 1)
 
 
@@ -95,14 +95,14 @@ def test_attempts_of_the_same_number_say_more_than_earlier_ones(queue: Queue) ->
         job(story, f"dead{number}", "exit", "exit", "exit", max_retries=2)
     for number in range(90):
         job(story, f"other{number}", "exit", None, max_retries=2)
-    found = simulate(story.told(queue), Policy(max_retries=3))
+    found = simulate(story.told(queue), RetryPolicy(max_retries=3))
     assert found.rescued == Bounds(0, 0, 10), "no third attempt has ever succeeded"
 
 
 def test_where_nothing_like_it_was_recorded_there_is_no_estimate(queue: Queue) -> None:
     story = Story()
     job(story, "dead", "exit", max_retries=0)
-    found = simulate(story.told(queue), Policy(max_retries=2))
+    found = simulate(story.told(queue), RetryPolicy(max_retries=2))
     assert (found.going_on, found.without_estimate, found.rescued) == (1, 1, Bounds(0, 0, 1))
 
 
@@ -112,7 +112,7 @@ def test_what_no_policy_decided_no_policy_changes(queue: Queue) -> None:
     story.enqueue("bare", secrets=["TOKEN"])
     story.claim("bare")
     story.decide("bare", lambda job: decisions.refuse_to_run(job, decisions.lease(job), ["TOKEN"]))
-    found = simulate(story.told(queue), Policy(max_retries=9))
+    found = simulate(story.told(queue), RetryPolicy(max_retries=9))
     assert (found.budgets, found.unchanged, found.going_on) == (2, 2, 0)
 
 
@@ -123,7 +123,7 @@ def test_each_retry_budget_is_judged_by_itself(queue: Queue) -> None:
     story.attempt("a", "exit")
     story.attempt("a")
     story.decide("a", decisions.purge)
-    found = simulate(story.told(queue), Policy(max_retries=0))
+    found = simulate(story.told(queue), RetryPolicy(max_retries=0))
     assert (found.jobs, found.budgets) == (1, 2)
     assert (found.given_up_dead, found.given_up_completed) == (1, 1)
 
@@ -135,7 +135,7 @@ def test_jobs_are_chosen_by_when_they_were_enqueued_and_by_queue(queue: Queue) -
     job(story, "b", "exit", None, queue="mail")
     story.told(queue)
     first, second = (record.at for record in queue.events(type="enqueued"))
-    policy = Policy(max_retries=0)
+    policy = RetryPolicy(max_retries=0)
     assert simulate(queue, policy).jobs == 2
     assert simulate(queue, policy, since=first).jobs == 2
     assert simulate(queue, policy, since=first + 1).jobs == 1
@@ -149,7 +149,9 @@ def test_many_jobs_are_read_in_pages(queue: Queue, monkeypatch: pytest.MonkeyPat
         job(story, f"j{number}", "exit", None)
     monkeypatch.setattr("queuectl.analysis.simulate._PAGE", 3)
     seen: list[tuple[int, int]] = []
-    found = simulate(story.told(queue), Policy(max_retries=0), progress=lambda done, total: seen.append((done, total)))
+    found = simulate(
+        story.told(queue), RetryPolicy(max_retries=0), progress=lambda done, total: seen.append((done, total))
+    )
     assert found.given_up_completed == 7
     assert len(seen) == 3
     assert seen[-1][0] == seen[-1][1]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from queuectl import Queue
-from queuectl.audit.archive import Done, archive, due
+from queuectl.audit.archive import ArchiveResult, archive, preview
 from queuectl.audit.archive_file import read
 from queuectl.audit.seal import seal
 from queuectl.clock import now
@@ -100,12 +100,12 @@ def test_only_what_is_old_enough_and_in_the_states_asked_for_goes(queue: Queue, 
     queue.enqueue("true")
     work(queue, "w2")
 
-    assert due(queue, moment) == Done(jobs=2, workers=1, events=7)
+    assert preview(queue, moment) == ArchiveResult(jobs=2, workers=1, events=7)
     assert archive(queue, path, moment, {"cancelled"}).jobs == 1
     assert set(tombstones(queue)) == {"job:2"}, "and a worker only when all its jobs are gone"
     assert archive(queue, path + "2", moment).workers == 1
     assert set(tombstones(queue)) == {"job:1", "job:2", "worker:w1"}
-    assert archive(queue, path + "3", moment) == Done(), "nothing is old enough"
+    assert archive(queue, path + "3", moment) == ArchiveResult(), "nothing is old enough"
     assert not os.path.exists(path + "3")
 
 
@@ -188,7 +188,7 @@ def test_the_same_file_is_finished_when_it_was_begun(queue: Queue, path: str) ->
     assert (done.jobs, done.workers, done.stayed, done.more) == (300 - begun, 1, 0, 1)
     assert list(read(path)) == before
     assert outputs(queue) == set()
-    assert archive(queue, path, now()) == Done(path, done.bytes, more=1)
+    assert archive(queue, path, now()) == ArchiveResult(path, done.bytes, more=1)
     assert_whole(queue)
 
 

@@ -9,7 +9,7 @@ from msgspec.json import decode
 from queuectl import Queue
 from queuectl.analysis.stats import stats
 from queuectl.audit.archive import archive
-from queuectl.audit.archive_file import opened
+from queuectl.audit.archive_file import open_archive
 from queuectl.audit.event_lines import lines
 from queuectl.audit.import_log import load, rebuild
 from queuectl.clock import now
@@ -45,13 +45,13 @@ def test_an_archive_is_a_queue_to_look_at(queue: Queue, path: str, tmp_path: Pat
         load(new, lines(file))
         assert list(new.jobs()) == jobs
         assert new.check() == []
-    with opened(path, "2") as alone:
+    with open_archive(path, "2") as alone:
         assert alone.history("2") == history
         assert [job.id for job in alone.jobs()] == ["2"]
         assert alone.attempts("2")[0].outcome == "completed"
-    with opened(path, "purged") as alone:
+    with open_archive(path, "purged") as alone:
         assert [moment.record.type for moment in alone.history("purged")] == ["enqueued", "cancelled", "purged"]
-    with pytest.raises(NotFound, match="no job 'x' in "), opened(path, "x"):
+    with pytest.raises(NotFound, match="no job 'x' in "), open_archive(path, "x"):
         pass
 
 

@@ -9,7 +9,7 @@ from queuectl import Queue
 from queuectl.audit.import_log import load
 from queuectl.audit.leaves import chain, leaf
 from queuectl.audit.seal import seal
-from queuectl.audit.verdict import Finding
+from queuectl.audit.verdict import AuditFinding
 from queuectl.audit.verify import Anchor, verify
 from queuectl.events import Recorded
 from queuectl.export import export
@@ -89,7 +89,7 @@ def test_an_empty_log_has_nothing_to_be_sealed(tmp_path: Path) -> None:
         assert seal(queue).anchor == f"0:{ZERO}"
         assert queue.status().seq == 0
         found = verify(queue, [Anchor(0, ZERO)])
-        assert (found.holds, found.seals) == (True, 0)
+        assert (found.ok, found.seals) == (True, 0)
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_many_findings_are_counted_rather_than_kept(tmp_path: Path, monkeypatch:
     tamper(tmp_path / "q.db", "update events set actor = 'x' where seq <= 1500")
     found = verdict(tmp_path / "q.db")
     assert (len(found.findings), found.more) == (1000, 500)
-    assert found.findings[-1] == Finding("changed", "event 1,000 (enqueued of job:1000) was changed", 1000)
+    assert found.findings[-1] == AuditFinding("changed", "event 1,000 (enqueued of job:1000) was changed", 1000)
 
 
 LOWEST = -(2**63)

@@ -7,7 +7,7 @@ import apsw
 from queuectl import Queue
 from queuectl.audit.seal import Seal, seal
 from queuectl.audit.verdict import Verdict
-from queuectl.audit.verify import Accused, Anchor, verify
+from queuectl.audit.verify import Anchor, AuditedQueue, verify
 
 
 def twice_sealed(path: Path) -> None:
@@ -31,7 +31,7 @@ def tamper(path: Path, *statements: str) -> None:
 
 
 def verdict(path: Path, *anchors: Seal, archives: tuple[str, ...] = (), allow: bool = False) -> Verdict:
-    with Accused(str(path)) as queue:
+    with AuditedQueue(str(path)) as queue:
         noted = [Anchor(each.upto, each.hash) for each in anchors]
         return verify(queue, noted, archives, allow_missing_archives=allow)
 

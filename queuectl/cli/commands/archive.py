@@ -12,7 +12,7 @@ from queuectl.errors import Invalid
 from queuectl.units import counted
 
 if TYPE_CHECKING:
-    from queuectl.audit.archive import Done
+    from queuectl.audit.archive import ArchiveResult
 
 _FINAL = "completed, dead, cancelled"
 
@@ -65,7 +65,7 @@ def archive(
     before = clock.now() - round(older * clock.SECOND)
     with opening.open_queue(db) as q:
         if target is None or dry:
-            done = archives.due(q, before, states or FINAL)
+            done = archives.preview(q, before, states or FINAL)
         else:
             done = archives.archive(q, target, before, states or FINAL, progress.bar)
     if json:
@@ -74,7 +74,7 @@ def archive(
         _print_result(done, dry)
 
 
-def _print_result(done: "Done", dry: bool) -> None:
+def _print_result(done: "ArchiveResult", dry: bool) -> None:
     what = f"{counted(done.jobs, 'job')} and {counted(done.workers, 'worker')}, {counted(done.events, 'event')}"
     if dry:
         output.line(f"there are {what}, to archive")

@@ -97,18 +97,18 @@ def verify(
     or an archive is not here. What a seal proves, and why it takes an anchor against somebody who can write to the
     database: docs/guides/audit.md.
     """
-    from queuectl.audit.verify import Accused
+    from queuectl.audit.verify import AuditedQueue
     from queuectl.audit.verify import verify as verify_log
 
     anchors: list[Anchor] = list(anchor or ())  # pyright: ignore[reportAssignmentType] - as the converter made them
-    with opening.open_with(db, Accused) as q:
+    with opening.open_with(db, AuditedQueue) as q:
         bar = progress.bar("Verifying")
         verdict = verify_log(q, anchors, archive or (), bar, allow_missing_archives=allow_missing)
     if json:
         output.document(verdict.json())
     else:
         _print_verdict(verdict, len(anchors))
-    return 0 if verdict.holds else 1
+    return 0 if verdict.ok else 1
 
 
 def _print_verdict(verdict: "Verdict", anchors: int) -> None:
@@ -131,7 +131,7 @@ def _print_verdict(verdict: "Verdict", anchors: int) -> None:
     seals = counted(verdict.seals, "seal")
     if anchors:
         seals += f" and {counted(anchors, 'anchor')}"
-    if verdict.holds:
+    if verdict.ok:
         rest = ", as far as the archives are here" if verdict.unchecked else ""
         output.line(f"{output.paint('✓', 'green')} nothing was altered{rest}: {events} under {seals}")
     elif not verdict.findings:

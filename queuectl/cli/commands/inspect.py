@@ -77,9 +77,9 @@ def inspect(
 
 
 def _archived(path: str, id: str) -> AbstractContextManager["Queue"]:
-    from queuectl.audit.archive_file import opened
+    from queuectl.audit.archive_file import open_archive
 
-    return opened(path, id)
+    return open_archive(path, id)
 
 
 def _until(moments: list["Moment"], at: units.Then | None, version: int | None) -> list["Moment"]:

@@ -11,7 +11,7 @@ from queuectl.cli.ui import output, progress
 from queuectl.errors import Invalid
 
 if TYPE_CHECKING:
-    from queuectl.analysis.simulate import Bounds, Policy, Simulation
+    from queuectl.analysis.simulate import Bounds, RetryPolicy, Simulation
 
 _DEFAULT = "as each job had it"
 Base = Annotated[
@@ -41,12 +41,12 @@ def simulate(
     The recorded outcomes of the jobs enqueued since then are decided anew. What attempts that never happened would have
     brought is given as bounds and an estimate; the answer names what it assumes. Nothing is changed.
     """
-    from queuectl.analysis.simulate import Policy, document
+    from queuectl.analysis.simulate import RetryPolicy, document
     from queuectl.analysis.simulate import simulate as run_simulation
 
     if base is None and most is None and retries is None:
         raise Invalid("say which policy to try: --max-retries, --backoff-base or --backoff-max")
-    policy = Policy(backoff_base=base, backoff_max=most, max_retries=retries)
+    policy = RetryPolicy(backoff_base=base, backoff_max=most, max_retries=retries)
     with opening.open_queue(db) as q:
         bar = progress.bar("Deciding anew")
         result = run_simulation(q, policy, since=since, queue_name=queue, progress=bar)
@@ -56,7 +56,7 @@ def simulate(
         _print_simulation(result, policy, since, queue)
 
 
-def _print_simulation(result: "Simulation", policy: "Policy", since: int | None, queue: str | None) -> None:
+def _print_simulation(result: "Simulation", policy: "RetryPolicy", since: int | None, queue: str | None) -> None:
     from queuectl.analysis.simulate import ASSUMPTIONS
     from queuectl.cli.ui import wording
 
@@ -90,7 +90,7 @@ def _print_simulation(result: "Simulation", policy: "Policy", since: int | None,
             output.line(f"{mark} {line}")
 
 
-def _policy(policy: "Policy") -> str:
+def _policy(policy: "RetryPolicy") -> str:
     retries, base, most = policy.max_retries, policy.backoff_base, policy.backoff_max
     parts = [
         f"{retries} {'retry' if retries == 1 else 'retries'}" if retries is not None else "",

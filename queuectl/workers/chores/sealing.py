@@ -7,7 +7,7 @@ so that no command waits for more than a few milliseconds.
 from collections.abc import Callable
 
 from queuectl import clock
-from queuectl.audit.seal import Seal, Sealing, last_seal, news
+from queuectl.audit.seal import Seal, Sealing, has_unsealed, last_seal
 from queuectl.clock import SECOND, monotonic
 from queuectl.errors import Busy, Outdated, QueueError
 from queuectl.host.flock import FileLock
@@ -96,7 +96,7 @@ class SealChore:
             return False
         with self._queue.engine.snapshot() as view:
             last = last_seal(view)
-            found = news(view, last)
+            found = has_unsealed(view, last)
         now = monotonic()
         if last.seq != self._last.seq:
             age = (clock.now() - last.at) / SECOND
