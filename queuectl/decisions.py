@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from projections.jobs import FINAL, Job
-from queuectl import retry
+from queuectl import backoff
 from queuectl.clock import SECOND, text
 from queuectl.errors import Fenced, Refused
 from queuectl.events import (
@@ -151,7 +151,7 @@ def report(job: Job, held: Lease, outcome: Outcome, now: int, draw: float) -> li
         return [failed, Dead(reason="its attempt was lost, and on-lost is dead")]
     if failures > job.max_retries:
         return [failed, Dead(reason=_spent(failures, job.max_retries))]
-    delay = retry.delay(failures, job.policy.backoff_base, job.policy.backoff_max, job.policy.jitter, draw)
+    delay = backoff.delay(failures, job.policy.backoff_base, job.policy.backoff_max, job.policy.jitter, draw)
     return [failed, Retried(run_at=text(now + round(delay * SECOND)), delay=delay)]
 
 

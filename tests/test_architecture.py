@@ -14,7 +14,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("queuectl.events",),
     ("projections",),
     (
-        "queuectl.retry",
+        "queuectl.backoff",
         "queuectl.spec",
         "queuectl.settings",
         "queuectl.dotenv",
@@ -148,6 +148,26 @@ def test_names_of_tests_have_eight_words_at_most() -> None:
         and len(node.name.split("_")) > 9
     ]
     assert long == []
+
+
+def test_functions_stay_short_enough_to_read() -> None:
+    long = {
+        f"{name}.{node.name}": lines
+        for name, path in modules("queuectl", "projections", "bench")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and (lines := (node.end_lineno or 0) - node.lineno + 1) > 60
+    }
+    assert long == {}
+
+
+def test_no_two_classes_have_one_name() -> None:
+    names = [
+        node.name
+        for _, path in modules("queuectl", "projections")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef)
+    ]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
 
 
 def test_every_module_says_what_it_is_for() -> None:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from projections import evolve
 from projections.jobs import Job
-from queuectl import decisions, retry
+from queuectl import backoff, decisions
 from queuectl.clock import text
 from queuectl.decisions import Outcome
 from queuectl.events import Cancelled, Completed, Dead, Enqueued, Failed, Recorded, Requeued, Retried
@@ -300,7 +300,7 @@ def estimate(result: Simulation, continued: "Counter[Continuation]", rates: Rate
     for each, count in continued.items():
         chances = [rates.share(each.command, each.queue, n + 1) for n in range(each.failures, each.max_retries + 1)]
         delays = [
-            retry.delay(n, each.backoff_base, each.backoff_max) for n in range(each.failures, each.max_retries + 1)
+            backoff.delay(n, each.backoff_base, each.backoff_max) for n in range(each.failures, each.max_retries + 1)
         ]
         open_share = 1.0
         for chance, delay in zip(chances, delays, strict=True):

@@ -16,7 +16,7 @@ from queuectl.queue import Queue
 from queuectl.workers.chores.checkpoint import Checkpoint
 from queuectl.workers.chores.chore import NEVER, Chore
 from queuectl.workers.chores.file_monitor import FileMonitor, QueueGone
-from queuectl.workers.chores.heartbeat import Heartbeat
+from queuectl.workers.chores.heartbeat import HeartbeatChore
 from queuectl.workers.chores.reaping import Reaping
 from queuectl.workers.chores.recovery_watch import RecoveryWatch
 from queuectl.workers.chores.sealing import SealChore
@@ -61,7 +61,7 @@ class WorkerLoop:
         self._claims = Claims(self._slots, self._outbox, ahead=not options.only)
         self._files = FileMonitor(self, queue, held, table, self._bells)
         self._recovery = RecoveryWatch(queue, self._writer, journal)
-        self._heartbeat = Heartbeat(self._holds)
+        self._heartbeat = HeartbeatChore(self._holds)
         self._checkpoint = Checkpoint(self, queue.engine)
         self._seals = SealChore(self, queue, options.worker, journal, self._checkpoint, self._is_undisturbed)
         self._chores: list[Chore] = [

@@ -9,7 +9,7 @@ INTERVAL = 5.0
 """Seconds between two heartbeats."""
 
 
-class Heartbeat:
+class HeartbeatChore:
     """Asks for a turn with a heartbeat in it: a transaction of its own would cost a second commit."""
 
     def __init__(self, holds: Callable[[], bool]) -> None:

@@ -8,7 +8,8 @@ import errno
 import functools
 import os
 import signal
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 
 from projections.environments import Environment
 from queuectl.events import SHELL
@@ -97,65 +98,75 @@ def spawn(
     argv[0] is looked up in the PATH of `env`. Raises NotStarted, or OSError (see `SHORTAGE`) if the system lacks
     resources; nothing has been started then.
     """
-    entrance = home = -1
-    moved = False
+    if command is not None:
+        argv = (shell, "-c", command) if command[:1] not in "-+" else (shell, "-c", "--", command)
+    assert argv is not None, "either a command or an argv"
+    # Any other shell may be missing, or lie on a dead server.
+    program = SHELL if command is not None and shell == SHELL else ""
+    path = env.get("PATH", os.defpath)
+    remote = remote_paths()
+    remote.refresh()
+    if (cwd is not None and remote.is_remote(cwd)) or (not program and remote.is_program_remote(argv[0], cwd, path)):
+        argv = (SHELL, "-c", _ENTER, "queuectl", cwd or ".", *argv)
+        program, cwd = SHELL, None
+    entrance = -1
     try:
-        if command is not None:
-            argv = (shell, "-c", command) if command[:1] not in "-+" else (shell, "-c", "--", command)
-            program = SHELL if shell == SHELL else ""  # any other may be missing, or lie on a dead server
-        else:
-            assert argv is not None, "either a command or an argv"
-            program = ""
-        path = env.get("PATH", os.defpath)
-        remote = remote_paths()
-        remote.refresh()
-        if (cwd is not None and remote.is_remote(cwd)) or (
-            not program and remote.is_program_remote(argv[0], cwd, path)
-        ):
-            argv = (SHELL, "-c", _ENTER, "queuectl", cwd or ".", *argv)
-            program, cwd = SHELL, None
-        if cwd is not None:
-            with suppress(OSError):  # we may not enter it ourselves, or it is gone: then we don't go back there
-                home = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC)
-            try:
-                os.chdir(cwd)
-            except OSError as problem:
-                raise NotStarted(f"working directory {cwd}", problem) from problem
-            moved = True
-        if not program:
-            program = _look_up(argv[0], path)
-        if stdin is not None:
-            entrance = _entrance(stdin)
-        actions: list[tuple[int, ...]] = [
-            (os.POSIX_SPAWN_DUP2, entrance if stdin is not None else _nothing(), 0),
-            (os.POSIX_SPAWN_DUP2, output, 1),
-            (os.POSIX_SPAWN_DUP2, output, 2),
-            (os.POSIX_SPAWN_DUP2, output, LOCK_FD),
-        ]
-        before = os.umask(umask) if umask is not None else None
-        try:
-            return os.posix_spawn(
-                program, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_SIGNALS
-            )
-        except OSError as problem:
-            if problem.errno in SHORTAGE:
-                raise
-            absent = problem.errno == errno.ENOENT and os.path.exists(program)
-            raise NotStarted(f"interpreter of {argv[0]}" if absent else argv[0], problem) from problem
-        finally:
-            if before is not None:
-                os.umask(before)
+        with _inside(cwd):
+            program = program or _look_up(argv[0], path)
+            if stdin is not None:
+                entrance = _entrance(stdin)
+            return _start(program, argv, env, entrance if stdin is not None else _nothing(), output, umask)
     except ValueError as problem:  # a NUL byte or a lone surrogate in a word, an "=" in a variable's name
         raise NotStarted(str(problem), OSError(errno.EINVAL, "can't be handed to a program")) from problem
     finally:
-        if moved:
+        if entrance >= 0:
+            os.close(entrance)
+
+
+@contextmanager
+def _inside(cwd: str | None) -> Generator[None]:
+    """The working directory of this process is `cwd` meanwhile. Raises NotStarted where it can't be entered."""
+    if cwd is None:
+        yield
+        return
+    home = -1
+    with suppress(OSError):  # this process may not enter it, or it is gone: then it does not go back there
+        home = os.open(".", os.O_PATH | os.O_CLOEXEC)
+    try:
+        try:
+            os.chdir(cwd)
+        except OSError as problem:
+            raise NotStarted(f"working directory {cwd}", problem) from problem
+        try:
+            yield
+        finally:
             try:
                 os.chdir("/") if home < 0 else os.fchdir(home)
-            except OSError:  # we may not go back there: the command may already run, so this must not fail
+            except OSError:  # it may not go back there: the command may already run, so this must not fail
                 os.chdir("/")
-        for fd in (home, entrance):
-            if fd >= 0:
-                os.close(fd)
+    finally:
+        if home >= 0:
+            os.close(home)
+
+
+def _start(program: str, argv: tuple[str, ...], env: dict[str, str], stdin: int, output: int, umask: int | None) -> int:
+    actions: list[tuple[int, ...]] = [
+        (os.POSIX_SPAWN_DUP2, stdin, 0),
+        (os.POSIX_SPAWN_DUP2, output, 1),
+        (os.POSIX_SPAWN_DUP2, output, 2),
+        (os.POSIX_SPAWN_DUP2, output, LOCK_FD),
+    ]
+    before = os.umask(umask) if umask is not None else None
+    try:
+        return os.posix_spawn(program, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_SIGNALS)
+    except OSError as problem:
+        if problem.errno in SHORTAGE:
+            raise
+        absent = problem.errno == errno.ENOENT and os.path.exists(program)
+        raise NotStarted(f"interpreter of {argv[0]}" if absent else argv[0], problem) from problem
+    finally:
+        if before is not None:
+            os.umask(before)
 
 
 @functools.cache

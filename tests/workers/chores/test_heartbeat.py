@@ -2,15 +2,15 @@
 
 from queuectl.clock import monotonic
 from queuectl.workers.chores.chore import NEVER
-from queuectl.workers.chores.heartbeat import INTERVAL, Heartbeat
+from queuectl.workers.chores.heartbeat import INTERVAL, HeartbeatChore
 
 
 def test_a_worker_that_holds_nothing_writes_none() -> None:
-    assert Heartbeat(lambda: False).due == NEVER
+    assert HeartbeatChore(lambda: False).due == NEVER
 
 
 def test_it_is_due_an_interval_after_the_last() -> None:
-    heartbeat, now = Heartbeat(lambda: True), monotonic()
+    heartbeat, now = HeartbeatChore(lambda: True), monotonic()
     assert abs(heartbeat.due - (now + INTERVAL)) < 1
     heartbeat.run(now + INTERVAL)
     assert heartbeat.is_due
@@ -20,6 +20,6 @@ def test_it_is_due_an_interval_after_the_last() -> None:
 
 
 def test_turn_is_requested_only_once() -> None:
-    heartbeat = Heartbeat(lambda: True)
+    heartbeat = HeartbeatChore(lambda: True)
     heartbeat.run(monotonic())
     assert heartbeat.due == NEVER, "else the loop would spin where turns are put off"

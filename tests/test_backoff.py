@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl.retry import delay
+from queuectl.backoff import delay
 
 DAY = 86400.0
 
