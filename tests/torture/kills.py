@@ -62,7 +62,8 @@ LAUNCH = """
 import json, sys
 from queuectl import liveness
 from queuectl.events import encode
-from queuectl.workers import worker_process, supervisor; from queuectl.host import processes
+from queuectl.host import procfs
+from queuectl.workers import supervisor, worker_process
 worker, boot, restart, url, options = sys.argv[1:]
 if boot:
     liveness.boot_id = procfs.boot_id = lambda: boot
@@ -75,7 +76,7 @@ sys.exit(supervisor.start(url, **json.loads(options)))
 WORKER = """
 import sys
 from queuectl import liveness
-from queuectl.host import processes
+from queuectl.host import procfs
 if sys.argv[1]:
     boot = sys.argv[1]
     liveness.boot_id = procfs.boot_id = lambda: boot
