@@ -43,7 +43,7 @@ def history(view: View, id: str) -> list[Moment]:
 
 
 def not_found(id: str, records: Sequence[Recorded]) -> NotFound:
-    """Why there is no such job: what is left of its stream tells a purged or archived one from one that never was."""
+    """Return the error for a missing job; what is left of its stream tells whether it was purged or archived."""
     if not records:
         return NotFound(f"no job {id!r}; see `queuectl list`")
     event = records[-1].event

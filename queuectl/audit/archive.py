@@ -1,4 +1,4 @@
-"""Retention that loses nothing: what is over leaves the log for a file, and a tombstone says where it went (R24).
+"""Archiving: ended jobs and workers leave the log for a file, and a tombstone names that file (R24).
 
 First the events are sealed, so that each leaves its leaf behind; then they are written to the file, which is read back
 and compared with the leaves; only then they are removed, in batches that are short enough for workers not to notice.
@@ -42,7 +42,7 @@ TARGET = 0.02
 
 
 class Stream(NamedTuple):
-    """What an archive has of a stream."""
+    """The events of one stream in an archive."""
 
     events: int
     leases: tuple[int, ...]
@@ -67,7 +67,7 @@ class ArchiveResult(msgspec.Struct):
 
 
 def preview(queue: Queue, before: int, states: Collection[str] = FINAL) -> ArchiveResult:
-    """What there is to archive: see `archive`."""
+    """Return what `archive` would archive; changes nothing."""
     with queue.engine.snapshot() as view:
         streams = view.archivable(before, states)
     jobs = sum(map(_is_job, streams))
@@ -138,24 +138,24 @@ def _write(queue: Queue, path: str, streams: Collection[str], upto: int, bars: P
 
 
 def _belongs(record: Recorded, streams: Collection[str]) -> bool:
-    """Whether an event is written: also what jobs were given of environments, which stays in the log for other jobs."""
+    """Return whether an event is written; environments are too, though they stay in the log for other jobs."""
     return record.stream in streams or record.type == "environment_kept"
 
 
 def _read_begun(queue: Queue, path: str, progress: Progress) -> dict[str, Stream]:
-    """What a file has that was written before. Raises QueueError where it is no archive of this queue."""
+    """Return the streams of an existing file. Raises QueueError where it is no archive of this queue."""
     try:
         if not os.path.isfile(path):
             raise Invalid("no regular file")
         for each in (path, os.path.dirname(path)):
-            sync(each)  # whoever began it may not have come to that
+            sync(each)  # the command that began it may have been killed before
         return _verify_file(queue, path, progress)
     except Invalid as error:
         raise QueueError(f"{path} exists, and is no archive of this queue ({error}): name another file") from error
 
 
 def _log_pages(queue: Queue, upto: int, progress: Progress) -> Iterator[list[Recorded]]:
-    """The log up to event `upto`."""
+    """Yield the log up to event `upto`, in pages."""
     after = 0
     while after < upto:
         with queue.engine.snapshot() as view:
@@ -166,7 +166,7 @@ def _log_pages(queue: Queue, upto: int, progress: Progress) -> Iterator[list[Rec
 
 
 def _all_leaves(queue: Queue) -> Iterator[Leaf]:
-    """All leaves there are."""
+    """Yield all leaves."""
     after = 0
     while True:
         with queue.engine.snapshot() as view:
@@ -178,7 +178,7 @@ def _all_leaves(queue: Queue) -> Iterator[Leaf]:
 
 
 def _verify_file(queue: Queue, path: str, progress: Progress) -> dict[str, Stream]:
-    """The streams of an archive, in the order in which they began.
+    """Return the streams of an archive, in the order in which they began.
 
     Raises Invalid where it can't be read, or has an event that is not what was sealed, or not all events of a stream.
     """
@@ -211,12 +211,12 @@ STATE_TYPES = tuple(name for name in VOCABULARY.payloads if name != "heartbeat")
 
 
 def _state_events(view: View, stream: str) -> list[Recorded]:
-    """The events of a stream that tell of its states: of a worker that was up for months few of a million."""
+    """Return the events of a stream that change its state: of a long-lived worker few of a million."""
     return view.events(where=Filter(streams=(stream,), types=STATE_TYPES), limit=1 << 31)
 
 
 def tombstone(records: Sequence[Recorded], file: str) -> Archived:
-    """What stays of a stream with these events, the last one among them."""
+    """Return the tombstone of a stream with these events, the last one among them."""
     passed: list[Passed] = []
     subject: Any = None
     known: Any = None
@@ -237,7 +237,7 @@ def tombstone(records: Sequence[Recorded], file: str) -> Archived:
 
 
 class _Removal:
-    """Takes out of the log what an archive holds."""
+    """Removes from the log the streams that an archive holds."""
 
     def __init__(self, queue: Queue, path: str, held: dict[str, Stream], progress: Progress) -> None:
         self._queue, self._path, self._held, self._progress = queue, path, held, progress
@@ -246,7 +246,7 @@ class _Removal:
         self._count = 0
 
     def remove(self, ended: dict[str, int], before: int, more: int) -> ArchiveResult:
-        """Jobs first, of those that have `ended`, then the workers that have no attempt left."""
+        """Remove the jobs that have `ended`, then the workers that have no attempt left."""
         done = ArchiveResult(file=self._path, bytes=os.stat(self._path).st_size, more=more)
         self._remove(filter(_is_job, self._held), ended, done)
         with self._queue.engine.snapshot() as view:
@@ -280,7 +280,7 @@ class _Removal:
             self._progress(self._count, len(self._held))
 
     def _replace(self, tombstones: list[tuple[str, Archived]]) -> list[str]:
-        """Put the tombstones in the place of the events, where these are still what they were; returns the streams."""
+        """Replace the events of unchanged streams with tombstones; returns these streams."""
         with self._queue.engine.transaction() as tx:
             began = clock.monotonic()
             writes = [

@@ -1,4 +1,4 @@
-"""What can't be in a log, whoever wrote it: looked for in every line that is taken in, before it is.
+"""Checks of imported events: each line is checked before it is stored.
 
 A log from elsewhere may be damaged, or made to do harm. What `enqueue` or `config set` would refuse is refused here by
 the same code, and so is what no program of ours can have written; so that what is taken in can be worked with.

@@ -1,6 +1,6 @@
-"""What proves that an event is what it was: the hash of all that is stored of it, and the chain of these (R23).
+"""Leaves: the hash of each stored event, and the chain of these hashes (R23).
 
-docs/guides/audit.md gives the bytes, for whoever wants to check them with a program of their own.
+docs/guides/audit.md defines the bytes, so that other programs can compute them.
 """
 
 from collections.abc import Iterable
@@ -18,12 +18,12 @@ START = bytes(32)
 """The chain before the first leaf."""
 
 PAGE = 2000
-"""Events read at a time: nothing is kept open between two (R8), and whoever wants to write meanwhile hardly waits."""
+"""Events read at a time: nothing is kept open between two (R8), and writers hardly wait."""
 
 
 def leaf(record: Recorded) -> Leaf:
     """SHA-256 over the eight stored values, each as UTF-8 text behind its length in bytes (eight bytes, big-endian)."""
-    # A value that somebody has made something else than text or a number has a text as well, and another hash.
+    # A value that was changed to another type has a text as well, and another hash.
     values = [str(value).encode() for value in astuple(record)]
     parts = [part for value in values for part in (len(value).to_bytes(8), value)]
     return Leaf(record.seq, record.at, sha256(b"".join(parts)).digest())

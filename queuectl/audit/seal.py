@@ -58,7 +58,7 @@ def read_seal(record: Recorded) -> Seal:
 
 
 def has_unsealed(view: View, seal: Seal) -> bool:
-    """Whether anything has happened that is not under the seal, but that seals were made."""
+    """Return whether there is an unsealed event other than a seal."""
     return any(record.stream != STREAM for record in view.events(after=seal.upto, limit=2))
 
 
@@ -116,7 +116,7 @@ class Sealing:
         return read_seal(change.record)
 
     def _after_conflict(self) -> Seal | None:
-        """Somebody else has sealed meanwhile: theirs will do where it reaches as far."""
+        """Return the seal that another process has made meanwhile, where it reaches as far; else start again."""
         with self._queue.engine.snapshot() as view:
             theirs = last_seal(view)
         if theirs.upto >= self.head:
