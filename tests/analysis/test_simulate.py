@@ -33,7 +33,7 @@ def test_the_policy_that_the_jobs_had_changes_nothing(queue: Queue) -> None:
     assert found == Simulation(jobs=2, budgets=2, unchanged=2, retries=5, waiting=2 + 4 + 2 + 4 + 8)
 
 
-def test_fewer_retries_give_up_jobs_that_had_completed_and_save_those_that_died_anyway(queue: Queue) -> None:
+def test_fewer_retries_lose_completions_and_save_attempts(queue: Queue) -> None:
     story = Story()
     job(story, "early", "exit", None)
     job(story, "late", "exit", "exit", "exit", None)
@@ -64,7 +64,7 @@ def test_jitter_is_taken_out(queue: Queue) -> None:
     assert found.waiting + found.waiting_changed == 2
 
 
-def test_more_retries_are_told_as_bounds_and_estimated_by_the_attempts_of_the_same_number(queue: Queue) -> None:
+def test_more_retries_give_bounds_and_an_estimate(queue: Queue) -> None:
     story = Story()
     for number in range(8):  # of 10 second attempts of the command 2 succeed; of the queue's 20, 12
         job(story, f"dead{number}", "exit", "exit", max_retries=1, command="flaky")
@@ -80,7 +80,7 @@ def test_more_retries_are_told_as_bounds_and_estimated_by_the_attempts_of_the_sa
     assert found.waiting_added == Bounds(32, 83.2, 96)  # 8 * (4 + 0.8 * 8)
 
 
-def test_few_attempts_of_a_command_are_no_evidence_those_of_its_queue_are(queue: Queue) -> None:
+def test_rare_commands_are_estimated_by_their_queue(queue: Queue) -> None:
     story = Story()
     job(story, "dead", "exit", "exit", max_retries=1, command="rare")
     for number in range(9):
@@ -89,7 +89,7 @@ def test_few_attempts_of_a_command_are_no_evidence_those_of_its_queue_are(queue:
     assert found.rescued == Bounds(0, 0.9, 1)
 
 
-def test_attempts_of_the_same_number_say_more_than_earlier_ones(queue: Queue) -> None:
+def test_attempts_of_the_same_number_weigh_most(queue: Queue) -> None:
     story = Story()
     for number in range(10):
         job(story, f"dead{number}", "exit", "exit", "exit", max_retries=2)
@@ -99,7 +99,7 @@ def test_attempts_of_the_same_number_say_more_than_earlier_ones(queue: Queue) ->
     assert found.rescued == Bounds(0, 0, 10), "no third attempt has ever succeeded"
 
 
-def test_where_nothing_like_it_was_recorded_there_is_no_estimate(queue: Queue) -> None:
+def test_without_similar_attempts_there_is_no_estimate(queue: Queue) -> None:
     story = Story()
     job(story, "dead", "exit", max_retries=0)
     found = simulate(story.told(queue), RetryPolicy(max_retries=2))
@@ -128,7 +128,7 @@ def test_each_retry_budget_is_judged_by_itself(queue: Queue) -> None:
     assert (found.given_up_dead, found.given_up_completed) == (1, 1)
 
 
-def test_jobs_are_chosen_by_when_they_were_enqueued_and_by_queue(queue: Queue) -> None:
+def test_jobs_are_selected_by_time_and_queue(queue: Queue) -> None:
     story = Story()
     job(story, "a", "exit", None)
     story.wait(3600)

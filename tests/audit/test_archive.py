@@ -38,7 +38,7 @@ def assert_whole(queue: Queue) -> None:
     assert queue.check() == []
 
 
-def test_whole_streams_of_what_is_over_go_in_the_order_of_the_log(queue: Queue, path: str) -> None:
+def test_ended_streams_are_archived_in_log_order(queue: Queue, path: str) -> None:
     queue.enqueue_many(["true"] * 4)
     work(queue, "w1")
     queue.retry("3")
@@ -68,7 +68,7 @@ def test_whole_streams_of_what_is_over_go_in_the_order_of_the_log(queue: Queue, 
         queue.enqueue("true", id="named")
 
 
-def test_a_tombstone_tells_when_it_was_in_which_state(queue: Queue, path: str) -> None:
+def test_a_tombstone_has_the_time_of_each_state(queue: Queue, path: str) -> None:
     queue.enqueue("false", queue="mail", max_retries=0)
     work(queue, "w1", cause="exit")
     queue.enqueue("true", id="purged")
@@ -91,7 +91,7 @@ def test_a_tombstone_tells_when_it_was_in_which_state(queue: Queue, path: str) -
     assert [record.stream for record in queue.events(queue="mail")] == ["job:1"]
 
 
-def test_only_what_is_old_enough_and_in_the_states_asked_for_goes(queue: Queue, path: str) -> None:
+def test_only_old_jobs_in_given_states_are_archived(queue: Queue, path: str) -> None:
     queue.enqueue("true")
     work(queue, "w1")
     queue.enqueue("true")
@@ -109,7 +109,7 @@ def test_only_what_is_old_enough_and_in_the_states_asked_for_goes(queue: Queue, 
     assert not os.path.exists(path + "3")
 
 
-def test_a_worker_stays_while_it_is_up_or_named_by_an_attempt(queue: Queue, path: str) -> None:
+def test_workers_that_run_or_have_attempts_stay(queue: Queue, path: str) -> None:
     queue.enqueue_many(["true"] * 2)
     work(queue, "w1")
     queue.retry("2")
@@ -139,7 +139,7 @@ def test_outputs_and_secret_values_go_with_their_jobs(queue: Queue, path: str) -
     assert outputs(queue) == set()
 
 
-def test_what_is_retried_while_the_file_is_written_stays(queue: Queue, path: str) -> None:
+def test_a_job_retried_during_the_archive_stays(queue: Queue, path: str) -> None:
     queue.enqueue_many(["true"] * 3)
     work(queue, "w1")
 
@@ -160,7 +160,7 @@ def test_what_is_retried_while_the_file_is_written_stays(queue: Queue, path: str
     assert len([record for record in read(path + "2") if record.stream == "job:2"]) == 6
 
 
-def test_the_same_file_is_finished_when_it_was_begun(queue: Queue, path: str) -> None:
+def test_an_archive_that_was_begun_is_finished(queue: Queue, path: str) -> None:
     queue.enqueue_many(["true"] * 300)
     work(queue, "w1")
     before = log(queue)
@@ -212,7 +212,7 @@ def test_the_same_file_is_finished_when_it_was_begun(queue: Queue, path: str) ->
         (lambda path, whole: path.symlink_to("nowhere"), "no regular file"),
     ],
 )
-def test_a_file_that_is_something_else_is_left_alone(
+def test_a_file_of_another_kind_is_not_replaced(
     queue: Queue, tmp_path: Path, path: str, make: Callable[[Path, bytes], object], told: str
 ) -> None:
     queue.enqueue_many(["true"] * 2)
@@ -254,7 +254,7 @@ def test_what_can_not_be_written_removes_nothing(queue: Queue, tmp_path: Path) -
     assert not list(tmp_path.glob("**/*.part"))
 
 
-def test_an_event_that_is_not_what_was_sealed_stays(queue: Queue, path: str) -> None:
+def test_a_changed_event_is_not_archived(queue: Queue, path: str) -> None:
     queue.enqueue_many(["true"] * 3)
     work(queue, "w1")
     seal(queue)
@@ -270,9 +270,7 @@ def test_an_event_that_is_not_what_was_sealed_stays(queue: Queue, path: str) -> 
 
 
 @pytest.mark.parametrize("broken, told", [("'KeyError: 1'", "KeyError: 1"), ("null", "it is behind")])
-def test_it_is_refused_while_a_users_projection_would_miss_something(
-    queue: Queue, path: str, broken: str, told: str
-) -> None:
+def test_archiving_is_refused_while_a_projection_is_behind(queue: Queue, path: str, broken: str, told: str) -> None:
     queue.enqueue("true")
     queue.cancel("1")
     with queue.engine.transaction() as tx:
@@ -284,7 +282,7 @@ def test_it_is_refused_while_a_users_projection_would_miss_something(
     assert not os.path.exists(path)
 
 
-def test_nothing_goes_where_a_users_projection_is_not_installed(
+def test_archiving_is_refused_without_an_installed_projection(
     queue: Queue, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     offer = Offer(monkeypatch)
@@ -302,7 +300,7 @@ def test_nothing_goes_where_a_users_projection_is_not_installed(
     assert set(tombstones(queue)) == {"job:1"}
 
 
-def test_a_begun_archive_of_a_copied_queue_is_known_as_its_own(queue: Queue, path: str, tmp_path: Path) -> None:
+def test_a_copied_queue_finishes_its_begun_archive(queue: Queue, path: str, tmp_path: Path) -> None:
     """What identifies an archive is what was sealed, not where the queue lies."""
     queue.enqueue("true")
     queue.cancel("1")

@@ -94,7 +94,7 @@ def started(folder: Path) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(words, cwd=folder, env=env, stdout=subprocess.DEVNULL)
 
 
-def test_killed_at_any_point_it_loses_nothing_and_is_finished_by_the_next(tmp_path: Path) -> None:
+def test_a_killed_archive_loses_nothing_and_is_finished(tmp_path: Path) -> None:
     template = tmp_path / "q.db"
     lived(template)
     path = copied(template, tmp_path / "whole")
@@ -129,7 +129,7 @@ def test_killed_at_any_point_it_loses_nothing_and_is_finished_by_the_next(tmp_pa
     assert sum(cut) > KILLS // 2
 
 
-def test_while_a_worker_works_and_others_enqueue_nothing_is_lost(tmp_path: Path) -> None:
+def test_archiving_beside_workers_and_enqueuers_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "q.db"
     words = [sys.executable, "-m", "queuectl", "worker", "start", "--slots", "2", "--db", str(path)]
     env = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -177,7 +177,7 @@ def _empty(path: Path) -> str:
     return str(path)
 
 
-def test_a_disk_that_is_full_leaves_no_file_and_everything_in_the_log(bulky: Path) -> None:
+def test_a_full_disk_leaves_the_log_unchanged(bulky: Path) -> None:
     with Queue(bulky) as queue:
         before = original(queue.events())
     words = ["archive", "--older-than", "0", "-o", "a.gz", "--db", str(bulky)]

@@ -79,9 +79,7 @@ def test_a_log_with_tombstones_is_rebuilt_elsewhere(queue: Queue, path: str, tmp
         lambda queue: queue.wait("1"),
     ],
 )
-def test_whoever_asks_for_an_archived_job_is_told_where_it_is(
-    queue: Queue, path: str, ask: Callable[[Queue], object]
-) -> None:
+def test_an_archived_job_is_refused_naming_its_file(queue: Queue, path: str, ask: Callable[[Queue], object]) -> None:
     queue.enqueue("true")
     queue.cancel("1")
     archive(queue, path, now())
@@ -109,7 +107,7 @@ def tampered(queue: Queue, *statements: str) -> None:
             tx._db.execute(sql)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def test_who_reads_the_log_meanwhile_is_told_that_some_may_be_missing(queue: Queue, path: str) -> None:
+def test_followers_learn_of_events_archived_meanwhile(queue: Queue, path: str) -> None:
     queue.enqueue_many(["true"] * 3)
     work(queue, "w1")
     events = queue.events()
@@ -138,7 +136,7 @@ def test_the_doctor_misses_nothing_of_what_was_archived(queue: Queue, path: str)
     assert finding.facts["archived"] == 11
 
 
-def test_nor_where_an_exported_log_with_tombstones_was_taken_in(queue: Queue, path: str, tmp_path: Path) -> None:
+def test_doctor_accepts_an_imported_log_with_tombstones(queue: Queue, path: str, tmp_path: Path) -> None:
     queue.enqueue_many(["true"] * 3)
     work(queue, "w1")
     archive(queue, path, now())

@@ -53,7 +53,7 @@ def exported(queue: Queue) -> list[bytes]:
     return b"".join(export(queue)).splitlines(keepends=True)
 
 
-def test_a_backup_is_the_queue_in_one_file_of_its_owner(queue: Queue, tmp_path: Path) -> None:
+def test_a_backup_is_one_private_file(queue: Queue, tmp_path: Path) -> None:
     path = tmp_path / "copy.db"
     umask = os.umask(0)
     try:
@@ -69,7 +69,7 @@ def test_a_backup_is_the_queue_in_one_file_of_its_owner(queue: Queue, tmp_path: 
         assert copy.enqueue("true") == "21"
 
 
-def test_a_backup_has_the_values_of_secrets_only_when_they_are_asked_for(queue: Queue, tmp_path: Path) -> None:
+def test_a_backup_has_secret_values_only_on_request(queue: Queue, tmp_path: Path) -> None:
     backup(queue, str(tmp_path / "without.db"))
     backup(queue, str(tmp_path / "with.db"), secrets=True)
 
@@ -80,7 +80,7 @@ def test_a_backup_has_the_values_of_secrets_only_when_they_are_asked_for(queue: 
         assert tx.secrets("hidden") == {}
 
 
-def test_a_backup_has_the_schema_and_the_rows_of_the_queue_to_the_letter(queue: Queue, tmp_path: Path) -> None:
+def test_a_backup_equals_the_queue_row_by_row(queue: Queue, tmp_path: Path) -> None:
     backup(queue, str(tmp_path / "copy.db"), secrets=True)
     queue.close()
 
@@ -100,7 +100,7 @@ def test_a_backup_has_the_schema_and_the_rows_of_the_queue_to_the_letter(queue: 
     assert marks[0] != marks[1], "a copy is another file"
 
 
-def test_what_a_killed_backup_left_has_no_secrets_and_the_next_one_takes_it_away(queue: Queue, tmp_path: Path) -> None:
+def test_a_killed_backups_file_has_no_secrets(queue: Queue, tmp_path: Path) -> None:
     for number in range(200):
         queue.enqueue("true", secrets={"TOKEN": f"a-secret-value-{number}"})
     script = "import sys\nfrom queuectl import Queue\nfrom queuectl.audit.backup import backup\n" + KILLED
@@ -114,7 +114,7 @@ def test_what_a_killed_backup_left_has_no_secrets_and_the_next_one_takes_it_away
     assert [entry.name for entry in tmp_path.glob("copy.db*")] == ["copy.db"]
 
 
-def test_a_backup_is_of_one_moment_while_others_write(queue: Queue, tmp_path: Path) -> None:
+def test_a_backup_during_writes_is_of_one_moment(queue: Queue, tmp_path: Path) -> None:
     writer = subprocess.Popen([sys.executable, "-c", WRITE, queue.url], stdout=subprocess.PIPE)
     try:
         assert writer.stdout is not None
@@ -132,7 +132,7 @@ def test_a_backup_is_of_one_moment_while_others_write(queue: Queue, tmp_path: Pa
     assert seen == sorted(set(seen)), "and the writer was not kept waiting"
 
 
-def test_a_backup_replaces_nothing_unless_told_and_leaves_nothing_half_done(queue: Queue, tmp_path: Path) -> None:
+def test_a_backup_replaces_files_only_with_force(queue: Queue, tmp_path: Path) -> None:
     path = tmp_path / "copy.db"
     path.write_text("mine")
     with pytest.raises(QueueError, match=r"copy\.db exists already: name another file, or give --force"):
@@ -149,7 +149,7 @@ def test_a_backup_replaces_nothing_unless_told_and_leaves_nothing_half_done(queu
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_an_exported_log_is_taken_in_equal_event_by_event(queue: Queue, tmp_path: Path) -> None:
+def test_an_imported_log_equals_the_exported_one(queue: Queue, tmp_path: Path) -> None:
     lines = exported(queue)
     with Queue(tmp_path / "new.db") as new:
         assert load(new, lines) == len(lines)
@@ -160,7 +160,7 @@ def test_an_exported_log_is_taken_in_equal_event_by_event(queue: Queue, tmp_path
             load(new, lines)
 
 
-def test_a_log_of_the_first_version_is_taken_in_as_it_was(tmp_path: Path) -> None:
+def test_a_version_1_log_is_imported_unchanged(tmp_path: Path) -> None:
     lines = (DATA / "queue_v1.ndjson").read_bytes().splitlines(keepends=True)
     with Queue(tmp_path / "new.db") as new:
         load(new, lines)
@@ -192,7 +192,7 @@ def test_a_log_of_the_first_version_is_taken_in_as_it_was(tmp_path: Path) -> Non
         (lambda lines: [lines[0].replace(b'"max_retries":3', b'"max_retries":"x"')], "line 1: .*damaged"),
     ],
 )
-def test_what_is_no_whole_log_is_refused_by_line_and_nothing_is_taken_in(
+def test_an_incomplete_log_is_refused_naming_the_line(
     queue: Queue, tmp_path: Path, spoil: Callable[[list[bytes]], list[bytes]], told: str
 ) -> None:
 
@@ -272,7 +272,7 @@ def test_what_cannot_be_is_refused_by_line(tmp_path: Path, spoil: dict[str, Any]
         assert new.enqueue("true") == "1"
 
 
-def test_lines_that_are_too_deep_or_too_long_are_refused(tmp_path: Path) -> None:
+def test_too_deep_or_too_long_lines_are_refused(tmp_path: Path) -> None:
     deep = b'{"zz":' + b"[" * 99_999 + b"]" * 99_999 + b"}\n"
     (tmp_path / "long").write_bytes(b"\n" + b" " * (LONGEST + 1))
     with Queue(tmp_path / "new.db") as new:
@@ -290,7 +290,7 @@ def test_an_empty_file_is_no_log(tmp_path: Path) -> None:
         load(new, [])
 
 
-def test_a_queue_whose_tables_are_damaged_is_rebuilt_elsewhere_from_its_log(queue: Queue, tmp_path: Path) -> None:
+def test_a_queue_with_damaged_tables_is_rebuilt_elsewhere(queue: Queue, tmp_path: Path) -> None:
     lines = exported(queue)
     with queue.engine.transaction() as tx:
         tx._db.execute("update jobs set state = 'dead'")  # pyright: ignore[reportAttributeAccessIssue]

@@ -55,7 +55,7 @@ def exported(queue: Queue) -> list[bytes]:
     return b"".join(export(queue)).splitlines()
 
 
-def test_a_sealer_that_was_killed_leaves_nothing_in_the_way(path: Path) -> None:
+def test_a_killed_sealer_does_not_block_the_next(path: Path) -> None:
     with Queue(path) as queue:
         queue.enqueue_many(["true"] * 100)
         subprocess.run([sys.executable, "-c", KILLED, str(path)], timeout=30, check=False)
@@ -67,7 +67,7 @@ def test_a_sealer_that_was_killed_leaves_nothing_in_the_way(path: Path) -> None:
         assert verify(queue).findings == []
 
 
-def test_what_is_changed_while_it_is_being_sealed_is_not_sealed(path: Path) -> None:
+def test_an_event_changed_during_sealing_stops_it(path: Path) -> None:
     with Queue(path) as queue:
         queue.enqueue_many(["true"] * 100)
     subprocess.run([sys.executable, "-c", KILLED, str(path)], timeout=30, check=False)
@@ -81,7 +81,7 @@ def test_what_is_changed_while_it_is_being_sealed_is_not_sealed(path: Path) -> N
     ]
 
 
-def test_of_two_who_seal_at_once_the_second_takes_what_the_first_made(path: Path) -> None:
+def test_concurrent_sealers_share_one_seal(path: Path) -> None:
     with Queue(path) as queue, Queue(path) as other:
         late = Sealing(queue, "late")
         while late.done < late.head:
@@ -91,7 +91,7 @@ def test_of_two_who_seal_at_once_the_second_takes_what_the_first_made(path: Path
         assert queue.status().seq == first.seq
 
 
-def test_of_two_who_seal_at_once_one_that_reaches_further_makes_its_own(path: Path) -> None:
+def test_a_sealer_that_reaches_further_makes_another_seal(path: Path) -> None:
     with Queue(path) as queue, Queue(path) as other:
         early = Sealing(queue, "early", page=2)
         early.step()
@@ -152,7 +152,7 @@ def test_verify_is_right_while_others_write(path: Path, monkeypatch: pytest.Monk
 # -- logs from elsewhere ---------------------------------------------------------------------------------------------
 
 
-def test_a_log_that_was_taken_in_can_be_verified_and_sealed_on(path: Path, tmp_path: Path) -> None:
+def test_an_imported_log_can_be_verified_and_sealed(path: Path, tmp_path: Path) -> None:
     with Queue(path) as queue, Queue(tmp_path / "new.db") as new:
         load(new, exported(queue))
         found = verify(new)
@@ -163,15 +163,13 @@ def test_a_log_that_was_taken_in_can_be_verified_and_sealed_on(path: Path, tmp_p
     assert findings(tmp_path / "new.db") == [("changed", "event 3 (enqueued of job:3) was changed")]
 
 
-def test_a_log_that_was_changed_on_its_way_is_found_out(path: Path, tmp_path: Path) -> None:
+def test_a_log_changed_before_import_is_detected(path: Path, tmp_path: Path) -> None:
     with Queue(path) as queue, Queue(tmp_path / "new.db") as new:
         load(new, [line.replace(b'"command":"true"', b'"command":"rm"') for line in exported(queue)])
         assert {each.kind for each in verify(new).findings} == {"seal"}
 
 
-def test_an_import_that_was_cut_short_before_its_leaves_were_kept_is_sealed_all_the_same(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_import_without_leaves_can_be_sealed(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -185,7 +183,7 @@ def test_an_import_that_was_cut_short_before_its_leaves_were_kept_is_sealed_all_
         assert verify(new).findings == []
 
 
-def test_what_is_no_seal_is_refused_with_its_line(path: Path, tmp_path: Path) -> None:
+def test_an_invalid_seal_is_refused_naming_the_line(path: Path, tmp_path: Path) -> None:
     with Queue(path) as queue, Queue(tmp_path / "new.db") as new:
         lines = [line.replace(b'"upto":5', b'"upto":50') for line in exported(queue)]
         with pytest.raises(Invalid, match=r"line 6: .*event 6 is no seal as any was made; nothing was taken in"):

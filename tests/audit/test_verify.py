@@ -52,7 +52,7 @@ def forge(path: Path, seq: int, change: str) -> None:
     db.close()
 
 
-def test_a_seal_is_a_hash_over_the_leaves_of_all_events_up_to_one(path: Path) -> None:
+def test_a_seal_hashes_the_leaves_of_all_events(path: Path) -> None:
     with Queue(path) as queue:
         records = list(queue.events())
         link = chain(bytes(32), (leaf(record).hash for record in records[:11])).hex()
@@ -66,7 +66,7 @@ def test_a_leaf_tells_where_each_value_ends() -> None:
     assert leaf(one).hash != leaf(two).hash
 
 
-def test_a_log_that_nobody_touched_is_what_was_sealed(path: Path) -> None:
+def test_an_untouched_log_verifies(path: Path) -> None:
     with Queue(path) as queue:
         last = seal(queue)
         queue.enqueue("true")
@@ -178,19 +178,19 @@ def test_what_was_done_to_the_log_is_named(path: Path, statements: list[str], fo
     assert findings(path) == found
 
 
-def test_an_event_and_its_leaf_that_were_changed_together_no_longer_lead_to_the_seal(path: Path) -> None:
+def test_an_event_changed_with_its_leaf_is_detected(path: Path) -> None:
     forge(path, 8, "actor = 'cli:somebody@else'")
     [(kind, what)] = findings(path)
     assert kind == "seal"
     assert what.startswith("the leaves of events 6-11 do not lead to the seal in event 12")
 
 
-def test_what_was_changed_before_it_was_sealed_is_no_matter_of_seals(path: Path) -> None:
+def test_a_seal_does_not_detect_earlier_changes(path: Path) -> None:
     tamper(path, "update events set actor = 'cli:somebody@else' where seq = 13")
     assert findings(path) == []
 
 
-def test_an_event_that_was_put_into_a_gap_has_no_leaf(path: Path, tmp_path: Path) -> None:
+def test_an_event_inserted_into_a_gap_is_detected(path: Path, tmp_path: Path) -> None:
     with Queue(path) as queue, Queue(tmp_path / "gap.db") as gap:
         lines = b"".join(export(queue)).splitlines(keepends=True)
         load(gap, [line for line in lines[:5] if b'"seq":3,' not in line])
@@ -202,7 +202,7 @@ def test_an_event_that_was_put_into_a_gap_has_no_leaf(path: Path, tmp_path: Path
     assert findings(tmp_path / "gap.db") == [("added", "event 3 (enqueued of job:3) was put in")]
 
 
-def test_who_seals_anew_what_he_has_changed_is_found_out_by_an_anchor(path: Path) -> None:
+def test_an_anchor_detects_a_changed_and_resealed_log(path: Path) -> None:
     with Queue(path) as queue:
         last = seal(queue)
     assert findings(path, last) == []
@@ -220,7 +220,7 @@ def test_who_seals_anew_what_he_has_changed_is_found_out_by_an_anchor(path: Path
     assert anchored == ["the log up to event 14 is not the one that was sealed: its anchor does not fit"]
 
 
-def test_an_anchor_tells_when_the_end_of_the_log_was_removed(path: Path) -> None:
+def test_an_anchor_detects_a_truncated_log(path: Path) -> None:
     with Queue(path) as queue:
         last = seal(queue)
     tamper(
@@ -237,7 +237,7 @@ def test_an_anchor_tells_when_the_end_of_the_log_was_removed(path: Path) -> None
     assert findings(path, last) == [("anchor", "the log ends with event 12, before anchor 14: the rest was removed")]
 
 
-def test_an_anchor_holds_the_log_even_where_no_leaf_is_left(path: Path) -> None:
+def test_an_anchor_verifies_a_log_without_leaves(path: Path) -> None:
     with Queue(path) as queue:
         last = seal(queue)
     tamper(path, "delete from leaves")
@@ -247,7 +247,7 @@ def test_an_anchor_holds_the_log_even_where_no_leaf_is_left(path: Path) -> None:
     assert any(each.kind == "anchor" for each in verdict(path, last).findings)
 
 
-def test_an_anchor_fits_where_events_are_proven_in_one_place_by_their_leaves_and_leaves_by_events_in_another(
+def test_an_anchor_fits_events_and_leaves_mixed(
     path: Path,
 ) -> None:
     with Queue(path) as queue:
@@ -306,7 +306,7 @@ def test_whatever_was_done_the_log_can_be_verified(path: Path, statements: list[
     assert any(what.startswith(told) for _, what in found), findings(path)
 
 
-def test_a_log_that_lacks_what_was_acknowledged_is_named(path: Path) -> None:
+def test_missing_acknowledged_events_are_reported(path: Path) -> None:
     note = path.parent / "q.db.d" / "high-water"
     kept = note.read_bytes()
     tamper(path, *GONE, BACK)

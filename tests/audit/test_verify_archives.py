@@ -41,7 +41,7 @@ def rewrite(file: Path, change: Callable[[list[bytes]], list[bytes]]) -> None:
     file.write_bytes(gzip.compress(b"".join(change(lines))))
 
 
-def test_what_was_archived_is_looked_at_where_it_is(path: Path, old: Path, tmp_path: Path) -> None:
+def test_archived_events_are_verified_in_their_files(path: Path, old: Path, tmp_path: Path) -> None:
     with Queue(path) as queue:
         last = seal(queue)
     found = verdict(path, last)
@@ -97,7 +97,7 @@ def test_an_archive_that_was_cut_off_is_named(path: Path, old: Path) -> None:
     assert what.startswith(f"{old}, line ")
 
 
-def test_an_event_that_was_removed_is_not_taken_for_archived(path: Path, old: Path, tmp_path: Path) -> None:
+def test_a_removed_event_is_not_taken_for_archived(path: Path, old: Path, tmp_path: Path) -> None:
     with Queue(path) as queue:
         seal(queue)
     tamper(path, "delete from events where seq = 5")
@@ -107,7 +107,7 @@ def test_an_event_that_was_removed_is_not_taken_for_archived(path: Path, old: Pa
     assert findings(path) == [("removed", told)]
 
 
-def test_an_event_that_was_put_where_an_archived_one_was_is_named(path: Path) -> None:
+def test_an_event_inserted_for_an_archived_is_detected(path: Path) -> None:
     tamper(path, "insert into events select 3, 'job:77', 1, type, v, at, actor, data from events where seq = 5")
     assert findings(path) == [
         ("changed", "event 3 (enqueued of job:77) was changed"),
@@ -118,7 +118,7 @@ def test_an_event_that_was_put_where_an_archived_one_was_is_named(path: Path) ->
     ]
 
 
-def test_a_tombstone_of_somebodys_own_is_no_excuse_while_the_archives_are_here(path: Path) -> None:
+def test_a_forged_tombstone_does_not_excuse_missing_events(path: Path) -> None:
     # He removes job 5 and says that it was archived with the others.
     tamper(
         path,
@@ -129,7 +129,7 @@ def test_a_tombstone_of_somebodys_own_is_no_excuse_while_the_archives_are_here(p
     assert findings(path) == [("removed", "event 5 was removed, and never archived")]
 
 
-def test_a_copy_of_an_archive_stands_in_for_one_that_was_damaged(path: Path, old: Path, tmp_path: Path) -> None:
+def test_a_copy_replaces_a_damaged_archive(path: Path, old: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copies" / old.name
     copy.parent.mkdir()
     copy.write_bytes(old.read_bytes())
@@ -138,14 +138,14 @@ def test_a_copy_of_an_archive_stands_in_for_one_that_was_damaged(path: Path, old
     assert findings(path, archives=(str(copy),)) == []
 
 
-def test_a_tombstone_that_can_not_be_read_is_named(path: Path) -> None:
+def test_an_unreadable_tombstone_is_reported(path: Path) -> None:
     tamper(path, "update events set data = 'gibberish' where seq = 12")
     kind, what = findings(path)[0]
     assert kind == "changed"
     assert what.startswith("event 12 can't be read: ")
 
 
-def test_what_is_archived_while_the_log_is_read_is_not_taken_for_removed(tmp_path: Path) -> None:
+def test_events_archived_during_verification_are_not_missing(tmp_path: Path) -> None:
     with Queue(tmp_path / "q.db") as queue, Queue(tmp_path / "q.db") as other:
         queue.enqueue_many(["true"] * 4)
         seal(queue)
@@ -161,9 +161,7 @@ def test_what_is_archived_while_the_log_is_read_is_not_taken_for_removed(tmp_pat
         assert (found.archived, found.findings, found.unchecked) == (4, [], [])
 
 
-def test_of_a_log_that_was_taken_in_without_its_archives_is_said_what_can_not_be_checked(
-    path: Path, old: Path, tmp_path: Path
-) -> None:
+def test_an_import_without_archives_lists_unchecked_events(path: Path, old: Path, tmp_path: Path) -> None:
     with Queue(path) as queue, Queue(tmp_path / "new.db") as new:
         load(new, b"".join(export(queue)).splitlines())
         assert new.check() == []
@@ -194,7 +192,7 @@ def bury(job: int, seqs: str, file: str = "/srv/2026-11.ndjson.gz", events: int 
     return f"{put} where seq = 12", f"delete from events where seq in ({seqs})"
 
 
-def test_a_tombstone_under_no_seal_is_no_excuse_for_a_missing_archive(path: Path, old: Path) -> None:
+def test_an_unsealed_tombstone_does_not_excuse_missing_archives(path: Path, old: Path) -> None:
     tamper(path, *bury(5, "5"))
     assert findings(path) == [("removed", f"event 5 was {UNSEALED}")]
     old.unlink()
@@ -215,13 +213,13 @@ def test_a_tombstone_speaks_for_its_own_stream_alone(path: Path, events: int) ->
     ]
 
 
-def test_an_event_that_an_archive_has_and_no_tombstone_tells_of_is_named(path: Path, old: Path) -> None:
+def test_an_archived_event_without_tombstone_is_reported(path: Path, old: Path) -> None:
     tamper(path, "delete from events where seq = 12")
     told = f"event 1 (enqueued of job:1) in {old} was removed from the log, which does not say that it went there"
     assert ("archive", told) in findings(path)
 
 
-def test_the_leaf_of_an_archived_event_is_held_against_its_moment(path: Path) -> None:
+def test_leaves_of_archived_events_are_compared_by_time(path: Path) -> None:
     tamper(path, "update leaves set at = at + 1 where seq = 1")
     assert findings(path) == [("leaf", "the leaf of event 1 names another moment than the event: it was changed")]
 
@@ -235,7 +233,7 @@ def test_nothing_but_a_regular_file_is_read(path: Path, old: Path, make: Callabl
 
 
 @pytest.mark.parametrize("file", ["relative.gz", "", "/a\0b", "/" + "x" * 5000])
-def test_whatever_a_tombstone_names_is_not_here_unless_it_is(path: Path, file: str) -> None:
+def test_a_tombstone_may_name_any_path(path: Path, file: str) -> None:
     tamper(path, *bury(5, "5"), f"update events set data = json_set(data, '$.file', {sql(file)}) where seq = 16")
     assert findings(path) == [("removed", f"event 5 was {UNSEALED}")]
 

@@ -51,7 +51,7 @@ def test_of_many_findings_some_are_shown(inside: Callable[..., Answer], queuectl
     said = inside("audit", "verify")
     assert (said.code, len(said.lines)) == (1, 23)
     assert said.lines[19:21] == [
-        "✗ event 20 (enqueued of job:20) was changed", "  and 10 more; --json tells up to 1,000"
+        "✗ event 20 (enqueued of job:20) was changed", "  and 10 more; --json has up to 1,000"
     ]  # fmt: skip
 
 

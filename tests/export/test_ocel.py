@@ -82,7 +82,7 @@ def relations(each: dict[str, Any]) -> set[tuple[str, str]]:
     return {(relation["objectId"], relation["qualifier"]) for relation in each["relationships"]}
 
 
-def test_the_document_keeps_the_rules_and_has_every_event(queue: Queue) -> None:
+def test_the_document_is_valid_and_complete(queue: Queue) -> None:
     log = document(queue)
     keeps_the_rules(log)
     assert [(e["id"], e["type"], e["time"], attributes(e)["actor"]) for e in log["events"]] == [
@@ -91,7 +91,7 @@ def test_the_document_keeps_the_rules_and_has_every_event(queue: Queue) -> None:
     assert all(each["relationships"] for each in log["events"]), "or process miners throw it away"
 
 
-def test_an_event_tells_its_payload_and_the_parts_that_objects_play_in_it(queue: Queue) -> None:
+def test_an_event_has_its_payload_and_qualified_objects(queue: Queue) -> None:
     events = document(queue)["events"]
     for record, event in zip(queue.events(), events, strict=True):
         told = attributes(event)
@@ -108,7 +108,7 @@ def test_an_event_tells_its_payload_and_the_parts_that_objects_play_in_it(queue:
     assert relations(setting) == {("setting:" + attributes(setting)["key"], "subject")}
 
 
-def test_an_object_is_at_every_moment_what_it_was(queue: Queue) -> None:
+def test_an_object_has_its_value_at_each_time(queue: Queue) -> None:
     compared = 0
     for each in document(queue)["objects"]:
         if each["type"] != "job" or not each["attributes"]:
@@ -141,11 +141,11 @@ def test_settings_and_workers_are_objects_too(queue: Queue) -> None:
     }
 
 
-def test_every_stream_of_a_subject_has_a_type_of_object() -> None:
+def test_each_kind_of_stream_has_an_object_type() -> None:
     assert set(projections.EVOLVE) - {"config", "env"} <= set(OBJECT_TYPES), "give it a row in OBJECT_TYPES"
 
 
-def test_a_part_of_the_log_brings_its_objects_whole(queue: Queue) -> None:
+def test_a_partial_export_has_complete_objects(queue: Queue) -> None:
     whole = {each["id"]: each for each in document(queue)["objects"]}
     for wanted in ({"type": "dead"}, {"after": 150}, {"job": "1"}, {"queue_name": "mail"}):
         part = document(queue, **wanted)
@@ -158,7 +158,7 @@ def test_a_part_of_the_log_brings_its_objects_whole(queue: Queue) -> None:
     assert (nothing["events"], nothing["objects"]) == ([], [])
 
 
-def test_what_becomes_of_an_object_meanwhile_is_left_out(queue: Queue) -> None:
+def test_changes_during_the_export_are_left_out(queue: Queue) -> None:
     before = b"".join(export(queue, format="ocel-json"))
     chunks = export(queue, format="ocel-json")
     begun = b""
@@ -251,14 +251,14 @@ def test_the_database_and_the_document_say_the_same(queue: Queue, tmp_path: Path
             }
 
 
-def test_a_database_is_no_stream_and_has_no_jobs_alone(queue: Queue) -> None:
+def test_sqlite_needs_a_file_and_all_events(queue: Queue) -> None:
     with pytest.raises(Invalid, match="ocel-sqlite can only be written into a file: give --output FILE"):
         export(queue, format="ocel-sqlite")
     with pytest.raises(Invalid, match="ocel-json is a format of events, not of jobs"):
         export(queue, format="ocel-json", what="jobs")
 
 
-def test_a_database_that_finds_no_room_leaves_nothing_behind(queue: Queue, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_no_database(queue: Queue, tmp_path: Path) -> None:
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

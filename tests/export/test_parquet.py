@@ -45,7 +45,7 @@ def plain(row: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("what", WHAT)
-def test_the_rows_are_those_of_every_format_and_typed(queue: Queue, what: str) -> None:
+def test_rows_equal_other_formats_and_are_typed(queue: Queue, what: str) -> None:
     found = table(b"".join(export(queue, what=what, format="parquet")))
     assert {field.name: str(field.type) for field in found.schema} == {
         name: ARROW[kind] for name, kind in COLUMNS[what].items()
@@ -64,7 +64,7 @@ def test_an_event_s_payload_is_the_stored_text(queue: Queue) -> None:
     assert found["data"].to_pylist() == [record.data for record in queue.events(type="enqueued")]
 
 
-def test_row_groups_go_out_while_there_is_more_to_read(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_groups_are_written_while_reading(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parquet, "ROWS", 1000)
     queue.enqueue_many(["true"] * 2500)
     done: list[int] = []

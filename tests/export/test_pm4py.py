@@ -38,7 +38,7 @@ print(json.dumps(told))
 
 
 @pytest.mark.skipif(find_spec("pm4py") is None, reason="pm4py is not installed; test_ocel.py has the rules")
-def test_pm4py_reads_both_forms_and_finds_the_same_in_them(tmp_path: Path) -> None:
+def test_pm4py_reads_the_same_from_both_forms(tmp_path: Path) -> None:
     with Queue(tmp_path / "q.db") as queue:
         load(queue, LOG.read_bytes().splitlines(keepends=True))
         for format in ("json", "sqlite"):
