@@ -6,8 +6,7 @@ from contextlib import AbstractContextManager
 import msgspec
 
 from projections.jobs import FINAL, STATES, Job
-from queuectl.engines.job_filter import JobFilter
-from queuectl.engines.view import View
+from queuectl.engines.view import JobFilter, View
 
 PAGE = 1000
 """Rows read at a time: nothing is kept open between two pages (R8)."""

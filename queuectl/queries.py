@@ -17,8 +17,7 @@ from queuectl.clock import now, text
 from queuectl.disk import Disk
 from queuectl.dotenv import EnvFile
 from queuectl.engines.base import Engine, Progress
-from queuectl.engines.job_filter import JobFilter
-from queuectl.engines.view import Filter, View
+from queuectl.engines.view import Filter, JobFilter, View
 from queuectl.errors import Invalid, NotFound, OutputGone, QueueError
 from queuectl.events import Recorded
 from queuectl.history import Moment

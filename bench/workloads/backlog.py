@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable
 
-from bench.hands import turns, writer
 from bench.measure import Figure, Options, Side, Trial, rounds, timed
 from bench.scratch import Scratch
+from bench.workers import turns, writer
 from queuectl import Queue, Spec
 
 BATCH = 64

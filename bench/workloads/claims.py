@@ -2,10 +2,10 @@
 
 from bench import floor, peers
 from bench.floor import Script
-from bench.hands import turns, writer
 from bench.measure import Figure, Options, Side, Trial, rounds, timed
 from bench.peers import Peer
 from bench.scratch import Scratch
+from bench.workers import turns, writer
 from queuectl import Queue
 
 FEW = 100

@@ -4,9 +4,9 @@ import os
 import time
 from contextlib import ExitStack
 
-from bench.hands import workers
 from bench.measure import Figure, Options
 from bench.scratch import Scratch
+from bench.workers import workers
 from queuectl import Queue, clock
 
 SETTLE = 2.5

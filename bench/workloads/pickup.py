@@ -4,9 +4,9 @@ import random
 import statistics
 import time
 
-from bench.hands import workers
 from bench.measure import Figure, Options
 from bench.scratch import Scratch
+from bench.workers import workers
 from queuectl import Queue
 
 

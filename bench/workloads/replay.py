@@ -1,9 +1,9 @@
 """Replay of 1,000,000 events, of jobs that were enqueued, claimed and completed, beside reading the same rows."""
 
 from bench import floor
-from bench.hands import turns, writer
 from bench.measure import Figure, Options, Side, rounds, timed
 from bench.scratch import Scratch
+from bench.workers import turns, writer
 from queuectl import Queue
 
 BATCH = 1_000

@@ -3,9 +3,9 @@
 import random
 from collections.abc import Iterator, Sequence
 
-from bench.hands import workers
 from bench.measure import Figure, Options
 from bench.scratch import Scratch
+from bench.workers import workers
 from projections.attempts import Attempt
 from queuectl import Queue, clock
 

@@ -13,7 +13,6 @@ from projections.environments import Environment
 from projections.jobs import Job
 from projections.replay import Progress
 from projections.workers import Worker
-from queuectl.engines.job_filter import JobFilter
 from queuectl.events import Event, Recorded
 
 
@@ -62,6 +61,19 @@ class ProjectionStatus(msgspec.Struct, frozen=True):
     """The import path of a user's own; None for ours."""
     broken: str | None
     """What it raised, where it was set aside."""
+
+
+class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which jobs are asked for; every None lets all pass. Moments are microseconds UTC."""
+
+    states: tuple[str, ...] | None = None
+    queue: str | None = None
+    since: int | None = None
+    """Enqueued at this moment or later."""
+    until: int | None = None
+    """Enqueued at this moment or earlier."""
+    ended_since: int | None = None
+    """Ended (completed, dead or cancelled, and not retried since) at this moment or later."""
 
 
 class View(ABC):

@@ -17,7 +17,6 @@ from projections import replay
 from projections.replay import Progress
 from queuectl import clock
 from queuectl.engines.base import PAST, Engine, Listener, Storage
-from queuectl.engines.projection_registry import Registry
 from queuectl.engines.sqlite import copy, database, doorbell, file_mark, forking
 from queuectl.engines.sqlite.database import translated
 from queuectl.engines.sqlite.file_identity import OpenFiles, refuse_files_in_use
@@ -26,6 +25,7 @@ from queuectl.engines.sqlite.health import storage
 from queuectl.engines.sqlite.high_water import HighWater, HighWaterMark
 from queuectl.engines.sqlite.location import Location, prepare
 from queuectl.engines.sqlite.past import PastView, any_archived
+from queuectl.engines.sqlite.projection_registry import Registry
 from queuectl.engines.sqlite.shm import WalIndex
 from queuectl.engines.sqlite.transaction import SqliteTransaction
 from queuectl.engines.sqlite.view import SqliteStore, SqliteView

@@ -9,8 +9,7 @@ from typing import Any
 import apsw
 
 from projections.jobs import ENDED, WAITING
-from queuectl.engines.job_filter import JobFilter
-from queuectl.engines.view import View
+from queuectl.engines.view import JobFilter, View
 
 # All priorities of waiting jobs, highest first: one step in the index for each, however many jobs wait.
 PRIORITIES = f"""

@@ -11,8 +11,8 @@ import apsw
 
 from projections.jobs import ENDED, FINAL, Job
 from queuectl.clock import micros
-from queuectl.engines.job_filter import JobFilter
 from queuectl.engines.sqlite.view import SqliteView
+from queuectl.engines.view import JobFilter
 from queuectl.errors import NotFound, QueueError
 from queuectl.events import Archived, Passed, Recorded, encode
 

@@ -8,8 +8,8 @@ from msgspec.structs import astuple
 from projections import Change, evolve
 from projections.jobs import Job
 from queuectl import clock
-from queuectl.engines.projection_registry import Registry
 from queuectl.engines.sqlite.copy import INSERT
+from queuectl.engines.sqlite.projection_registry import Registry
 from queuectl.engines.sqlite.view import SqliteView
 from queuectl.engines.view import Leaf, Transaction, Write
 from queuectl.errors import Conflict, Refused

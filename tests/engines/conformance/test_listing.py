@@ -6,8 +6,7 @@ from projections.jobs import FINAL
 from queuectl import decisions
 from queuectl.clock import SECOND, now
 from queuectl.engines.base import Engine
-from queuectl.engines.job_filter import JobFilter
-from queuectl.engines.view import Write
+from queuectl.engines.view import JobFilter, Write
 from tests.support.engine_actions import ACTOR, add, claim, policy, report
 
 
