@@ -190,8 +190,8 @@ class Queries:
     def status(self, queue: str | None = None, *, then: Then | None = None, progress: Progress | None = None) -> Status:
         """Jobs by state (of one queue, if named) and the number of workers, as of now or as they were `then`.
 
-        The past is folded from the log, which takes a second for some 100,000 events; `progress` is told. Raises
-        NotFound for a moment before the log began.
+        The past is folded from the log, which takes a second for some 100,000 events; `progress` is called meanwhile.
+        Raises NotFound for a moment before the log began.
         """
         with self._as_of(then, ("counts", "workers"), progress) as view:
             counts = view.counts((queue,) if queue is not None else ())

@@ -36,7 +36,7 @@ class Queue(Queries):
     user's state folder). With `create` false no database is made where there is none; `made` says whether one was. The
     `.env` of the working directory is read when the queue is opened. `actor` stands in the events as who did it.
     `logs` is the folder for what workers and recoveries write about themselves (left out: QUEUECTL_LOGS, or `logs/`
-    beside the database). `progress(done, total)` is told while a database that needs it is healed by replay.
+    beside the database). `progress(done, total)` is called while a database that needs it is healed by replay.
 
     One Queue belongs to one thread at a time. After a fork the child may go on using its copy, which opens anew.
     Nothing else in the process may open the database file meanwhile (sqlite3, DuckDB): closing it would drop SQLite's
@@ -89,7 +89,7 @@ class Queue(Queries):
     ) -> list[str]:
         """Add many jobs, all or none, in one transaction; returns their ids in order.
 
-        `progress` is told how many are in. Raises as `enqueue` does.
+        `progress` is called with how many are in. Raises as `enqueue` does.
         """
         wanted = [as_spec(spec, {}) for spec in specs]
         asked = {spec.stdin for spec in wanted if spec.stdin}  # once: there is but one standard input

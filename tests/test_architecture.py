@@ -1,6 +1,7 @@
 """The structure: allowed imports, the cost of an import, the length of files and of the names of tests."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -117,6 +118,18 @@ def test_only_the_engines_know_a_database() -> None:
     }
     assert {(name, target) for name, target in found if not name.startswith(("queuectl.engines.", "bench."))} == set()
     assert {target.partition(".")[0] for _, target in found} <= {"apsw"}
+
+
+def test_only_the_engines_know_sqlite() -> None:
+    outside = [(name, path) for name, path in modules("queuectl") if not name.startswith("queuectl.engines")]
+    imported = {
+        (name, target)
+        for name, path in outside
+        for target, _ in imports(name, path)
+        if target.startswith("queuectl.engines.sqlite")
+    }
+    named = {name for name, path in outside if re.search(r'"[^" ]*-(wal|shm)', path.read_text(encoding="utf-8"))}
+    assert (imported, named) == (set(), set())
 
 
 def test_the_command_line_goes_through_the_queue() -> None:

@@ -86,3 +86,14 @@ def test_paths_named_in_the_contributing_guide_exist() -> None:
     paths = re.findall(r"`((?:queuectl|projections|tests|docs|bench)/[\w/.]*)`", text)
     assert len(paths) > 20
     assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_names_in_the_contributing_guide_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    names = set(re.findall(r"`([A-Za-z_]\w*)(?:\([\w, ]*\))?`", text[text.index("## How to add") :]))
+    code = "\n".join(
+        path.read_text(encoding="utf-8") for path in [*ROOT.glob("queuectl/**/*.py"), *ROOT.glob("*/*.py")]
+    )
+    known = set(re.findall(r"\w+", code + (ROOT / "pyproject.toml").read_text(encoding="utf-8")))
+    assert len(names) > 30
+    assert names - known == set()

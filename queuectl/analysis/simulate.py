@@ -187,8 +187,8 @@ def simulate(
 ) -> Simulation:
     """Replay what became of the jobs enqueued at `since` (µs UTC) or later, of all queues or of one, under a policy.
 
-    `progress` is told (seq, last seq). Memory grows with the number of different commands that were retried, not with
-    the log.
+    `progress` is called with (seq, last seq). Memory grows with the number of different commands that were retried, not
+    with the log.
     """
     result, rates = Simulation(), Rates()
     continued: Counter[Continuation] = Counter()

@@ -86,7 +86,8 @@ def stats(
 ) -> Stats:
     """The figures of what happened from `since` to `until` (µs UTC, both included), of all queues or of one.
 
-    `limit` is how many commands are named for each of the three reasons. `progress` is told (queries done, of all).
+    `limit` is how many commands are named for each of the three reasons. `progress` is called with (queries done, of
+    all).
     """
     with queue.engine.snapshot() as view:
         seq, at = view.head()

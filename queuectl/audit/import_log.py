@@ -1,9 +1,8 @@
 """A log that was exported, taken into a new database: event by event as it was stored (R26)."""
 
-import os
-import shutil
 from collections.abc import Iterable, Iterator
 
+from queuectl import engines
 from queuectl.audit import leaves
 from queuectl.audit.event_lines import parse
 from queuectl.audit.import_checks import LogCheck
@@ -53,7 +52,7 @@ def rebuild(queue: Queue, path: str, progress: Progress | None = None) -> int:
 
     Only the log is read: what is wrong with the tables stays behind. Raises QueueError where something stands there.
     """
-    if os.path.lexists(path) or os.path.lexists(path + ".d"):
+    if engines.exists(path):
         raise QueueError(f"{path} exists already: name a new database")
     try:
         with Queue(path) as fresh:
@@ -61,10 +60,7 @@ def rebuild(queue: Queue, path: str, progress: Progress | None = None) -> int:
             _copy_leaves(queue, fresh)
             return fresh.status().seq
     except BaseException:
-        for made in (path, path + "-wal", path + "-shm"):
-            if os.path.lexists(made):
-                os.unlink(made)
-        shutil.rmtree(path + ".d", ignore_errors=True)
+        engines.discard(path)
         raise
 
 

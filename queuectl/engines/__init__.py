@@ -1,5 +1,8 @@
 """Where log and projections live. This is the one place that knows which engine a URL means."""
 
+import os
+import shutil
+
 from projections.replay import Progress
 from queuectl.engines.base import Engine
 
@@ -31,6 +34,25 @@ def resolve(url: str) -> str:
     from queuectl.engines.sqlite.location import locate
 
     return locate(url).database
+
+
+def exists(url: str) -> bool:
+    """Whether there is a database, or the home of one; nothing is opened. Raises as `resolve` does."""
+    from queuectl.engines.sqlite.location import locate
+
+    location = locate(url)
+    return any(os.path.lexists(path) for path in (*location.files, location.home.folder))
+
+
+def discard(url: str) -> None:
+    """Remove a database that nothing has open, with its home. Raises as `resolve` does, and OSError."""
+    from queuectl.engines.sqlite.location import locate
+
+    location = locate(url)
+    for path in location.files:
+        if os.path.lexists(path):
+            os.unlink(path)
+    shutil.rmtree(location.home.folder, ignore_errors=True)
 
 
 def files(url: str) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ class Listener(Protocol):
         ...
 
     def clear(self) -> bool:
-        """Hear what has rung so far; whether anything has."""
+        """Drain the doorbell; return whether it had rung."""
         ...
 
     def wait(self, timeout: float | None) -> bool:

@@ -205,7 +205,7 @@ class View(ABC):
     def damage(self, progress: Progress | None = None) -> list[str]:
         """What the database finds wrong with itself, a line each; none where it is sound. Reads all of it at once.
 
-        `progress` is told (pages read, 0), for nobody knows how many it will be.
+        `progress` is called with (pages read, 0), for nobody knows how many it will be.
         """
 
     @abstractmethod

@@ -38,7 +38,7 @@ FORMATS = {
 class Export:
     """One export, to be made once: as `chunks` of bytes, or into a file that is written whole or not at all.
 
-    `progress` is told how many rows there were so far. Raises Invalid for what means nothing together.
+    `progress` is called with how many rows there were so far. Raises Invalid for what means nothing together.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ from projections import evolve
 from projections.jobs import Job
 from projections.workers import Worker
 from queuectl.clock import text
-from queuectl.engines.sqlite.new_database import New
+from queuectl.engines.scratch_database import ScratchDatabase
 from queuectl.engines.view import Filter, View
 from queuectl.errors import Unusable
 from queuectl.events import VOCABULARY, Claimed, ConfigSet, Enqueued, Heartbeat, Recorded, Unreadable, encode
@@ -126,7 +126,7 @@ def _concerned(record: Recorded, event: Any) -> dict[str, str]:
 class Objects:
     """The objects that were named so far, each once: too many for memory, so their ids lie in the standard's table."""
 
-    def __init__(self, store: New) -> None:
+    def __init__(self, store: ScratchDatabase) -> None:
         self._store = store
         store.execute(
             """

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from queuectl.clock import text
-from queuectl.engines.sqlite.new_database import new
+from queuectl.engines.scratch_database import scratch_database
 from queuectl.events import encode
 from queuectl.export import ocel
 from queuectl.export.ocel import OcelEvent, OcelObject
@@ -14,7 +14,7 @@ from queuectl.export.rows import Source
 def stream(source: Source) -> Iterator[bytes]:
     """The types, the events, then the objects: their ids wait in a temporary database meanwhile."""
     upto = source.queue.status().seq
-    with new() as scratch:
+    with scratch_database() as scratch:
         objects = ocel.Objects(scratch)
         yield b'{"eventTypes":' + _types(ocel.EVENT_TYPES) + b',\n"objectTypes":' + _types(ocel.OBJECT_TYPES)
         yield b',\n"events":['

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from queuectl.clock import text
-from queuectl.engines.sqlite.new_database import New, new
+from queuectl.engines.scratch_database import ScratchDatabase, scratch_database
 from queuectl.export import ocel
 from queuectl.export.ocel import EVENT_TYPES, OBJECT_TYPES, OcelEvent, OcelObject
 from queuectl.export.rows import Source
@@ -40,7 +40,7 @@ TYPES = {"string": "TEXT", "time": "TIMESTAMP", "integer": "INTEGER", "float": "
 def write(source: Source, path: str) -> None:
     """Fill an empty file."""
     upto = source.queue.status().seq
-    with new(path) as store:
+    with scratch_database(path) as store:
         objects = ocel.Objects(store)
         for statement in (*SCHEMA, *_tables()):
             store.execute(statement)
@@ -83,7 +83,7 @@ def _insert(table: str, width: int) -> str:
     return f'insert into "{table}" values ({", ".join("?" * width)})'
 
 
-def _write_events(store: New, page: list[OcelEvent]) -> None:
+def _write_events(store: ScratchDatabase, page: list[OcelEvent]) -> None:
     rows: defaultdict[str, list[tuple[Any, ...]]] = defaultdict(list)
     for event in page:
         rows[event.type].append((event.id, text(event.at), *map(event.attributes.get, EVENT_TYPES[event.type])))
@@ -96,7 +96,7 @@ def _write_events(store: New, page: list[OcelEvent]) -> None:
     )
 
 
-def _write_objects(store: New, batch: list[OcelObject]) -> None:
+def _write_objects(store: ScratchDatabase, batch: list[OcelObject]) -> None:
     rows: defaultdict[str, list[tuple[Any, ...]]] = defaultdict(list)
     for each in batch:
         rows[each.type] += _rows(each)

@@ -1,7 +1,7 @@
 """Whether the kernel has been killing for want of memory: what to say of a SIGKILL that nobody here sent.
 
-The kernel does not tell whom it killed, but it counts: for the control group (cgroup) of a process, of version 2 or 1,
-and for the whole machine.
+The kernel does not report which process it killed, but it counts: for the control group (cgroup) of a process, of
+version 2 or 1, and for the whole machine.
 """
 
 import re

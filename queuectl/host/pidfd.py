@@ -1,4 +1,4 @@
-"""Processes that are ended through pidfds, so that no signal ever reaches a stranger with the same pid."""
+"""Processes that are ended through pidfds, so that no signal reaches another process with the same pid."""
 
 import errno
 import os

@@ -108,9 +108,9 @@ class WorkerLoop:
         wake = min(self._next_turn(now), *dues)
         if wake > now and not self._holds():
             self._checkpoint.idle(now)
-        self._hear(max(0.0, wake - now))
+        self._poll_events(max(0.0, wake - now))
 
-    def _hear(self, seconds: float) -> None:
+    def _poll_events(self, seconds: float) -> None:
         """Take in what happens within so many seconds: ends of commands, orders, doorbells."""
         found = self._poll.poll(seconds * 1000)
         now = monotonic()
@@ -119,18 +119,18 @@ class WorkerLoop:
                 self._slots.collect(fd, now)
                 self._claims.attempt_ended()
             elif fd == self._options.orders:
-                self._obey(fd)
+                self._read_orders(fd)
             else:
                 self._bells.clear()
 
     def _meanwhile(self) -> None:
         """While others write, which may take long: commands end and run into their timeouts, and orders come."""
-        self._hear(0.0)
+        self._poll_events(0.0)
         self._slots.run(monotonic())
 
     def _start(self, now: float) -> None:
         """Start what is claimed, as far as slots are free."""
-        if now >= self._outbox.doubtful_until and not self._files.is_adrift:
+        if now >= self._outbox.doubtful_until and not self._files.writes_suspended:
             self._claims.start(now)
 
     def _holds(self) -> bool:
@@ -139,7 +139,7 @@ class WorkerLoop:
 
     def _is_undisturbed(self) -> bool:
         """Whether nothing has to wait for a chore that takes a few milliseconds."""
-        return self._stopping is None and self._outbox.due == NEVER and not self._files.is_doubtful
+        return self._stopping is None and self._outbox.due == NEVER and not self._files.claims_suspended
 
     def _is_over(self) -> bool:
         if self._leaving or self._stopping is None:
@@ -178,7 +178,7 @@ class WorkerLoop:
 
     def _wanted(self) -> int:
         """How many jobs to claim."""
-        if self._stopping is not None or self._files.is_doubtful or monotonic() < self._outbox.doubtful_until:
+        if self._stopping is not None or self._files.claims_suspended or monotonic() < self._outbox.doubtful_until:
             return 0
         return self._claims.wanted
 
@@ -288,7 +288,7 @@ class WorkerLoop:
         self.stop(reason)
         self._slots.end(monotonic())
 
-    def _obey(self, orders: int) -> None:
+    def _read_orders(self, orders: int) -> None:
         said = os.read(orders, 16)
         if not said:
             self._poll.unregister(orders)

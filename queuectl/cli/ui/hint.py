@@ -24,7 +24,7 @@ class UnservedHint:
         self._next_check = clock.monotonic() + PATIENCE
 
     def __call__(self) -> None:
-        """Check the queues, at most once in `DELAY` seconds, and print the message for new ones."""
+        """Check the queues, at most once in `PATIENCE` seconds, and print the message for new ones."""
         if clock.monotonic() < self._next_check:
             return
         self._next_check = clock.monotonic() + PATIENCE

@@ -95,7 +95,8 @@ class SqliteEngine(Engine):
         if self._files is not None:  # after a fork: it must be the one that was open before it
             self._files.check_database()
         with translated(self.location.database):
-            made = database.is_made(self.location.database)  # first of all: beside a stranger's file nothing is made
+            # First of all: beside another program's file nothing is made.
+            made = database.is_made(self.location.database)
         if not again:  # else a worker's own, of which a file is missing that it makes anew
             refuse_files_in_use(self.location)
         fresh = prepare(self.location, create=create)
@@ -169,7 +170,7 @@ class SqliteEngine(Engine):
                 raise
             self._open_files.check()
         except Replaced:
-            self._open_files.rescue(self._db)
+            self._open_files.write_back_removed_wal(self._db)
             raise
 
     @contextmanager
@@ -214,7 +215,7 @@ class SqliteEngine(Engine):
             self._open_files.check()
         except Replaced:
             with suppress(Unusable), self._gate.hold(0.5):
-                self._open_files.rescue(self._db)
+                self._open_files.write_back_removed_wal(self._db)
             raise
 
     @contextmanager
@@ -383,7 +384,7 @@ class SqliteEngine(Engine):
     def close(self) -> None:
         if self._pid == os.getpid() and not self._closed:
             self._closed = True
-            forking.forget(self)
+            forking.unregister(self)
             if not self._closed_for_fork:
                 database.disconnect(self._db, self.location, present=self._open_files.are_in_place)
             self._gate.close()

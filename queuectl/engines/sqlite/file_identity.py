@@ -82,7 +82,7 @@ class OpenFiles:
         """The error for a database that is not the one which was open before."""
         return Replaced(f"{shown(self._paths[0])}: was replaced while the queue was open: open the queue anew")
 
-    def rescue(self, db: apsw.Connection) -> None:
+    def write_back_removed_wal(self, db: apsw.Connection) -> None:
         """Where the WAL alone was removed, write all of it back into the database, by who holds the gate.
 
         What was acknowledged is then where the next one to open the database finds it. Not where somebody has begun

@@ -21,12 +21,12 @@ _open: WeakSet[Forkable] = WeakSet()
 
 
 def register(engine: Forkable) -> None:
-    """Have an engine told of each fork, until it is forgotten or garbage."""
+    """Close an engine's connection before each fork, until it is unregistered or garbage."""
     _open.add(engine)
 
 
-def forget(engine: Forkable) -> None:
-    """No longer have it told."""
+def unregister(engine: Forkable) -> None:
+    """Unregister the engine."""
     _open.discard(engine)
 
 

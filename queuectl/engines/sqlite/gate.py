@@ -1,8 +1,8 @@
-"""The gate: one writer at a time, and everybody gets a turn (R5). Without it greedy writers starve each other.
+"""The gate: one writer at a time, each in its turn (R5). Without it greedy writers starve each other.
 
 It is an `flock` on a file, which the kernel gives back when its holder dies. The holder writes who it is into the file,
 for those who wait: a *worker* that is stopped (SIGSTOP) inside the gate would block everybody for ever, so it is killed
-after 15 s; its jobs are recovered like any dead worker's. Whoever else holds it is only named (`holder.py`).
+after 15 s; its jobs are recovered like any dead worker's. Whoever else holds it is only named (`gate_holder.py`).
 
 The kernel wakes those who wait in the order of arrival, but one who comes out and goes in again is back before they
 run: of 8 processes one got 853 turns, another 12. So one that has been going in and out for a while lets others in.
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from weakref import WeakSet, ref
 
 from queuectl.clock import monotonic
-from queuectl.engines.sqlite.gate_holder import NOBODY, Holder, HolderWatch, namespace
+from queuectl.engines.sqlite.gate_holder import NO_WORKER, Holder, HolderWatch, namespace
 from queuectl.errors import Busy, Unusable, shown
 from queuectl.host.procfs import look
 
@@ -143,7 +143,7 @@ class Gate:
             os.fchmod(self._fd, 0o600)  # whatever the umask took away
         pid = os.getpid()
         process = look(pid)
-        self._text = Holder(pid, process.started if process else 0, namespace(), self._worker or NOBODY).text()
+        self._text = Holder(pid, process.started if process else 0, namespace(), self._worker or NO_WORKER).text()
 
     def _let_others(self) -> None:
         """Step back until one who waits, if any, is inside."""

@@ -1,4 +1,4 @@
-"""Who is inside the gate, and what to do about one who does not come out: named to people, killed where R5 says so.
+"""The holder of the gate: read, described for people, and ended where it is a stopped worker (R5).
 
 The text that a holder writes into the gate's file may be stale (the lock decides), so before anybody is killed the
 kernel's own list of locks is asked too.
@@ -13,7 +13,7 @@ from queuectl.errors import shown
 from queuectl.host import procfs
 from queuectl.host.procfs import flock_owner, look
 
-NOBODY = "-"
+NO_WORKER = "-"
 """The worker's id in the text of a holder that is none."""
 
 STEP = 1.0
@@ -67,7 +67,7 @@ class HolderWatch:
             return
         self.stopped += since
         if self.stopped >= self.stuck:
-            if self.holder.worker != NOBODY:
+            if self.holder.worker != NO_WORKER:
                 self._kill(self.holder)
             self.stopped = 0.0
 
@@ -81,7 +81,7 @@ class HolderWatch:
         if not process or (holder and holder.pid == pid and holder.started != process.started):
             return "by a process that can't be seen from here: wait for it"
         who = f"by process {pid} ({_command(pid)})"
-        if holder and holder.pid == pid and holder.worker != NOBODY:
+        if holder and holder.pid == pid and holder.worker != NO_WORKER:
             who = f"by worker {holder.worker}, process {pid} ({_command(pid)})"
         if process.state == "T":
             return f"{who}, which is stopped: continue it (kill -CONT {pid}) or end it"

@@ -46,8 +46,8 @@ class Registry:
         self._db = db
         self._store = SqliteStore(db)
         self._view = SqliteView(db)
-        self._ours = {projection.name: projection for projection in builtin()}
-        self._theirs: dict[str, Projection | None] = {}
+        self._builtin = {projection.name: projection for projection in builtin()}
+        self._user: dict[str, Projection | None] = {}
 
     def rows(self) -> dict[str, ProjectionPosition]:
         """Where each stands, by name."""
@@ -63,7 +63,7 @@ class Registry:
             and row.version == projection.version
             and row.seq == head
             and tables.issuperset(projection.tables)
-            for name, projection in self._ours.items()
+            for name, projection in self._builtin.items()
         )
 
     def active(self, head: int, progress: Progress | None = None, *, thorough: bool = False) -> list[Projection]:
@@ -74,7 +74,7 @@ class Registry:
         rows = self.rows()
         folding: list[Projection] = []
         stale: list[Projection] = []
-        for name, projection in self._ours.items():
+        for name, projection in self._builtin.items():
             row = rows.get(name)
             if row is not None and row.version > projection.version:
                 raise Outdated(f"the database was upgraded by a newer queuectl (projection {name!r}): restart this one")
@@ -101,7 +101,7 @@ class Registry:
     def fold(self, folding: Sequence[Projection], changes: Sequence[Change]) -> None:
         """Fold into ours, then into users' own, each of those in a savepoint."""
         for projection in folding:
-            if projection.name in self._ours:
+            if projection.name in self._builtin:
                 projection.fold(changes, self._store)
             else:
                 self.in_savepoint(projection, partial(projection.fold, changes, self._store))
@@ -136,23 +136,23 @@ class Registry:
         one that can't be used at all.
         """
         sources = installed()
-        known = dict.fromkeys((*self._ours, *sources))
+        known = dict.fromkeys((*self._builtin, *sources))
         for name in names:
             if name not in known:
                 raise NotFound(f"no projection {name!r}; there are {', '.join(known)}")
         chosen = set(names or known)
-        reserved = {*RESERVED, *(table for ours in self._ours.values() for table in ours.tables)}
+        reserved = {*RESERVED, *(table for ours in self._builtin.values() for table in ours.tables)}
         theirs = {
             name: self._load_installed(name, source, reserved)
             for name, source in sources.items()
-            if name in chosen or name in self._ours
+            if name in chosen or name in self._builtin
         }
         before = self.rows()
-        ours = [projection for name, projection in self._ours.items() if name in chosen]
+        ours = [projection for name, projection in self._builtin.items() if name in chosen]
         if ours:
             self._rebuild(ours, head, progress)
         for name, projection in theirs.items():
-            self._theirs[name] = projection
+            self._user[name] = projection
             self._record(projection, 0, sources[name])
             self.in_savepoint(projection, partial(self._rebuild, [projection], head, progress, sources[name], before))
         return {row.name: row.broken for row in self.rows().values() if row.broken is not None and row.name in chosen}
@@ -165,7 +165,7 @@ class Registry:
         except Exception as error:
             what = f"{type(error).__name__}: {error}"
             raise Invalid(f"the projection {name!r} ({source}) can't be loaded: {what}") from error
-        if name in self._ours or projection.name != name or tables & reserved:
+        if name in self._builtin or projection.name != name or tables & reserved:
             raise Invalid(
                 f"the projection {name!r} ({source}) must have its entry point's name, and tables that nobody else has"
             )
@@ -176,10 +176,10 @@ class Registry:
         """A private database with our tables, those of the named projections folded up to event `seq`."""
         db = apsw.Connection("")
         try:
-            for projection in self._ours.values():
+            for projection in self._builtin.values():
                 _run(db, projection.schema)
-            self._unindexed(db, [*self._ours.values()])
-            chosen = [projection for name, projection in self._ours.items() if name in names]
+            self._unindexed(db, [*self._builtin.values()])
+            chosen = [projection for name, projection in self._builtin.items() if name in names]
             replay.fold_streams(chosen, self._streams(seq), SqliteStore(db), progress, seq)
         except BaseException:
             db.close()
@@ -195,7 +195,7 @@ class Registry:
             for row in rows.values()
             if row.source is not None and row.broken is None and row.seq == head
         ]
-        projections = [*self._ours.values(), *(projection for projection in theirs if projection is not None)]
+        projections = [*self._builtin.values(), *(projection for projection in theirs if projection is not None)]
         db = apsw.Connection("")
         for projection in projections:
             _run(db, projection.schema)
@@ -256,7 +256,7 @@ class Registry:
         """
         dropped: list[str] = []
         for projection in projections:
-            for table in projection.tables if projection.name in self._ours else ():
+            for table in projection.tables if projection.name in self._builtin else ():
                 sql = "select name, sql from sqlite_master where tbl_name = ? and sql like 'create index %'"
                 for name, statement in list(db.execute(sql, (table,))):
                     db.execute(f"drop index {name}")
@@ -276,12 +276,12 @@ class Registry:
 
     def _imported(self, name: str, source: str) -> Projection | None:
         """A user's projection, or None where it can't be imported here: then it is left behind, not lost."""
-        if name not in self._theirs:
+        if name not in self._user:
             try:
-                self._theirs[name] = load(source)
+                self._user[name] = load(source)
             except Exception:  # noqa: BLE001 - a module may fail to import in any way
-                self._theirs[name] = None
-        return self._theirs[name]
+                self._user[name] = None
+        return self._user[name]
 
 
 def installed() -> dict[str, str]:

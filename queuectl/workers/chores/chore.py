@@ -21,7 +21,7 @@ class Chore(Protocol):
     def run(self, now: float) -> None:
         """Do what is due, without blocking the loop for more than a few milliseconds. `now` is monotonic seconds.
 
-        Raises Outdated where a newer queuectl has been at the database; other trouble is told by `ChoreHost.warn`.
+        Raises Outdated where a newer queuectl has been at the database; other trouble is reported by `ChoreHost.warn`.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""A worker minds its files (R41): whether what it has open is still what stands at their paths.
+"""Monitoring of a worker's files (R41): whether what it has open is still what stands at their paths.
 
 Files of living programs are removed all the same, by cleaners of /tmp, by backup tools, by hand, and folders are
 renamed or put back from a copy. Each second the paths are looked at, by `os.stat` alone (R6). What is missing, or
@@ -128,9 +128,9 @@ class FileMonitor:
         """Why this worker has to end what it runs and write nothing more; None while it need not."""
         self.declared_lost = False
         """Whether another process holds this worker's lock, and recovers what it has run."""
-        self.is_doubtful = False
+        self.claims_suspended = False
         """Whether anything is not as it was opened: then nothing is claimed."""
-        self.is_adrift = False
+        self.writes_suspended = False
         """Whether what is written might go nowhere: the database is not in its place, or its WAL is not."""
         self._host, self._queue, self._held, self._table, self._bells = host, queue, held, table, bells
         self._home = QueueFiles(queue)
@@ -145,11 +145,13 @@ class FileMonitor:
             self._host.warn(message)
         is_missing = any(each.since is not None for each in (self._home.database, *self._side_files))
         others = (self._home.folder, self._lock, self._bell)
-        self.is_adrift = self.gone is not None or is_missing
-        self.is_doubtful = self.is_adrift or self.declared_lost or any(each.since is not None for each in others)
-        if self.is_adrift:
+        self.writes_suspended = self.gone is not None or is_missing
+        self.claims_suspended = (
+            self.writes_suspended or self.declared_lost or any(each.since is not None for each in others)
+        )
+        if self.writes_suspended:
             self._host.postpone_turns(self.due + HOLD)
-        if self.is_doubtful:
+        if self.claims_suspended:
             self._host.request_turn()  # others may be unable to ring
         if self.declared_lost and not was_lost:
             self._host.stop("declared lost")

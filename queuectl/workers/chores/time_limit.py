@@ -1,4 +1,4 @@
-"""The time limit of a worker: `worker start --seconds`."""
+"""The time limit of a worker: `worker start --for`."""
 
 from queuectl.clock import monotonic
 from queuectl.workers.chores.chore import NEVER, ChoreHost

@@ -90,7 +90,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
 def test_no_warning_while_all_files_are_there(scene: Scene) -> None:
     scene.queue.enqueue("true")
     assert scene.run(1, 2, 100) == []
-    assert not scene.files.is_doubtful
+    assert not scene.files.claims_suspended
 
 
 def test_short_rename_is_only_waited_for(scene: Scene) -> None:
@@ -98,13 +98,13 @@ def test_short_rename_is_only_waited_for(scene: Scene) -> None:
     for path, other in away:
         os.rename(path, other)
     assert scene.run(1, 2, 3, 4, 5) == []
-    assert scene.files.is_doubtful
-    assert scene.files.is_adrift
+    assert scene.files.claims_suspended
+    assert scene.files.writes_suspended
     assert scene.host.turns_after > scene.files.due
     for path, other in away:
         os.rename(other, path)
     assert scene.run(6, 60) == []
-    assert not scene.files.is_doubtful
+    assert not scene.files.claims_suspended
     assert scene.files.gone is None
 
 
@@ -112,11 +112,11 @@ def test_removed_lock_file_is_restored_with_its_table(scene: Scene) -> None:
     scene.table.add(7, 1, 2, 3)
     os.unlink(scene.held.path)
     assert scene.run(1, 1 + SURE - 0.1) == []
-    assert scene.files.is_doubtful
-    assert not scene.files.is_adrift
+    assert scene.files.claims_suspended
+    assert not scene.files.writes_suspended
     [told] = scene.run(1 + SURE)
     assert "has made another" in told
-    assert not scene.files.is_doubtful
+    assert not scene.files.claims_suspended
     assert worker_lock.held(scene.home.workers, "w1")
     scene.table.add(8, 2, 2, 3)
     assert {entry.pid for entry in attempt_table.read(scene.held.path)} == {7, 8}
@@ -128,7 +128,7 @@ def test_copied_lock_file_is_taken_over(scene: Scene) -> None:
     os.replace(scene.held.path + ".copy", scene.held.path)
     scene.run(1, 1 + SURE)
     assert worker_lock.held(scene.home.workers, "w1")
-    assert not scene.files.is_doubtful
+    assert not scene.files.claims_suspended
 
 
 def test_where_somebody_recovers_the_worker_it_is_lost(scene: Scene) -> None:
@@ -136,7 +136,7 @@ def test_where_somebody_recovers_the_worker_it_is_lost(scene: Scene) -> None:
     with worker_lock.take(scene.home.workers, "w1") as recoverer:
         scene.run(1, 1 + SURE)
         assert scene.host.stopped == ["declared lost"]
-        assert scene.files.is_doubtful
+        assert scene.files.claims_suspended
         scene.held.close()
         assert os.path.exists(recoverer.path)  # it is not the worker's to remove
 
@@ -147,7 +147,7 @@ def test_a_doorbell_that_was_removed_is_made_again(scene: Scene) -> None:
     assert "doorbell" in scene.run(1, 1 + SURE)[0]
     scene.queue.enqueue("true")
     assert scene.bells.work.clear()
-    assert not scene.files.is_doubtful
+    assert not scene.files.claims_suspended
 
 
 @pytest.mark.parametrize("names", [("-wal",), ("-shm",), ("-wal", "-shm")])
@@ -156,9 +156,9 @@ def test_database_is_reopened_after_its_wal_is_removed(scene: Scene, names: tupl
     for name in names:
         os.unlink(scene.url + name)
     assert scene.run(1) == []
-    assert scene.files.is_adrift
+    assert scene.files.writes_suspended
     assert "opened anew" in scene.run(1 + SURE)[0]
-    assert not scene.files.is_doubtful
+    assert not scene.files.claims_suspended
     scene.queue.enqueue("true", id="after")
     with Queue(scene.url) as other:
         assert [job.id for job in other.jobs()] == ["before", "after"]
@@ -194,7 +194,7 @@ def test_another_one_is_believed_at_the_second_look(scene: Scene, which: str) ->
     assert scene.files.gone is None
     scene.run(1 + SURE)
     assert f"{path}: is another one" in str(scene.files.gone)
-    assert scene.files.is_adrift
+    assert scene.files.writes_suspended
     scene.run(2 + SURE)
     assert scene.host.abandoned == ["its queue is gone"]
 
@@ -204,7 +204,7 @@ def test_database_overwritten_by_a_copy_is_another(scene: Scene) -> None:
     backup(scene.queue, database + ".backup")
     shutil.copyfile(database + ".backup", database)
     scene.run(1, SURE)
-    assert scene.files.is_adrift
+    assert scene.files.writes_suspended
     assert scene.files.gone is None
     scene.run(1 + SURE)
     assert f"{database}: is another one" in str(scene.files.gone)
@@ -216,7 +216,7 @@ def test_an_error_tells_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(file_monitor, "inode", refuse)
     scene.run(1, 1000)
-    assert not scene.files.is_doubtful
+    assert not scene.files.claims_suspended
 
 
 # -- real workers ----------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import apsw
 from queuectl.engines.sqlite.database import translated
 
 
-class New:
+class ScratchDatabase:
     """A database that is being filled. Raises Unusable where that fails: a full disk, say."""
 
     def __init__(self, db: apsw.Connection, name: str) -> None:
@@ -27,7 +27,7 @@ class New:
 
 
 @contextmanager
-def new(path: str = "") -> Generator[New]:
+def scratch_database(path: str = "") -> Generator[ScratchDatabase]:
     """An empty file as a database to be filled; without a path, a temporary one that is gone in the end.
 
     It has no journal: what is not finished is to be thrown away.
@@ -36,7 +36,7 @@ def new(path: str = "") -> Generator[New]:
     with translated(name):
         db = apsw.Connection(path)
     try:
-        made = New(db, name)
+        made = ScratchDatabase(db, name)
         for setting in ("journal_mode = off", "synchronous = off", "locking_mode = exclusive"):
             made.execute(f"pragma {setting}")
         made.execute("begin")
