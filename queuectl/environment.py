@@ -134,12 +134,10 @@ def _callers() -> Mapping[str, str]:
     """The environment as it was given to this process: in a C locale, Python itself adds an LC_CTYPE (PEP 538)."""
     if os.environ.get("LC_CTYPE") not in ("C.UTF-8", "C.utf8", "UTF-8"):
         return os.environ
-    try:
-        with open("/proc/self/environ", "rb") as file:
-            given = b"\0LC_CTYPE=" in b"\0" + file.read()
-    except OSError:
+    original = procfs.environment(os.getpid())
+    if not original or b"\0LC_CTYPE=" in original:
         return os.environ
-    return os.environ if given else {name: value for name, value in os.environ.items() if name != "LC_CTYPE"}
+    return {name: value for name, value in os.environ.items() if name != "LC_CTYPE"}
 
 
 def _storable(text: str) -> bool:

@@ -1,7 +1,6 @@
 """Where log and projections live. This is the one place that knows which engine a URL means."""
 
 import os
-import shutil
 
 from projections.replay import Progress
 from queuectl.engines.base import Engine
@@ -46,6 +45,8 @@ def exists(url: str) -> bool:
 
 def discard(url: str) -> None:
     """Remove a database that nothing has open, with its home. Raises as `resolve` does, and OSError."""
+    import shutil  # too much to load for each enqueue
+
     from queuectl.engines.sqlite.location import locate
 
     location = locate(url)

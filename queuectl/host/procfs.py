@@ -2,6 +2,8 @@
 
 import functools
 import os
+import re
+import signal
 from collections.abc import Iterator
 
 import msgspec
@@ -46,6 +48,20 @@ def read(name: str) -> bytes:
 def pids() -> Iterator[int]:
     """All processes of this pid namespace. Raises OSError where /proc can't be read."""
     return (int(name) for name in os.listdir("/proc") if name.isdigit())
+
+
+def open_descriptors() -> list[int]:
+    """The descriptors of this process, and the one by which they were listed, which is closed; none without /proc."""
+    try:
+        return [int(name) for name in os.listdir("/proc/self/fd")]
+    except OSError:
+        return []
+
+
+def is_kill_pending(pid: int) -> bool:
+    """Whether a SIGKILL waits for the process: it is in an uninterruptible sleep, or frozen."""
+    pending = re.findall(rb"^(?:SigPnd|ShdPnd):\s*([0-9a-f]+)", read(f"{pid}/status"), re.MULTILINE)
+    return any(int(signals, 16) & 1 << signal.SIGKILL - 1 for signals in pending)
 
 
 def environment(pid: int) -> bytes:

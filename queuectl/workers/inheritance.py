@@ -4,6 +4,7 @@ import os
 import resource
 
 from queuectl.errors import Invalid
+from queuectl.host import procfs
 from queuectl.workers.execution import traces
 
 FILES = 128
@@ -19,7 +20,7 @@ def leave_job() -> None:
     """
     if os.environ.get(traces.TAG, traces.FREE) != traces.FREE:
         os.environ[traces.TAG] = traces.FREE
-        os.closerange(3, max(int(name) for name in os.listdir("/proc/self/fd")) + 1)
+        os.closerange(3, max(procfs.open_descriptors()) + 1)
 
 
 def raise_file_limit(slots: int) -> None:

@@ -9,11 +9,13 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 from projections.jobs import FINAL
 from queuectl import clock, enclosing_jobs
+from queuectl.host import procfs
 from queuectl.queue import Queue
 from queuectl.workers import worker_process
 from queuectl.workers.execution import traces
@@ -123,10 +125,8 @@ class PrivateWorker:
 def _inheritable() -> list[int]:
     """The descriptors that a spawned process would inherit."""
     found: list[int] = []
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            if os.get_inheritable(int(name)):
-                found.append(int(name))
-        except OSError:
-            continue  # the one by which the folder is read
+    for fd in procfs.open_descriptors():
+        with suppress(OSError):  # the one by which they were listed
+            if os.get_inheritable(fd):
+                found.append(fd)
     return found

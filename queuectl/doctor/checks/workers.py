@@ -35,9 +35,6 @@ COURTESY = 2.0
 
 PAUSE = 0.25
 
-KILLED = 1 << 8
-"""SIGKILL as a bit of a signal set in /proc."""
-
 
 class WorkerScan(msgspec.Struct):
     """The result of one scan."""
@@ -214,17 +211,7 @@ def _over(job: Job, pid: int | None) -> str | None:
     age = monotonic() - started / os.sysconf("SC_CLK_TCK")
     if job.timeout is not None and age > job.timeout:
         return f"is past its timeout of {span(job.timeout)}"
-    return "was killed" if _is_killed(pid) else None
-
-
-def _is_killed(pid: int) -> bool:
-    """Whether a SIGKILL is pending for the process: it waits for a device, or is frozen."""
-    try:
-        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
-            pending = [line.split()[1] for line in file if line.startswith(("SigPnd:", "ShdPnd:"))]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return any(int(signals, 16) & KILLED for signals in pending)
+    return "was killed" if procfs.is_kill_pending(pid) else None
 
 
 def _stuck(queue: "InspectedQueue", worker: Worker, job: Job, what: str, left: Traces, **facts: int) -> Finding:

@@ -7,9 +7,11 @@ theirs before, through the descriptor that SQLite has: no other one may be opene
 
 import errno
 import os
+from contextlib import suppress
 
 from queuectl.engines.sqlite.location import Location
 from queuectl.errors import Unusable, shown
+from queuectl.host import procfs
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -52,7 +54,7 @@ class WalIndex:
             return
         if self._fd < 0:
             self._fd = _descriptor(found)
-        if self._fd >= 0 and _allocate(self._fd, wanted) == errno.ENOSPC:
+        if self._fd >= 0 and _lacks_room(self._fd, wanted):
             raise self._full()
 
     def _wanted(self) -> int:
@@ -72,24 +74,18 @@ def _found(path: str) -> os.stat_result | None:
 
 def _descriptor(file: os.stat_result) -> int:
     """The descriptor by which this process has the file open; -1 where it can't be told."""
-    try:
-        names = os.listdir("/proc/self/fd")
-    except OSError:
-        return -1
-    for name in names:
-        try:
-            if os.path.samestat(os.fstat(int(name)), file):
-                return int(name)
-        except OSError:  # the one by which they were listed
-            continue
+    for fd in procfs.open_descriptors():
+        with suppress(OSError):  # the one by which they were listed
+            if os.path.samestat(os.fstat(fd), file):
+                return fd
     return -1
 
 
-def _allocate(fd: int, size: int) -> int:
-    """Let the kernel do it; the errno, 0 where it is done. (C's `posix_fallocate` writes itself where the kernel can't,
-    beside others who write.)"""
-    import ctypes
+def _lacks_room(fd: int, size: int) -> bool:
+    from queuectl.host.fallocate import allocate  # ctypes is needed on few file systems
 
-    libc = ctypes.CDLL(None, use_errno=True)
-    fallocate = getattr(libc, "fallocate64", None) or libc.fallocate
-    return 0 if fallocate(fd, 0, ctypes.c_int64(0), ctypes.c_int64(size)) == 0 else ctypes.get_errno()
+    try:
+        allocate(fd, size)
+    except OSError as error:
+        return error.errno == errno.ENOSPC
+    return False

@@ -61,19 +61,10 @@ class Trim:
         until = (size - limit // 2) // block * block
         # By the blocks on disk, not by the last cut: a file may be truncated and grow again between two calls.
         if until > begin and found.st_blocks * 512 >= limit + max(block, limit // 16):
-            _punch(fd, begin, until - begin)
+            from queuectl.host.fallocate import punch_hole  # ctypes is needed by few workers
+
+            punch_hole(fd, begin, until - begin)
             self._begin, self._until = begin, until
-
-
-def _punch(fd: int, offset: int, length: int) -> None:
-    import ctypes
-
-    keep_size, punch_hole = 1, 2
-    libc = ctypes.CDLL(None, use_errno=True)
-    fallocate = getattr(libc, "fallocate64", None) or libc.fallocate
-    if fallocate(fd, ctypes.c_int(keep_size | punch_hole), ctypes.c_int64(offset), ctypes.c_int64(length)) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
 
 
 def cut(path: str) -> tuple[int, int] | None:

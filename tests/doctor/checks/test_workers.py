@@ -387,8 +387,8 @@ def test_killed_process_that_does_not_end_is_named(
 
 def test_pending_kill_of_a_process_is_seen() -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
-        assert not workers._is_killed(process.pid)
+        assert not procfs.is_kill_pending(process.pid)
         process.kill()
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        assert workers._is_killed(process.pid), "the kernel notes it until it is reaped"
-    assert not workers._is_killed(process.pid)
+        assert procfs.is_kill_pending(process.pid), "the kernel notes it until it is reaped"
+    assert not procfs.is_kill_pending(process.pid)

@@ -1,6 +1,5 @@
 """The WAL index is allocated before it is written through memory: on a full disk SIGBUS would end the process."""
 
-import errno
 import os
 from pathlib import Path
 
@@ -60,7 +59,7 @@ def test_opening_fails_without_room_for_the_index(small: Path, monkeypatch: pyte
 def test_an_index_without_room_refuses_writes_only(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Queue(small) as queue:
         monkeypatch.setattr(shm.WalIndex, "_wanted", lambda self: 9 * shm.REGION)
-        monkeypatch.setattr(shm, "_allocate", lambda fd, size: errno.ENOSPC)
+        monkeypatch.setattr(shm, "_lacks_room", lambda fd, size: True)
         with pytest.raises(Unusable, match="the disk is full"):
             queue.enqueue("true")
         assert queue.status().total == 0
@@ -68,6 +67,6 @@ def test_an_index_without_room_refuses_writes_only(small: Path, monkeypatch: pyt
 
 def test_page_sized_blocks_allocate_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shm, "PAGE", 512)
-    monkeypatch.setattr(shm, "_allocate", lambda fd, size: pytest.fail("asked for blocks"))
+    monkeypatch.setattr(shm, "_lacks_room", lambda fd, size: pytest.fail("asked for blocks"))
     with Queue(tmp_path / "q.db") as queue:
         queue.enqueue("true")

@@ -168,7 +168,7 @@ def test_attempt_ends_if_no_hole_can_be_punched(tmp_path: Path, monkeypatch: pyt
     def refused(fd: int, offset: int, length: int) -> None:
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
-    monkeypatch.setattr(output, "_punch", refused)
+    monkeypatch.setattr("queuectl.host.fallocate.punch_hole", refused)
     attempt = begin(tmp_path / "output", "exec yes")
     while attempt.next_deadline is None:  # which is then that of the KILL
         attempt.check_output(1_000_000, clock.monotonic())
