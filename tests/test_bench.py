@@ -169,7 +169,11 @@ def too_short(told: list[dict[str, Any]]) -> set[tuple[str, str]]:
     return {
         (entry["workload"], entry["figure"])
         for entry in ratios
-        if (entry["value"] < entry["goal"] / 2.5 if entry["better"] == "higher" else entry["value"] > entry["goal"] * 2.5)
+        if (
+            entry["value"] < entry["goal"] / 2.5
+            if entry["better"] == "higher"
+            else entry["value"] > entry["goal"] * 2.5
+        )
     }
 
 
