@@ -2,11 +2,9 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,25 +12,7 @@ import pytest
 from queuectl.engines.sqlite import gate as gates
 from queuectl.engines.sqlite.gate import Gate
 from queuectl.errors import Unusable
-from tests.support.paths import ROOT
-
-PRELUDE = """
-import os, signal, sys, time
-from queuectl.engines.sqlite.gate import Gate
-gate = Gate(sys.argv[1] + "/gate", stuck=1.0)
-def say(word):
-    print(word, flush=True)
-def wait_for_line():
-    sys.stdin.readline()
-"""
-
-INSIDE = """
-with gate.hold(10):
-    say("inside")
-    wait_for_line()
-"""
-
-Start = Callable[..., "subprocess.Popen[str]"]
+from tests.support.scripts import GATE, INSIDE, Start, expect_line, send_line, starter
 
 
 @pytest.fixture
@@ -43,27 +23,8 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start(folder: Path) -> Iterator[Start]:
-    started: list[subprocess.Popen[str]] = []
-
-    def start(script: str, *args: str) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-c", PRELUDE + script, str(folder), *args]
-        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-def expect_line(process: "subprocess.Popen[str]", word: str) -> None:
-    assert process.stdout is not None
-    assert process.stdout.readline() == word + "\n"
-
-
-def send_line(process: "subprocess.Popen[str]", word: str = "") -> None:
-    print(word, file=process.stdin, flush=True)
+    with starter(GATE, folder) as start:
+        yield start
 
 
 def new_gate(folder: Path, stuck: float = 1.0) -> Gate:

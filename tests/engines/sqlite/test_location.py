@@ -6,55 +6,19 @@ import shutil
 import stat
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from queuectl.engines.sqlite.location import locate, prepare
 from queuectl.errors import Invalid, Unusable
+from tests.support.other_user import NOBODY, PRELUDE, as_root, run
 from tests.support.paths import ROOT
-
-NOBODY = 65534
-
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
     return tmp_path / "q.db"
-
-
-PRELUDE = f"""
-import grp, hashlib, os, pwd, sys  # before we are somebody who can't read them
-from queuectl.engines.sqlite.location import locate, prepare
-from queuectl.errors import QueueError
-
-os.chdir(sys.argv[1])
-
-def become_nobody():
-    if os.geteuid() == 0:
-        for name in (".", *os.listdir(".")):
-            os.chown(name, {NOBODY}, {NOBODY})
-        os.setgroups([])
-        os.setgid({NOBODY})
-        os.setuid({NOBODY})
-"""
-
-
-def run(script: str, folder: Path) -> str:
-    """What a script printed that ran in the folder, in a process of its own."""
-    command = [sys.executable, "-c", PRELUDE + script, str(folder)]
-    return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=30, check=True).stdout
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that anybody can get to: what pytest makes is closed to others."""
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o755)
-        yield Path(folder).resolve()
 
 
 def mode(path: Path | str) -> int:

@@ -2,41 +2,23 @@
 
 import os
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from queuectl.errors import Invalid
 from queuectl.workers.recovery.worker_lock import NoLockFile, held, ids, take, try_lock
-from tests.support.paths import ROOT
+from tests.support.scripts import Start, read_line, starter
 
 PRELUDE = "import os, sys, time\nfrom queuectl.workers.recovery.worker_lock import *\nfolder = sys.argv[1]\n"
-
-Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    started: list[subprocess.Popen[str]] = []
-
-    def start(script: str, *args: str) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-c", PRELUDE + script, str(tmp_path), *args]
-        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-def hear(process: "subprocess.Popen[str]") -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().rstrip("\n")
+    with starter(PRELUDE, tmp_path) as start:
+        yield start
 
 
 def kill(process: "subprocess.Popen[str]") -> None:
@@ -57,7 +39,7 @@ def test_only_a_live_worker_is_locked(tmp_path: Path) -> None:
 
 def test_lock_of_killed_worker_is_free_at_once(tmp_path: Path, start: Start) -> None:
     worker = start("mine = take(folder, 'w1')\nprint('up', flush=True)\nsys.stdin.read()")
-    assert hear(worker) == "up"
+    assert read_line(worker) == "up"
     assert held(str(tmp_path), "w1")
     kill(worker)
     assert not held(str(tmp_path), "w1")
@@ -101,7 +83,7 @@ print(looks, dead, flush=True)
 """)
         for _ in range(2)
     ]
-    assert [hear(observer) for observer in observers] == ["watching"] * 2
+    assert [read_line(observer) for observer in observers] == ["watching"] * 2
     starters = [
         start("""
 for n in range(600):
@@ -113,7 +95,7 @@ for n in range(600):
     assert [starter.wait(60) for starter in starters] == [0] * 4
     (tmp_path / ".end").touch()
     for observer in observers:
-        looks, dead = hear(observer).split()
+        looks, dead = read_line(observer).split()
         assert int(looks) > 100
         assert dead == "0"
 
@@ -121,7 +103,7 @@ for n in range(600):
 def test_one_of_many_recoverers_takes_the_lock(tmp_path: Path, start: Start) -> None:
     workers = [start(f"mine = take(folder, 'w{n}')\nprint(flush=True)\nsys.stdin.read()") for n in range(5)]
     for worker in workers:
-        hear(worker)
+        read_line(worker)
         kill(worker)
     recover = """
 begin, got = float(sys.argv[2]), []
@@ -141,7 +123,7 @@ print(*got, flush=True)
 """
     begin = str(time.monotonic() + 0.7)
     recoverers = [start(recover, begin) for _ in range(6)]
-    got = [id for recoverer in recoverers for id in hear(recoverer).split()]
+    got = [id for recoverer in recoverers for id in read_line(recoverer).split()]
     assert sorted(got) == [f"w{n}" for n in range(5)]
     assert ids(str(tmp_path)) == []
 
@@ -171,7 +153,7 @@ mine = take(folder, "w1")
 pid = os.posix_spawn("/bin/sh", ["sh", "-c", "echo $$; exec sleep 60"], os.environ)
 sys.stdin.read()
 """)
-    command = int(hear(worker))
+    command = int(read_line(worker))
     try:
         kill(worker)
         assert not held(str(tmp_path), "w1")
@@ -190,7 +172,7 @@ os.waitpid(child, 0)
 print("forked", flush=True)
 sys.stdin.read()
 """)
-    assert hear(worker) == "forked"
+    assert read_line(worker) == "forked"
     assert held(str(tmp_path), "w1")
     assert try_lock(str(tmp_path), "w1") is None
 
@@ -219,11 +201,11 @@ def test_worker_without_its_folder_ends_cleanly(tmp_path: Path) -> None:
 @pytest.mark.parametrize("umask", ["0", "0o777"])
 def test_its_file_is_private_under_any_umask(tmp_path: Path, start: Start, umask: str) -> None:
     worker = start(f"os.umask({umask})\nmine = take(folder, 'w1')\nprint('up', flush=True)\nsys.stdin.read()")
-    assert hear(worker) == "up"
+    assert read_line(worker) == "up"
     assert (tmp_path / "w1").stat().st_mode & 0o7777 == 0o600
 
 
 def kill_after_take(start: Start) -> None:
     worker = start("mine = take(folder, 'w1')\nprint(flush=True)\nsys.stdin.read()")
-    hear(worker)
+    read_line(worker)
     kill(worker)
