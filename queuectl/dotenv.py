@@ -1,11 +1,11 @@
-"""The `.env` of the working directory: variables for whoever works there, read as the environment is.
+"""The `.env` of the working directory: variables for the commands run there, read as the environment is.
 
 A line is `NAME=value`, also behind `export`. What stands in `'…'` is taken as it is; in `"…"` and without quotes
 `$NAME`, `${NAME}` and `${NAME:-default}` are filled in from the environment and the lines above. A quoted value may go
 over several lines.
 
 Other programs have their own variables in it. So what is wrong with a line matters only to what needs its value: asking
-for that value raises. A file that somebody else could have written is not read: it is only looked at for which names it
+for that value raises. A file that another user could have written is not read: it is only looked at for which names it
 sets, and asking for one of those raises. Of a file that can't be looked at, every name might stand in it.
 """
 

@@ -48,7 +48,7 @@ def waiting_inside(view: View, job: str | None, queues: Collection[str] = ()) ->
     """How many processing jobs (of these queues; none named: of all) can't end before what waits inside `job` has.
 
     Those are its hosts, and each job that itself waits inside until nothing is left to do: two of them would wait for
-    each other. 0 outside of a job: whoever waits there keeps nobody from ending.
+    each other. 0 outside of a job: to wait there keeps no job from ending.
     """
     known = {host.id: host for host in hosts(view, job)}
     if not known:

@@ -36,7 +36,7 @@ class Refused(QueueError):
 
 
 class Fenced(Refused):
-    """A report under a lease that is no longer held: somebody else owns the job's outcome now."""
+    """A report under a lease that is no longer held: another worker owns the job's outcome now."""
 
 
 class Conflict(QueueError):
@@ -54,7 +54,7 @@ class Absent(Unusable):
 
 
 class Busy(Unusable):
-    """Somebody else has kept the database locked for too long."""
+    """Another process has kept the database locked for too long."""
 
 
 class Outdated(Unusable):

@@ -17,7 +17,7 @@ PAGE = 1000
 class Moment(msgspec.Struct, frozen=True):
     """One event of a job's history and the job after it (None once it was purged).
 
-    Heartbeats of the worker that held it are told as well; they don't change the job.
+    Heartbeats of the worker that held it are included; they don't change the job.
     """
 
     record: Recorded

@@ -1,4 +1,4 @@
-"""Whether a worker lives: one judgement for everybody who would recover it, stop it, or count on it (R42).
+"""Whether a worker lives: one judgement for all that would recover it, stop it, or count on it (R42).
 
 A worker holds the lock on its lock file as long as it lives, and the kernel lets go of it at its end. But a file can be
 removed, and a folder replaced by a copy, while the worker goes on: so a lock that is missing or free proves nothing
@@ -19,7 +19,7 @@ class Life(enum.Enum):
     """What is known of a worker's process."""
 
     LIVES = "lives"
-    """It is there, or somebody is recovering what it left."""
+    """It is there, or another process is recovering what it left."""
     GONE = "gone"
     UNKNOWN = "unknown"
     """It can't be seen from here (another pid namespace or machine): only its heartbeats tell."""
@@ -66,7 +66,7 @@ def _of_process(worker: Worker, engine: Engine) -> Life:
         return Life.GONE
     if worker.start_ticks is not None and engine.home.has_identity(worker.identity):
         return Life.LIVES
-    # Either nobody recorded when it began, and the pid may have been given away; or the folder is another one, because
+    # Either its start was not recorded, and the pid may have been given away; or the folder is another one, because
     # it was replaced under the worker, or because this queue is a copy of that worker's.
     match engine.uses(worker.pid):
         case None:

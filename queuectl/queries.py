@@ -310,7 +310,7 @@ class Queries:
             return view.workers(live=not all)
 
     def served(self) -> Served:
-        """The queues whose jobs a worker that is up takes; one for certain jobs alone serves nobody else."""
+        """The queues whose jobs a worker that is up takes; one for certain jobs alone serves no others."""
         lists = [
             worker.queues
             for worker in self.workers()

@@ -223,7 +223,7 @@ class Queue(Queries):
     ) -> list[Job]:
         """Wait until these jobs have ended (none named: until nothing is left to do) and return them.
 
-        `timeout` is in seconds; `progress(ended, all)` is told whenever something changed, `meanwhile` about once a
+        `timeout` is in seconds; `progress(ended, all)` is called whenever something changed, `meanwhile` about once a
         second which of these jobs have ended by now. Within a job what can't end before that job is left out of all.
         Raises Deadline, NotFound, and Refused for a job that would wait for itself so.
         """

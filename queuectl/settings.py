@@ -187,7 +187,7 @@ def _said(
     """The settings of which some place says anything. Every enqueue asks, so it costs little where none does.
 
     MAX_RETRIES and BACKOFF_BASE are names that other programs have too: an unusable value of theirs is warned of and
-    passed over. One under a name of ours, or stored, is an error for whoever needs the setting.
+    passed over. One under a name of ours, or stored, is an error where the setting is needed.
     """
     environ = os.environ if environ is None else environ
     env_file = dotenv.read() if env_file is None else env_file

@@ -99,7 +99,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     shell: str | None = None
     """What runs `command`: an absolute path."""
     cwd: str | None = None
-    """Absolute after `check`; None: the working directory of whoever enqueues."""
+    """Absolute after `check`; None: the enqueuer's working directory."""
     stdin: str | None = None
     """The file to read from; absolute after `check`; `-`: this process's stdin; None: /dev/null."""
     on_lost: Literal["retry", "dead"] | None = None

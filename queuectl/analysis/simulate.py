@@ -2,7 +2,7 @@
 
 Every job that failed is followed through its own events, and for each failure the decision of a worker
 (`queuectl.decisions.report`) is taken anew under the other policy. What happened stands in the log; what would have
-happened after the last recorded attempt does not, and is told as bounds and as an estimate (`ASSUMPTIONS`).
+happened after the last recorded attempt does not, and is given as bounds and as an estimate (`ASSUMPTIONS`).
 """
 
 from collections import Counter

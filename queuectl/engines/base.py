@@ -9,7 +9,7 @@ An engine promises:
 - an append writes the events and all projections in one atomic step, or nothing;
 - an event's place in its stream is taken once: appending after a version that is not the stream's last is a `Conflict`;
 - `ready` gives the jobs that may run, by priority (higher first), then `run_at`, then the order in which they came;
-- whoever reads the log page by page, each after the last seq seen, meets every event, and each once;
+- reading the log page by page, each after the last seq seen, gives every event, and each once;
 - who listens is woken soon after another process has appended.
 """
 
@@ -32,7 +32,7 @@ PAST = ("jobs", "attempts", "counts", "workers", "config")
 
 
 class Listener(Protocol):
-    """A doorbell: becomes readable when somebody appended something that this listener waits for."""
+    """A doorbell: becomes readable when an event was appended that this listener waits for."""
 
     path: str
     """The file by which it is rung. Where that was removed, nothing rings any more."""
@@ -180,8 +180,8 @@ class Engine(ABC):
     def reopen(self) -> None:
         """Open the database anew, after files of it were removed that can be made again (the WAL).
 
-        What was committed is in the database first, unless somebody else has begun new files: what he goes on from
-        must not be written over. Raises Unusable where it can't be opened, Busy where a reader is in the way.
+        What was committed is in the database first, unless another process has begun new files, which must not be
+        written over. Raises Unusable where it can't be opened, Busy where a reader is in the way.
         """
 
     @abstractmethod

@@ -171,7 +171,7 @@ class View(ABC):
         """The streams that were through by then (µs UTC), each with the version of its last event.
 
         Those of jobs that came to one of these final states, of purged jobs, and of workers that ended and of whose
-        attempts only those of jobs that are told with them are left.
+        attempts only those of jobs that are named with them are left.
         """
 
     @abstractmethod
@@ -205,7 +205,7 @@ class View(ABC):
     def damage(self, progress: Progress | None = None) -> list[str]:
         """What the database finds wrong with itself, a line each; none where it is sound. Reads all of it at once.
 
-        `progress` is called with (pages read, 0), for nobody knows how many it will be.
+        `progress` is called with (pages read, 0), for the total is not known.
         """
 
     @abstractmethod
@@ -236,7 +236,7 @@ class View(ABC):
 
 
 class Transaction(View):
-    """Reading and writing, alone: nobody else appends until it ends. It ends in a commit, or in nothing at all."""
+    """Reading and writing, alone: no other process appends until it ends. It ends in a commit, or in nothing at all."""
 
     now: int
     """The raw clock, read once the write lock was held: every due time is computed from it and compared with it."""

@@ -56,7 +56,7 @@ def _begin(path: str) -> tuple[str, int]:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            pass  # somebody took it for one that was left behind, before it was locked
+            pass  # another process took it for one that was left behind, before it was locked
         else:
             if os.fstat(fd).st_nlink:
                 return name, fd
@@ -64,12 +64,12 @@ def _begin(path: str) -> tuple[str, int]:
 
 
 def _clear(path: str) -> None:
-    """Remove drafts of `path` that nobody is writing."""
+    """Remove drafts of `path` that no process is writing."""
     folder, stem = os.path.split(os.path.abspath(path))
     for name in os.listdir(folder):
         if not re.fullmatch(re.escape(stem) + r"\.[0-9a-f]{8}" + re.escape(_PART), name):
             continue
-        with suppress(OSError):  # somebody else's, or gone: it harms nobody
+        with suppress(OSError):  # another user's, or gone: it does no harm
             fd = os.open(f"{folder}/{name}", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

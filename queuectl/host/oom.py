@@ -1,4 +1,4 @@
-"""Whether the kernel has been killing for want of memory: what to say of a SIGKILL that nobody here sent.
+"""Whether the kernel has been killing for want of memory: what to say of a SIGKILL that QueueCTL did not send.
 
 The kernel does not report which process it killed, but it counts: for the control group (cgroup) of a process, of
 version 2 or 1, and for the whole machine.

@@ -43,7 +43,7 @@ def is_private_group(gid: int, user: int) -> bool:
 
 
 def check_folder(path: str, purpose: str) -> None:
-    """Raise Unusable unless `path` is a folder that this user, and nobody untrusted, can write to. Raises OSError."""
+    """Raise Unusable unless `path` is a folder that this user, and no untrusted one, can write to. Raises OSError."""
     if (link := os.lstat(path).st_uid) not in (0, os.geteuid()) and os.path.islink(path):
         raise Unusable(f"{shown(path)}: is a symbolic link made by {user_name(link)}: name a folder of your own")
     found = os.stat(path)

@@ -29,7 +29,7 @@ def detached(options: SupervisorOptions) -> int:
     pid = os.posix_spawn(
         sys.executable,
         worker_process.command(msgspec.structs.replace(options, ready=READY_FD)),
-        # Inside of no job: whoever detaches workers does not wait for them.
+        # Inside of no job: a command that detaches workers does not wait for them.
         {name: value for name, value in os.environ.items() if name != "QUEUECTL_JOB_ID"},
         file_actions=[
             (os.POSIX_SPAWN_DUP2, nothing, 0),

@@ -27,7 +27,7 @@ def open_log_file(folder: str, name: str, flags: int = os.O_APPEND) -> int:
     """A file in the folder for logs, made where it is missing, open for writing, of mode 0600; returns the descriptor.
 
     Raises Unusable, one line, where the folder can't be made, or others could put something else in the file's place:
-    whoever can write to the folder, or has put a link or a pipe there, would decide where the lines go.
+    a user that can write to the folder, or has put a link or a pipe there, would decide where the lines go.
     """
     path = f"{folder}/{name}"
     try:

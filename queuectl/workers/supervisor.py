@@ -83,7 +83,7 @@ class Supervisor:
     """Runs in one thread, which waits for the ends of workers and for signals."""
 
     def __init__(self, options: SupervisorOptions) -> None:
-        """Opens the database, so that what is wrong with it is told before any worker is spawned. Raises Unusable."""
+        """Opens the database, so that what is wrong with it shows before any worker is spawned. Raises Unusable."""
         self._options = options
         self._queue = Queue(options.worker.url, create=False, logs=options.worker.logs)
         with self._queue.engine.snapshot() as view:

@@ -26,7 +26,7 @@ BUSY = 5000
 """Milliseconds to wait for a lock of SQLite's own: our writers wait at the gate, so only strangers are met here."""
 
 WAL_LIMIT = 1 << 20
-"""Bytes of the WAL (q.db-wal) above which whoever closes the database last writes it back."""
+"""Bytes of the WAL (q.db-wal) above which the last process to close the database writes it back."""
 
 LARGEST = 4 << 20
 """Bytes to which the WAL is cut down when it begins anew, where a reader had made it grow."""
@@ -96,7 +96,7 @@ def connect(
             db.set_busy_timeout(BUSY)
             db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             admit(db)
-            # The switch to WAL ignores the busy timeout and can't bear a reader, so nobody looks before it is done, and
+            # The switch to WAL ignores the busy timeout and can't bear a reader, so none looks before it is done, and
             # then SQLite is asked once more: what was cut short is only undone when the file is opened.
             if not made or _schema(db) < SCHEMA or db.pragma("journal_mode") != "wal":
                 with gate.hold(patience):
@@ -133,7 +133,7 @@ def disconnect(db: apsw.Connection, location: Location, *, present: bool) -> Non
 
     The last one to go leaves the WAL as it is, because a checkpoint costs a short command several syncs; but not
     one that has grown: those who come next could not begin it anew, for what was written back of it is forgotten when
-    nobody has the file open.
+    no process has the file open.
     """
     try:
         grown = present and os.stat(location.database + "-wal").st_size > WAL_LIMIT
@@ -147,7 +147,7 @@ def disconnect(db: apsw.Connection, location: Location, *, present: bool) -> Non
 def is_made(path: str) -> bool:
     """Whether the file is a queue's database, whole and in WAL mode, as far as its header tells.
 
-    False for none, an empty one, or one that somebody is making. Raises Unusable where it is another program's.
+    False for none, an empty one, or one that another process is making. Raises Unusable where it is another program's.
 
     Only its header is read, where the mark never changes: the rest may be in the middle of a checkpoint, or of one that
     was killed, which SQLite mends when the file is opened with its WAL. It is read by SQLite's own file system
@@ -181,7 +181,7 @@ def _has_tables(path: str) -> bool:
         try:
             return peek.execute("select count(*) from sqlite_master").get > 0
         except apsw.CorruptError:
-            return True  # somebody is writing into it
+            return True  # another process is writing into it
 
 
 def mark(db: apsw.Connection) -> str | None:

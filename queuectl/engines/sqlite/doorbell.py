@@ -77,7 +77,7 @@ def listen(folder: str, kind: str) -> Bell:
                 os.close(fd)
             _remove(draft)
             if isinstance(error, FileNotFoundError):
-                continue  # somebody rang before it was open, and took it for a dead listener's
+                continue  # a ring came before it was open, and took it for a dead listener's
             raise
         return Bell(path, fd)
 
@@ -85,7 +85,8 @@ def listen(folder: str, kind: str) -> Bell:
 def ring(folder: str, kinds: Container[str]) -> int:
     """Ring every bell of these kinds, remove those whose listener is dead, and return how many were rung.
 
-    Never raises: it comes after the commit, and what was committed must not look failed because nobody could be woken.
+    Never raises: it comes after the commit, and what was committed must not look failed because no listener could be
+    woken.
     """
     try:
         names = os.listdir(folder)
@@ -115,7 +116,7 @@ def _ring(path: str) -> bool:
     try:
         fd = os.open(path, os.O_WRONLY | FLAGS)
     except OSError as error:
-        if error.errno == errno.ENXIO:  # nobody has it open for reading
+        if error.errno == errno.ENXIO:  # no process has it open for reading
             _remove(path)
         return False
     try:
@@ -133,4 +134,4 @@ def _remove(path: str) -> None:
     try:
         os.unlink(path)
     except FileNotFoundError:
-        pass  # somebody else did
+        pass  # another process did

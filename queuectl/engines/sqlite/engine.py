@@ -73,7 +73,7 @@ class SqliteEngine(Engine):
         return storage(self.location)
 
     def close_before_fork(self) -> None:
-        """Before a fork: close the connection, where nobody is using it.
+        """Before a fork: close the connection, where it is not in use.
 
         What SQLite knows of a file's locks would be inherited, the locks would not: the child's connections, new ones
         too, would be without any, and when another program closes the file as the last one it removes the WAL

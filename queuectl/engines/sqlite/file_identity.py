@@ -1,7 +1,7 @@
 """The files behind an open database: whether what stands at their paths is still what was opened.
 
 SQLite keeps the files that it has opened, also when they are removed, renamed or replaced. What is committed then lands
-in files that nobody will ever open again, or, where the WAL index is another one, is overwritten by those
+in files that no process will ever open again, or, where the WAL index is another one, is overwritten by those
 who opened the new one. So before anything is read, and before a commit is acknowledged, the paths are looked at, by
 `os.stat` alone (R6). A copy that is written into the database's own file leaves the inode as it is: when the file has
 changed, its mark is looked for, which a checkpoint leaves alone.
@@ -68,7 +68,7 @@ class OpenFiles:
 
     @property
     def others_made_new(self) -> bool:
-        """Whether somebody else has made another WAL, or another index of it, where one was removed."""
+        """Whether another process has made another WAL, or another index of it, where one was removed."""
         opened = self._opened or (None, None, None)
         return any(_identity(path) not in (None, mine) for path, mine in zip(self._paths[1:], opened[1:], strict=True))
 
@@ -83,10 +83,10 @@ class OpenFiles:
         return Replaced(f"{shown(self._paths[0])}: was replaced while the queue was open: open the queue anew")
 
     def write_back_removed_wal(self, db: apsw.Connection) -> None:
-        """Where the WAL alone was removed, write all of it back into the database, by who holds the gate.
+        """Where the WAL alone was removed, write all of it back into the database, by the holder of the gate.
 
-        What was acknowledged is then where the next one to open the database finds it. Not where somebody has begun
-        another WAL: what he has read is not what this one says.
+        What was acknowledged is then where the next one to open the database finds it. Not where another process has
+        begun another WAL: what it has read is not what this one says.
         """
         wal = self._paths[1]
         with suppress(OSError):
@@ -111,7 +111,7 @@ class OpenFiles:
 def refuse_files_in_use(location: Location) -> None:
     """Raise Unusable where a file of the database is missing that a worker, still up, has open.
 
-    Whoever made another one would have a queue that this worker does not see, or would write over what it has written.
+    To make another one would make a queue that this worker does not see, or write over what it has written.
     """
     missing = next((path for path in location.files if _identity(path) is None), None)
     if missing is None:

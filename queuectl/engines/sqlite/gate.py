@@ -1,8 +1,9 @@
 """The gate: one writer at a time, each in its turn (R5). Without it greedy writers starve each other.
 
-It is an `flock` on a file, which the kernel gives back when its holder dies. The holder writes who it is into the file,
-for those who wait: a *worker* that is stopped (SIGSTOP) inside the gate would block everybody for ever, so it is killed
-after 15 s; its jobs are recovered like any dead worker's. Whoever else holds it is only named (`gate_holder.py`).
+It is an `flock` on a file, which the kernel gives back when its holder dies. The holder writes into the file which
+process it is: a *worker* that is stopped (SIGSTOP) inside the gate would block all others for ever, so it is killed by
+those that wait, after 15 s, and its jobs are recovered like any dead worker's. Any other holder is only named
+(`gate_holder.py`).
 
 The kernel wakes those who wait in the order of arrival, but one who comes out and goes in again is back before they
 run: of 8 processes one got 853 turns, another 12. So one that has been going in and out for a while lets others in.
@@ -33,7 +34,7 @@ MEANWHILE = 0.05
 """Seconds between two calls of what is to be done while one waits."""
 
 WANTED = 512
-"""Where in the file a byte tells that somebody waits; the text of the holder stands at 0."""
+"""Where in the file a byte tells that a process waits; the text of the holder stands at 0."""
 
 
 class Gate:
@@ -63,7 +64,7 @@ class Gate:
         self._text = b""
 
     def hold(self, patience: float | None, meanwhile: Callable[[], None] | None = None) -> "Hold":
-        """A context manager: inside its `with` block nobody else is inside the gate. Not reentrant.
+        """A context manager: inside its `with` block no other process or thread is inside the gate. Not reentrant.
 
         `patience` is how many seconds to wait for it, None for ever (workers); `meanwhile` is called now and then while
         it waits. Raises Unusable, naming the holder, when they have passed; also where the file can't be written, and
@@ -242,7 +243,7 @@ class _Wait:
     def _start(self) -> None:
         try:
             start_new_thread(self._sleep, ())
-        except RuntimeError as error:  # too many threads: nobody will close it for us
+        except RuntimeError as error:  # too many threads: none will close it
             self.decided.acquire()
             raise Unusable(f"{shown(self.path)}: can't wait for it: {error}") from error
 

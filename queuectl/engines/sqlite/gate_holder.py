@@ -34,7 +34,7 @@ class Holder(msgspec.Struct, frozen=True):
 
 
 def read_holder(fd: int) -> Holder | None:
-    """Who stands in the gate's file; None where nobody does (legibly)."""
+    """The holder named in the gate's file; None where none is (legibly)."""
     fields = os.pread(fd, 512, 0).partition(b"\n")[0].decode(errors="replace").split(" ")
     if len(fields) == 4 and all(field.isdecimal() for field in fields[:3]):
         return Holder(int(fields[0]), int(fields[1]), int(fields[2]), fields[3])
@@ -108,7 +108,7 @@ class HolderWatch:
             ):
                 signal.pidfd_send_signal(process, signal.SIGKILL)
         except PermissionError:
-            pass  # somebody else's: all we can do is wait, and name it
+            pass  # another user's: it can only be waited for, and named
         except ProcessLookupError:
             pass  # ended by itself
         finally:

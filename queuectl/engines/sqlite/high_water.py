@@ -27,7 +27,7 @@ class HighWaterMark(NamedTuple):
     seq: int = 0
     """Of the last event that was acknowledged; 0 where that is not known."""
     mark: str | None = None
-    """The mark of the database; None where nobody has noted it."""
+    """The mark of the database; None where it was never noted."""
 
 
 class HighWater:
@@ -106,7 +106,7 @@ class HighWater:
         self._file = (found.st_dev, found.st_ino)
 
     def _is_open(self) -> bool:
-        """Whether the file that is open is still the one at its path: somebody may have removed it to go on without."""
+        """Whether the file that is open is still the one at its path: it may have been removed, to go on without."""
         if self._fd < 0:
             return False
         found = os.stat(self._path)

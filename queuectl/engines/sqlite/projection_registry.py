@@ -2,7 +2,7 @@
 
 Looked at when a database is opened and in every write transaction. Newer code rebuilds what older code made; older code
 stops. A user's projection is known by its import path, kept in the database by `replay`; where it can't be imported
-(another installation) it is left behind, and whoever can import it catches it up before it folds on.
+(another installation) it is left behind, and the next process that can import it catches it up before it folds on.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence

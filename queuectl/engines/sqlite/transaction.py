@@ -49,7 +49,7 @@ class SqliteTransaction(SqliteView, Transaction):
         try:
             self._db.executemany(INSERT, (astuple(change.record) for change in changes))
         except apsw.ConstraintError as error:
-            # Some of the rows are in: whoever catches this must not commit them.
+            # Some of the rows are in: a caller that catches this must not commit them.
             self._conflict = Conflict(f"{error}: load it again and decide again")
             raise self._conflict from error
         self._registry.fold(self._folding, changes)
@@ -57,7 +57,7 @@ class SqliteTransaction(SqliteView, Transaction):
         return changes
 
     def finish(self) -> None:
-        """Note how far the projections are, last thing before the commit. Raises the Conflict that somebody caught."""
+        """Note how far the projections are, last thing before the commit. Raises the Conflict that a caller caught."""
         if self._conflict is not None:
             raise self._conflict
         if self.types:

@@ -28,7 +28,7 @@ class Wal:
         return self._pages >= self._checkpoint_at
 
     def checkpoint(self, gate: Gate) -> None:
-        """Write back most of it while others go on writing, and the rest while nobody does: then it begins anew."""
+        """Write back most of it while others go on writing, and the rest while none does: then it begins anew."""
         self.write_back()
         try:
             with gate.hold(0.05):
@@ -39,7 +39,7 @@ class Wal:
         self._checkpoint_at = LARGE if done else self._pages + LARGE // 4
 
     def truncate(self) -> None:
-        """Write all of it back and cut the file off, unless somebody is at work: there will be another idle moment."""
+        """Write all of it back and cut the file off, unless a process is at work: it is tried when idle again."""
         self._db.set_busy_timeout(TRUNCATE_WAIT)
         try:
             self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
@@ -57,5 +57,5 @@ class Wal:
         try:
             frames, done = self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         except apsw.BusyError:
-            return False  # somebody else is at it
+            return False  # another process is at it
         return frames == done

@@ -56,6 +56,6 @@ class Checkpoint:
             self._idle_since = now
 
     def finish(self) -> None:
-        """Write everything back, so that the database file alone is the whole queue when nobody else is at work."""
+        """Write everything back, so that the database file alone is the whole queue where none else is at work."""
         self._after_turn = False
         self.run(monotonic())

@@ -1,8 +1,8 @@
 """Detection of hung workers: processes that live but append nothing (R20).
 
 A worker that holds jobs appends a heartbeat every few seconds. If none comes for 15 s of the observer's own monotonic
-time, the worker is hung, provided that the observer's own heartbeats were committed on time meanwhile: while nobody can
-write (a full disk, a suspended machine, a huge enqueue), nobody is hung. The times of events are never compared. A hung
+time, the worker is hung, provided that the observer's own heartbeats were committed on time meanwhile: while none can
+write (a full disk, a suspended machine, a huge enqueue), none is hung. The times of events are never compared. A hung
 worker on this machine is killed and recovered as any dead worker; the jobs of one that can't be seen from here (on
 another machine) are recovered without that.
 """
