@@ -11,6 +11,7 @@ from projections.jobs import FINAL, Job
 from projections.workers import Worker
 from queuectl import decisions, dotenv, enclosing_jobs, engines, environment, policy, settings
 from queuectl.clock import monotonic
+from queuectl.decisions import Cancel
 from queuectl.engines.base import Progress
 from queuectl.engines.view import Transaction, View, Write
 from queuectl.errors import Deadline, Invalid, NotFound, Refused
@@ -153,7 +154,10 @@ class Queue(Queries):
         Returns the ids of those that were changed: where states are named (`among`), who is in another by now is passed
         over, as who is gone is.
         """
-        return self._change(ids, among, lambda tx, job: decisions.cancel(job, reason))
+        with self._engine.transaction() as tx:
+            jobs = {job.id: job for job in _among(tx, ids, among)}
+            tx.end([Cancel(id, reason) for id in jobs], self.actor, jobs)
+        return [*jobs]
 
     def retry(self, *ids: str, among: Collection[str] | None = None, **changes: Unpack[Changes]) -> list[str]:
         """Run finished jobs again, all or none, each with its retry budget anew.
@@ -206,13 +210,9 @@ class Queue(Queries):
         decide: Callable[[Transaction, Job], list[Event]],
     ) -> list[str]:
         with self._engine.transaction() as tx:
-            writes: list[Write] = []
-            for id in dict.fromkeys(ids):
-                job = get_job(tx, id) if among is None else tx.job(id)
-                if job is not None and (among is None or job.state in among):
-                    writes.append(Write(f"job:{id}", job, decide(tx, job)))
-            tx.append(writes, self.actor)
-        return [write.before.id for write in writes]
+            jobs = _among(tx, ids, among)
+            tx.append([Write(f"job:{job.id}", job, decide(tx, job)) for job in jobs], self.actor)
+        return [job.id for job in jobs]
 
     def wait(
         self,
@@ -377,6 +377,13 @@ def as_spec(command: str | Sequence[str] | Spec, fields: Mapping[str, Any]) -> S
     if not isinstance(command, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise Invalid(f"the command must be a string or a sequence of strings, not {command!r}")
     return build({"argv": tuple(command), **fields})
+
+
+def _among(view: View, ids: Sequence[str], states: Collection[str] | None) -> list[Job]:
+    """The jobs of these ids, each once. Raises NotFound, unless only those in these states are asked for."""
+    if states is None:
+        return [get_job(view, id) for id in dict.fromkeys(ids)]
+    return [job for id in dict.fromkeys(ids) if (job := view.job(id)) is not None and job.state in states]
 
 
 def _unfinished(view: View) -> int:

@@ -132,6 +132,27 @@ def test_only_the_engines_know_sqlite() -> None:
     assert (imported, named) == (set(), set())
 
 
+def test_jobs_end_in_one_place_only() -> None:
+    ends = {"Completed", "Dead", "Cancelled"}
+    made = {
+        (name, end)
+        for name, path in modules("queuectl", "projections")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        for end in ends & {ast.unparse(node.func).rpartition(".")[2]}
+    }
+    assert made == {("queuectl.decisions.finish", end) for end in ends}
+    renamed = [
+        (name, alias.asname)
+        for name, path in modules("queuectl", "projections")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.name in ends and alias.asname not in (None, alias.name)
+    ]
+    assert renamed == []
+
+
 def test_the_command_line_goes_through_the_queue() -> None:
     below = {
         (name, target)

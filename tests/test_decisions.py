@@ -10,6 +10,7 @@ from queuectl.clock import SECOND, micros, text
 from queuectl.decisions import Lease, Outcome, Stop
 from queuectl.errors import Fenced, Refused
 from queuectl.events import Cancelled, Completed, Dead, Enqueued, Failed, Interrupted, Released, Requeued, Retried
+from tests.support import ends
 from tests.support.histories import BEGIN, Command, World, commands
 
 LEGAL: dict[tuple[str | None, str], set[str | None]] = {
@@ -151,7 +152,7 @@ def held_job(**more: object) -> tuple[World, Job, Lease]:
 
 def test_the_last_failed_retry_makes_a_job_dead() -> None:
     world, job, lease = held_job()
-    failed, retried = decisions.report(job, lease, Outcome(cause="exit", exit_code=1), BEGIN, 0.5)
+    failed, retried = ends.report(job, lease, Outcome(cause="exit", exit_code=1), BEGIN, 0.5)
     assert failed == Failed(attempt=1, cause="exit", exit_code=1)
     assert retried == Retried(run_at=text(BEGIN + 2 * SECOND), delay=2.0)
     world.do(Command("report", outcome=Outcome(cause="exit", exit_code=1)))
@@ -165,7 +166,7 @@ def test_the_last_failed_retry_makes_a_job_dead() -> None:
 
 def test_a_job_without_retries_fails_once() -> None:
     _, job, lease = held_job(max_retries=0)
-    assert [event.type for event in decisions.report(job, lease, Outcome(cause="spawn"), BEGIN, 0.5)] == [
+    assert [event.type for event in ends.report(job, lease, Outcome(cause="spawn"), BEGIN, 0.5)] == [
         "failed",
         "dead",
     ]
@@ -174,10 +175,10 @@ def test_a_job_without_retries_fails_once() -> None:
 def test_a_lost_attempt_follows_the_jobs_own_policy() -> None:
     lost = Outcome(cause="lost")
     _, job, lease = held_job(on_lost="dead", max_retries=5)
-    assert decisions.report(job, lease, lost, BEGIN, 0.5)[1].type == "dead"
-    assert decisions.report(job, lease, Outcome(cause="exit"), BEGIN, 0.5)[1].type == "retried"
+    assert ends.report(job, lease, lost, BEGIN, 0.5)[1].type == "dead"
+    assert ends.report(job, lease, Outcome(cause="exit"), BEGIN, 0.5)[1].type == "retried"
     _, job, lease = held_job(on_lost="retry", max_retries=5)
-    assert decisions.report(job, lease, lost, BEGIN, 0.5)[1].type == "retried"
+    assert ends.report(job, lease, lost, BEGIN, 0.5)[1].type == "retried"
 
 
 def test_a_success_outranks_a_cancel_a_failure_not() -> None:
@@ -186,11 +187,11 @@ def test_a_success_outranks_a_cancel_a_failure_not() -> None:
     job = world.job("1")
     assert job is not None
     lease = decisions.lease(job)
-    ended = decisions.report(job, lease, Outcome(cause="cancel", signal=15, run_seconds=2.0), BEGIN, 0.5)
+    ended = ends.report(job, lease, Outcome(cause="cancel", signal=15, run_seconds=2.0), BEGIN, 0.5)
     assert ended == [Cancelled(attempt=1, signal=15, run_seconds=2.0)]
-    assert decisions.report(job, lease, Outcome(exit_code=0), BEGIN, 0.5) == [Completed(attempt=1, exit_code=0)]
-    assert decisions.release(job, lease) == [Released(attempt=1), Cancelled()]
-    assert decisions.cancel(job) == []
+    assert ends.report(job, lease, Outcome(exit_code=0), BEGIN, 0.5) == [Completed(attempt=1, exit_code=0)]
+    assert ends.release(job, lease) == [Released(attempt=1), Cancelled()]
+    assert ends.cancel(job) == []
 
 
 def test_a_released_attempt_uses_no_retry() -> None:
@@ -218,11 +219,11 @@ def test_a_report_is_fenced_by_attempt_and_version() -> None:
     _, job, lease = held_job()
     for wrong in (Lease(job.id, lease.attempt + 1, lease.version), Lease(job.id, lease.attempt, lease.version + 1)):
         with pytest.raises(Fenced, match="no longer held"):
-            decisions.report(job, wrong, Outcome(), BEGIN, 0.5)
+            ends.report(job, wrong, Outcome(), BEGIN, 0.5)
         with pytest.raises(Fenced):
-            decisions.release(job, wrong)
+            ends.release(job, wrong)
         with pytest.raises(Fenced):
-            decisions.refuse_to_run(job, wrong, ["TOKEN"])
+            ends.refuse_to_run(job, wrong, ["TOKEN"])
 
 
 def test_no_job_is_claimed_before_it_is_due() -> None:
@@ -267,7 +268,7 @@ def test_only_a_completed_job_needs_its_secrets_again() -> None:
 
 def test_missing_secrets_make_a_job_dead() -> None:
     _, job, lease = held_job(secrets=["TOKEN"], max_retries=5)
-    failed, dead = decisions.refuse_to_run(job, lease, ["TOKEN"])
+    failed, dead = ends.refuse_to_run(job, lease, ["TOKEN"])
     assert isinstance(failed, Failed)
     assert (failed.cause, failed.error) == ("spawn", "the values of TOKEN are not in this database")
     assert isinstance(dead, Dead)
@@ -289,7 +290,7 @@ def interrupted(world: World, stop: Stop = STOP) -> list[str]:
 def test_an_interruption_uses_no_retry() -> None:
     world, job, lease = held_job(max_retries=0, on_lost="dead")
     outcome = Outcome(cause="interrupted", signal=15, run_seconds=3.0, stop=STOP)
-    assert decisions.report(job, lease, outcome, BEGIN, 0.5) == [
+    assert ends.report(job, lease, outcome, BEGIN, 0.5) == [
         Interrupted(attempt=1, signal=15, run_seconds=3.0, by=STOP.by, reason=STOP.reason)
     ]
     world.do(Command("report", outcome=outcome))
@@ -308,7 +309,7 @@ def test_an_interruption_after_a_cancel_cancels_the_job() -> None:
     job = world.job("1")
     assert job is not None
     outcome = Outcome(cause="interrupted", signal=15, stop=STOP)
-    assert decisions.report(job, decisions.lease(job), outcome, BEGIN, 0.5) == [Cancelled(attempt=1, signal=15)]
+    assert ends.report(job, decisions.lease(job), outcome, BEGIN, 0.5) == [Cancelled(attempt=1, signal=15)]
 
 
 def test_the_tenth_interruption_in_succession_is_a_failure() -> None:

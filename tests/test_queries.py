@@ -17,6 +17,7 @@ from queuectl.engines.view import Write
 from queuectl.errors import Invalid, NotFound, OutputGone
 from queuectl.events import Heartbeat, Held
 from queuectl.queries import PAGE
+from tests.support import ends
 from tests.support.engine_actions import ACTOR, claim, report, start_worker
 from tests.support.paths import ROOT
 from tests.support.stories import Story
@@ -266,7 +267,7 @@ def test_a_removed_output_is_reported(tmp_path: Path) -> None:
     story.enqueue("a")
     story.claim("a")
     seen = Outcome(exit_code=0, started_at=story.begin, run_seconds=1.0, output_bytes=6)
-    story.decide("a", lambda job: decisions.report(job, decisions.lease(job), seen, story.begin, 0.5))
+    story.decide("a", lambda job: ends.report(job, decisions.lease(job), seen, story.begin, 0.5))
     with Queue(tmp_path / "told.db") as told:
         story.told(told)
         with pytest.raises(OutputGone, match=r"attempt 1 of job a wrote 6 B, and its output file is gone: .*/a\.2\."):

@@ -1,7 +1,7 @@
 """What another retry policy would have made of the failures that the log has recorded.
 
 Every job that failed is followed through its own events, and for each failure the decision of a worker
-(`queuectl.decisions.report`) is taken anew under the other policy. What happened stands in the log; what would have
+(`queuectl.decisions.finish`) is taken anew under the other policy. What happened stands in the log; what would have
 happened after the last recorded attempt does not, and is given as bounds and as an estimate (`ASSUMPTIONS`).
 """
 
@@ -14,9 +14,9 @@ from msgspec.structs import replace
 
 from projections import evolve
 from projections.jobs import Job
-from queuectl import backoff, decisions
+from queuectl import backoff
 from queuectl.clock import text
-from queuectl.decisions import Outcome
+from queuectl.decisions import Outcome, Report, finish, lease
 from queuectl.events import Cancelled, Completed, Dead, Enqueued, Failed, Recorded, Requeued, Retried
 from queuectl.queries import Progress
 from queuectl.queue import Queue
@@ -289,7 +289,8 @@ def _retry_delay(job: Job, failure: Failure) -> float | None:
 
     The draw is the middle of the jitter, which is the delay without any.
     """
-    last = decisions.report(job, decisions.lease(job), failure.outcome, failure.at, 0.5)[-1]
+    report = Report(lease(job), failure.outcome)
+    last = finish([report], {job.id: job}, failure.at, lambda: 0.5).jobs[0].events[-1]
     return last.delay if isinstance(last, Retried) else None
 
 

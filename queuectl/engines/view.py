@@ -1,5 +1,6 @@
 """What can be asked of an engine at one point of the log (`View`), and what a transaction can do (`Transaction`)."""
 
+import random
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from projections.environments import Environment
 from projections.jobs import Job
 from projections.replay import Progress
 from projections.workers import Worker
+from queuectl.decisions import Ending, Ends, finish
 from queuectl.events import Event, Recorded
 
 
@@ -246,6 +248,21 @@ class Transaction(View):
     @abstractmethod
     def append(self, writes: Iterable[Write], actor: str) -> list[Change]:
         """Append events and fold them into every projection. Raises Conflict where a stream has moved on."""
+
+    def end(self, endings: Sequence[Ending], actor: str, known: Mapping[str, Job] | None = None) -> Ends:
+        """Decide these endings together (R32), append what becomes of the jobs, and forget what is not needed any more.
+
+        `known`: jobs that need not be loaded, since most often nothing has happened to them since they were. Raises
+        Conflict as `append` does, and Refused as `decisions.finish` does.
+        """
+        jobs = dict(known or {})
+        for id in {ending.job for ending in endings} - jobs.keys():
+            if (job := self.job(id)) is not None:
+                jobs[id] = job
+        ends = finish(endings, jobs, self.now, random.random)
+        self.append([Write(f"job:{end.job.id}", end.job, end.events) for end in ends.jobs], actor)
+        self.forget_secrets(ends.forget)
+        return ends
 
     @abstractmethod
     def ready(self, queues: Sequence[str], limit: int) -> list[Job]:

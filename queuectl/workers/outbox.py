@@ -5,10 +5,10 @@ from itertools import takewhile
 import msgspec
 
 from queuectl import decisions
-from queuectl.decisions import Lease, Stop
+from queuectl.decisions import Lease, Release, Stop
 from queuectl.workers.chores.chore import NEVER
 from queuectl.workers.recovery.attempt_table import AttemptTable
-from queuectl.workers.turn import AttemptReport, Release
+from queuectl.workers.turn import AttemptReport
 
 REPORT = 0.025
 """Seconds that a report may wait for others, so that one commit serves many, while there are claimed jobs to start."""

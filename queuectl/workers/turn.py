@@ -1,7 +1,6 @@
 """Turns: what a worker writes, one transaction each, which reports what has ended and claims what comes next."""
 
 import os
-import random
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -11,10 +10,10 @@ from projections.environments import Environment
 from projections.jobs import FINAL, Job
 from projections.workers import Worker
 from queuectl import decisions, disk, enclosing_jobs
-from queuectl.decisions import Lease, Outcome, Stop
+from queuectl.decisions import Ending, Lease, Outcome, Refusal, Release, Report, Stop
 from queuectl.engines.view import Filter, Transaction, View, Write
-from queuectl.errors import Busy, Conflict, Fenced, Unusable
-from queuectl.events import Event, Heartbeat, Held, StopRequested, WorkerStarted, WorkerStopped
+from queuectl.errors import Busy, Conflict, Unusable
+from queuectl.events import Heartbeat, Held, StopRequested, WorkerStarted, WorkerStopped
 from queuectl.host import processes, procfs
 from queuectl.queue import Queue
 from queuectl.settings import Settings
@@ -42,13 +41,6 @@ class AttemptReport(msgspec.Struct, frozen=True):
     """As it was claimed: most often nothing has happened to it since, which the append verifies."""
     lease: Lease
     outcome: Outcome
-
-
-class Release(msgspec.Struct, frozen=True):
-    """A claim that was not started, and why."""
-
-    lease: Lease
-    reason: str
 
 
 class Turn(msgspec.Struct):
@@ -184,25 +176,24 @@ class TurnWriter:
     ) -> Turn:
         turn = Turn(claims=[], fenced=[], failed=[], cancel=[])
         with self._engine.transaction(None, meanwhile) as tx:
-            writes: list[Write] = []
-            done: list[str] = []
-            for report in reports:
-                job = report.job if trusting else tx.job(report.lease.job)
-                self._write(tx, job, report.lease, report.outcome, writes, turn, done)
-            for release in releases:
-                self._write(tx, tx.job(release.lease.job), release.lease, release.reason, writes, turn, done)
+            endings: list[Ending] = [*(Report(each.lease, each.outcome) for each in reports), *releases]
             if heartbeat or look:
                 me = tx.worker(self.worker)
                 if heartbeat and me is not None and holding:
                     held = [Held(job=lease.job, attempt=lease.attempt) for lease in holding]
-                    writes.append(Write(self._stream, me, [Heartbeat(attempts=held)]))
+                    tx.append([Write(self._stream, me, [Heartbeat(attempts=held)])], self._actor)
                 self._look(tx, me, turn)
                 known = {*holding, *(each.lease for each in (*reports, *releases))}
                 for lease in {decisions.lease(job) for job in tx.jobs_of(self.worker)} - known:
                     # Claimed in a turn that raised though it was written: the disk, or a file, failed then.
-                    self._write(tx, tx.job(lease.job), lease, "its worker does not know of it", writes, turn, done)
-            tx.append(writes, self._actor)
-            tx.forget_secrets(done)
+                    endings.append(Release(lease, "its worker does not know of it"))
+            ends = tx.end(endings, self._actor, {each.job.id: each.job for each in reports} if trusting else None)
+            turn.fenced = ends.fenced
+            turn.failed = [
+                (decisions.lease(end.job), last)
+                for end in ends.jobs
+                if (last := end.events[-1].type) in ("retried", "dead")
+            ]
             turn.settings = self._settings
             if want > 0 and not turn.stop:
                 self._check_claims(tx, turn)
@@ -211,33 +202,6 @@ class TurnWriter:
             if len(turn.claims) < want or (drain is not None and not turn.claims):
                 self._look_ahead(tx, turn, drain)
         return turn
-
-    def _write(
-        self,
-        tx: Transaction,
-        job: Job | None,
-        lease: Lease,
-        outcome: Outcome | str,
-        writes: list[Write],
-        turn: Turn,
-        done: list[str],
-    ) -> None:
-        try:
-            if job is None:
-                raise Fenced(f"job {lease.job} is gone")
-            if isinstance(outcome, str):
-                events = decisions.release(job, lease, outcome)
-            else:
-                events = decisions.report(job, lease, outcome, tx.now, random.random())
-        except Fenced:
-            turn.fenced.append(lease)
-            return
-        writes.append(Write(f"job:{lease.job}", job, events))
-        last = events[-1].type
-        if last in ("retried", "dead"):
-            turn.failed.append((lease, last))
-        if last == "completed" and job.secrets:
-            done.append(lease.job)
 
     def _look(self, tx: Transaction, me: Worker | None, turn: Turn) -> None:
         turn.cancel = [job.id for job in tx.jobs_of(self.worker) if job.cancel_requested]
@@ -268,6 +232,7 @@ class TurnWriter:
             [Write(f"job:{job.id}", job, decisions.claim(job, self.worker, tx.now)) for job in jobs], self._actor
         )
         claims: list[Claim] = []
+        refusals: list[Refusal] = []
         for change in changes:
             claimed: Job = change.after
             lease = decisions.lease(claimed)
@@ -275,10 +240,10 @@ class TurnWriter:
             missing = [name for name in claimed.secrets if name not in secrets]
             environment = self._environment(tx, claimed.policy.environment)
             if missing or (environment is None and claimed.policy.environment is not None):
-                events: list[Event] = decisions.refuse_to_run(claimed, lease, missing)
-                tx.append([Write(f"job:{claimed.id}", claimed, events)], self._actor)
+                refusals.append(Refusal(lease, missing))
             else:
                 claims.append(Claim(claimed, lease, secrets, environment, self._earlier(tx, claimed)))
+        tx.end(refusals, self._actor)
         return claims
 
     def _environment(self, tx: Transaction, name: str | None) -> Environment | None:

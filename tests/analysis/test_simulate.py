@@ -8,6 +8,7 @@ import pytest
 
 from queuectl import Queue, decisions
 from queuectl.analysis.simulate import Bounds, RetryPolicy, Simulation, simulate
+from tests.support import ends
 from tests.support.stories import Story
 
 
@@ -111,7 +112,7 @@ def test_what_no_policy_decided_no_policy_changes(queue: Queue) -> None:
     job(story, "lost", "lost", on_lost="dead")
     story.enqueue("bare", secrets=["TOKEN"])
     story.claim("bare")
-    story.decide("bare", lambda job: decisions.refuse_to_run(job, decisions.lease(job), ["TOKEN"]))
+    story.decide("bare", lambda job: ends.refuse_to_run(job, decisions.lease(job), ["TOKEN"]))
     found = simulate(story.told(queue), RetryPolicy(max_retries=9))
     assert (found.budgets, found.unchanged, found.going_on) == (2, 2, 0)
 

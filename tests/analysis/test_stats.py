@@ -14,6 +14,7 @@ from queuectl.audit.import_log import load
 from queuectl.clock import SECOND, micros
 from queuectl.errors import Invalid
 from queuectl.events import Claimed, Completed, Enqueued, Failed, Released, Requeued, Retried
+from tests.support import ends
 from tests.support.paths import ROOT
 from tests.support.stories import Story
 
@@ -66,7 +67,7 @@ def test_waiting_begins_when_a_job_is_due(queue: Queue) -> None:
     story.attempt("retried", late=2)  # 10 s after the failure, and then 2
     story.enqueue("given-back", queue="c")
     story.claim("given-back", late=1)
-    story.decide("given-back", lambda job: decisions.release(job, decisions.lease(job)))
+    story.decide("given-back", lambda job: ends.release(job, decisions.lease(job)))
     story.attempt("given-back", late=3)
     assert stats(story.told(queue)).totals["attempts"] == 4
     found = stats(queue).waiting

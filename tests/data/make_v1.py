@@ -25,6 +25,7 @@ from queuectl.engines.view import Write
 from queuectl.events import Heartbeat, Held, StopRequested, WorkerLost, WorkerStarted, WorkerStopped
 from queuectl.spec import Spec
 from queuectl.workers.turn import AttemptReport, Claim, TurnWriter
+from tests.support import ends
 
 BEGIN = clock.micros("2026-11-24T09:00:00Z")
 IDENTITY = "0123456789abcdef"
@@ -67,7 +68,7 @@ class Maker:
             for claim in claims:
                 job = tx.job(claim.job.id)
                 assert job is not None
-                events = decisions.release(job, claim.lease, "not started in time")
+                events = ends.release(job, claim.lease, "not started in time")
                 tx.append([Write(f"job:{job.id}", job, events)], f"worker:{worker}")
 
     def outcome(self, cause: str | None) -> Outcome:
@@ -118,8 +119,7 @@ def live(queue: Queue) -> None:
     with queue.engine.transaction() as tx:  # w1 dies, and what it held is recovered
         jobs = tx.jobs_of("w1")
         writes = [
-            Write(f"job:{j.id}", j, decisions.report(j, decisions.lease(j), make.outcome("lost"), tx.now, 0.5))
-            for j in jobs
+            Write(f"job:{j.id}", j, ends.report(j, decisions.lease(j), make.outcome("lost"), tx.now, 0.5)) for j in jobs
         ]
         writes.append(Write("worker:w1", tx.worker("w1"), [WorkerLost(reason="process 70 is gone")]))
         tx.append(writes, "recovery:w2")

@@ -10,6 +10,7 @@ from queuectl.decisions import Lease, Outcome
 from queuectl.engines.base import Engine
 from queuectl.engines.view import Write
 from queuectl.events import Enqueued, Event, WorkerStarted
+from tests.support import ends
 
 ACTOR = "test"
 
@@ -39,7 +40,7 @@ def report(engine: Engine, lease: Lease, cause: str | None = None, **seen: Any) 
     with engine.transaction() as tx:
         job = tx.job(lease.job)
         assert job is not None
-        events = decisions.report(job, lease, Outcome(cause=cause, **seen), tx.now, 0.5)
+        events = ends.report(job, lease, Outcome(cause=cause, **seen), tx.now, 0.5)
         tx.append([Write(f"job:{job.id}", job, events)], ACTOR)
         if events[-1].type == "completed":
             tx.forget_secrets([job.id])

@@ -25,6 +25,7 @@ from queuectl.events import (
     WorkerStopped,
     encode,
 )
+from tests.support import ends
 
 BEGIN = 1_800_000_000 * SECOND
 CAUSES = (None, "exit", "signal", "timeout", "spawn", "lost", "output", "cancel")
@@ -130,13 +131,13 @@ class World:
                     self.now = max(self.now, job.run_at)
                 return decisions.claim(job, f"w{command.worker}", self.now)
             case "report":
-                return decisions.report(job, lease, command.outcome, self.now, command.draw)
+                return ends.report(job, lease, command.outcome, self.now, command.draw)
             case "release":
-                return decisions.release(job, lease, "not started in time")
+                return ends.release(job, lease, "not started in time")
             case "missing":
-                return decisions.refuse_to_run(job, lease, ["TOKEN"])
+                return ends.refuse_to_run(job, lease, ["TOKEN"])
             case "cancel":
-                return decisions.cancel(job, "enough")
+                return ends.cancel(job, "enough")
             case "requeue":
                 return decisions.requeue(job, self.now, secrets, "once more")
             case "edit":

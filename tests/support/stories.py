@@ -6,6 +6,7 @@ from queuectl import decisions
 from queuectl.clock import SECOND
 from queuectl.decisions import Outcome
 from queuectl.queue import Queue
+from tests.support import ends
 from tests.support.engine_actions import policy
 from tests.support.histories import BEGIN, World
 
@@ -44,9 +45,7 @@ class Story:
         job = self._world.job(id)
         assert job is not None
         outcome = Outcome(cause=cause, run_seconds=None if cause == "lost" else seconds)
-        self._world.append(
-            f"job:{id}", decisions.report(job, decisions.lease(job), outcome, self._world.now, draw=0.999)
-        )
+        self._world.append(f"job:{id}", ends.report(job, decisions.lease(job), outcome, self._world.now, draw=0.999))
 
     def decide(self, id: str, decision: Any, *args: Any) -> None:
         """Append the events of one of `queuectl.decisions`."""

@@ -12,6 +12,7 @@ from queuectl.engines.view import Write
 from queuectl.events import Released
 from queuectl.host import processes
 from queuectl.workers.turn import TurnWriter
+from tests.support import ends
 from tests.support.lab import Fifo, Lab, gone
 
 
@@ -148,7 +149,7 @@ def test_report_under_a_lost_lease_is_refused(lab: Lab, fifo: Fifo) -> None:
     with lab.queue.engine.transaction() as tx:
         job = tx.job(id)
         assert job is not None
-        tx.append([Write(f"job:{id}", job, decisions.release(job, decisions.lease(job), "test"))], "test")
+        tx.append([Write(f"job:{id}", job, ends.release(job, decisions.lease(job), "test"))], "test")
     lab.queue.cancel(id)
     Path(go.path).write_text("go\n")
     go.close()

@@ -6,7 +6,6 @@ only then appends the outcome. A claim that never started is released and uses u
 """
 
 import os
-import random
 import signal
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -17,10 +16,10 @@ from projections.jobs import Job
 from projections.workers import Worker
 from queuectl import clock, decisions
 from queuectl.clock import monotonic
-from queuectl.decisions import Lease, Outcome
+from queuectl.decisions import Ending, Lease, Outcome, Release, Report
 from queuectl.engines.view import Write
-from queuectl.errors import Fenced, Outdated, QueueError
-from queuectl.events import Event, WorkerLost, encode
+from queuectl.errors import Outdated, QueueError
+from queuectl.events import WorkerLost, encode
 from queuectl.host import pidfd, procfs
 from queuectl.host.oom import PERHAPS
 from queuectl.liveness import Life
@@ -204,32 +203,19 @@ class Rescuer:
 
     def _append(self, outcomes: dict[Lease, Outcome | None]) -> None:
         with self._queue.engine.transaction(self._patience) as tx:
-            writes: list[Write] = []
-            appended: list[tuple[Lease, str]] = []
-            for lease, outcome in outcomes.items():
-                job = tx.job(lease.job)
-                try:
-                    if job is None:
-                        raise Fenced(f"job {lease.job} is gone")
-                    if outcome is None:
-                        events: list[Event] = decisions.release(job, lease, "its worker died before it started")
-                    else:
-                        events = decisions.report(job, lease, outcome, tx.now, random.random())
-                except Fenced:
-                    continue  # another process has decided meanwhile
-                writes.append(Write(f"job:{lease.job}", job, events))
-                appended.append((lease, events[0].type))
+            # What is fenced has been decided by another process meanwhile.
+            ended = tx.end([_ending(lease, outcome) for lease, outcome in outcomes.items()], self._actor).jobs
             worker = tx.worker(self._id)
             if worker is not None and worker.live and not self._terminations:
                 lost = WorkerLost(reason=f"process {worker.pid} {self._died}")
-                writes.append(Write(f"worker:{self._id}", worker, [lost]))
+                tx.append([Write(f"worker:{self._id}", worker, [lost])], self._actor)
                 self.report.workers = [self._id]
-            after = {change.record.subject: change.after for change in tx.append(writes, self._actor)}
-            tx.forget_secrets(lease.job for lease, type in appended if type == "completed")
-        self.report.jobs += [
-            RecoveredJob(lease.job, lease.attempt, self._id, outcome, after[lease.job].state, after[lease.job].error)
-            for lease, outcome in appended
-        ]
+            recovered = [
+                RecoveredJob(job.id, end.job.attempt, self._id, end.events[0].type, job.state, job.error)
+                for end in ended
+                if (job := tx.job(end.job.id)) is not None
+            ]
+        self.report.jobs += recovered
 
 
 def recover(
@@ -335,6 +321,10 @@ def _elsewhere(worker: Worker) -> str:
     if worker.machine_id == procfs.machine_id():
         return "its worker ended when the machine went down"
     return f"its worker ran on another machine ({worker.host})"
+
+
+def _ending(lease: Lease, outcome: Outcome | None) -> Ending:
+    return Release(lease, "its worker died before it started") if outcome is None else Report(lease, outcome)
 
 
 def _lost(error: str) -> Outcome:

@@ -23,6 +23,7 @@ from queuectl.workers.recovery import rescuer, worker_lock
 from queuectl.workers.recovery.attempt_table import AttemptTable
 from queuectl.workers.start_options import WorkerOptions
 from queuectl.workers.turn import tag
+from tests.support import ends
 from tests.support.lab import Fifo, Lab, kill_all
 
 POWERLESS = """
@@ -293,11 +294,11 @@ def test_kept_children_are_no_finding(lab: Lab, keep: bool, monkeypatch: pytest.
     job = claimed(lab, id, os.getpid())
     lease = decisions.lease(job)
     with lab.queue.engine.transaction() as tx:
-        failed = decisions.report(job, lease, decisions.Outcome(cause="exit"), tx.now, 0.5)
+        failed = ends.report(job, lease, decisions.Outcome(cause="exit"), tx.now, 0.5)
         tx.append([Write(f"job:{id}", job, failed)], "test")
     job = claim(lab, id)
     with lab.queue.engine.transaction() as tx:
-        released = decisions.release(job, decisions.lease(job), "not started in time")
+        released = ends.release(job, decisions.lease(job), "not started in time")
         tx.append([Write(f"job:{id}", job, released)], "test")
     claim(lab, id)
     env = {traces.TAG: tag(home.identity(), id, lease.version)}

@@ -3,13 +3,13 @@
 import pytest
 
 from projections.config import Config
-from queuectl import decisions
 from queuectl.clock import SECOND
 from queuectl.engines.base import Engine
 from queuectl.engines.view import Filter, Write
 from queuectl.errors import NotFound
 from queuectl.events import ConfigSet, Heartbeat, Held, Purged, StopRequested, WorkerLost, WorkerStopped
 from tests.engines.conftest import Site
+from tests.support import ends
 from tests.support.engine_actions import ACTOR, add, change, claim, policy, report, start_worker
 
 
@@ -64,7 +64,7 @@ def test_only_waiting_jobs_are_ready(engine: Engine) -> None:
     with engine.transaction() as tx:
         job = tx.job("cancelled")
         assert job is not None
-        tx.append([Write("job:cancelled", job, decisions.cancel(job))], ACTOR)
+        tx.append([Write("job:cancelled", job, ends.cancel(job))], ACTOR)
     assert ready(engine) == ["waits"]
 
 

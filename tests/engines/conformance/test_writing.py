@@ -8,9 +8,10 @@ from projections.jobs import Job
 from queuectl import decisions
 from queuectl.engines.base import Engine
 from queuectl.engines.view import Transaction, Write
-from queuectl.errors import Conflict, Unusable
+from queuectl.errors import Conflict, Fenced, Unusable
 from queuectl.events import CancelRequested, Claimed, Completed, ConfigSet, Heartbeat, Purged, StopRequested
 from tests.engines.conftest import Site
+from tests.support import ends
 from tests.support.engine_actions import ACTOR, add, change, claim, policy, report, start_worker
 
 
@@ -320,9 +321,9 @@ def test_a_job_waiting_again_notifies_work_listeners(engine: Engine, ending: lis
         if ending == ["requeued"]:
             events = decisions.requeue(job, tx.now)
         elif ending == ["released"]:
-            events = decisions.release(job, lease)
+            events = ends.release(job, lease)
         else:
-            events = decisions.report(job, lease, decisions.Outcome(cause="exit"), tx.now, 0.5)
+            events = ends.report(job, lease, decisions.Outcome(cause="exit"), tx.now, 0.5)
         tx.append([Write("job:a", job, events)], ACTOR)
     assert [event.type for event in events] == ending
     assert bell.wait(10)
@@ -350,8 +351,8 @@ def test_a_report_is_fenced_by_every_open_engine(engine: Engine, site: Site) -> 
     with site.again().transaction() as tx:
         job = tx.job("a")
         assert job is not None
-        with pytest.raises(decisions.Fenced):
-            decisions.report(job, old, decisions.Outcome(), tx.now, 0.5)
+        with pytest.raises(Fenced):
+            ends.report(job, old, decisions.Outcome(), tx.now, 0.5)
 
 
 def test_a_closed_engine_can_be_closed_again(site: Site) -> None:

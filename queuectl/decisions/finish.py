@@ -1,0 +1,218 @@
+"""The ends of attempts and jobs: all of a transaction are decided together (R32)."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from projections.jobs import Job, evolve
+from queuectl import backoff
+from queuectl.clock import SECOND, text
+from queuectl.decisions.lease import Lease, is_held
+from queuectl.decisions.outcome import Outcome, Stop
+from queuectl.errors import Refused
+from queuectl.events import (
+    Cancelled,
+    CancelRequested,
+    Completed,
+    Dead,
+    Event,
+    Failed,
+    Interrupted,
+    Recorded,
+    Released,
+    Retried,
+)
+
+INTERRUPTIONS = 10
+"""Interruptions in a row, the last of which counts as a failure: the job itself may be what stops its workers (R40)."""
+
+
+class Leased(msgspec.Struct, frozen=True, gc=False):
+    """An ending of what is held by a lease."""
+
+    lease: Lease
+
+    @property
+    def job(self) -> str:
+        """The id of the job."""
+        return self.lease.job
+
+
+class Report(Leased, frozen=True, gc=False):
+    """An attempt has ended."""
+
+    outcome: Outcome
+
+
+class Release(Leased, frozen=True, gc=False):
+    """A claim is given back unstarted; where the cancel of the job was requested meanwhile, it is cancelled."""
+
+    reason: str | None = None
+
+
+class Refusal(Leased, frozen=True, gc=False):
+    """A claimed job can't be run: secret values, or its environment, are not in the database (R22).
+
+    It is not retried: no later attempt would find them.
+    """
+
+    missing: Sequence[str]
+    """The names of the secret values; none: it is the environment."""
+
+
+class Cancel(msgspec.Struct, frozen=True, gc=False):
+    """A waiting or dead job is cancelled; of a processing one the cancel is requested, unless it was already."""
+
+    job: str
+    """Its id."""
+    reason: str | None = None
+
+
+Ending = Report | Release | Refusal | Cancel
+"""What ends an attempt or a job, or is to end it."""
+
+
+class JobEnd(msgspec.Struct, gc=False):
+    """What becomes of one job."""
+
+    job: Job
+    """As it was before."""
+    events: list[Event]
+    """To be appended to its stream; at least one."""
+
+
+class Ends(msgspec.Struct):
+    """What becomes of all jobs that one transaction ends."""
+
+    jobs: list[JobEnd]
+    """Each job once, in the order of the endings; without those of which nothing new is asked."""
+    fenced: list[Lease]
+    """Leases that are no longer held: these attempts were decided elsewhere."""
+
+    @property
+    def forget(self) -> list[str]:
+        """The ids of jobs whose secret values are not needed any more: those that have completed."""
+        return [end.job.id for end in self.jobs if end.job.secrets and type(end.events[-1]) is Completed]
+
+
+def finish(endings: Iterable[Ending], jobs: Mapping[str, Job], now: int, draw: Callable[[], float]) -> Ends:
+    """Decide all endings of a transaction, in their order.
+
+    `jobs` has the jobs that are concerned, by id, as they are before; one that is missing is gone. `draw` gives a
+    random number in [0, 1) for each report. An ending under a lease that is not held is only listed. Raises Refused
+    where a job that is to be cancelled has completed, is cancelled already, or is gone.
+
+    What an end does to other jobs (those that wait for it, those of its batch) is decided in the loop: their endings
+    follow the one that causes them, their jobs are in `jobs` too, and each is still written once.
+    """
+    ends: dict[str, JobEnd] = {}
+    fenced: list[Lease] = []
+    for ending in endings:
+        end = ends.get(ending.job)
+        job = jobs.get(ending.job) if end is None else _after(end)
+        if isinstance(ending, Cancel):
+            events = _cancelled(job, ending)
+        elif job is None or not is_held(job, ending.lease):
+            fenced.append(ending.lease)
+            continue
+        elif isinstance(ending, Report):
+            events = _reported(job, ending, now, draw())
+        elif isinstance(ending, Release):
+            events = _released(job, ending)
+        else:
+            events = _refused(job, ending)
+        if end is not None:
+            end.events += events
+        elif job is not None and events:
+            ends[job.id] = JobEnd(job, events)
+    return Ends([*ends.values()], fenced)
+
+
+def _after(end: JobEnd) -> Job | None:
+    """The job after its events. They have no place in the log yet, and no moment: neither decides anything."""
+    job: Job | None = end.job
+    for version, event in enumerate(end.events, end.job.version + 1):
+        job = evolve(job, Recorded(0, f"job:{end.job.id}", version, event.type, event.v, 0, "", ""), event)
+    return job
+
+
+def _reported(job: Job, report: Report, now: int, draw: float) -> list[Event]:
+    """Completed; failed and retried; failed and dead; interrupted; or cancelled.
+
+    A job whose cancel was requested is cancelled, unless its command succeeded before it was ended: then it has
+    completed. An interruption counts as a failure where the job itself asked for the stop, and after too many in a row.
+    """
+    outcome = report.outcome
+    if outcome.cause is None:
+        return [Completed(**_ended(report))]
+    if job.cancel_requested:
+        return [Cancelled(**_ended(report))]
+    error = outcome.error
+    if outcome.stop is not None:
+        error = _why_it_counts(job, outcome.stop)
+        if error is None:
+            return [Interrupted(by=outcome.stop.by, reason=outcome.stop.reason, **_ended(report))]
+    # An attempt is ended for a cancel only after the request is in the stream: see above.
+    cause = "signal" if outcome.cause == "cancel" else outcome.cause
+    failed = Failed(cause=cause, error=error, **_ended(report))
+    failures = job.failures + 1
+    if cause == "lost" and job.policy.on_lost == "dead":
+        return [failed, Dead(reason="its attempt was lost, and on-lost is dead")]
+    if failures > job.max_retries:
+        return [failed, Dead(reason=_spent(failures, job.max_retries))]
+    delay = backoff.delay(failures, job.policy.backoff_base, job.policy.backoff_max, job.policy.jitter, draw)
+    return [failed, Retried(run_at=text(now + round(delay * SECOND)), delay=delay)]
+
+
+def _released(job: Job, release: Release) -> list[Event]:
+    released = Released(attempt=release.lease.attempt, reason=release.reason)
+    return [released, Cancelled()] if job.cancel_requested else [released]
+
+
+def _refused(job: Job, refusal: Refusal) -> list[Event]:
+    if refusal.missing:
+        error, hint = f"the values of {', '.join(refusal.missing)} are not in this database", "retry it with --secret"
+    else:
+        error = f"the environment that it was enqueued with (env:{job.policy.environment}) is not in this database"
+        hint = "enqueue it anew where it shall run"
+    return [Failed(attempt=refusal.lease.attempt, cause="spawn", error=error), Dead(reason=f"{error}; {hint}")]
+
+
+def _cancelled(job: Job | None, cancel: Cancel) -> list[Event]:
+    if job is not None and job.state == "processing":
+        return [] if job.cancel_requested else [CancelRequested(reason=cancel.reason)]
+    if job is None or job.state in ("completed", "cancelled"):
+        raise Refused(f"job {cancel.job} is {job.state if job is not None else 'gone'} already; nothing to cancel")
+    return [Cancelled(reason=cancel.reason)]
+
+
+def _why_it_counts(job: Job, stop: Stop) -> str | None:
+    """Why an interruption counts as a failure of the job; None where it does not."""
+    if stop.job == job.id:
+        return "it had its own worker stopped"
+    if job.interruptions + 1 >= INTERRUPTIONS:
+        return f"interrupted {INTERRUPTIONS} times in a row, the last time by {stop.by}"
+    return None
+
+
+def _ended(report: Report) -> dict[str, Any]:
+    outcome = report.outcome
+    return {
+        "attempt": report.lease.attempt,
+        "started_at": text(outcome.started_at) if outcome.started_at is not None else None,
+        "run_seconds": outcome.run_seconds,
+        "exit_code": outcome.exit_code,
+        "signal": outcome.signal,
+        "cpu_seconds": outcome.cpu_seconds,
+        "max_rss": outcome.max_rss,
+        "output_bytes": outcome.output_bytes,
+        "output_cut": outcome.output_cut,
+        "kept": outcome.kept,
+    }
+
+
+def _spent(failures: int, max_retries: int) -> str:
+    if max_retries == 0:
+        return "failed, and no retries were allowed"
+    return f"failed {failures} times; {max_retries} retr{'y' if max_retries == 1 else 'ies'} used up"

@@ -1,0 +1,68 @@
+"""The decisions on one job, but for its end: enqueued, claimed, sent back, edited, purged."""
+
+from collections.abc import Collection, Sequence
+
+from projections.jobs import FINAL, Job
+from queuectl.clock import text
+from queuectl.errors import Refused
+from queuectl.events import Claimed, Edited, Enqueued, Event, Purged, Requeued
+
+
+def enqueue(policy: Enqueued) -> list[Event]:
+    """A new job, with its resolved policy (see `queuectl.policy`)."""
+    return [policy]
+
+
+def claim(job: Job, worker: str, now: int) -> list[Event]:
+    """The next attempt of a job. Raises Refused where the job is not waiting, or not due at `now`."""
+    if job.state not in ("pending", "failed"):
+        raise Refused(f"job {job.id} is {job.state}, not waiting to be claimed")
+    if job.run_at > now:
+        raise Refused(f"job {job.id} is not due before {text(job.run_at)}")
+    return [Claimed(attempt=job.attempt + 1, worker=worker)]
+
+
+def requeue(
+    job: Job,
+    now: int,
+    secrets: Sequence[str] | None = None,
+    reason: str | None = None,
+    *,
+    stored: Collection[str] | None = None,
+) -> list[Event]:
+    """Run a finished job again, with a new retry budget; its attempt numbers go on.
+
+    `secrets` are the names of the variables whose values were given again, `stored` of those whose values the database
+    has (None: all that the job keeps). Raises Refused where the job has not ended, or a secret value is missing: values
+    are deleted when a job completes, and imports and backups have none.
+    """
+    if job.state not in FINAL:
+        hint = "cancel it first" if job.state == "processing" else "it will run by itself"
+        raise Refused(f"job {job.id} is {job.state}: only a finished job can be retried; {hint}")
+    kept = () if job.state == "completed" else job.secrets if stored is None else stored
+    missing = [name for name in job.secrets if name not in kept and name not in (secrets or ())]
+    if missing:
+        flags = " ".join(f"--secret {name}=…" for name in missing)
+        why = "they are forgotten once it completes" if job.state == "completed" else "they are not in this database"
+        raise Refused(f"job {job.id} needs its secret variables again ({why}): {flags}")
+    names = None if secrets is None else sorted({*job.secrets, *secrets})
+    return [Requeued(run_at=text(now), secrets=names, reason=reason)]
+
+
+def edit(job: Job, wanted: Enqueued, reason: str | None = None) -> list[Event]:
+    """Change the job to `wanted`. No events where nothing differs. Raises Refused while the job is processing."""
+    if job.state == "processing":
+        raise Refused(f"job {job.id} is processing: it can be changed once it has ended, or cancel it first")
+    changes = {
+        name: (was, new)
+        for name in Enqueued.__struct_fields__
+        if (was := getattr(job.policy, name)) != (new := getattr(wanted, name))
+    }
+    return [Edited(changes=changes, reason=reason)] if changes else []
+
+
+def purge(job: Job, reason: str | None = None) -> list[Event]:
+    """Remove a finished job from the tables. Raises Refused where it has not ended."""
+    if job.state not in FINAL:
+        raise Refused(f"job {job.id} is {job.state}: only a finished job can be purged; cancel it first")
+    return [Purged(reason=reason)]
