@@ -197,19 +197,13 @@ def _why_it_counts(job: Job, stop: Stop) -> str | None:
 
 
 def _ended(report: Report) -> dict[str, Any]:
-    outcome = report.outcome
-    return {
-        "attempt": report.lease.attempt,
-        "started_at": text(outcome.started_at) if outcome.started_at is not None else None,
-        "run_seconds": outcome.run_seconds,
-        "exit_code": outcome.exit_code,
-        "signal": outcome.signal,
-        "cpu_seconds": outcome.cpu_seconds,
-        "max_rss": outcome.max_rss,
-        "output_bytes": outcome.output_bytes,
-        "output_cut": outcome.output_cut,
-        "kept": outcome.kept,
-    }
+    """The fields that the events of all outcomes share."""
+    fields = msgspec.structs.asdict(report.outcome)
+    del fields["cause"], fields["error"], fields["stop"]
+    fields["attempt"] = report.lease.attempt
+    started_at = report.outcome.started_at
+    fields["started_at"] = text(started_at) if started_at is not None else None
+    return fields
 
 
 def _spent(failures: int, max_retries: int) -> str:

@@ -4,6 +4,8 @@ import signal
 
 import msgspec
 
+from queuectl.events import EndedExecution
+
 
 class Stop(msgspec.Struct, frozen=True, gc=False):
     """Why a worker was stopped without waiting for what it ran."""
@@ -15,21 +17,17 @@ class Stop(msgspec.Struct, frozen=True, gc=False):
     """The id of the job whose command asked for it."""
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """How an attempt ended, as its worker or recovery saw it. Moments are µs UTC, durations seconds, sizes bytes."""
+class Outcome(EndedExecution, frozen=True, kw_only=True, gc=False):
+    """How an attempt ended, as its worker or recovery saw it."""
 
-    cause: str | None = None
-    """None: it succeeded. Else one of exit, signal, timeout, spawn, lost, output, cancel, interrupted."""
-    exit_code: int | None = None
-    signal: int | None = None
     started_at: int | None = None
-    run_seconds: float | None = None
-    cpu_seconds: float | None = None
-    max_rss: int | None = None
-    output_bytes: int | None = None
-    output_cut: int | None = None
-    kept: bool = False
+    """Microseconds UTC."""
+    cause: str | None = None
+    """None: it succeeded. Else why it failed: it exited (exit); another process sent a signal; it could not be started
+    (spawn); its worker ended it because of its timeout, a cancel, its output or a stop (interrupted); or it was lost,
+    with its worker or with the files of its queue."""
     error: str | None = None
+    """What went wrong, in one line, where the other fields do not say it."""
     stop: Stop | None = None
     """The stop that interrupted it, where the cause is interrupted."""
 

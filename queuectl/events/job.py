@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from queuectl.events.outcome import EndedExecution
 from queuectl.events.payload import Payload
 
 SHELL = "/bin/sh"
@@ -57,22 +58,11 @@ class Claimed(Payload, frozen=True, kw_only=True):
     worker: str
 
 
-class Ended(Payload, frozen=True, kw_only=True):
-    """The fields that all outcomes of an attempt have: how its process ended."""
+class Ended(EndedExecution, Payload, frozen=True):
+    """The end of an attempt. Its own fields are not `kw_only`, so that they precede the inherited ones in the JSON."""
 
     attempt: int
     started_at: str | None = None
-    run_seconds: float | None = None
-    exit_code: int | None = None
-    signal: int | None = None
-    cpu_seconds: float | None = None
-    max_rss: int | None = None
-    """Peak memory in bytes; None where it is no more than the worker's own."""
-    output_bytes: int | None = None
-    output_cut: int | None = None
-    """Bytes removed from the middle of the output because it grew past the limit; None: none."""
-    kept: bool = False
-    """Whether processes of the attempt are left running, because the job has `keep_children`."""
 
 
 class Completed(Ended, frozen=True, kw_only=True):
@@ -135,20 +125,17 @@ class CancelRequested(Payload, frozen=True, kw_only=True):
     reason: str | None = None
 
 
-class Cancelled(Payload, frozen=True, kw_only=True):
+class CutShort(EndedExecution, Payload, frozen=True):
+    """The end of an attempt, if there was one."""
+
+    attempt: int | None = None
+    started_at: str | None = None
+
+
+class Cancelled(CutShort, frozen=True, kw_only=True):
     """The job was cancelled. Carries the outcome of the attempt that this cut short, if any."""
 
     type: ClassVar[str] = "cancelled"
-    attempt: int | None = None
-    started_at: str | None = None
-    run_seconds: float | None = None
-    exit_code: int | None = None
-    signal: int | None = None
-    cpu_seconds: float | None = None
-    max_rss: int | None = None
-    output_bytes: int | None = None
-    output_cut: int | None = None
-    kept: bool = False
     reason: str | None = None
 
 

@@ -13,12 +13,11 @@ import msgspec
 
 from queuectl import decisions
 from queuectl.clock import monotonic
-from queuectl.decisions import Lease
+from queuectl.decisions import Lease, Outcome
 from queuectl.host.flock import locked
 from queuectl.host.oom import PERHAPS, OomKills
 from queuectl.queue import Queue
 from queuectl.settings import Settings
-from queuectl.workers import outcomes
 from queuectl.workers.chores.chore import NEVER
 from queuectl.workers.execution import attempt as attempts
 from queuectl.workers.execution import traces
@@ -28,6 +27,7 @@ from queuectl.workers.outbox import Outbox
 from queuectl.workers.recovery.attempt_table import AttemptTable
 from queuectl.workers.recovery.orphans import Orphans
 from queuectl.workers.recovery.termination import Termination
+from queuectl.workers.timeouts import ran_out
 from queuectl.workers.turn import AttemptReport, Claim, tag
 
 OUTPUT = 0.5
@@ -175,7 +175,7 @@ class Slots:
     def end(self, now: float) -> None:
         """End all that runs: TERM, the grace period of each, KILL."""
         for fd, slot in list(self._running.items()):
-            slot.attempt.end("interrupted", now)
+            slot.attempt.end("lost", now)  # until an order to stop explains it
             self._refresh(fd, now)
 
     def give_up_waiting(self, now: float, id: str | None = None) -> None:
@@ -271,9 +271,11 @@ class Slots:
             self._killed = self._oom_kills.count()
         return self._killed
 
-    def _explain_kill(self, slot: Slot, outcome: attempts.CommandOutcome) -> str | None:
-        """The error to report for a SIGKILL that queuectl did not send, to the command or, as a shell tells it, to a
-        process of it; None where there was none."""
+    def _explain(self, slot: Slot, outcome: Outcome) -> str | None:
+        """The error to report where the outcome has none: a timeout, or a SIGKILL that queuectl did not send, to the
+        command or, as a shell tells it, to a process of it."""
+        if outcome.cause == "timeout":
+            return ran_out(slot.claim.job)
         within = outcome.cause == "exit" and outcome.exit_code == 128 + signal.SIGKILL
         if not within and (outcome.cause, outcome.signal) != ("signal", signal.SIGKILL):
             return None
@@ -302,14 +304,13 @@ class Slots:
             self._poll.unregister(fd)
             self._track(slot, now)
 
-    def _report(self, slot: Slot, outcome: attempts.CommandOutcome, now: float) -> None:
-        stop = self._outbox.stop
-        reported = decisions.explained(outcomes.reported(slot.claim.job, outcome, stop), stop)
-        if reported.cause is None or slot.attempt.start.keep_children:
+    def _report(self, slot: Slot, outcome: Outcome, now: float) -> None:
+        if (error := self._explain(slot, outcome)) is not None:
+            outcome = msgspec.structs.replace(outcome, error=error)
+        outcome = decisions.explained(outcome, self._outbox.stop)
+        if outcome.cause is None or slot.attempt.start.keep_children:
             self._orphans.keep(self.main_pids(), slot.claim.job.id)
-        if reported.stop is None and (error := self._explain_kill(slot, outcome)) is not None:
-            reported = msgspec.structs.replace(reported, error=error)
-        self._outbox.report(AttemptReport(slot.claim.job, slot.claim.lease, reported), slot.row, now)
+        self._outbox.report(AttemptReport(slot.claim.job, slot.claim.lease, outcome), slot.row, now)
         # While the worker writes it notices no ends, so that a slow disk would make short commands look long.
-        seen = max(0.0, outcome.run_seconds - (self.blocked - slot.blocked))
+        seen = max(0.0, (outcome.run_seconds or 0.0) - (self.blocked - slot.blocked))
         self.run_time = seen if self.run_time == NEVER else self.run_time + 0.2 * (seen - self.run_time)

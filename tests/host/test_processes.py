@@ -82,7 +82,7 @@ class Scene:
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             os.close(pidfd)
         if self._attempt is not None and self._attempt.outcome is None:
-            self._attempt.end("interrupted", clock.monotonic(), grace=0)
+            self._attempt.end("lost", clock.monotonic(), grace=0)
             while self._attempt.collect(clock.monotonic()) is None:
                 select.select([self._attempt], [], [], 1)
         if os.path.exists(self.output):

@@ -19,6 +19,7 @@ from typing import Literal
 import msgspec
 
 from queuectl import clock
+from queuectl.decisions import Outcome
 from queuectl.events import SHELL
 from queuectl.host import processes
 from queuectl.host.pidfd import PidfdSet
@@ -28,12 +29,8 @@ from queuectl.workers.execution.output import AlreadyStarted as AlreadyStarted
 from queuectl.workers.execution.spawn import NotStarted, printable, spawn
 from queuectl.workers.execution.traces import OrphanFinder
 
-Cause = Literal["exit", "signal", "timeout", "cancel", "spawn", "interrupted", "output"]
-"""Why an attempt ended: it exited (with any code); another process sent the signal; it could not be started (spawn); or
-the worker ended it because of its timeout, a cancel, a stop that does not wait (interrupted) or its output."""
-
-EndCause = Literal["timeout", "cancel", "interrupted", "output"]
-"""The causes for which a worker ends an attempt."""
+EndCause = Literal["timeout", "cancel", "output", "lost"]
+"""The causes for which a worker ends an attempt; lost: because it stops itself, or the files of its queue are gone."""
 
 _SECOND_KILL = 1.0
 """Seconds after which a KILL is sent again; processes that are left by then count as stuck."""
@@ -62,31 +59,6 @@ class Start(msgspec.Struct, kw_only=True):
     """Of the command; None: the worker's."""
     keep_children: bool = False
     """Keep the remaining processes of the group when the main process ends by itself."""
-
-
-class CommandOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How the command of an attempt ended."""
-
-    cause: Cause
-    exit_code: int | None = None
-    """None if a signal ended it, or nothing was started; set also if it exits after a TERM."""
-    signal: int | None = None
-    started_at: int
-    """Microseconds UTC."""
-    run_seconds: float = 0.0
-    """Monotonic, until the end of the main process was seen."""
-    cpu_seconds: float = 0.0
-    """User and system time of the main process and of the children it waited for."""
-    max_rss: int | None = None
-    """Peak memory in bytes of the largest of these processes; None if not above the worker's own peak (R15)."""
-    output_bytes: int = 0
-    """Size of the output file, including what was cut out of it."""
-    output_cut: int = 0
-    """Bytes cut out of the middle of the output: see `output.cut`."""
-    kept: bool = False
-    """Whether processes of its group live on because of keep_children; they carry the attempt's tag."""
-    error: str | None = None
-    """Why it could not be started (one line, also in the output file), or what was wrong with its output."""
 
 
 def launch(start: Start, orphans: OrphanFinder = tuple) -> "AttemptProcess":
@@ -124,7 +96,10 @@ def launch(start: Start, orphans: OrphanFinder = tuple) -> "AttemptProcess":
         pass  # disk full; the outcome has the error too
     size = os.fstat(fd).st_size
     os.close(fd)
-    outcome = CommandOutcome(cause="spawn", exit_code=code, started_at=started_at, output_bytes=size, error=error)
+    outcome = Outcome(
+        cause="spawn", exit_code=code, started_at=started_at, run_seconds=0.0, cpu_seconds=0.0, output_bytes=size,
+        error=error,
+    )  # fmt: skip
     return AttemptProcess(start, -1, -1, -1, started_at, began, outcome)
 
 
@@ -160,7 +135,7 @@ class AttemptProcess:
         fd: int,
         started_at: int,
         began: float,
-        outcome: CommandOutcome | None = None,
+        outcome: Outcome | None = None,
         orphans: OrphanFinder = tuple,
     ) -> None:
         self.start = start
@@ -258,7 +233,7 @@ class AttemptProcess:
             else:
                 self._leftovers.signal(signal.SIGKILL)
 
-    def collect(self, now: float) -> CommandOutcome | None:
+    def collect(self, now: float) -> Outcome | None:
         """Handle the end of a process. Returns the outcome, or None while others run: see `fileno`, `next_deadline`."""
         if self.outcome is not None:
             return self.outcome
@@ -312,22 +287,22 @@ class AttemptProcess:
         except (ProcessLookupError, PermissionError):
             pass  # all processes are another user's: see `stuck`
 
-    def _done(self) -> CommandOutcome:
+    def _done(self) -> Outcome:
         assert self._usage is not None, "the main process is reaped"
         status, seconds, usage = self._usage
         code = os.waitstatus_to_exitcode(status)
         found = self._stat()
         self.close_output()
-        self.outcome = CommandOutcome(
-            cause=self._ended_for or ("signal" if code < 0 else "exit"),
+        self.outcome = Outcome(
+            cause=self._ended_for or ("signal" if code < 0 else "exit" if code else None),
             exit_code=code if code >= 0 else None,
             signal=-code if code < 0 else None,
             started_at=self._started_at,
-            run_seconds=seconds,
-            cpu_seconds=usage.ru_utime + usage.ru_stime,
+            run_seconds=round(seconds, 6),
+            cpu_seconds=round(usage.ru_utime + usage.ru_stime, 6),
             max_rss=usage.ru_maxrss * 1024 if usage.ru_maxrss > self._rss_floor else None,
             output_bytes=found.st_size if found is not None else 0,
-            output_cut=self._trim.cut,
+            output_cut=self._trim.cut or None,
             kept=self._kept,
             error=self._error,
         )

@@ -12,16 +12,17 @@ import pytest
 
 from projections.environments import Environment
 from queuectl import clock
+from queuectl.decisions import Outcome
 from queuectl.host.mounts import RemotePaths
 from queuectl.workers.execution import spawn, traces
-from queuectl.workers.execution.attempt import AttemptProcess, CommandOutcome, Start, launch
+from queuectl.workers.execution.attempt import AttemptProcess, Start, launch
 from queuectl.workers.execution.spawn import environment
 
 ENV = {"PATH": os.defpath}
-Run = Callable[..., tuple[CommandOutcome, str]]
+Run = Callable[..., tuple[Outcome, str]]
 
 
-def finish(attempt: AttemptProcess) -> CommandOutcome:
+def finish(attempt: AttemptProcess) -> Outcome:
     while attempt.outcome is None:
         assert select.select([attempt], [], [], 10)[0], "the command does not end"
         attempt.collect(clock.monotonic())
@@ -32,7 +33,7 @@ def finish(attempt: AttemptProcess) -> CommandOutcome:
 def run(tmp_path: Path) -> Run:
     """Run a shell command to its end: its outcome and output."""
 
-    def run(command: str | None = None, **what: object) -> tuple[CommandOutcome, str]:
+    def run(command: str | None = None, **what: object) -> tuple[Outcome, str]:
         path = tmp_path / f"output{len(list(tmp_path.glob('output*')))}"
         start = Start(**{"command": command, "env": ENV, "output": str(path), **what})  # type: ignore[arg-type]
         return finish(launch(start)), path.read_text()
@@ -83,7 +84,8 @@ def test_failed_start_is_explained_in_outcome_and_output(run: Run, tmp_path: Pat
         assert said in outcome.error
         assert text == f"queuectl: {outcome.error}\n"
         assert outcome.output_bytes == len(text)
-        assert outcome.started_at > 0
+        assert (outcome.started_at or 0) > 0
+        assert (outcome.run_seconds, outcome.cpu_seconds) == (0, 0)
 
 
 def test_program_is_found_in_the_jobs_path(run: Run, tmp_path: Path) -> None:
@@ -246,6 +248,7 @@ def test_worker_without_standard_streams_starts_commands(tmp_path: Path) -> None
     program = """
 import os, select, sys
 from queuectl import clock
+from queuectl.decisions import Outcome
 from queuectl.workers.execution.attempt import Start, launch
 for fd in (0, 1, 2): os.close(fd)
 attempt = launch(Start(command="echo out; echo err >&2; cat", output=sys.argv[1], env={}))
