@@ -24,21 +24,22 @@ create table counts (
 
 def fold(changes: Sequence["Change"], store: "Store") -> None:
     """Sum the changes of the batch, then write one row for each (queue, state) that changed."""
-    moves: dict[tuple[str, str | None, str | None], int] = {}
+    moves: dict[tuple[str | None, ...], int] = {}
     for change in changes:
         before, after = change.before, change.after
         if isinstance(after, Job):
-            move = (after.queue, before.state if before is not None else None, after.state)
+            queue, state = (None, None) if before is None else (before.queue, before.state)
+            move = (queue, state, after.queue, after.state)
         elif isinstance(before, Job):
-            move = (before.queue, before.state, None)
+            move = (before.queue, before.state, None, None)
         else:
             continue
         moves[move] = moves.get(move, 0) + 1
-    delta: Counter[tuple[str, str | None]] = Counter()
-    for (queue, left, entered), jobs in moves.items():
-        delta[queue, left] -= jobs
-        delta[queue, entered] += jobs
-    rows = sorted((queue, state, jobs) for (queue, state), jobs in delta.items() if jobs and state is not None)
+    delta: Counter[tuple[str | None, ...]] = Counter()
+    for move, jobs in moves.items():
+        delta[move[:2]] -= jobs
+        delta[move[2:]] += jobs
+    rows = sorted((*place, jobs) for place, jobs in delta.items() if jobs and place != (None, None))
     if rows:
         store.executemany(
             """
@@ -47,5 +48,5 @@ def fold(changes: Sequence["Change"], store: "Store") -> None:
             """,
             rows,
         )
-        if any(jobs < 0 for _, _, jobs in rows):
+        if any(jobs < 0 for *_, jobs in rows):
             store.execute("delete from counts where jobs = 0")

@@ -141,7 +141,8 @@ class World:
             case "requeue":
                 return decisions.requeue(job, self.now, secrets, "once more")
             case "edit":
-                return decisions.edit(job, msgspec.structs.replace(job.policy, priority=command.worker, timeout=5.0))
+                changed = {"priority": command.worker, "queue": command.policy.queue, "timeout": 5.0}
+                return decisions.edit(job, msgspec.structs.replace(job.policy, **changed))
             case "purge":
                 return decisions.purge(job)
             case name:
@@ -186,6 +187,11 @@ SEEN: tuple[dict[str, Any], ...] = (
 USUAL = (*["claim", "report"] * 4, "release", "missing", "cancel", "requeue", "requeue", "edit", "purge")
 
 
+def outcome(pick: Random) -> Outcome:
+    """How an attempt may end."""
+    return Outcome(cause=pick.choice(CAUSES), **pick.choice(SEEN))
+
+
 def _policy(pick: Random) -> Enqueued:
     return Enqueued(
         command="make it so",
@@ -208,7 +214,7 @@ def _command(pick: Random, name: str) -> Command:
         job=pick.choice([0, 0, 1]),
         worker=pick.randint(0, 2),
         stale=pick.choice([0, 0, 0, 0, 1, 2]),
-        outcome=Outcome(cause=pick.choice(CAUSES), **pick.choice(SEEN)),
+        outcome=outcome(pick),
         draw=pick.choice([0.0, 0.3, 0.999]),
         policy=_policy(pick),
         passed=pick.choice([1, 1, SECOND, -SECOND]),
