@@ -194,10 +194,16 @@ def _requeued(job: Job, record: Recorded, event: Requeued) -> Job:
     )
 
 
+# What equals a default is left to it: msgspec omits only the very object that is the default when it encodes, so the
+# table would tell an event that was just decided from the same event read from the log.
+_DEFAULTS = dict(zip(reversed(Enqueued.__struct_fields__), reversed(Enqueued.__struct_defaults__), strict=False))
+
+
 def _edited(job: Job, record: Recorded, event: Edited) -> Job:
     wanted = msgspec.structs.asdict(job.policy) | {name: new for name, (_, new) in event.changes.items()}
+    said = {name: value for name, value in wanted.items() if value != _DEFAULTS.get(name, msgspec.NODEFAULT)}
     try:
-        policy = msgspec.convert(wanted, Enqueued)
+        policy = msgspec.convert(said, Enqueued)
     except msgspec.ValidationError as error:
         raise Unreadable(f"{record.stream} is edited to what can't be (seq {record.seq}): {error}") from error
     return msgspec.structs.replace(
@@ -235,15 +241,9 @@ def _cancelled(job: Job, record: Recorded, event: Cancelled) -> Job:
 
 def _released(job: Job, record: Recorded, event: Released) -> Job:
     return msgspec.structs.replace(
-        job,
-        version=record.version,
-        state="failed" if job.failures else "pending",
-        attempt=event.attempt - 1,
-        worker=None,
-        lease=None,
-        claimed_at=None,
-        cancel_requested=False,
-    )
+        job, version=record.version, state="failed" if job.failures else "pending", attempt=event.attempt - 1,
+        worker=None, lease=None, claimed_at=None, cancel_requested=False,
+    )  # fmt: skip
 
 
 def _interrupted(job: Job, record: Recorded, event: Interrupted) -> Job:
@@ -283,7 +283,7 @@ _STEPS: dict[type, Any] = {
 # -- the table -------------------------------------------------------------------------------------------------------
 
 name = "jobs"
-version = 5
+version = 6
 tables = ("jobs",)
 
 WAITING = "state in ('pending', 'failed')"
