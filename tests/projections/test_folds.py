@@ -1,59 +1,22 @@
 """The folds: any batches of the log and any limit of memory give the same tables (R1)."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import apsw
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from projections import Change, Projection, Store, builtin, counts, evolve, jobs, replay
+from projections import Change, Store, builtin, counts, evolve, jobs, replay
 from projections.jobs import Job
 from projections.replay import Subjects
 from queuectl.decisions import Outcome
-from queuectl.engines.sqlite.view import SqliteStore
 from queuectl.events import Claimed, Heartbeat, Recorded, Unreadable, encode
+from tests.support.folded_tables import Tables, by_stream, cut
 from tests.support.histories import BEGIN, Command, logs, written
 
 FEW = settings(max_examples=60)
-
-
-class Tables:
-    """Empty tables in memory, and the log they are to be folded from."""
-
-    def __init__(self, log: Sequence[Recorded], projections: Iterable[Projection] = ()) -> None:
-        self.log = log
-        self.projections = list(projections) or list(builtin())
-        self.db = apsw.Connection(":memory:")
-        self.store = SqliteStore(self.db)
-        for projection in self.projections:
-            for _ in self.db.execute(projection.schema):
-                pass
-
-    def history(self, streams: Collection[str], before: int) -> Iterator[Recorded]:
-        return (record for record in self.log if record.stream in streams and record.seq < before)
-
-    def fold(self, pages: Iterable[Sequence[Recorded]]) -> "Tables":
-        replay.fold(self.projections, pages, self.history, self.store)
-        return self
-
-    def rows(self) -> dict[str, list[tuple[Any, ...]]]:
-        """Every table with its rows, as bytes would tell: values and types."""
-        return {
-            table: sorted((repr(row) for row in self.db.execute(f"select * from {table}")), key=str)
-            for projection in self.projections
-            for table in projection.tables
-        }  # pyright: ignore[reportReturnType]
-
-
-def cut(log: Sequence[Recorded], sizes: Sequence[int]) -> Iterator[Sequence[Recorded]]:
-    start = 0
-    for size in sizes:
-        yield log[start : start + size]
-        start += size
-    yield log[start:]
 
 
 @FEW
@@ -67,10 +30,8 @@ def test_any_cut_into_batches_gives_the_same_tables(log: list[Recorded], sizes: 
 @FEW
 @given(logs, st.lists(st.integers(0, 12), max_size=20))
 def test_folding_by_stream_gives_the_same_tables(log: list[Recorded], sizes: list[int]) -> None:
-    began = {record.stream: record.seq for record in log if record.version == 1}
-    by_stream = sorted(log, key=lambda record: (began[record.stream], record.version))
     tables = Tables(log)
-    assert replay.fold_streams(tables.projections, cut(by_stream, sizes), tables.store) == len(log)
+    assert replay.fold_streams(tables.projections, cut(by_stream(log), sizes), tables.store) == len(log)
     assert tables.rows() == Tables(log).fold([log]).rows()
 
 

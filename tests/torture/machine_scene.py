@@ -24,12 +24,12 @@ from queuectl.workers.recovery import rescuer
 from queuectl.workers.recovery.termination import Survivors
 from queuectl.workers.recovery.worker_lock import WorkerLock
 from queuectl.workers.turn import Claim
+from tests.support.folded_tables import assert_every_fold_agrees
+from tests.support.paths import IN_MEMORY
 from tests.torture.machine_model import SECOND, Ended, Held, Model
 
 BEGIN = 1_800_000_000 * SECOND
 HOUR = 3600 * SECOND
-ROOM = "/dev/shm" if os.path.isdir("/dev/shm") else None
-"""Where the databases lie: in memory, where there is such a place."""
 
 JOBS_SQL = """
 select id, seq, version, state, queue, priority, run_at, secrets, attempt, failures, worker, lease, cancel_requested,
@@ -109,7 +109,7 @@ def simulated() -> Iterator[None]:
 
 
 def _room() -> str:
-    return tempfile.mkdtemp(prefix="queuectl-machine-", dir=ROOM)
+    return tempfile.mkdtemp(prefix="queuectl-machine-", dir=IN_MEMORY)
 
 
 class Template:
@@ -261,7 +261,7 @@ class Scene(RuleBasedStateMachine):
             if not any(job.run_at != job.latest for job in self.model.jobs.values()):
                 self.told += self.queues[0].events(after=self.told[-1].seq if self.told else 0)
                 assert self.told == self.log
-                assert self.queues[1].check() == []
+                assert_every_fold_agrees(self.queues[1])
         finally:
             for each, _, _ in self.rescuers:
                 each.abandon()

@@ -1,0 +1,186 @@
+"""A real queue on which random commands of users, workers and archivers are carried out."""
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+from typing import Any
+from unittest import mock
+
+import msgspec
+
+from projections.jobs import FINAL, STATES
+from queuectl import Queue, Spec, decisions
+from queuectl.audit.archive import archive
+from queuectl.audit.import_log import rebuild
+from queuectl.audit.seal import seal
+from queuectl.clock import now
+from queuectl.decisions import Outcome
+from queuectl.engines.view import Write
+from queuectl.errors import Refused
+from queuectl.events import Recorded, StopRequested, WorkerLost
+from queuectl.workers.turn import AttemptReport, Claim, Release, TurnWriter
+from tests.support.histories import outcome
+
+QUEUES = ("default", "b", "c")
+SETTINGS = {"max-retries": ("0", "1"), "timeout": ("5", "7m"), "on-lost": ("retry", "dead"), "jitter": ("0", "0.5")}
+
+
+class RandomQueue:
+    """A queue, and the workers on it with what they hold. Every command takes what it needs from a random number."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.queue = self._open("q.db")
+        self._born = 0
+        self._archives = 0
+        self._held: dict[str, list[Claim]] = {}
+
+    def _open(self, name: str) -> Queue:
+        queue = Queue(self.folder / name, actor="test")
+        queue.engine.set_durability("normal")
+        return queue
+
+    def close(self) -> None:
+        self.queue.close()
+
+    def do(self, dice: int) -> list[Recorded]:
+        """Carry out one command, most often of a worker, and return what it added to the log."""
+        head = self.queue.status().seq
+        pick = Random(dice)
+        users = (self.enqueue, self.enqueue, self.cancel, self.retry, self.retry, self.edit, self.purge, self.configure)
+        workers = (self.start, self.ask_to_stop, self.stop, self.lose, self.turn, self.turn)
+        archivers = (self.seal, self.archive, self.archive, self.move)
+        [commands] = pick.choices((users, workers, (self.turn,), archivers), (3, 2, 4, 1))
+        pick.choice(commands)(pick)
+        return list(self.queue.events(after=head))
+
+    # -- users -------------------------------------------------------------------------------------------------------
+
+    def enqueue(self, pick: Random) -> None:
+        environ = {"QUEUECTL_KEEP_ENV": pick.choice(("none", "LANG")), "LANG": pick.choice(("C", "de", "en"))}
+        with mock.patch.dict(os.environ, environ):
+            self.queue.enqueue_many([self._spec(pick) for _ in range(pick.randint(1, 4))])
+
+    def _spec(self, pick: Random) -> Spec:
+        return Spec(
+            command="true",
+            id=pick.choice((None, f"job-{self.queue.status().seq}-{pick.randrange(10**9)}")),
+            queue=pick.choice(QUEUES),
+            priority=pick.randint(-1, 1),
+            delay=pick.choice((None, None, None, 3600.0)),
+            max_retries=pick.choice((None, 0, 1)),
+            backoff_max=0.0,
+            secrets=pick.choice(({}, {}, {"TOKEN": "x"})),
+        )
+
+    def cancel(self, pick: Random) -> None:
+        states = ("pending", "failed", "processing", "dead")
+        self.queue.cancel(*self._ids(pick, states), among=states)
+
+    def retry(self, pick: Random) -> None:
+        changes: list[dict[str, Any]] = [{}, {"secrets": {"TOKEN": "y"}}, {"command": "false", "priority": 2}]
+        with suppress(Refused):  # values of secret variables are missing
+            self.queue.retry(*self._ids(pick, sorted(FINAL)), among=FINAL, **pick.choice(changes))
+
+    def edit(self, pick: Random) -> None:
+        """Change a job in any field, the queue among them: no command does yet, and a log that is imported may."""
+        fields: list[dict[str, Any]] = [{"queue": queue} for queue in QUEUES]
+        fields += [{"priority": 3}, {"argv": ["true"], "command": None}, {"timeout": 5.0, "queue": "b"}]
+        ids = self._ids(pick, STATES)
+        with self.queue.engine.transaction() as tx:
+            jobs = [job for id in ids if (job := tx.job(id)) is not None and job.state != "processing"]
+            for job in jobs:
+                wanted = msgspec.structs.replace(job.policy, **pick.choice(fields))
+                tx.append([Write(f"job:{job.id}", job, decisions.edit(job, wanted))], "test")
+
+    def purge(self, pick: Random) -> None:
+        self.queue.purge(*self._ids(pick, sorted(FINAL)), among=FINAL)
+
+    def configure(self, pick: Random) -> None:
+        key = pick.choice([*SETTINGS])
+        self.queue.set_config(key, pick.choice((None, *SETTINGS[key])))
+
+    def _ids(self, pick: Random, states: Sequence[str]) -> list[str]:
+        """Some jobs of one of these states."""
+        ids = [job.id for job in self.queue.jobs(state=pick.choice(states))]
+        return pick.sample(ids, min(len(ids), pick.randint(1, 3)))
+
+    # -- workers -----------------------------------------------------------------------------------------------------
+
+    def start(self, pick: Random) -> None:
+        self._born += 1
+        self._writer(id := f"w{self._born}").start(pick.randint(1, 4))
+        self._held[id] = []
+
+    def turn(self, pick: Random) -> None:
+        """Report some of what a worker holds, give some back, and claim more."""
+        if not self._held:
+            self.start(pick)
+        id = pick.choice([*self._held])
+        held, kept, reports, releases = self._held[id], [], [], []
+        for claim in held:
+            match pick.choice(("report", "report", "keep", "release")):
+                case "report":
+                    reports.append(AttemptReport(claim.job, claim.lease, outcome(pick)))
+                case "release":
+                    releases.append(Release(claim.lease, "not started in time"))
+                case _:
+                    kept.append(claim)
+        turn = self._turn(id, reports, releases, pick.randint(0, 4), kept, heartbeat=pick.random() < 0.3)
+        self._held[id] = [*kept, *turn.claims]
+
+    def ask_to_stop(self, pick: Random) -> None:
+        with self.queue.engine.transaction() as tx:
+            for worker in pick.sample(workers := tx.workers(), min(1, len(workers))):
+                tx.append([Write(f"worker:{worker.id}", worker, [StopRequested(now=pick.random() < 0.5)])], "test")
+
+    def stop(self, pick: Random) -> None:
+        """A worker gives back what it holds, and stops."""
+        for id in pick.sample([*self._held], min(1, len(self._held))):
+            self._turn(id, [], [Release(claim.lease, "it stops") for claim in self._held.pop(id)])
+            self._writer(id).stop("drained")
+
+    def lose(self, pick: Random) -> None:
+        """A worker is found dead: its attempts are lost, then it is."""
+        for id in pick.sample([*self._held], min(1, len(self._held))):
+            lost = Outcome(cause="lost")
+            self._turn(id, [AttemptReport(claim.job, claim.lease, lost) for claim in self._held.pop(id)])
+            with self.queue.engine.transaction() as tx:
+                tx.append([Write(f"worker:{id}", tx.worker(id), [WorkerLost(reason="gone")])], "test")
+
+    def _turn(
+        self,
+        id: str,
+        reports: Sequence[AttemptReport],
+        releases: Sequence[Release] = (),
+        want: int = 0,
+        kept: Sequence[Claim] = (),
+        heartbeat: bool = False,
+    ) -> Any:
+        holding = [claim.lease for claim in kept]
+        return self._writer(id).turn(reports, releases, want, holding=holding, heartbeat=heartbeat)
+
+    def _writer(self, id: str) -> TurnWriter:
+        return TurnWriter(self.queue, id, (), "")
+
+    # -- the log -----------------------------------------------------------------------------------------------------
+
+    def seal(self, pick: Random) -> None:
+        seal(self.queue)
+
+    def archive(self, pick: Random) -> None:
+        """Archive what had ended by a moment of the log."""
+        moments = [now(), *(record.at for record in self.queue.events())]
+        states = pick.choice((FINAL, FINAL, {"completed"}, {"dead", "cancelled"}))
+        self._archives += 1
+        archive(self.queue, str(self.folder / f"{self._archives}.gz"), pick.choice(moments), states)
+
+    def move(self, pick: Random) -> None:
+        """Go on in a new database, into which the log was taken; secret values stay behind."""
+        if self.queue.status().seq:
+            self._archives += 1
+            rebuild(self.queue, path := str(self.folder / f"{self._archives}.db"))
+            self.queue.close()
+            self.queue = self._open(path)
