@@ -6,7 +6,7 @@ from typing import Any
 
 import apsw
 
-from queuectl.engines.sqlite.database import translated
+from queuectl.engines.sqlite.database import Translated
 
 
 class ScratchDatabase:
@@ -17,12 +17,12 @@ class ScratchDatabase:
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement and give all its rows."""
-        with translated(self._name):
+        with Translated(self._name):
             return list(self._db.execute(sql, values))
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for each row of values."""
-        with translated(self._name):
+        with Translated(self._name):
             self._db.executemany(sql, rows)
 
 
@@ -33,7 +33,7 @@ def scratch_database(path: str = "") -> Generator[ScratchDatabase]:
     It has no journal: what is not finished is to be thrown away.
     """
     name = path or "the temporary database (TMPDIR says where)"
-    with translated(name):
+    with Translated(name):
         db = apsw.Connection(path)
     try:
         made = ScratchDatabase(db, name)

@@ -39,21 +39,34 @@ HEADER = 100
 SYNCHRONOUS = {"full": 2, "normal": 1}
 
 
-@contextmanager
-def translated(path: str) -> Generator[None]:
+class Translated:
     """SQLite's errors as ours, and those of a log that can't be read: one line that says what to do."""
-    try:
-        yield
-    except Newer as error:
-        raise Outdated(f"{shown(path)}: {error}") from error
-    except Unreadable as error:
-        raise Unusable(f"{shown(path)}: {error}") from error
-    except (apsw.BusyError, apsw.LockedError) as error:
-        raise Busy(f"{shown(path)}: is locked by another program: close it and try again") from error
-    except UnicodeDecodeError as error:  # of a text that SQLite holds: what is written is valid
-        raise Unusable(f"{shown(path)}: is damaged ({error}): {RESTORE}") from error
-    except apsw.Error as error:
-        raise Unusable(f"{shown(path)}: {_explained(error)}") from error
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        if error is None:
+            return
+        path = shown(self._path)
+        match error:
+            case Newer():
+                raise Outdated(f"{path}: {error}") from error
+            case Unreadable():
+                raise Unusable(f"{path}: {error}") from error
+            case apsw.BusyError() | apsw.LockedError():
+                raise Busy(f"{path}: is locked by another program: close it and try again") from error
+            case UnicodeDecodeError():  # of a text that SQLite holds: what is written is valid
+                raise Unusable(f"{path}: is damaged ({error}): {RESTORE}") from error
+            case apsw.Error():
+                raise Unusable(f"{path}: {_explained(error)}") from error
+            case _:
+                pass
 
 
 def _explained(error: apsw.Error) -> str:
@@ -88,7 +101,7 @@ def connect(
     """
     if apsw.SQLITE_VERSION_NUMBER < OLDEST_SQLITE:
         raise Unusable(f"SQLite {apsw.sqlite_lib_version()} is too old: install apsw >= 3.53")
-    with translated(location.database):
+    with Translated(location.database):
         db = apsw.Connection(location.database, flags=apsw.SQLITE_OPEN_READWRITE)
         try:
             if db.readonly("main"):  # SQLite takes what it gets, also where it was for want of a descriptor just now

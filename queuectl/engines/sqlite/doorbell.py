@@ -10,6 +10,8 @@ import select
 from collections.abc import Container
 from typing import Self
 
+from queuectl.host.folder_names import FolderNames
+
 FLAGS = os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -82,21 +84,33 @@ def listen(folder: str, kind: str) -> Bell:
         return Bell(path, fd)
 
 
-def ring(folder: str, kinds: Container[str]) -> int:
-    """Ring every bell of these kinds, remove those whose listener is dead, and return how many were rung.
+class Bells:
+    """The bells in a folder, for those that ring them often."""
 
-    Never raises: it comes after the commit, and what was committed must not look failed because no listener could be
-    woken.
-    """
-    try:
-        names = os.listdir(folder)
-    except OSError:
-        return 0
-    rung = 0
-    for name in names:
-        if name.lstrip(".").rpartition("-")[0] in kinds:  # drafts too: they stay where a listener died at the start
-            rung += _ring(f"{folder}/{name}")
-    return rung
+    def __init__(self, folder: str) -> None:
+        self._names = FolderNames(folder)
+        self._folder = folder
+
+    def ring(self, kinds: Container[str]) -> int:
+        """Ring every bell of these kinds, remove those whose listener is dead, and return how many were rung.
+
+        Never raises: it comes after the commit, and what was committed must not look failed because no listener could
+        be woken.
+        """
+        try:
+            names = self._names.read()
+        except OSError:
+            return 0
+        rung = 0
+        for name in names:
+            if name.lstrip(".").rpartition("-")[0] in kinds:  # drafts too: they stay where a listener died early
+                rung += _ring(f"{self._folder}/{name}")
+        return rung
+
+
+def ring(folder: str, kinds: Container[str]) -> int:
+    """Ring once: see `Bells.ring`."""
+    return Bells(folder).ring(kinds)
 
 
 def silent(folder: str) -> int:

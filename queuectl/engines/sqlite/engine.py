@@ -8,7 +8,7 @@ and child open anew when they need one; where it was in use, the child never tou
 import os
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TypeVar
 
 import apsw
@@ -18,7 +18,8 @@ from projections.replay import Progress
 from queuectl import clock
 from queuectl.engines.base import PAST, Engine, Listener, Storage
 from queuectl.engines.sqlite import copy, database, doorbell, file_mark, forking
-from queuectl.engines.sqlite.database import translated
+from queuectl.engines.sqlite.database import Translated
+from queuectl.engines.sqlite.doorbell import Bells
 from queuectl.engines.sqlite.file_identity import OpenFiles, refuse_files_in_use
 from queuectl.engines.sqlite.gate import MEANWHILE, Gate
 from queuectl.engines.sqlite.health import storage
@@ -27,7 +28,7 @@ from queuectl.engines.sqlite.location import Location, prepare
 from queuectl.engines.sqlite.past import PastView, any_archived
 from queuectl.engines.sqlite.projection_registry import Registry
 from queuectl.engines.sqlite.shm import WalIndex
-from queuectl.engines.sqlite.transaction import SqliteTransaction
+from queuectl.engines.sqlite.transaction import Known, SqliteTransaction
 from queuectl.engines.sqlite.view import SqliteStore, SqliteView
 from queuectl.engines.sqlite.wal import Wal
 from queuectl.engines.view import Transaction, View
@@ -55,6 +56,7 @@ class SqliteEngine(Engine):
         self._synchronous = "full"
         self._files: OpenFiles | None = None
         self._mark: str | None = None
+        self._bells = Bells(location.bells)
         self._worker: str | None = None
         self.made = self._open(patience, create=create)
         forking.register(self)
@@ -94,7 +96,7 @@ class SqliteEngine(Engine):
         """Open it, and return whether it was made just now: only the first time, and with `create`, it may be."""
         if self._files is not None:  # after a fork: it must be the one that was open before it
             self._files.check_database()
-        with translated(self.location.database):
+        with Translated(self.location.database):
             # First of all: beside another program's file nothing is made.
             made = database.is_made(self.location.database)
         if not again:  # else a worker's own, of which a file is missing that it makes anew
@@ -127,10 +129,10 @@ class SqliteEngine(Engine):
 
     def _begin(self, patience: float | None, note: HighWaterMark) -> None:
         """Look whether the log is whole, and make the tables so."""
-        self._registry = Registry(self._db)
+        self._registry, self._known = Registry(self._db), Known()
         self._writing = self._closed = False
         self._wal = Wal(self._db)
-        with translated(self.location.database):
+        with Translated(self.location.database):
             with self._reading() as view:
                 self._mark = file_mark.read(self._db)
                 if self._healing:
@@ -174,12 +176,8 @@ class SqliteEngine(Engine):
             raise
 
     @contextmanager
-    def _while_busy(self, meanwhile: Callable[[], None] | None) -> Generator[None]:
+    def _while_busy(self, meanwhile: Callable[[], None]) -> Generator[None]:
         """While a stranger has SQLite's own lock (our writers wait at the gate), go on with what can't wait."""
-        if meanwhile is None:
-            yield
-            return
-
         until = clock.monotonic() + database.BUSY / 1000
 
         def busy(_: int) -> bool:
@@ -197,7 +195,7 @@ class SqliteEngine(Engine):
     def snapshot(self) -> Generator[View]:
         self._reopen_after_fork()
         self._check_files()
-        with translated(self.location.database), self._reading() as view:
+        with Translated(self.location.database), self._reading() as view:
             yield view
 
     @contextmanager
@@ -225,11 +223,12 @@ class SqliteEngine(Engine):
         self._reopen_after_fork()
         if self._writing:
             raise RuntimeError("a transaction of this queue is open already; finish it first")
-        with translated(self.location.database), self._gate.hold(patience, meanwhile), self._while_busy(meanwhile):
+        waiting = nullcontext() if meanwhile is None else self._while_busy(meanwhile)
+        with Translated(self.url), self._gate.hold(patience, meanwhile), waiting:
             self._writing = True
             try:
                 with self._write_transaction():
-                    tx = SqliteTransaction(self._db, self._registry)
+                    tx = SqliteTransaction(self._db, self._registry, self._known)
                     mark = self._mark or file_mark.read(self._db)
                     note = self._high_water.current()
                     self._high_water.check_mark(mark, note)
@@ -238,6 +237,7 @@ class SqliteEngine(Engine):
                     tx.finish()
                     if tx.types and mark is None:
                         mark = file_mark.renew(self._db)
+                tx.committed()
                 self._mark = self._open_files.mark = mark
                 if tx.types and self._synchronous == "full":  # else a power cut may take what was acknowledged
                     self._high_water.record(tx.seq, mark)
@@ -247,14 +247,14 @@ class SqliteEngine(Engine):
             self.checkpoint()
         if tx.types:
             kinds = ("log", "work") if tx.types & WAKING else ("log",)
-            doorbell.ring(self.location.bells, kinds)
+            self._bells.ring(kinds)
 
     def listen(self, kind: str) -> Listener:
         return doorbell.listen(self.location.bells, kind)
 
     def replay(self, names: Sequence[str] = (), progress: Progress | None = None) -> int:
         self._reopen_after_fork()
-        with translated(self.location.database), self._gate.hold(None), self._write_transaction():
+        with Translated(self.location.database), self._gate.hold(None), self._write_transaction():
             head = SqliteView(self._db).head()[0]
             broken = self._registry.replay(names, head, progress)
         _raise_broken(broken)
@@ -263,7 +263,7 @@ class SqliteEngine(Engine):
     def check(self, progress: Progress | None = None) -> list[str]:
         self._reopen_after_fork()
         self._check_files()
-        with translated(self.location.database):
+        with Translated(self.location.database):
             return self._retry_if_archived(lambda: self._differences(progress))
 
     def _differences(self, progress: Progress | None) -> list[str]:
@@ -288,7 +288,7 @@ class SqliteEngine(Engine):
     def past(self, seq: int, names: Collection[str] = PAST, progress: Progress | None = None) -> Generator[View]:
         self._reopen_after_fork()
         self._check_files()
-        with translated(self.location.database):
+        with Translated(self.location.database):
             view = self._retry_if_archived(lambda: self._past(seq, names, progress))
             try:
                 yield view
@@ -320,7 +320,7 @@ class SqliteEngine(Engine):
 
     def load(self, records: Iterable[Recorded], progress: Progress | None = None) -> int:
         self._reopen_after_fork()
-        with translated(self.location.database), self._gate.hold(None):
+        with Translated(self.location.database), self._gate.hold(None):
             with self._write_transaction():
                 head = copy.take_in(self._db, records)
                 try:
@@ -328,14 +328,14 @@ class SqliteEngine(Engine):
                 except (Unreadable, apsw.ConstraintError) as error:
                     raise Invalid(f"these events can't have happened: {error}") from error
             self._high_water.record(head, self._mark)
-        doorbell.ring(self.location.bells, ("log", "work"))
+        self._bells.ring(("log", "work"))
         _raise_broken(broken)
         return head
 
     def copy(self, path: str, *, secrets: bool) -> None:
         self._reopen_after_fork()
         self._check_files()
-        with translated(path):
+        with Translated(path):
             copy.copy(self._db, path, secrets=secrets)
 
     def acknowledged(self) -> int:
@@ -344,13 +344,13 @@ class SqliteEngine(Engine):
     def set_durability(self, level: str) -> None:
         self._reopen_after_fork()
         self._synchronous = level
-        with translated(self.location.database):
+        with Translated(self.location.database):
             self._db.pragma("synchronous", database.SYNCHRONOUS[level])
 
     def checkpoint(self) -> None:
         if self._wal.is_large:
             self._check_files()
-            with translated(self.location.database):
+            with Translated(self.location.database):
                 self._wal.checkpoint(self._gate)
 
     def set_worker(self, worker: str) -> None:
@@ -364,7 +364,7 @@ class SqliteEngine(Engine):
         )
 
     def reopen(self) -> None:
-        with translated(self.location.database), self._gate.hold(30.0):
+        with Translated(self.location.database), self._gate.hold(30.0):
             if self._open_files.overwritten:  # what is in the WAL is not for this one
                 raise self._open_files.replaced
             if not self._closed_for_fork and not self._open_files.others_made_new and not self._wal.write_back():
@@ -378,7 +378,7 @@ class SqliteEngine(Engine):
     def truncate_wal(self) -> None:
         self._reopen_after_fork()
         self._check_files()
-        with translated(self.location.database):
+        with Translated(self.location.database):
             self._wal.truncate()
 
     def close(self) -> None:

@@ -36,9 +36,9 @@ class OpenFiles:
         """They are open now, and the mark was read. Raises Replaced where the database is another one already."""
         self.mark = mark
         self._opened = (self._database, *map(_identity, self._paths[1:]))
-        self.check()
         if None in self._opened:
             raise Replaced(f"{shown(self._paths[0])}: its files were removed while it was opened: try again")
+        self.check()
 
     def check(self) -> None:
         """Raise Replaced where one of the three is gone, or another one (10 µs)."""
@@ -48,7 +48,13 @@ class OpenFiles:
     @property
     def are_in_place(self) -> bool:
         """Whether all is where it was opened."""
-        return tuple(map(_identity, self._paths)) == self._opened and not self.overwritten
+        main, wal, index = self._paths
+        try:
+            found, ahead, shared = os.stat(main), os.stat(wal), os.stat(index)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        there = (found.st_dev, found.st_ino), (ahead.st_dev, ahead.st_ino), (shared.st_dev, shared.st_ino)
+        return there == self._opened and (found.st_mtime_ns == self._changed or not self.overwritten)
 
     @property
     def is_same_database(self) -> bool:

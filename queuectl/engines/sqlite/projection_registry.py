@@ -48,6 +48,8 @@ class Registry:
         self._view = SqliteView(db)
         self._builtin = {projection.name: projection for projection in builtin()}
         self._user: dict[str, Projection | None] = {}
+        self.only_ours = False
+        """Whether there are no others, and all are folded into; as of `active`."""
 
     def rows(self) -> dict[str, ProjectionPosition]:
         """Where each stands, by name."""
@@ -96,6 +98,7 @@ class Registry:
             if row.seq < head and not self.in_savepoint(projection, catch_up):
                 continue
             folding.append(projection)
+        self.only_ours = not stale and len(rows) == len(self._builtin)
         return folding
 
     def fold(self, folding: Sequence[Projection], changes: Sequence[Change]) -> None:
@@ -123,6 +126,9 @@ class Registry:
 
     def advance(self, folding: Sequence[Projection], head: int) -> None:
         """Note that these have folded everything up to `head`."""
+        if self.only_ours and len(folding) == len(self._builtin):
+            self._db.execute("update projection_state set seq = ?", (head,))
+            return
         marks = ", ".join("?" * len(folding))
         self._db.execute(
             f"update projection_state set seq = ? where name in ({marks}) and broken is null",

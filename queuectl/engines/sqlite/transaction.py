@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import apsw
 from msgspec.structs import astuple
 
-from projections import Change, evolve
+from projections import Change, Projection, evolve
+from projections.config import Config
 from projections.jobs import Job
 from queuectl import clock
 from queuectl.engines.sqlite.copy import INSERT
@@ -13,19 +14,42 @@ from queuectl.engines.sqlite.projection_registry import Registry
 from queuectl.engines.sqlite.view import SqliteView
 from queuectl.engines.view import Leaf, Transaction, Write
 from queuectl.errors import Conflict, Refused
-from queuectl.events import Recorded, encode
+from queuectl.events import ConfigSet, Recorded, encode
+
+
+class Known:
+    """What a connection knows of the database, so that its next transaction reads it again only where it has changed.
+
+    It holds as long as SQLite's number for the contents is the same. Every commit changes that number, of whatever
+    connection; within a transaction, and after one that failed, nothing is known.
+    """
+
+    __slots__ = ("at", "config", "contents", "folding", "has_config", "seq")
+
+    def __init__(self) -> None:
+        self.contents = -1
+        self.seq = self.at = 0
+        self.folding: list[Projection] = []
+        self.config: Config | None = None
+        self.has_config = False
 
 
 class SqliteTransaction(SqliteView, Transaction):
     """The write transaction: see `queuectl.engines.base.Transaction`."""
 
-    def __init__(self, db: apsw.Connection, registry: Registry) -> None:
+    def __init__(self, db: apsw.Connection, registry: Registry, known: Known) -> None:
         super().__init__(db)
         self._registry = registry
-        self.seq, last = self.head()
-        self._folding = registry.active(self.seq)
+        self._known = known
+        if known.contents != db.data_version():
+            known.seq, known.at = self.head()
+            known.folding = registry.active(known.seq)
+            known.has_config = False
+        known.contents = -1
+        self.seq = known.seq
+        self._folding = known.folding
         self.now = clock.now()
-        self.at = max(self.now, last + 1)
+        self.at = max(self.now, known.at + 1)
         self.types: set[str] = set()
         self._conflict: Conflict | None = None
 
@@ -54,6 +78,8 @@ class SqliteTransaction(SqliteView, Transaction):
             raise self._conflict from error
         self._registry.fold(self._folding, changes)
         self.seq = seq
+        if ConfigSet.type in self.types:
+            self._known.has_config = False
         return changes
 
     def finish(self) -> None:
@@ -62,6 +88,21 @@ class SqliteTransaction(SqliteView, Transaction):
             raise self._conflict
         if self.types:
             self._registry.advance(self._folding, self.seq)
+
+    def committed(self) -> None:
+        """Keep what is known for the next transaction, unless users' projections are looked after each time."""
+        known = self._known
+        if self.types:
+            known.seq, known.at = self.seq, self.at
+        if self._registry.only_ours:
+            known.contents = self._db.data_version()
+
+    def config(self) -> Config | None:
+        known = self._known
+        if not known.has_config:
+            known.config = super().config()
+            known.has_config = True
+        return known.config
 
     def ready(self, queues: Sequence[str], limit: int) -> list[Job]:
         return self._ready(queues, limit, self.now)
