@@ -1,6 +1,7 @@
 """The questions people ask of a queue, each answered from one moment of the log."""
 
 import os
+from collections import Counter
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, Self
@@ -13,6 +14,8 @@ from projections.environments import Environment
 from projections.jobs import STATES, Job
 from projections.workers import Worker
 from queuectl import disk, environment, history, settings
+from queuectl.admission import Facts, Reason, lacks_worker, reasons
+from queuectl.admission_facts import collect
 from queuectl.clock import now, text
 from queuectl.disk import Disk
 from queuectl.dotenv import EnvFile
@@ -24,7 +27,6 @@ from queuectl.history import Moment
 from queuectl.home import Home
 from queuectl.listing import PAGE, Listing
 from queuectl.liveness import Life, liveness
-from queuectl.served_queues import Served
 from queuectl.settings import Resolved, Settings
 from queuectl.units import Then, size_text
 
@@ -309,30 +311,33 @@ class Queries:
         with self._engine.snapshot() as view:
             return view.workers(live=not all)
 
-    def served(self) -> Served:
-        """The queues whose jobs a worker that is up takes; one for certain jobs alone serves no others."""
-        lists = [
-            worker.queues
-            for worker in self.workers()
-            if worker.state == "running" and worker.slots > 0 and not worker.private and self.sees(worker) is not False
-        ]
-        return Served(() in lists, frozenset(name for queues in lists for name in queues))
-
-    def serves(self, queue: str) -> bool:
-        """Whether a worker that is up takes the jobs of this queue."""
-        return queue in self.served()
-
-    def unserved(self) -> dict[str, int]:
-        """The queues that hold due jobs which no worker takes, and how many jobs wait in each."""
-        served, moment = self.served(), now()
+    def facts(self) -> Facts:
+        """What `admission.reasons` has to know of the workers, to be asked of many jobs."""
         with self._engine.snapshot() as view:
+            return collect(view, self._engine, None, now())
 
-            def due(queue: str) -> bool:
-                first = view.job_seqs(JobFilter(states=("pending", "failed"), queue=queue), moment, 1)
-                return any(job.run_at <= moment for job in view.jobs(first))
+    def reasons(self, id: str) -> list[Reason]:
+        """Every reason why a job does not start, in the order in which they have to go; none: it is to start.
 
+        Raises NotFound, and Refused where the job does not wait.
+        """
+        with self._engine.snapshot() as view:
+            moment, job = now(), get_job(view, id)
+            facts = collect(view, self._engine, disk.space(self.home, self.settings(view)), moment, job)
+            return reasons(job, facts, moment)
+
+    def unserved(self, ids: Sequence[str] = ()) -> dict[str, int]:
+        """The queues with due jobs that no worker takes, and how many jobs (all, or of those named) wait in each."""
+        facts, moment = self.facts(), now()
+        with self._engine.snapshot() as view:
+            if ids:
+                jobs = [job for id in ids if (job := view.job(id)) is not None]
+                return Counter(job.queue for job in jobs if lacks_worker(job, facts, moment))
             return {
-                queue: jobs for queue, jobs in view.waiting_by_queue().items() if queue not in served and due(queue)
+                queue: jobs
+                for queue, jobs in view.waiting_by_queue().items()
+                for first in view.due((queue,), 1, moment)
+                if lacks_worker(first, facts, moment)
             }
 
     def endings(self, after: int) -> Endings:

@@ -23,7 +23,8 @@ LAYERS: list[tuple[str, ...]] = [
         "queuectl.environment",
         "queuectl.bounds",
     ),
-    ("queuectl.decisions", "queuectl.policy", "queuectl.disk"),
+    ("queuectl.policy", "queuectl.disk", "queuectl.admission"),
+    ("queuectl.decisions",),
     ("queuectl.engines",),
     (
         "queuectl.liveness",
@@ -32,7 +33,7 @@ LAYERS: list[tuple[str, ...]] = [
         "queuectl.enclosing_jobs",
         "queuectl.listing",
         "queuectl.queries",
-        "queuectl.served_queues",
+        "queuectl.admission_facts",
     ),
     ("queuectl.queue",),
     ("queuectl.audit", "queuectl.export", "queuectl.analysis"),

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from projections.jobs import FINAL, Job
+from queuectl.admission import NOTHING, reasons
 from queuectl.clock import text
 from queuectl.errors import Refused
 from queuectl.events import Claimed, Edited, Enqueued, Event, Purged, Requeued
@@ -15,10 +16,8 @@ def enqueue(policy: Enqueued) -> list[Event]:
 
 def claim(job: Job, worker: str, now: int) -> list[Event]:
     """The next attempt of a job. Raises Refused where the job is not waiting, or not due at `now`."""
-    if job.state not in ("pending", "failed"):
-        raise Refused(f"job {job.id} is {job.state}, not waiting to be claimed")
-    if job.run_at > now:
-        raise Refused(f"job {job.id} is not due before {text(job.run_at)}")
+    if found := reasons(job, NOTHING, now):
+        raise Refused(f"job {job.id} is {found[0].text}")
     return [Claimed(attempt=job.attempt + 1, worker=worker)]
 
 

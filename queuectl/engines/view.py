@@ -186,6 +186,10 @@ class View(ABC):
         return evolve(None, record, record.event) if record is not None else None
 
     @abstractmethod
+    def due(self, queues: Sequence[str], limit: int, now: int) -> list[Job]:
+        """The waiting jobs that are due at `now`, in the order of claims: of all queues where none are named."""
+
+    @abstractmethod
     def next_due(self, queues: Sequence[str] = ()) -> int | None:
         """The earliest `run_at` (µs UTC) of the waiting jobs, or None."""
 

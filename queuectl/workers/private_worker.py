@@ -15,6 +15,7 @@ from typing import Self
 
 from projections.jobs import FINAL
 from queuectl import clock, enclosing_jobs
+from queuectl.admission import WAITING
 from queuectl.host import procfs
 from queuectl.queue import Queue
 from queuectl.workers import worker_process
@@ -24,9 +25,6 @@ from queuectl.workers.worker_process import stop_signals
 
 PATIENCE = 1.0
 """Seconds for other workers to start a job before it is run here; and between two looks."""
-
-WAITING = ("pending", "failed")
-"""The states in which a job may be claimed, once it is due."""
 
 AT_ONCE = 1000
 """Jobs that one worker may be limited to: their ids stand on its command line."""
@@ -73,8 +71,10 @@ class PrivateWorker:
             known = [job for id in self._left if (job := view.job(id)) is not None and job.state not in FINAL]
         self._left = [job.id for job in known]
         jobs = [job for job in known if job.state in WAITING]
-        if self._alone and not all(self._queue.serves(job.queue) for job in jobs):
-            return True
+        if self._alone:
+            facts = self._queue.facts()
+            if not all(facts.serving(job.queue) for job in jobs):
+                return True
         late = clock.now() - round(PATIENCE * clock.SECOND)
         return self._inside and any(max(job.run_at, self._began) <= late for job in jobs)
 

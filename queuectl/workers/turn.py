@@ -10,6 +10,7 @@ from projections.environments import Environment
 from projections.jobs import FINAL, Job
 from projections.workers import Worker
 from queuectl import decisions, disk, enclosing_jobs
+from queuectl.admission import NOTHING, WAITING, low_disk, order, reasons
 from queuectl.decisions import Ending, Lease, Outcome, Refusal, Release, Report, Stop
 from queuectl.engines.view import Filter, Transaction, View, Write
 from queuectl.errors import Busy, Conflict, Unusable
@@ -220,12 +221,12 @@ class TurnWriter:
         # Not once it was taken for dead: what it claims now would never be recovered.
         turn.stop = me is None or not me.live
         if (space := disk.space(self._queue.home, self._settings)).low:
-            turn.hindrance = f"no new job starts: {space}"
+            turn.hindrance = low_disk(space).text
 
     def _claim(self, tx: Transaction, want: int) -> list[Claim]:
         if self._only:
-            due = [job for job in self._own_jobs(tx) if job.state in ("pending", "failed") and job.run_at <= tx.now]
-            jobs = sorted(due, key=lambda job: (-job.priority, job.run_at, job.seq))[:want]
+            waiting = [job for job in self._own_jobs(tx) if job.state in WAITING]
+            jobs = sorted((job for job in waiting if not reasons(job, NOTHING, tx.now)), key=order)[:want]
         else:
             jobs = tx.ready(self._queues, want)
         changes = tx.append(
@@ -271,7 +272,7 @@ class TurnWriter:
         if self._only:
             left = self._own_jobs(tx)
             turn.drained = not left
-            due = min((job.run_at for job in left if job.state in ("pending", "failed")), default=None)
+            due = min((job.run_at for job in left if job.state in WAITING), default=None)
         else:
             due = tx.next_due(self._queues)
             if drain is not None and (due is None or due > tx.now):

@@ -110,9 +110,10 @@ def test_enclosing_job_is_identified_by_its_attempt(lab: Lab, monkeypatch: pytes
 def test_a_worker_for_one_job_serves_nobody_else(lab: Lab) -> None:
     lab.queue.enqueue("true", id="a")
     TurnWriter(lab.queue, "private", (), "cafe", ["a"]).start(1)
-    assert not lab.queue.serves("default")
+    assert not lab.queue.facts().serving("default")
     TurnWriter(lab.queue, "other", ("mail",), "cafe").start(1)
-    assert (lab.queue.serves("mail"), lab.queue.serves("default")) == (True, False)
+    facts = lab.queue.facts()
+    assert (len(facts.serving("mail")), facts.serving("default")) == (1, [])
 
 
 def test_outside_jobs_no_private_worker_starts_unasked(lab: Lab) -> None:

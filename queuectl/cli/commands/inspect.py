@@ -141,7 +141,7 @@ def _print_history(moments: list["Moment"], json: bool, past: bool) -> None:
 
 def _print_job(q: "Queue", job: "Job", attempts: list["Attempt"], past: bool) -> None:
     policy = job.policy
-    doing = wording.state_detail(job, served=q.serves(job.queue)) if not past else ""
+    doing = wording.state_detail(job, facts=q.facts()) if not past else ""
     state = f"{job.state}, {doing}".removesuffix(", ")
     output.line(f"{output.paint(output.escape(job.id), 'bold')}  {output.paint(output.escape(state), job.state)}")
     output.line()

@@ -9,8 +9,8 @@ from queuectl.cli import parameters as p
 from queuectl.cli.ui import output, progress
 
 if TYPE_CHECKING:
+    from queuectl.admission import Facts
     from queuectl.listing import Listing
-    from queuectl.served_queues import Served
 
 
 def list_jobs(
@@ -49,12 +49,12 @@ def list_jobs(
 
             output.documents(job_document(job) for job in jobs)
             return
-        if not _table(jobs, q.served() if at is None else None):
+        if not _table(jobs, q.facts() if at is None else None):
             some = at is not None or q.status().total
             output.message("no job matches" if some else "there are no jobs; add one with `queuectl enqueue COMMAND`")
 
 
-def _table(jobs: "Listing", served: "Served | None") -> int:
+def _table(jobs: "Listing", facts: "Facts | None") -> int:
     """Print jobs, a line each, and how many more there are; returns how many were printed."""
     from queuectl.cli.ui.wording import state_detail
 
@@ -62,7 +62,7 @@ def _table(jobs: "Listing", served: "Served | None") -> int:
     rows = (
         (
             job.id, output.Cell(job.state, job.state), job.queue, str(job.priority),
-            state_detail(job, jobs.now, served is None or job.queue in served), job.command,
+            state_detail(job, jobs.now, facts), job.command,
         )
         for job in jobs
     )  # fmt: skip

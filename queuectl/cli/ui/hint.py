@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from queuectl import clock
+from queuectl.admission import start_worker
 from queuectl.cli.ui import output
-from queuectl.served_queues import unserved
 
 if TYPE_CHECKING:
     from queuectl.queue import Queue
@@ -28,12 +28,6 @@ class UnservedHint:
         if clock.monotonic() < self._next_check:
             return
         self._next_check = clock.monotonic() + PATIENCE
-        alone = self._q.unserved().keys() - self._reported
-        if alone and self._ids:
-            waits = ("pending", "failed")
-            alone &= {
-                job.queue for job in map(self._q.job, self._ids) if job.state in waits and job.run_at <= clock.now()
-            }
-        for queue in sorted(alone):
+        for queue in sorted(self._q.unserved(self._ids).keys() - self._reported):
             self._reported.add(queue)
-            self._write(unserved(queue))
+            self._write(f"no worker serves the queue {queue}; start one with `{start_worker(queue)}`")

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from queuectl import clock, events, units
+from queuectl.admission import lacks_worker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from projections.attempts import Attempt
     from projections.environments import Environment
     from projections.jobs import Job
+    from queuectl.admission import Facts
 
 
 def local_time(at: int | None, now: int | None = None) -> str:
@@ -38,8 +40,8 @@ def relative_time(at: int, now: int | None = None) -> str:
     return f"in {units.span(round(seconds))}" if seconds > 0 else f"{units.span(round(-seconds))} ago"
 
 
-def state_detail(job: "Job", now: int | None = None, served: bool = True) -> str:
-    """Return what a job is doing, waits for, or how it ended. `served`: whether a worker serves its queue."""
+def state_detail(job: "Job", now: int | None = None, facts: "Facts | None" = None) -> str:
+    """Return what a job is doing, waits for, or how it ended. `facts`: of the workers, where they are known."""
     now = clock.now() if now is None else now
     if job.state == "processing":
         words = "" if job.attempt == 1 else f"attempt {job.attempt} "
@@ -49,7 +51,7 @@ def state_detail(job: "Job", now: int | None = None, served: bool = True) -> str
         words = f"{end_cause(job)}, " if job.state == "failed" else ""
         if job.run_at > now:
             return f"{words}{'retry' if words else 'due'} {relative_time(job.run_at, now)}"
-        if not served:
+        if facts is not None and lacks_worker(job, facts, now):
             return f"{words}no worker serves its queue"
         return f"{words}retry due" if words else "ready"
     if job.state == "dead":

@@ -13,11 +13,11 @@ import msgspec
 
 from projections.jobs import Job
 from projections.workers import Worker
+from queuectl.admission import start_worker
 from queuectl.clock import monotonic, now
 from queuectl.doctor.finding import Finding, ProcessSummary, fine, problem, process, some, warning
 from queuectl.host import flock, processes, procfs
 from queuectl.liveness import Life
-from queuectl.served_queues import to_serve
 from queuectl.units import counted, span
 from queuectl.workers.execution import traces
 from queuectl.workers.recovery import attempt_table, worker_lock
@@ -76,7 +76,12 @@ def workers(queue: "InspectedQueue", bars: "ProgressBars") -> Iterator[Finding]:
     for name, jobs in sorted(queue.unserved().items()):
         what = f"{counted(jobs, 'job waits', 'jobs wait')} in the queue {name}, which no worker serves"
         # Without any worker this is expected; with others up, this queue may have been forgotten.
-        yield Finding("warning" if scan.up else "ok", what, to_serve(name), {"queue": name, "jobs": jobs})
+        yield Finding(
+            "warning" if scan.up else "ok",
+            what,
+            f"start one with `{start_worker(name)}`",
+            {"queue": name, "jobs": jobs},
+        )
 
 
 def _scan(queue: "InspectedQueue") -> WorkerScan:

@@ -105,7 +105,7 @@ class SqliteTransaction(SqliteView, Transaction):
         return known.config
 
     def ready(self, queues: Sequence[str], limit: int) -> list[Job]:
-        return self._ready(queues, limit, self.now)
+        return self.due(queues, limit, self.now)
 
     def numbers(self, count: int) -> range:
         last = self._db.execute("select last from numbers where name = 'job'").get or 0

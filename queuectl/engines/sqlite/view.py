@@ -288,7 +288,7 @@ class SqliteView(SqliteList, SqliteHealth):
         finally:
             self._db.set_progress_handler(None)
 
-    def _ready(self, queues: Sequence[str], limit: int, now: int) -> list[Job]:
+    def due(self, queues: Sequence[str], limit: int, now: int) -> list[Job]:
         found: list[Job] = []
         scopes = _scopes(queues)
         for scope, values in scopes:

@@ -1,0 +1,66 @@
+"""The facts that `admission.reasons` is asked with, collected from the tables and from the workers' processes."""
+
+from projections.jobs import Job
+from projections.workers import Worker
+from queuectl.admission import Facts, Servers
+from queuectl.clock import SECOND
+from queuectl.disk import Disk
+from queuectl.engines.base import Engine
+from queuectl.engines.view import JobFilter, View
+from queuectl.liveness import Life, liveness
+
+SAMPLE = 20
+"""Jobs of which the run time of a queue is estimated: those that completed last."""
+
+
+def collect(view: View, engine: Engine, disk: Disk | None, now: int, about: Job | None = None) -> Facts:
+    """The facts at `now` (µs UTC); those that cost more are collected only for the job that is asked `about`.
+
+    A worker for certain jobs alone serves no queue.
+    """
+    alike: dict[tuple[str, ...], list[Worker]] = {}
+    for worker in view.workers():
+        takes = worker.state == "running" and worker.slots > 0 and not worker.private
+        if takes and liveness(worker, engine) is not Life.GONE:
+            alike.setdefault(worker.queues, []).append(worker)
+    servers = tuple(_servers(view, queues, workers, now, about) for queues, workers in alike.items())
+    ends = [attempt.ended_at for attempt in view.attempts(about.id)] if about is not None else []
+    failed_at = {about.id: at} if about is not None and ends and (at := ends[-1]) is not None else {}
+    return Facts(disk, servers, failed_at)
+
+
+def _servers(view: View, queues: tuple[str, ...], workers: list[Worker], now: int, about: Job | None) -> Servers:
+    jobs: list[Job] = []
+    free = 0
+    for worker in workers:
+        held = view.jobs_of(worker.id)
+        free += max(0, worker.slots - len(held))
+        jobs += held
+    claims = [job.claimed_at for job in jobs if job.claimed_at is not None]
+    ends = _expected_ends(view, jobs, now) if about is not None and not free else []
+    return Servers(
+        queues=queues,
+        slots=sum(worker.slots for worker in workers),
+        free=free,
+        first=tuple(view.due(queues, max(1, free), now)),
+        full_since=max(claims, default=None) if not free else None,
+        next_end=min(ends, default=None),
+    )
+
+
+def _expected_ends(view: View, jobs: list[Job], now: int) -> list[int]:
+    """When these jobs will end (µs UTC), as far as any have completed in their queues."""
+    times = {queue: _run_time(view, queue, now) for queue in {job.queue for job in jobs}}
+    return [
+        job.claimed_at + round(seconds * SECOND)
+        for job in jobs
+        if job.claimed_at is not None and (seconds := times[job.queue]) is not None
+    ]
+
+
+def _run_time(view: View, queue: str, now: int) -> float | None:
+    """The median run time (seconds) of the jobs of a queue that completed last; None where none did."""
+    seqs = view.job_seqs(JobFilter(states=("completed",), queue=queue), now, SAMPLE)
+    last = (view.attempts(job.id)[-1].run_seconds for job in view.jobs(seqs))
+    times = sorted(seconds for seconds in last if seconds is not None)
+    return times[len(times) // 2] if times else None

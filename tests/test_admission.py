@@ -1,0 +1,126 @@
+"""Why a job does not start: each reason with its figures, and the commands that remove it."""
+
+import shlex
+from collections.abc import Iterator
+
+import pytest
+from freezegun import freeze_time
+
+from projections.jobs import Job
+from queuectl import Queue
+from queuectl.admission import NOTHING, Facts, Reason, Servers, lacks_worker, reasons
+from queuectl.clock import SECOND, text
+from queuectl.decisions import Outcome
+from queuectl.disk import Disk
+from queuectl.errors import NotFound, Refused
+from queuectl.workers.turn import AttemptReport, TurnWriter
+from tests.support.engine_actions import policy
+from tests.support.histories import BEGIN
+from tests.support.lab import Lab
+from tests.support.shell import Shell
+
+LOW = Disk(free=3 << 30, floor=4 << 30)
+
+
+@pytest.fixture
+def queue(queuectl: Shell) -> Iterator[Queue]:
+    with Queue(queuectl.folder / "q.db") as queue:
+        yield queue
+
+
+def waiting(seq: int = 1, run_at: int = BEGIN, state: str = "pending", priority: int = 0, **more: str) -> Job:
+    """A job that waits, as one that was enqueued at the beginning."""
+    asked = policy(run_at, **more)
+    return Job(f"j{seq}", seq, 1, state, "gpu", priority, run_at, asked, BEGIN, "cli:ann@here", 3, None)
+
+
+def kinds(job: Job, facts: Facts) -> list[str]:
+    return [reason.kind for reason in reasons(job, facts, BEGIN)]
+
+
+def test_only_waiting_jobs_have_reasons() -> None:
+    for state in ("processing", "completed", "dead", "cancelled"):
+        with pytest.raises(Refused, match=f"is {state}, not waiting"):
+            reasons(waiting(state=state), NOTHING, BEGIN)
+        assert not lacks_worker(waiting(state=state), Facts(servers=()), BEGIN)
+
+
+def test_a_wish_for_later_is_no_backoff() -> None:
+    due = BEGIN + SECOND
+    words = f"not due before {text(due)}"
+    assert reasons(waiting(run_at=due, reason="after lunch"), NOTHING, BEGIN) == [
+        Reason(kind="delayed", text=words, since=BEGIN, by="cli:ann@here", why="after lunch", when=due)
+    ]
+    facts = Facts(failed_at={"j1": BEGIN - SECOND})
+    [backoff] = reasons(waiting(run_at=due, state="failed"), facts, BEGIN)
+    assert backoff == Reason(kind="backoff", text=words, since=BEGIN - SECOND, when=due)
+    assert reasons(waiting(run_at=due), NOTHING, due) == []
+
+
+def test_every_reason_is_given_in_order() -> None:
+    assert kinds(waiting(run_at=BEGIN + 1), Facts(LOW, ())) == ["delayed", "disk", "no_worker"]
+    taken = Servers(queues=(), slots=2, free=0, first=(waiting(seq=1),))
+    assert kinds(waiting(seq=2, state="failed"), Facts(LOW, (taken,))) == ["disk", "busy", "priority"]
+    assert kinds(waiting(), Facts(LOW, (taken,))) == ["disk", "busy"]
+    assert kinds(waiting(run_at=BEGIN + 1), Facts(None, (taken,))) == ["delayed"]
+
+
+def test_a_free_slot_goes_to_the_first_jobs() -> None:
+    first, second = waiting(seq=1), waiting(seq=2, priority=1)
+    full, free = (Servers(queues=("gpu",), slots=1, free=free, first=(second,)) for free in (0, 1))
+    elsewhere = Servers(queues=("mail",), slots=9, free=9)
+    assert kinds(second, Facts(None, (full, free, elsewhere))) == []
+    [reason] = reasons(first, Facts(None, (free, elsewhere)), BEGIN)
+    assert (reason.kind, reason.text) == ("priority", "these start before it: j2")
+    assert kinds(first, Facts(None, (Servers(queues=("gpu",), slots=2, free=2, first=(second, first)),))) == []
+
+
+def test_busy_slots_have_an_estimated_end() -> None:
+    taken = Servers(queues=(), slots=2, free=0, full_since=BEGIN - SECOND, next_end=BEGIN + 5)
+    [reason] = reasons(waiting(), Facts(None, (taken,)), BEGIN)
+    assert (reason.since, reason.when, reason.estimated) == (BEGIN, BEGIN + 5, True)
+    [reason] = reasons(waiting(), Facts(None, (taken,)), BEGIN + 9)
+    assert reason.when == BEGIN + 9, "it is overdue, so it may be any moment"
+
+
+def test_estimates_come_from_finished_jobs(lab: Lab) -> None:
+    writer = TurnWriter(lab.queue, "w", (), lab.queue.home.identity())
+    with freeze_time("2027-01-15T08:00:00Z") as clock:
+        lab.queue.enqueue_many(["true"] * 4)
+        lab.queue.enqueue("false", id="fails", priority=1, backoff_base=60.0)
+        writer.start(1)
+        for seconds, cause in ((9.0, "exit"), (2.0, None), (4.0, None)):
+            [claim] = writer.turn([], [], 1, look=True).claims
+            clock.tick(1)
+            writer.turn([AttemptReport(claim.job, claim.lease, Outcome(cause=cause, run_seconds=seconds))], [], 0)
+        [claim] = writer.turn([], [], 1, look=True).claims
+        [busy] = lab.queue.reasons("4")
+        since = claim.job.claimed_at
+        assert since is not None
+        assert (busy.kind, busy.since, busy.when, busy.estimated) == ("busy", since, since + 4 * SECOND, True)
+        [backoff] = lab.queue.reasons("fails")
+        assert backoff.kind == "backoff"
+        assert backoff.since is not None
+        assert backoff.since // SECOND == BEGIN // SECOND + 1
+
+
+def test_reasons_are_asked_of_jobs_that_exist(queue: Queue) -> None:
+    with pytest.raises(NotFound):
+        queue.reasons("never")
+    queue.enqueue("true", id="a")
+    assert [reason.kind for reason in queue.reasons("a")] == ["no_worker"]
+    queue.cancel("a")
+    with pytest.raises(Refused):
+        queue.reasons("a")
+
+
+def test_the_named_commands_are_real(queue: Queue, queuectl: Shell) -> None:
+    queue.set_config("disk-floor", "900T")
+    queue.enqueue("true", id="a", queue="it's")
+    low, unserved = queue.reasons("a")
+    assert low.frees is not None
+    assert unserved.frees is not None
+    queuectl(*shlex.split(low.frees)[1:]).ok()
+    assert [reason.kind for reason in queue.reasons("a")] == ["no_worker"]
+    queuectl(*shlex.split(unserved.frees)[1:], "--drain").ok()
+    assert queue.job("a").state == "completed"

@@ -1,0 +1,186 @@
+"""R30 against the real claim: random steps, after each of which reasons and claims must agree."""
+
+import shlex
+import tempfile
+from collections import Counter
+from random import Random
+from typing import ClassVar
+
+from freezegun import freeze_time
+from hypothesis import Phase, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from projections.jobs import FINAL, Job
+from queuectl import Queue, Spec, clock, disk
+from queuectl.admission import FOR_WORKERS, WAITING, reasons
+from queuectl.admission_facts import collect
+from queuectl.clock import SECOND
+from queuectl.decisions import Outcome, Release
+from queuectl.workers.turn import AttemptReport, Claim, TurnWriter
+
+BEGIN = 1_800_000_000 * SECOND
+ALL = 1000
+"""More jobs than there ever are."""
+dice = st.integers(0, 9999)
+
+
+class Admission(RuleBasedStateMachine):
+    """One schedule. Workers take real turns and have no processes; a worker without slots claims as a test."""
+
+    tally: ClassVar[Counter[str]] = Counter()
+
+    @initialize(dice=dice)
+    def begin(self, dice: int) -> None:
+        self.folder = tempfile.TemporaryDirectory(dir="/dev/shm")
+        self.time = freeze_time("2027-01-15T08:00:00Z")
+        self.clock = self.time.start()
+        self.queue = Queue(f"{self.folder.name}/q.db", actor="test")
+        self.queue.engine.set_durability("normal")
+        self.identity = self.queue.home.identity()
+        self.workers: dict[str, tuple[TurnWriter, int, tuple[str, ...]]] = {}
+        self.held: dict[str, list[Claim]] = {}
+        self.born = 0
+        self.writer("probe", ()).start(0)
+        for what in (self.enqueue, self.enqueue, self.start):
+            what(Random(dice))
+
+    @rule(dice=dice)
+    def step(self, dice: int) -> None:
+        pick = Random(dice)
+        often = (self.turn,) * 5 + (self.free,) * 3 + (self.enqueue, self.start, self.pass_time) * 2
+        pick.choice((*often, self.stop, self.change, self.fill_disk))(pick)
+
+    def writer(self, id: str, queues: tuple[str, ...]) -> TurnWriter:
+        return TurnWriter(self.queue, id, queues, self.identity)
+
+    def enqueue(self, pick: Random) -> None:
+        spec = Spec(
+            command="true",
+            queue=pick.choice(("a", "a", "b")),
+            priority=pick.choice((0, 0, 0, 1, -1)),
+            delay=pick.choice((None, None, None, None, None, 5.0, 3600.0)),
+            max_retries=pick.choice((0, 2, 5)),
+            backoff_base=pick.choice((1.0, 10.0)),
+        )
+        self.queue.enqueue_many([spec] * pick.choice((1, 2)))
+
+    def start(self, pick: Random) -> None:
+        if len(self.workers) < 3:
+            self.start_worker(pick.choice(((), ("a",), ("b",), ("a", "b"))), pick.choice((1, 2)))
+
+    def start_worker(self, queues: tuple[str, ...], slots: int) -> None:
+        self.born += 1
+        id = f"w{self.born}"
+        self.workers[id] = self.writer(id, queues), slots, queues
+        self.held[id] = []
+        self.workers[id][0].start(slots)
+
+    def stop(self, pick: Random) -> None:
+        if self.workers:
+            id = pick.choice(list(self.workers))
+            writer, _, _ = self.workers.pop(id)
+            writer.turn([], [Release(claim.lease, "it stops") for claim in self.held.pop(id)], 0)
+            writer.stop("asked to")
+
+    def turn(self, pick: Random) -> None:
+        """A worker reports some of what it holds, and claims for the slots that are free then."""
+        if not self.workers:
+            return
+        id = pick.choice(list(self.workers))
+        writer, slots, _ = self.workers[id]
+        ended = [claim for claim in self.held[id] if pick.random() < 0.5]
+        stay = [claim for claim in self.held[id] if claim not in ended]
+        outcomes = [Outcome(exit_code=0, run_seconds=2.0), Outcome(cause="exit", exit_code=1, run_seconds=1.0)]
+        reports = [AttemptReport(claim.job, claim.lease, pick.choice(outcomes)) for claim in ended]
+        holding = [claim.lease for claim in stay]
+        self.held[id] = stay + writer.turn(reports, [], slots - len(stay), holding=holding, look=True).claims
+
+    def change(self, pick: Random) -> None:
+        """A person cancels or retries a job."""
+        jobs = list(self.queue.jobs())
+        if over := [job for job in jobs if job.state in FINAL]:
+            self.queue.retry(pick.choice(over).id)
+        elif live := [job for job in jobs if job.state not in FINAL]:
+            self.queue.cancel(pick.choice(live).id)
+
+    def pass_time(self, pick: Random) -> None:
+        """Some time passes, or all until a job is due, or nearly all."""
+        due = [job.run_at - clock.now() for job in self.waiting() if job.run_at > clock.now()]
+        micros = pick.choice((1, SECOND, 60 * SECOND, *due, *(each - 1 for each in due)))
+        self.clock.tick(micros / SECOND)
+
+    def fill_disk(self, pick: Random) -> None:
+        self.queue.set_config("disk-floor", pick.choice(("900T", None, None)))
+
+    def free(self, pick: Random) -> None:
+        """What the first reason of a job names is done: the reason goes."""
+        named = [(job, each[0]) for job in self.waiting() if (each := self.queue.reasons(job.id)) and each[0].frees]
+        if named:
+            job, reason = pick.choice(named)
+            assert reason.frees is not None
+            match shlex.split(reason.frees):
+                case ["queuectl", "config", "set", key, value]:
+                    self.queue.set_config(key, value)
+                case ["queuectl", "worker", "start", "--queue", name]:
+                    self.start_worker((name,), 1)
+                case command:
+                    raise AssertionError(command)
+            assert reason.kind not in [each.kind for each in self.queue.reasons(job.id)], reason
+            self.tally[f"freed {reason.kind}"] += 1
+
+    # -- what must always be so --------------------------------------------------------------------------------------
+
+    def waiting(self) -> list[Job]:
+        return list(self.queue.jobs(state=WAITING))
+
+    def kinds(self, jobs: list[Job]) -> dict[str, list[str]]:
+        """The kinds of reasons of each, from facts that are collected once."""
+        with self.queue.engine.snapshot() as view:
+            now, space = clock.now(), disk.space(self.queue.home, self.queue.settings(view))
+            facts = collect(view, self.queue.engine, space, now)
+        return {job.id: [reason.kind for reason in reasons(job, facts, now)] for job in jobs}
+
+    def claimed(self, queues: tuple[str, ...], want: int) -> set[str]:
+        """What a worker of these queues would claim: it is given back at once."""
+        probe = self.writer("probe", queues)
+        claims = probe.turn([], [], want, look=True).claims
+        probe.turn([], [Release(claim.lease, "a test") for claim in claims], 0)
+        return {claim.job.id for claim in claims}
+
+    @invariant()
+    def reasons_agree_with_claims(self) -> None:
+        if not hasattr(self, "queue"):
+            return
+        jobs = self.waiting()
+        kinds = self.kinds(jobs)
+        self.tally.update(kind for found in kinds.values() for kind in found)
+        for queues in ((), ("a",), ("b", "a")):
+            served = {job.id for job in jobs if not queues or job.queue in queues}
+            assert self.claimed(queues, ALL) == {id for id in served if FOR_WORKERS.issuperset(kinds[id])}
+        free: Counter[tuple[str, ...]] = Counter()
+        for id, (_, slots, queues) in self.workers.items():
+            free[queues] += slots - len(self.held[id])
+        starting = {id for queues, slots in free.items() if slots for id in self.claimed(queues, slots)}
+        assert starting == {id for id, found in kinds.items() if not found}
+
+    def teardown(self) -> None:
+        if hasattr(self, "queue"):
+            self.queue.close()
+            self.time.stop()
+            self.folder.cleanup()
+
+
+def test_reasons_agree_with_claims_at_every_step() -> None:
+    Admission.tally.clear()
+    seed(30)(Admission)
+    run_state_machine_as_test(
+        Admission,
+        settings=settings(
+            max_examples=25, stateful_step_count=25, deadline=None, database=None, phases=(Phase.generate,)
+        ),
+    )
+
+    # It is worth nothing unless all of this has been seen.
+    kinds = ("delayed", "backoff", "disk", "no_worker", "busy", "priority")
+    assert not {*kinds, "freed disk", "freed no_worker", "freed busy"} - Admission.tally.keys()
