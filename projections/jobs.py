@@ -1,6 +1,5 @@
 """Jobs: the fold of a job's events, and the table of all jobs with the indexes that claims and lists use."""
 
-import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +82,7 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     @property
     def command(self) -> str:
         """Its command as one line of shell."""
-        return self.policy.command if self.policy.command is not None else shlex.join(self.policy.argv or [])
+        return self.policy.runnable.text
 
 
 def evolve(job: Job | None, record: Recorded, event: Any) -> Job | None:

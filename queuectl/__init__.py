@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from queuectl.errors import Absent, Conflict, Deadline, Fenced, Invalid, NotFound, QueueError, Refused, Unusable
     from queuectl.events import Recorded
     from queuectl.history import Moment
+    from queuectl.job_fields import Spec
     from queuectl.queries import Status
     from queuectl.queue import Queue
-    from queuectl.spec import Spec
 
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
     "queuectl.queue": ("Queue",),
     "queuectl.queries": ("Status",),
-    "queuectl.spec": ("Spec",),
+    "queuectl.job_fields": ("Spec",),
     "queuectl.history": ("Moment",),
     "queuectl.events": ("Recorded",),
     "projections.jobs": ("Job",),

@@ -18,6 +18,8 @@ PRIORITIES = (-(2**31), 2**31 - 1)
 BASES = (1.0, 1e6)
 JITTERS = (0.0, 1.0)
 ON_LOST = ("retry", "dead")
+MOST_STEPS = 100
+"""Delays of a backoff that lists them."""
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
@@ -70,15 +72,11 @@ def check_env(env: dict[str, str], in_log: Collection[str] = ()) -> dict[str, st
                 f"env: {name} looks like a secret, and the log is never rewritten: give it with --secret (or, to have "
                 f"it in the log, with --env-in-log {name})"
             )
-    return _check_variables("env", env)
+    return check_variables("env", env)
 
 
-def check_secrets(secrets: dict[str, str]) -> dict[str, str]:
-    """The same variables, if a command can be started with them. Raises Invalid."""
-    return _check_variables("secrets", secrets)
-
-
-def _check_variables(what: str, variables: dict[str, str]) -> dict[str, str]:
+def check_variables(what: str, variables: dict[str, str]) -> dict[str, str]:
+    """The same variables, if a command can be started with them. Raises Invalid, which begins with `what`."""
     total = 0
     for name, value in variables.items():
         if not _VARIABLE.fullmatch(name):
@@ -127,7 +125,8 @@ def check_name(what: str, name: str) -> None:
         raise Invalid(f"{what}: is {len(name.encode())} bytes long; at most 200")
 
 
-def within(what: str, value: float, low: float, high: float) -> None:
-    """Look whether a number lies within its bounds. Raises Invalid."""
+def within(what: str, value: float, low: float, high: float) -> float:
+    """The same number, if it lies within its bounds. Raises Invalid."""
     if not low <= value <= high:  # also false for nan
         raise Invalid(f"{what}: {value!r} is not from {units.plain(low)} to {units.plain(high)}")
+    return value

@@ -3,7 +3,9 @@
 Moments are RFC 3339 UTC, durations seconds, sizes bytes; what is not known is null.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -12,6 +14,8 @@ from projections.attempts import Attempt
 from projections.jobs import Job
 from projections.workers import Worker
 from queuectl.clock import text
+from queuectl.events import Enqueued
+from queuectl.options import IN_EVENT
 
 
 class AttemptDocument(msgspec.Struct, frozen=True):
@@ -36,46 +40,49 @@ class AttemptDocument(msgspec.Struct, frozen=True):
     output_cut: int | None
 
 
-class JobDocument(msgspec.Struct, frozen=True):
-    """Everything about a job; with its attempts, where they were asked for."""
+_OF_POLICY = [name for name in IN_EVENT if name not in ("queue", "priority")]
+_OF_POLICY.insert(_OF_POLICY.index("env"), "environment")
 
-    id: str
-    state: str
-    queue: str
-    command: str
-    argv: list[str] | None
-    priority: int
-    run_at: str
-    enqueued_at: str
-    enqueued_by: str
-    finished_at: str | None
-    max_retries: int
-    backoff_base: float
-    backoff_max: float
-    jitter: float
-    timeout: float | None
-    on_lost: str
-    keep_children: bool
-    cwd: str
-    stdin: str | None
-    shell: str
-    environment: str | None
-    env: dict[str, str]
-    secrets: list[str]
-    reason: str | None
-    attempt: int
-    failures: int
-    interruptions: int
-    worker: str | None
-    claimed_at: str | None
-    cancel_requested: bool
-    exit_code: int | None
-    signal: int | None
-    cause: str | None
-    error: str | None
-    seq: int
-    version: int
-    attempts: list[AttemptDocument] | UnsetType = UNSET
+
+class DocumentType:
+    """A kind of document that shows the fields of a subject: moments as text, all else as it is."""
+
+    def __init__(self, name: str, paths: Sequence[str], *sources: type[msgspec.Struct], **more: Any) -> None:
+        """`paths` lead from the subject to the values, in the order of the document, of which each has the last name.
+
+        The types are those of the sources' fields. `more` are the types of fields that may follow.
+        """
+        types = {field.name: field.type for source in reversed(sources) for field in msgspec.structs.fields(source)}
+        names = [path.rpartition(".")[2] for path in paths]
+        fields = [(each, str | None if each.endswith("_at") else types.get(each, str)) for each in names]
+        self.struct = msgspec.defstruct(
+            name, [*fields, *((each, kind | UnsetType, UNSET) for each, kind in more.items())], frozen=True
+        )
+        self._values = attrgetter(*paths)
+        self._moments = [place for place, each in enumerate(names) if each.endswith("_at")]
+
+    def of(self, subject: object, **more: Any) -> msgspec.Struct:
+        """The document of a subject."""
+        values = list(self._values(subject))
+        for place in self._moments:
+            values[place] = moment(values[place])
+        return self.struct(*values, **more)
+
+
+JOB = DocumentType(
+    "JobDocument",
+    [
+        *("id", "state", "queue", "command", "policy.argv", "priority", "run_at", "enqueued_at", "enqueued_by"),
+        "finished_at",
+        *(name if name in Job.__struct_fields__ else f"policy.{name}" for name in _OF_POLICY),
+        *("attempt", "failures", "interruptions", "worker", "claimed_at", "cancel_requested", "exit_code", "signal"),
+        *("cause", "error", "seq", "version"),
+    ],
+    Job,
+    Enqueued,
+    attempts=list[AttemptDocument],
+)
+"""Everything about a job; with its attempts, where they were asked for."""
 
 
 class WorkerDocument(msgspec.Struct, frozen=True):
@@ -102,48 +109,11 @@ def moment(at: int | None) -> str | None:
     return text(at) if at is not None else None
 
 
-def job_document(job: Job, attempts: Iterable[Attempt] | None = None) -> JobDocument:
+def job_document(job: Job, attempts: Iterable[Attempt] | None = None) -> msgspec.Struct:
     """A job as JSON shows it."""
-    policy = job.policy
-    return JobDocument(
-        id=job.id,
-        state=job.state,
-        queue=job.queue,
-        command=job.command,
-        argv=policy.argv,
-        priority=job.priority,
-        run_at=text(job.run_at),
-        enqueued_at=text(job.enqueued_at),
-        enqueued_by=job.enqueued_by,
-        finished_at=moment(job.finished_at),
-        max_retries=job.max_retries,
-        backoff_base=policy.backoff_base,
-        backoff_max=policy.backoff_max,
-        jitter=policy.jitter,
-        timeout=job.timeout,
-        on_lost=policy.on_lost,
-        keep_children=policy.keep_children,
-        cwd=policy.cwd,
-        stdin=policy.stdin,
-        shell=policy.shell,
-        environment=policy.environment,
-        env=policy.env,
-        secrets=list(job.secrets),
-        reason=policy.reason,
-        attempt=job.attempt,
-        failures=job.failures,
-        interruptions=job.interruptions,
-        worker=job.worker,
-        claimed_at=moment(job.claimed_at),
-        cancel_requested=job.cancel_requested,
-        exit_code=job.exit_code,
-        signal=job.signal,
-        cause=job.cause,
-        error=job.error,
-        seq=job.seq,
-        version=job.version,
-        attempts=[attempt_document(attempt) for attempt in attempts] if attempts is not None else UNSET,
-    )
+    if attempts is None:
+        return JOB.of(job)
+    return JOB.of(job, attempts=[attempt_document(attempt) for attempt in attempts])
 
 
 def attempt_document(attempt: Attempt) -> AttemptDocument:

@@ -5,16 +5,18 @@ import stat
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from msgspec import to_builtins
 from msgspec.structs import replace
 
 from queuectl.clock import SECOND, text
 from queuectl.errors import Invalid, Unusable, shown
-from queuectl.events import SHELL, Enqueued
+from queuectl.events import Enqueued
 from queuectl.home import Home
 from queuectl.host.atomic_file import write_file
+from queuectl.job_fields import Spec
+from queuectl.options import IN_EVENT, SETTINGS
+from queuectl.runnable import SHELL
 from queuectl.settings import Settings
-from queuectl.spec import Spec
+from queuectl.spec import said
 
 STDIN_LIMIT = 64 << 20
 """Bytes of input that are copied for a job."""
@@ -25,61 +27,58 @@ def template(settings: Settings, now: int, here: str, environment: str | None = 
 
     `now` is µs UTC, `here` the enqueuer's folder, `environment` names what is kept of the enqueuer's.
     """
-    return Enqueued(
-        run_at=text(now),
-        cwd=here,
-        environment=environment,
-        shell=settings.shell,
-        timeout=settings.timeout,
-        max_retries=settings.max_retries,
-        backoff_base=settings.backoff_base,
-        backoff_max=settings.backoff_max,
-        jitter=settings.jitter,
-        on_lost=settings.on_lost,
+    plain = Enqueued(
+        run_at=text(now), cwd=here, environment=environment, max_retries=0, backoff_base=1.0, backoff_max=0.0
     )
-
-
-DEFAULTS = ("max_retries", "backoff_base", "backoff_max", "jitter", "timeout", "on_lost", "shell")
-"""The fields of a job that settings fill in where it does not say them itself."""
+    return changed(plain, {option.name: getattr(settings, option.name) for option in SETTINGS}, now)
 
 
 def check_settings(settings: Settings, spec: Spec) -> None:
     """Raise, as QueueError, what is wrong with a setting that this job needs."""
     if settings.unusable:
-        said = to_builtins(spec)
-        settings.require("keep_env", *(field for field in DEFAULTS if field not in said))
+        own = said(spec)
+        settings.require("keep_env", *(option.name for option in SETTINGS if option.name not in own))
 
 
 def resolve(spec: Spec, base: Enqueued, now: int, stdin: str | None) -> Enqueued:
-    """A job's whole policy: the template with all that was said of the job. `now` is µs UTC, `stdin` the name of the
-    copied input."""
-    said: dict[str, Any] = to_builtins(spec)  # without what was left out
-    said.pop("id", None)
-    said.pop("env_in_log", None)
+    """A new job's whole policy: the template with all that was said of the job, by a checked Spec."""
+    options = said(spec)
     if spec.argv is not None:
-        said |= {"argv": list(spec.argv), "shell": SHELL}
-    if spec.secrets:
-        said["secrets"] = sorted(spec.secrets)
-    if spec.stdin is not None:
-        said["stdin"] = stdin
-    if spec.at is not None:
-        said["run_at"] = text(said.pop("at"))
-    elif spec.delay is not None:
-        said["run_at"] = text(now + round(said.pop("delay") * SECOND))
-    return replace(base, **said)
+        return changed(base, {**options, "argv": spec.argv}, now, stdin)
+    base = replace(base, command=spec.command)
+    return changed(base, options, now, stdin) if options else base
 
 
-def edit(before: Enqueued, said: Mapping[str, Any], stdin: str | None) -> Enqueued:
-    """A job's whole policy with changes: `said` has values of a checked Spec, `stdin` the name of the copied input."""
-    new = {name: value for name, value in said.items() if name != "env_in_log"}
-    if "command" in new:
-        new["argv"] = None
-    elif "argv" in new:
-        new |= {"argv": list(new["argv"]), "command": None, "shell": SHELL}
-    if "env" in new:
-        new["env"] = before.env | new["env"]
-    if "stdin" in new:
-        new["stdin"] = stdin
+def changed(before: Enqueued, said: Mapping[str, Any], now: int = 0, stdin: str | None = None) -> Enqueued:
+    """A job's policy with what was said: values of a checked Spec, by field.
+
+    `now` is µs UTC, for a delay; `stdin` names the copied input.
+    """
+    new: dict[str, Any] = {}
+    for name, value in said.items():
+        match name:
+            case "command":
+                new |= {"command": value, "argv": None}
+            case "argv":
+                new |= {"argv": list(value), "command": None, "shell": SHELL}
+            case "delay":
+                new["run_at"] = text(now + round(value * SECOND))
+            case "at":
+                new["run_at"] = text(value)
+            case "backoff_base" | "backoff_max":
+                new |= {name: value, "backoff": []}
+            case "backoff":
+                new[name] = list(value)
+            case "env":
+                new[name] = before.env | value
+            case "secrets":
+                new[name] = sorted(value)
+            case "stdin":
+                new[name] = stdin
+            case _ if name in IN_EVENT:
+                new[name] = value
+            case _:
+                pass  # not in the log: the id names the stream
     return replace(before, **new)
 
 

@@ -16,10 +16,12 @@ from queuectl.engines.base import Progress
 from queuectl.engines.view import Transaction, View, Write
 from queuectl.errors import Deadline, Invalid, NotFound, Refused
 from queuectl.events import ConfigSet, Event, StopRequested
+from queuectl.host.working_directory import working_directory
+from queuectl.job_fields import Changes, Fields, Spec
 from queuectl.liveness import Life, any_lives, parents
 from queuectl.queries import Queries, get_job
 from queuectl.settings import Settings
-from queuectl.spec import Changes, Fields, Spec, build, check, working_directory
+from queuectl.spec import build, check
 from queuectl.units import span
 
 PAGE = 1000
@@ -79,9 +81,7 @@ class Queue(Queries):
         """Add a job and return its id once it is durable.
 
         `command` is a line of shell, a sequence of words to run without a shell, or a whole Spec; `fields` are those of
-        Spec (id, queue, priority, delay, at, max_retries, backoff_base, backoff_max, jitter, timeout, env, env_in_log,
-        secrets, shell, cwd, stdin, on_lost, keep_children, reason). Raises Invalid for a bad value, Refused for an id
-        that is taken.
+        Spec. Raises Invalid for a bad value, Refused for an id that is taken.
         """
         return self.enqueue_many([as_spec(command, fields)])[0]
 
@@ -183,7 +183,7 @@ class Queue(Queries):
             if spec.secrets:
                 tx.keep_secrets(job.id, spec.secrets)
             requeued = decisions.requeue(job, tx.now, secrets, spec.reason, stored=stored)
-            return [*decisions.edit(job, policy.edit(job.policy, said, stdin)), *requeued]
+            return [*decisions.edit(job, policy.changed(job.policy, said, stdin=stdin)), *requeued]
 
         return self._change(ids, among, again)
 

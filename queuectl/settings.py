@@ -14,31 +14,26 @@ from typing import Any
 
 import msgspec
 
-from queuectl import bounds, dotenv, environment, units
+from queuectl import dotenv, environment, options, units
 from queuectl.dotenv import EnvFile
 from queuectl.errors import Invalid, QueueError, SettingWarning, Unusable
-from queuectl.events import SHELL
+from queuectl.job_fields import JobSettings
+from queuectl.option_kinds import choice
+from queuectl.options import Option
 
 Value = int | float | str | tuple[str, ...] | None
 
 
-class Settings(msgspec.Struct, frozen=True):
+class Settings(JobSettings, frozen=True):
     """The values that are in force, parsed. Durations are seconds, sizes bytes."""
 
-    max_retries: int = 3
-    backoff_base: float = 2.0
-    backoff_max: float = 86400.0
-    jitter: float = 0.0
-    timeout: float | None = 60.0
-    on_lost: str = "retry"
-    shell: str = SHELL
     keep_env: tuple[str, ...] = environment.DEFAULT
     output_limit: int = 64 << 20
     output_policy: str = "cut"
     disk_floor: int = 100 << 20
     synchronous: str = "full"
     seal_every: float | None = None
-    unusable: dict[str, QueueError] = {}
+    unusable: dict[str, QueueError] = msgspec.field(default_factory=dict[str, QueueError])
     """Settings whose value can't be used, by field: why. Their fields above have the default."""
 
     def require(self, *fields: str) -> None:
@@ -79,8 +74,10 @@ class Resolved(msgspec.Struct, frozen=True):
     """Why it can't be used; the value is None then."""
 
 
-def _timeout(text: str) -> float | None:
-    return None if text.strip().lower() == "none" else bounds.check_timeout(units.duration(text))
+def _of_job(option: Option) -> Setting:
+    return Setting(
+        option.key, option.setting or "", option.kind.read, option.help[0].lower() + option.help[1:-1], option.seed
+    )
 
 
 def _seal_every(text: str) -> float | None:
@@ -89,15 +86,6 @@ def _seal_every(text: str) -> float | None:
     if (seconds := units.duration(text)) > 0:
         return seconds
     raise Invalid(f"{text!r} is not a duration above 0, or none")
-
-
-def _choice(*words: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if (word := text.strip().lower()) in words:
-            return word
-        raise Invalid(f"{text!r} is not one of {', '.join(words)}{units.nearest(text, words)}")
-
-    return parse
 
 
 def _size(least: int) -> Callable[[str], int]:
@@ -110,23 +98,14 @@ def _size(least: int) -> Callable[[str], int]:
 
 
 _TABLE = (
-    Setting("max-retries", "3", lambda text: units.integer(text, 0, bounds.MOST_RETRIES),
-            "further attempts after the first one has failed", "MAX_RETRIES"),
-    Setting("backoff-base", "2", lambda text: units.number(text, *bounds.BASES),
-            "the retry after failure n is due base^n seconds later", "BACKOFF_BASE"),
-    Setting("backoff-max", "1d", units.duration, "the longest delay between attempts"),
-    Setting("jitter", "0", lambda text: units.number(text, *bounds.JITTERS),
-            "the fraction (0 to 1) of each delay by which it is randomly longer or shorter"),
-    Setting("timeout", "60s", _timeout, "how long an attempt may take; none: for ever"),
-    Setting("on-lost", "retry", _choice(*bounds.ON_LOST), "what becomes of a job whose worker died: retry or dead"),
-    Setting("shell", SHELL, lambda text: bounds.check_shell(text.strip()), "what runs a command line"),
+    *map(_of_job, options.SETTINGS),
     Setting("keep-env", ",".join(environment.DEFAULT), environment.parse,
             "variables of the caller that a job is given: names, patterns (CUDA_*), all or none"),
     Setting("output-limit", "64MiB", _size(4096), "how much output of an attempt is kept"),
-    Setting("output-policy", "cut", _choice("cut", "kill"),
+    Setting("output-policy", "cut", choice("cut", "kill").read,
             "what becomes of an attempt that writes more: its output's middle is cut out, or it is killed"),
     Setting("disk-floor", "100MiB", _size(0), "the free disk space below which no new job starts"),
-    Setting("synchronous", "full", _choice("full", "normal"),
+    Setting("synchronous", "full", choice("full", "normal").read,
             "full: what was acknowledged survives a power cut; normal: only a crash of the program"),
     Setting("seal-every", "none", _seal_every,
             "how often workers seal the log, where anything has happened; none: only `audit seal` does"),

@@ -6,9 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl.backoff import delay
+from queuectl.backoff import Exponential, Steps
 
 DAY = 86400.0
+
+
+def delay(failures: int, base: float, longest: float, jitter: float = 0.0, draw: float = 0.5) -> float:
+    return Exponential(base, longest, jitter).delay(failures, draw)
 
 
 def test_delays_double_from_two_seconds() -> None:
@@ -66,3 +70,11 @@ def test_every_delay_is_finite_and_within_its_bounds(
     assert 0.0 <= spread <= cap + 1e-6
     assert plain * (1 - jitter) - 1e-5 * plain - 1e-6 <= spread <= plain * (1 + jitter) + 1e-5 * plain + 1e-6
     assert delay(failures + 1, base, cap) >= plain
+
+
+def test_listed_delays_are_taken_in_turn() -> None:
+    assert [Steps((10.0, 60.0, 600.0)).delay(n) for n in (1, 2, 3, 4, 1_000_000)] == [10, 60, 600, 600, 600]
+
+
+def test_jitter_spreads_listed_delays_too() -> None:
+    assert [Steps((10.0,), 0.5).delay(1, draw) for draw in (0.0, 0.5, 0.75)] == [5, 10, 12.5]

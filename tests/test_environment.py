@@ -14,7 +14,8 @@ from queuectl.audit.import_log import load
 from queuectl.clock import now
 from queuectl.errors import Invalid
 from queuectl.events import EnvironmentKept, Failed
-from queuectl.spec import Spec
+from queuectl.host.working_directory import working_directory
+from queuectl.job_fields import Spec
 from queuectl.workers.turn import TurnWriter
 from tests.support.archives import work
 
@@ -138,12 +139,12 @@ def test_the_folder_keeps_the_users_symbolic_links(tmp_path: Path, monkeypatch: 
     (tmp_path / "current").symlink_to("rel")
     monkeypatch.chdir(tmp_path / "rel")
     monkeypatch.setenv("PWD", str(tmp_path / "current"))
-    assert spec.working_directory() == str(tmp_path / "current")
+    assert working_directory() == str(tmp_path / "current")
     assert spec.check(Spec(command="true", cwd="sub")).cwd == str(tmp_path / "current" / "sub")
     assert spec.check(Spec(command="true", cwd="..")).cwd == str(tmp_path)
     for stale in ("/", "", "current", str(tmp_path / "current" / ".." / "rel")):
         monkeypatch.setenv("PWD", stale)
-        assert spec.working_directory() == str(tmp_path / "rel")
+        assert working_directory() == str(tmp_path / "rel")
 
 
 def test_an_open_queue_notices_changes_of_its_environment(queue: Queue, monkeypatch: pytest.MonkeyPatch):

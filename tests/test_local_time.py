@@ -8,6 +8,7 @@ import pytest
 
 from queuectl import clock, spec, units
 from queuectl.errors import Invalid, TimeWarning
+from queuectl.option_kinds import when
 
 NOW = clock.micros("2026-11-24T09:00:00Z")
 
@@ -112,7 +113,7 @@ def test_an_invalid_time_of_day_is_refused(text: str):
 
 @pytest.mark.parametrize("text", ["1796000000", "1796000000.25", "1796000000000"])
 def test_a_unix_time_is_refused_with_a_remedy(text: str):
-    for read in (units.duration, units.moment, units.past, spec.when):
+    for read in (units.duration, units.moment, units.past, when):
         with pytest.raises(
             Invalid, match=rf"^'{text}' is not a duration but a Unix time: .* write 2026-11-30T00:53:20Z"
         ):
@@ -132,14 +133,14 @@ def test_a_unix_time_in_a_spec_is_refused(field: str, text: str):
 
 def test_at_accepts_a_date_without_dashes(monkeypatch: pytest.MonkeyPatch):
     live_in("UTC", monkeypatch)
-    assert spec.when("20261201") == {"at": clock.micros("2026-12-01T00:00:00Z")}
-    assert spec.when("20269901") == {"delay": 20269901.0}
+    assert when("20261201") == {"at": clock.micros("2026-12-01T00:00:00Z")}
+    assert when("20269901") == {"delay": 20269901.0}
 
 
 @pytest.mark.parametrize("text", ["9500-01-01", "1969-12-30T00:00Z"])
 def test_a_moment_out_of_range_is_refused(text: str):
     with pytest.raises(Invalid, match=rf"^'{text}' is not a moment from 1970 to the year 9000$"):
-        spec.when(text)
+        when(text)
 
 
 def test_a_spec_may_have_a_time_of_day(monkeypatch: pytest.MonkeyPatch):

@@ -3,8 +3,8 @@
 from queuectl import policy
 from queuectl.clock import SECOND, text
 from queuectl.events import Enqueued
+from queuectl.job_fields import Spec
 from queuectl.settings import Settings
-from queuectl.spec import Spec
 
 NOW = 1_795_510_800_123_456
 

@@ -15,7 +15,7 @@ from queuectl.clock import SECOND, micros
 from queuectl.engines.sqlite.location import locate
 from queuectl.errors import Deadline, Invalid, NotFound, Refused
 from queuectl.events import Enqueued, EnvironmentKept
-from queuectl.spec import Fields
+from queuectl.job_fields import Fields
 from tests.support.engine_actions import claim, report
 from tests.support.paths import ROOT
 

@@ -8,7 +8,7 @@ from msgspec import UNSET, structs
 
 from queuectl import bounds, spec
 from queuectl.errors import Invalid
-from queuectl.spec import Spec
+from queuectl.job_fields import Spec
 
 
 def test_a_plain_text_is_a_shell_command():
@@ -33,14 +33,14 @@ def test_every_field_of_a_spec_is_read():
         '{"command": "x", "id": "a", "queue": "mail", "priority": -3, "at": "2026-11-24T09:00:00Z", "max_retries": 0,'
         ' "backoff_base": 1.5, "backoff_max": "1h", "jitter": 0.1, "timeout": 2, "env": {"A": "1"}, "cwd": "/tmp",'
         ' "env_in_log": ["A_KEY"], "secrets": {"B": "2"}, "shell": "/bin/bash",'
-        ' "stdin": "/etc/hostname", "on_lost": "dead", "keep_children": true, "reason": "why"}'
+        ' "stdin": "/etc/hostname", "on_lost": "dead", "keep_children": true, "nice": 19, "reason": "why"}'
     )
     assert structs.asdict(job) == {
         "command": "x", "argv": None, "id": "a", "queue": "mail", "priority": -3, "delay": None,
         "at": 1795510800000000, "max_retries": 0, "backoff_base": 1.5, "backoff_max": 3600.0, "jitter": 0.1,
         "timeout": 2.0, "env": {"A": "1"}, "env_in_log": ("A_KEY",), "secrets": {"B": "2"},
         "shell": "/bin/bash", "cwd": "/tmp", "stdin": "/etc/hostname", "on_lost": "dead",
-        "keep_children": True, "reason": "why",
+        "keep_children": True, "reason": "why", "backoff": None, "nice": 19,
     }  # fmt: skip
 
 
@@ -99,12 +99,12 @@ def test_a_wrong_spec_is_refused_naming_the_field(text: str, message: str):
 )
 def test_an_invalid_id_is_refused(id: str):
     with pytest.raises(Invalid, match=r"^id: "):
-        spec.check_id(id)
+        bounds.check_id(id)
 
 
 @pytest.mark.parametrize("id", ["job1", "a b", "ünï", "1a", "a.b-c_d:e", "x" * 200])
 def test_a_valid_id_is_accepted(id: str):
-    assert spec.check_id(id) == id
+    assert bounds.check_id(id) == id
 
 
 @pytest.mark.parametrize("queue", ["", "a b", "a,b", "a/b", "-a"])

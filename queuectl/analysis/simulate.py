@@ -14,10 +14,11 @@ from msgspec.structs import replace
 
 from projections import evolve
 from projections.jobs import Job
-from queuectl import backoff
+from queuectl.backoff import Backoff
 from queuectl.clock import text
 from queuectl.decisions import Outcome, Report, finish, lease
 from queuectl.events import Cancelled, Completed, Dead, Enqueued, Failed, Recorded, Requeued, Retried
+from queuectl.policy import changed
 from queuectl.queries import Progress
 from queuectl.queue import Queue
 
@@ -34,7 +35,7 @@ ASSUMPTIONS = (
     ),
     "Waiting is the delay before each retry, without the wait for a free worker and the run; jitter is 0.",
     "Retry budgets are judged one by one: what somebody sent back by hand would have been sent back all the same.",
-    "What was not given (base, longest delay, retries) is as each job had it; on-lost decides as it did.",
+    "What was not given (delays, retries) is as each job had it; on-lost decides as it did.",
 )
 """What the answer rests on, a sentence each; told with every answer."""
 
@@ -60,15 +61,14 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     backoff_base: float | None = None
     backoff_max: float | None = None
+    backoff: tuple[float, ...] | None = None
     max_retries: int | None = None
 
     def applied_to(self, job: Job) -> Job:
         """The job as if it had been enqueued with this policy."""
-        policy = job.policy
-        base = self.backoff_base if self.backoff_base is not None else policy.backoff_base
-        longest = self.backoff_max if self.backoff_max is not None else policy.backoff_max
-        retries = self.max_retries if self.max_retries is not None else job.max_retries
-        return replace(job, max_retries=retries, policy=replace(policy, backoff_base=base, backoff_max=longest))
+        said = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
+        policy = changed(job.policy, said)
+        return replace(job, max_retries=policy.max_retries, policy=policy)
 
 
 class Failure(msgspec.Struct):
@@ -173,8 +173,7 @@ class Continuation(msgspec.Struct, frozen=True):
     queue: str
     failures: int
     max_retries: int
-    backoff_base: float
-    backoff_max: float
+    backoff: Backoff
 
 
 def simulate(
@@ -275,11 +274,7 @@ def compare(budget: Budget, policy: RetryPolicy, result: Simulation, continued: 
         elif delay is not None and _retry_delay(failure.job, failure) is None:  # else no policy made it dead
             job = policy.applied_to(failure.job)
             result.going_on += 1
-            continued[
-                Continuation(
-                    job.command, job.queue, number + 1, job.max_retries, job.policy.backoff_base, job.policy.backoff_max
-                )
-            ] += 1
+            continued[Continuation(job.command, job.queue, number + 1, job.max_retries, job.policy.delays)] += 1
             return
     result.unchanged += 1
 
@@ -300,9 +295,7 @@ def estimate(result: Simulation, continued: "Counter[Continuation]", rates: Rate
     least, most, shortest, longest = 0, 0, 0.0, 0.0
     for each, count in continued.items():
         chances = [rates.share(each.command, each.queue, n + 1) for n in range(each.failures, each.max_retries + 1)]
-        delays = [
-            backoff.delay(n, each.backoff_base, each.backoff_max) for n in range(each.failures, each.max_retries + 1)
-        ]
+        delays = [each.backoff.delay(n) for n in range(each.failures, each.max_retries + 1)]
         open_share = 1.0
         for chance, delay in zip(chances, delays, strict=True):
             attempts += count * open_share

@@ -30,6 +30,8 @@ from queuectl.events import (
     Unreadable,
     WorkerStarted,
 )
+from queuectl.job_fields import Spec
+from queuectl.options import IN_EVENT, OF_NAME
 
 LIMIT = 1 << 53
 """Above every number that a log comes to, and below what JSON and SQLite can't hold any more."""
@@ -149,15 +151,13 @@ def _check_moment(name: str, text: str) -> None:
 
 
 def _check_enqueued(_: Recorded, event: Enqueued) -> None:
-    own = ("env", "secrets", "stdin", "shell")
-    fields = [name for name in spec.Spec.__struct_fields__ if name not in own and name in event.__struct_fields__]
-    said: dict[str, Any] = {name: getattr(event, name) for name in fields}
-    said["argv"] = tuple(event.argv) if event.argv is not None else None
+    spec.check(Spec(command=event.command, argv=tuple(event.argv) if event.argv is not None else None))
     if not event.cwd.startswith("/"):
         raise Invalid(f"cwd: {event.cwd!r} is not an absolute path")
-    spec.check(spec.Spec(**said))
-    bounds.check_shell(event.shell)
-    bounds.check_env(event.env, event.env)
+    for name in IN_EVENT:
+        value = getattr(event, name)
+        if value is not None and name not in ("secrets", "stdin"):
+            OF_NAME[name].kind.check(name, value)
     _check_names(event.secrets)
     if event.stdin is not None and not re.fullmatch("[0-9a-f]{64}", event.stdin):
         raise Invalid(f"stdin: {event.stdin!r} names no input that was kept")
@@ -166,7 +166,7 @@ def _check_enqueued(_: Recorded, event: Enqueued) -> None:
 
 
 def _check_names(secrets: list[str] | None) -> None:
-    bounds.check_secrets(dict.fromkeys(secrets or (), ""))
+    bounds.check_variables("secrets", dict.fromkeys(secrets or (), ""))
 
 
 def _check_edited(record: Recorded, event: Edited) -> None:

@@ -5,7 +5,10 @@ from typing import Annotated, Any
 
 from cyclopts import Group, Parameter, Token
 
-from queuectl import spec, units
+from queuectl import units
+from queuectl.bounds import check_queue, check_variables
+from queuectl.option_kinds import SWITCH, VARIABLES
+from queuectl.options import OF_NAME, Option
 
 EVERYWHERE = Group("Everywhere", sort_key=20)
 
@@ -27,10 +30,6 @@ def option(
     if read is not None:
         more = {"converter": converter(read), "allow_leading_hyphen": True} | more
     return Parameter(name=name, metavar=metavar, help=text, **more)
-
-
-def _queue(text: str) -> str:
-    return spec.check_queue(text)
 
 
 def _states(_type: Any, tokens: Sequence[Token]) -> list[str]:
@@ -81,17 +80,15 @@ Logs = Annotated[
 ]
 Json = Annotated[bool, Parameter(name="--json", help="Answer as JSON.")]
 JsonLines = Annotated[bool, Parameter(name="--json", help="Answer as JSON, one object a line.")]
-Reason = Annotated[
-    str | None, option("--reason", "TEXT", "Why; stored in the event beside the actor.", spec.check_reason)
-]
-Queue = Annotated[str | None, option("--queue", "NAME", "Only jobs of this queue.", _queue)]
+Reason = Annotated[str | None, option("--reason", "TEXT", OF_NAME["reason"].help, OF_NAME["reason"].kind.read)]
+Queue = Annotated[str | None, option("--queue", "NAME", "Only jobs of this queue.", check_queue)]
 QueueList = Annotated[
     list[str] | None,
     Parameter(
         name="--queue",
         metavar="NAME",
         help="Only jobs of this queue (may be repeated).",
-        converter=list_converter(_queue),
+        converter=list_converter(check_queue),
         consume_multiple=True,
     ),
 ]
@@ -106,22 +103,6 @@ States = Annotated[
         allow_leading_hyphen=True,
     ),
 ]
-
-
-def max_retries(text: str) -> Parameter:
-    """Return the option `--max-retries` with this help."""
-    return option("--max-retries", "N", text, integer(0, spec.MOST_RETRIES))
-
-
-def backoff_base(text: str) -> Parameter:
-    """Return the option `--backoff-base` with this help."""
-    return option("--backoff-base", "X", text, lambda word: units.number(word, *spec.BASES))
-
-
-def backoff_max(default: str) -> Parameter:
-    """Return the option `--backoff-max` with this default in its help."""
-    text = f"The longest delay between attempts. [default: {default}]"
-    return option("--backoff-max", "DURATION", text, units.duration)
 
 
 def since(what: str) -> Parameter:
@@ -165,30 +146,23 @@ AfterSeq = Annotated[
 ]
 Job = Annotated[str, Parameter(name="ID", help="The job: its id, or the beginning of one that was given with --id.")]
 JobFilter = Annotated[str | None, option("--job", "ID", "Only of this job.")]
-Env = Annotated[
-    list[str] | None,
-    Parameter(
-        name="--env",
-        metavar="K[=V]",
-        help="A variable for the command (may be repeated); K alone: its value now. It is stored in the log.",
-    ),
-]
-Secret = Annotated[
-    list[str] | None,
-    Parameter(
-        name="--secret",
-        metavar="K[=V]",
-        help="The same with a value that is kept apart from the log, and forgotten once the job has completed.",
-    ),
-]
-EnvInLog = Annotated[
-    list[str] | None,
-    Parameter(
-        name="--env-in-log",
-        metavar="NAME",
-        help="Have an --env in the log although its name looks like a secret's.",
-    ),
-]
+
+
+def job_option(job_option: Option) -> Any:
+    """Return the annotation of an option of a job."""
+    flag, kind = f"--{job_option.key}", job_option.kind
+    default = f" [default: {job_option.default_text}]" if job_option.default_text else ""
+    text = job_option.help + kind.note + default
+    if kind is SWITCH:
+        return Annotated[bool, Parameter(name=flag, help=text)]
+    if not kind.many:
+        return Annotated[str | None, option(flag, job_option.metavar, text, kind.read)]
+
+    def values(_type: Any, tokens: Sequence[Token]) -> Any:
+        words = [token.value for token in tokens]
+        return variables(words) if kind is VARIABLES else tuple(words)
+
+    return Annotated[list[str] | None, Parameter(name=flag, metavar=job_option.metavar, help=text, converter=values)]
 
 
 def check_period(since: int | None, until: int | None) -> None:
@@ -199,22 +173,22 @@ def check_period(since: int | None, until: int | None) -> None:
         raise Invalid("--since is later than --until: nothing lies between")
 
 
-def variables(flag: str, words: Sequence[str] | None) -> dict[str, str]:
+def variables(words: Sequence[str]) -> dict[str, str]:
     """Return the variables of `K=V` and `K` words (K alone: its value now), as docker does. Raises Invalid."""
     import os
 
     from queuectl.errors import Invalid
 
     values: dict[str, str] = {}
-    for word in words or ():
+    for word in words:
         name, equals, value = word.partition("=")
         if not equals:
             here = os.environ.get(name)
             if here is None:
-                raise Invalid(f"{flag}: {name!r} is not set here; write {name}=VALUE")
+                raise Invalid(f"{name!r} is not set here; write {name}=VALUE")
             value = here
         try:
-            values |= spec.check_secrets({name: value})
+            values |= check_variables("", {name: value})
         except Invalid as error:
-            raise Invalid(f"{flag}: {str(error).removeprefix('secrets: ')}") from None
+            raise Invalid(str(error).removeprefix(": ").strip()) from None
     return values

@@ -6,7 +6,6 @@ from typing import Any
 import msgspec
 
 from projections.jobs import Job, evolve
-from queuectl import backoff
 from queuectl.clock import SECOND, text
 from queuectl.decisions.lease import Lease, is_held
 from queuectl.decisions.outcome import Outcome, Stop
@@ -161,7 +160,7 @@ def _reported(job: Job, report: Report, now: int, draw: float) -> list[Event]:
         return [failed, Dead(reason="its attempt was lost, and on-lost is dead")]
     if failures > job.max_retries:
         return [failed, Dead(reason=_spent(failures, job.max_retries))]
-    delay = backoff.delay(failures, job.policy.backoff_base, job.policy.backoff_max, job.policy.jitter, draw)
+    delay = job.policy.delays.delay(failures, draw)
     return [failed, Retried(run_at=text(now + round(delay * SECOND)), delay=delay)]
 
 

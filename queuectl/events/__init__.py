@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 
 from queuectl.clock import text
-from queuectl.events.job import SHELL as SHELL
 from queuectl.events.job import Archived as Archived
 from queuectl.events.job import Cancelled as Cancelled
 from queuectl.events.job import CancelRequested as CancelRequested
@@ -74,15 +73,10 @@ def _worker_started_2(old: dict[str, Any]) -> dict[str, Any]:
     return {**old, "start_ticks": None, "private": False}
 
 
-def _enqueued_2(old: dict[str, Any]) -> dict[str, Any]:
-    """`env` of version 1 held what was kept from the caller. It overrode the worker's variables, as `env` does now."""
-    return old
-
-
 WAKING: frozenset[str] = frozenset(kind.type for kind in Event.__args__ if kind.wakes_workers)
 """The types of events after which a worker may have something to do."""
 
-VOCABULARY = Vocabulary(Event.__args__, {("worker_started", 1): _worker_started_2, ("enqueued", 1): _enqueued_2})
+VOCABULARY = Vocabulary(Event.__args__, {("worker_started", 1): _worker_started_2})
 
 encode = msgspec.json.Encoder().encode
 

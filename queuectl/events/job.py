@@ -4,18 +4,18 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from queuectl.backoff import Backoff, Exponential, Steps
 from queuectl.events.outcome import EndedExecution
 from queuectl.events.payload import Payload
-
-SHELL = "/bin/sh"
-"""The shell that runs a command line, by default."""
+from queuectl.runnable import SHELL, Argv, Runnable, Shell
 
 
 class Enqueued(Payload, frozen=True, kw_only=True):
     """A job was added. Carries its whole policy, so later changes of the settings do not affect it."""
 
     type: ClassVar[str] = "enqueued"
-    v: ClassVar[int] = 2
+    v: ClassVar[int] = 3
+    readable_from: ClassVar[int] = 1
     wakes_workers: ClassVar[bool] = True
     command: str | None = None
     """A command line for `shell -c`; None where `argv` is given."""
@@ -44,10 +44,26 @@ class Enqueued(Payload, frozen=True, kw_only=True):
     backoff_max: float
     """The longest delay between attempts, in seconds."""
     jitter: float = 0.0
+    backoff: list[float] = []
+    """The delay after each failure, in seconds, the last one repeated; empty: `backoff_base ** n`."""
     on_lost: str = "retry"
     """`retry` or `dead`: what happens to the job when an attempt is lost with its worker."""
     keep_children: bool = False
+    nice: int = 0
+    """What is added to the niceness of the worker (0 to 19)."""
     reason: str | None = None
+
+    @property
+    def runnable(self) -> Runnable:
+        """What is run."""
+        return Shell(self.command, self.shell) if self.command is not None else Argv(tuple(self.argv or ()))
+
+    @property
+    def delays(self) -> Backoff:
+        """The delays between its attempts."""
+        if self.backoff:
+            return Steps(tuple(self.backoff), self.jitter)
+        return Exponential(self.backoff_base, self.backoff_max, self.jitter)
 
 
 class Claimed(Payload, frozen=True, kw_only=True):

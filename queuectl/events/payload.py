@@ -10,5 +10,7 @@ class Payload(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=
 
     type: ClassVar[str] = ""
     v: ClassVar[int] = 1
+    readable_from: ClassVar[int] = 0
+    """The oldest version whose payloads are read as they are, since later ones only have more fields; 0: `v`."""
     wakes_workers: ClassVar[bool] = False
     """Whether a worker may have something to do after it."""

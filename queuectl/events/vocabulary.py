@@ -26,7 +26,11 @@ class Vocabulary:
     def __init__(self, payloads: tuple[type[Any], ...], upcasts: dict[tuple[str, int], Upcast]) -> None:
         self.payloads = {payload.type: payload for payload in payloads}
         self.upcasts = upcasts
-        self._decoders = {(p.type, p.v): msgspec.json.Decoder(p).decode for p in payloads}
+        self._decoders = {
+            (payload.type, v): msgspec.json.Decoder(payload).decode
+            for payload in payloads
+            for v in range(payload.readable_from or payload.v, payload.v + 1)
+        }
 
     def decode(self, kind: str, v: int, data: str) -> Any:
         """Return the event of a stored payload.

@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin
 import msgspec
 from msgspec import UnsetType
 
-from queuectl.documents import AttemptDocument, JobDocument, attempt_document, job_document
+from queuectl.documents import JOB, AttemptDocument, attempt_document, job_document
 from queuectl.events import Recorded
 from queuectl.queue import Queue
 
@@ -35,7 +35,7 @@ def _kind(name: str, annotation: Any) -> str:
 
 COLUMNS = {
     "events": kinds(Recorded),
-    "jobs": {name: kind for name, kind in kinds(JobDocument).items() if name != "attempts"},
+    "jobs": {name: kind for name, kind in kinds(JOB.struct).items() if name != "attempts"},
     "attempts": kinds(AttemptDocument),
 }
 """The columns of a table of rows, each with its kind."""
@@ -77,7 +77,7 @@ class Source:
         self._progress = progress
 
     def pages(self) -> Iterator[list[Any]]:
-        """`Recorded` for events, `JobDocument` for jobs, `AttemptDocument` for attempts, in lists."""
+        """`Recorded` for events, documents for jobs, `AttemptDocument` for attempts, in lists."""
         rows = _ROWS[self.selection.what](self.queue, self.selection)
         while page := list(islice(rows, PAGE)):
             yield page
@@ -95,7 +95,7 @@ def _events(queue: Queue, wanted: Selection) -> Iterator[Recorded]:
     )  # fmt: skip
 
 
-def _jobs(queue: Queue, wanted: Selection) -> Iterator[JobDocument]:
+def _jobs(queue: Queue, wanted: Selection) -> Iterator[msgspec.Struct]:
     if wanted.job is None:
         found = queue.jobs(
             queue=wanted.queue_name, since=wanted.since, until=wanted.until, ended_since=wanted.ended_since

@@ -188,7 +188,7 @@ def test_a_version_1_log_is_imported_unchanged(tmp_path: Path) -> None:
             lambda lines: [lines[0], lines[0].replace(b'"seq":1,', b'"seq":2,')],
             "line 2: .*events of its stream are missing, or out of order",
         ),
-        (lambda lines: [lines[0].replace(b'"v":2', b'"v":99')], "line 1: .*newer queuectl"),
+        (lambda lines: [lines[0].replace(b'"v":3', b'"v":99')], "line 1: .*newer queuectl"),
         (lambda lines: [lines[0].replace(b'"max_retries":3', b'"max_retries":"x"')], "line 1: .*damaged"),
     ],
 )

@@ -71,7 +71,9 @@ def test_stats_of_an_empty_log_is_one_line(queuectl: Shell):
 
 def test_simulate_prints_changes_and_assumptions(used: Shell):
     answer = used("simulate", "--max-retries", "0", "--json").ok().json
-    assert answer["policy"] == {"backoff_base": None, "backoff_max": None, "max_retries": 0, "jitter": 0}
+    assert answer["policy"] == {
+        "backoff_base": None, "backoff_max": None, "backoff": None, "max_retries": 0, "jitter": 0,
+    }  # fmt: skip
     assert (answer["jobs"], answer["given_up_dead"], answer["retries_saved"], answer["waiting_saved"]) == (1, 1, 1, 1)
     assert answer["rescued"] == {"least": 0, "estimate": 0, "most": 0}
     assert len(answer["assumptions"]) == 5

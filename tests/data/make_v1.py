@@ -23,7 +23,7 @@ from queuectl.clock import SECOND
 from queuectl.decisions import Outcome
 from queuectl.engines.view import Write
 from queuectl.events import Heartbeat, Held, StopRequested, WorkerLost, WorkerStarted, WorkerStopped
-from queuectl.spec import Spec
+from queuectl.job_fields import Spec
 from queuectl.workers.turn import AttemptReport, Claim, TurnWriter
 from tests.support import ends
 

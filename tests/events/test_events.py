@@ -55,7 +55,9 @@ def test_every_type_has_a_unique_name_and_upcasts() -> None:
     assert len({payload.type for payload in payloads}) == len(payloads) == len(VOCABULARY.payloads)
     assert all(payload.type and payload.v >= 1 for payload in payloads)
     for payload in payloads:
-        assert all((payload.type, v) in VOCABULARY.upcasts for v in range(1, payload.v)), payload
+        assert all((payload.type, v) in VOCABULARY.upcasts for v in range(1, payload.readable_from or payload.v)), (
+            payload
+        )
 
 
 # -- upcasting -------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import pytest
 
 from queuectl import clock
 from queuectl.host import flock, processes, procfs
+from queuectl.runnable import Shell
 from queuectl.workers.execution import traces
 from queuectl.workers.execution.attempt import AttemptProcess, Start, launch
 from queuectl.workers.recovery.termination import Survivors, Termination
@@ -50,7 +51,7 @@ class Scene:
             "READY": self._ready,
             traces.TAG: TAG,
         }
-        self._attempt = launch(Start(command=command, output=self.output, env=env, keep_children=True))
+        self._attempt = launch(Start(run=Shell(command), output=self.output, env=env, keep_children=True))
         self._attempt.close_output()
         return self._attempt
 

@@ -20,7 +20,7 @@ from queuectl import Queue
 from queuectl.clock import monotonic
 from queuectl.errors import Deadline, Refused
 from queuectl.events import encode
-from queuectl.spec import Spec
+from queuectl.job_fields import Spec
 from tests.support.paths import ROOT
 from tests.torture.verdict import Breach, Figures, Run, judge, leftover_files, leftover_processes
 

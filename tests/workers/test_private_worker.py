@@ -10,7 +10,7 @@ import pytest
 from queuectl import Queue, enclosing_jobs
 from queuectl.errors import Refused
 from queuectl.host import flock
-from queuectl.spec import Spec
+from queuectl.job_fields import Spec
 from queuectl.workers.private_worker import PrivateWorker
 from queuectl.workers.turn import TurnWriter
 from tests.support.lab import Fifo, Lab

@@ -10,10 +10,10 @@ from queuectl.cli import job_options, job_stdin, opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output, progress
 from queuectl.errors import Invalid
-from queuectl.spec import Spec
+from queuectl.job_fields import Spec
 
 _LONGEST_LINE = 4 << 20
-"""Bytes of one line of a job file; no line that long can be a job (see `spec.LONGEST_COMMAND`)."""
+"""Bytes of one line of a job file; no line that long can be a job (see `bounds.LONGEST_COMMAND`)."""
 
 File = Annotated[
     str | None,
@@ -44,9 +44,8 @@ def enqueue(
     $ queuectl enqueue '{"id": "job1", "command": "sleep 2", "max_retries": 5}'
     $ find . -name '*.log' -printf 'gzip %p\\n' | queuectl enqueue --file -
 
-    The fields of a JSON spec: id, queue, priority, delay, at, max_retries, backoff_base, backoff_max, jitter,
-    timeout, env, env_in_log, secrets, shell, cwd, stdin, on_lost, keep_children, reason, and command (a list of
-    strings is run without a shell). What a spec says itself wins over the options.
+    The fields of a JSON spec are command (a list of strings is run without a shell), secrets, and the options below,
+    written max_retries. What a spec says itself wins over the options.
     """
     fields = job_options.given_fields(options)
     if file is not None:
@@ -56,7 +55,7 @@ def enqueue(
             raise Invalid("--id: an id names one job; in a file write it into the JSON spec of its line")
         _enqueue_file(file, fields, json, db)
         return
-    job = job_options.with_defaults(job_options.spec_from_words(command, words, argv, "enqueue"), fields)
+    job = spec.filled(job_options.spec_from_words(command, words, argv, "enqueue"), fields)
     if job.stdin == "-":
         job_stdin.wait_until_readable()
     with opening.open_queue(db, create=True) as q:
@@ -75,7 +74,7 @@ def _enqueue_file(path: str, fields: dict[str, Any], json: bool, db: str | None)
 
     def jobs(file: IO[bytes]) -> Iterator[Spec]:
         for each in spec.read(_lines(file)):
-            job = job_options.with_defaults(each, fields)
+            job = spec.filled(each, fields)
             if path == "-" and job.stdin == "-":
                 raise Invalid("--file - and --stdin -: stdin can't be both the jobs and what they read")
             yield job

@@ -14,7 +14,8 @@ from queuectl.cli import parameters as p
 from queuectl.cli.ui import output, wording
 from queuectl.documents import job_document
 from queuectl.errors import Invalid, NotFound, OutputGone
-from queuectl.events import SHELL, Enqueued
+from queuectl.events import Enqueued
+from queuectl.runnable import SHELL
 
 if TYPE_CHECKING:
     from projections.attempts import Attempt
@@ -160,6 +161,7 @@ def _print_job(q: "Queue", job: "Job", attempts: list["Attempt"], past: bool) ->
         ("attempts", wording.attempt_counts(job, attempts)),
         ("retries", wording.retry_policy(job) if job.max_retries else ""),
         ("timeout", f"{timeout}; if its worker dies: {policy.on_lost}"),
+        ("nice", str(policy.nice) if policy.nice else ""),
         *_environment(q, policy),
         ("secrets", ", ".join(job.secrets)),
         ("error", output.escape(job.error or "")),

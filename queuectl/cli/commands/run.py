@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from queuectl import spec
 from queuectl.cli import job_options, job_stdin, opening
 from queuectl.cli import parameters as p
 from queuectl.cli.commands.wait import exit_code
@@ -38,9 +39,7 @@ def run(
     job. What is piped in, or a file behind <, is what it reads, copied first, up to 64 MiB. A list that a `while read`
     loop reads is left alone, unless it comes through a pipe: say </dev/null there.
     """
-    job = job_options.with_defaults(
-        job_options.spec_from_words(command, words, argv, "run"), job_options.given_fields(options)
-    )
+    job = spec.filled(job_options.spec_from_words(command, words, argv, "run"), job_options.given_fields(options))
     if job.stdin is None and job_stdin.is_piped():
         job = msgspec.structs.replace(job, stdin="-")
     if job.stdin == "-":

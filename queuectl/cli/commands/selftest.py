@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output
 from queuectl.clock import monotonic
-from queuectl.spec import Spec
+from queuectl.job_fields import Spec
 
 if TYPE_CHECKING:
     from queuectl.queue import Queue

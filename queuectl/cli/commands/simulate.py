@@ -1,33 +1,34 @@
 """`queuectl simulate`: what another retry policy would have made of the recorded failures."""
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import msgspec
+from cyclopts import Parameter
+from msgspec.structs import replace
 
 from queuectl import units
-from queuectl.cli import opening
+from queuectl.cli import job_options, opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output, progress
 from queuectl.errors import Invalid
+from queuectl.options import OF_NAME
 
 if TYPE_CHECKING:
     from queuectl.analysis.simulate import Bounds, RetryPolicy, Simulation
 
 _DEFAULT = "as each job had it"
-Base = Annotated[
-    float | None, p.backoff_base(f"The retry after failure n would be due X^n seconds later. [default: {_DEFAULT}]")
-]
-Most = Annotated[float | None, p.backoff_max(_DEFAULT)]
-MaxRetries = Annotated[
-    int | None, p.max_retries(f"Further attempts after the first one has failed. [default: {_DEFAULT}]")
-]
+_TRIED = ("max_retries", "backoff_base", "backoff_max", "backoff")
+if TYPE_CHECKING:
+    Tried = Mapping[str, Any] | None
+else:
+    _OPTIONS = {name: p.job_option(replace(OF_NAME[name], setting=None, without=_DEFAULT)) for name in _TRIED}
+    Tried = Annotated[TypedDict("Tried", _OPTIONS, total=False) | None, Parameter(name="*")]
 
 
 def simulate(
     *,
-    base: Base = None,
-    most: Most = None,
-    retries: MaxRetries = None,
+    tried: Tried = None,
     since: p.Since = None,
     queue: p.Queue = None,
     json: p.Json = False,
@@ -44,9 +45,9 @@ def simulate(
     from queuectl.analysis.simulate import RetryPolicy, document
     from queuectl.analysis.simulate import simulate as run_simulation
 
-    if base is None and most is None and retries is None:
-        raise Invalid("say which policy to try: --max-retries, --backoff-base or --backoff-max")
-    policy = RetryPolicy(backoff_base=base, backoff_max=most, max_retries=retries)
+    if not tried:
+        raise Invalid(f"say which policy to try: {', '.join(f'--{OF_NAME[name].key}' for name in _TRIED)}")
+    policy = RetryPolicy(**job_options.given_fields(tried))
     with opening.open_queue(db) as q:
         bar = progress.bar("Deciding anew")
         result = run_simulation(q, policy, since=since, queue_name=queue, progress=bar)
@@ -91,12 +92,15 @@ def _print_simulation(result: "Simulation", policy: "RetryPolicy", since: int | 
 
 
 def _policy(policy: "RetryPolicy") -> str:
+    from queuectl.cli.ui import wording
+
     retries, base, most = policy.max_retries, policy.backoff_base, policy.backoff_max
-    parts = [
-        f"{retries} {'retry' if retries == 1 else 'retries'}" if retries is not None else "",
-        f"{units.plain(base)}^n seconds after the n-th failure" if base is not None else "",
-        f"at most {units.span(most)}" if most is not None else "",
-    ]
+    parts = [f"{retries} {'retry' if retries == 1 else 'retries'}" if retries is not None else ""]
+    if policy.backoff:
+        parts.append(f"{wording.steps(policy.backoff)} after each failure")
+    else:
+        parts.append(f"{units.plain(base)}^n seconds after the n-th failure" if base is not None else "")
+        parts.append(f"at most {units.span(most)}" if most is not None else "")
     text = ", ".join(part for part in parts if part)
     return text if all(parts) else f"{text}; else {_DEFAULT}"
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl import clock, events, units
 from queuectl.admission import lacks_worker
+from queuectl.backoff import Exponential, Steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,10 +116,18 @@ def attempt_counts(job: "Job", attempts: "Sequence[Attempt]") -> str:
 
 def retry_policy(job: "Job") -> str:
     """Return the delays between attempts of a job."""
-    policy = job.policy
-    base = "1s" if policy.backoff_base == 1 else f"{units.plain(policy.backoff_base)}^n seconds"
-    spread = f", ±{100 * policy.jitter:g} %" if policy.jitter else ""
-    return f"{base} after the n-th failure{spread}, at most {units.span(policy.backoff_max)}"
+    spread = f", ±{100 * job.policy.jitter:g} %" if job.policy.jitter else ""
+    match job.policy.delays:
+        case Steps(seconds):
+            return f"{steps(seconds)} after each failure{spread}"
+        case Exponential(base, longest):
+            due = "1s" if base == 1 else f"{units.plain(base)}^n seconds"
+            return f"{due} after the n-th failure{spread}, at most {units.span(longest)}"
+
+
+def steps(seconds: "Sequence[float]") -> str:
+    """Return the delays of a backoff that lists them."""
+    return ", then ".join(map(units.span, seconds))
 
 
 def event_text(record: events.Recorded) -> str:
@@ -131,9 +140,7 @@ def event_text(record: events.Recorded) -> str:
 def _description(record: events.Recorded, event: events.Event) -> str:
     match event:
         case events.Enqueued():
-            import shlex
-
-            command = event.command if event.command is not None else shlex.join(event.argv or [])
+            command = event.runnable.text
             late = (clock.micros(event.run_at) - record.at) / 1_000_000
             due = f", due {local_time(clock.micros(event.run_at), record.at)}" if late > 1 else ""
             return f"enqueued in {event.queue}{due}: {command}"

@@ -20,9 +20,9 @@ import msgspec
 
 from queuectl import clock
 from queuectl.decisions import Outcome
-from queuectl.events import SHELL
 from queuectl.host import processes
 from queuectl.host.pidfd import PidfdSet
+from queuectl.runnable import Runnable
 from queuectl.units import size_text
 from queuectl.workers.execution import output
 from queuectl.workers.execution.output import AlreadyStarted as AlreadyStarted
@@ -37,14 +37,13 @@ _SECOND_KILL = 1.0
 
 
 class Start(msgspec.Struct, kw_only=True):
-    """The parameters of an attempt: a shell command or an argv, and how to run it."""
+    """The parameters of an attempt: what to run, and how."""
 
     output: str
     """Absolute path of the output file, which must not exist."""
     env: dict[str, str]
     """The complete environment: see `spawn.environment`."""
-    command: str | None = None
-    argv: tuple[str, ...] | None = None
+    run: Runnable
     cwd: str | None = None
     """None: the worker's."""
     stdin: str | None = None
@@ -53,10 +52,10 @@ class Start(msgspec.Struct, kw_only=True):
     """Seconds; None: no limit."""
     grace: float = 5.0
     """Seconds between TERM and KILL."""
-    shell: str = SHELL
-    """Absolute path of the shell that runs `command`."""
     umask: int | None = None
     """Of the command; None: the worker's."""
+    nice: int = 0
+    """Added to the niceness of the worker."""
     keep_children: bool = False
     """Keep the remaining processes of the group when the main process ends by itself."""
 
@@ -76,9 +75,11 @@ def launch(start: Start, orphans: OrphanFinder = tuple) -> "AttemptProcess":
     try:
         output.lock(fd)
         pid = spawn(
-            start.command, start.argv, env=start.env, cwd=start.cwd, stdin=start.stdin, output=fd, shell=start.shell,
-            umask=start.umask,
+            start.run, env=start.env, cwd=start.cwd, stdin=start.stdin, output=fd, umask=start.umask,
         )  # fmt: skip
+        if start.nice:
+            # Of the group: the command may have started other processes already.
+            os.setpriority(os.PRIO_PGRP, pid, os.getpriority(os.PRIO_PROCESS, 0) + start.nice)
         return AttemptProcess(start, pid, os.pidfd_open(pid), fd, started_at, began, orphans=orphans)
     except NotStarted as problem:
         error, code = str(problem), problem.code

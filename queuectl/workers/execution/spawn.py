@@ -12,8 +12,8 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
 from projections.environments import Environment
-from queuectl.events import SHELL
 from queuectl.host.mounts import remote_paths
+from queuectl.runnable import SHELL, Runnable, Shell
 from queuectl.workers.execution.traces import TAG
 
 LOCK_FD = 77
@@ -81,28 +81,24 @@ def environment(
 
 
 def spawn(
-    command: str | None,
-    argv: tuple[str, ...] | None,
+    run: Runnable,
     *,
     env: dict[str, str],
     cwd: str | None,
     stdin: str | None,
     output: int,
-    shell: str = SHELL,
     umask: int | None = None,
 ) -> int:
-    """Start a shell command, or else an argv. Returns its pid, which is also its process group and session.
+    """Start a command. Returns its pid, which is also its process group and session.
 
-    `shell`: an absolute path. `umask`: that of the command; None: the worker's. `output`: the descriptor of the output
+    `umask`: that of the command; None: the worker's. `output`: the descriptor of the output
     file, above 2. `stdin`: the path of a regular file; None: /dev/null. Relative paths are relative to `cwd`, and
     argv[0] is looked up in the PATH of `env`. Raises NotStarted, or OSError (see `SHORTAGE`) if the system lacks
     resources; nothing has been started then.
     """
-    if command is not None:
-        argv = (shell, "-c", command) if command[:1] not in "-+" else (shell, "-c", "--", command)
-    assert argv is not None, "either a command or an argv"
+    argv = run.words
     # Any other shell may be missing, or lie on a dead server.
-    program = SHELL if command is not None and shell == SHELL else ""
+    program = SHELL if isinstance(run, Shell) and run.shell == SHELL else ""
     path = env.get("PATH", os.defpath)
     remote = remote_paths()
     remote.refresh()

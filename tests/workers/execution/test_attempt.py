@@ -12,6 +12,7 @@ import pytest
 from queuectl import clock
 from queuectl.decisions import Outcome
 from queuectl.host import processes
+from queuectl.runnable import Argv, Shell
 from queuectl.workers.execution.attempt import AttemptProcess, Start, launch
 
 Begin = Callable[..., AttemptProcess]
@@ -23,10 +24,10 @@ def begin(tmp_path: Path) -> Iterator[Begin]:
     """Launch a shell command; whatever still runs at the end of the test is killed."""
     made: list[AttemptProcess] = []
 
-    def begin(command: str | None = None, **what: object) -> AttemptProcess:
+    def begin(line: str = "", *, argv: tuple[str, ...] | None = None, **what: object) -> AttemptProcess:
         what.setdefault("env", {**BASE, "READY": str(tmp_path / "ready")})
         what.setdefault("output", str(tmp_path / f"output{len(made)}"))
-        made.append(launch(Start(command=command, **what)))  # type: ignore[arg-type]
+        made.append(launch(Start(run=Shell(line) if argv is None else Argv(argv), **what)))  # type: ignore[arg-type]
         return made[-1]
 
     yield begin

@@ -9,6 +9,7 @@ import pytest
 
 from queuectl import clock
 from queuectl.host import flock
+from queuectl.runnable import Argv, Shell
 from queuectl.workers.execution import output
 from queuectl.workers.execution.attempt import AlreadyStarted, AttemptProcess, Start, launch
 
@@ -16,7 +17,7 @@ ENV = {"PATH": os.environ.get("PATH", os.defpath)}
 
 
 def begin(path: Path, command: str) -> AttemptProcess:
-    return launch(Start(command=command, output=str(path), env={**ENV, "GO": f"{path}.go"}))
+    return launch(Start(run=Shell(command), output=str(path), env={**ENV, "GO": f"{path}.go"}))
 
 
 def wait_until_ended(attempt: AttemptProcess) -> None:
@@ -82,7 +83,7 @@ def test_a_full_disk_still_gives_an_outcome(tmp_path: Path, monkeypatch: pytest.
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "write", full)
-    attempt = launch(Start(argv=("no-such-program",), output=str(tmp_path / "output"), env=ENV))
+    attempt = launch(Start(run=Argv(("no-such-program",)), output=str(tmp_path / "output"), env=ENV))
     assert attempt.outcome is not None
     assert attempt.outcome.error == "no-such-program: not found"
 

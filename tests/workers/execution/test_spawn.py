@@ -14,6 +14,7 @@ from projections.environments import Environment
 from queuectl import clock
 from queuectl.decisions import Outcome
 from queuectl.host.mounts import RemotePaths
+from queuectl.runnable import SHELL, Argv, Shell
 from queuectl.workers.execution import spawn, traces
 from queuectl.workers.execution.attempt import AttemptProcess, Start, launch
 from queuectl.workers.execution.spawn import environment
@@ -33,9 +34,12 @@ def finish(attempt: AttemptProcess) -> Outcome:
 def run(tmp_path: Path) -> Run:
     """Run a shell command to its end: its outcome and output."""
 
-    def run(command: str | None = None, **what: object) -> tuple[Outcome, str]:
+    def run(
+        line: str = "", *, argv: tuple[str, ...] | None = None, shell: str = SHELL, **what: object
+    ) -> tuple[Outcome, str]:
         path = tmp_path / f"output{len(list(tmp_path.glob('output*')))}"
-        start = Start(**{"command": command, "env": ENV, "output": str(path), **what})  # type: ignore[arg-type]
+        runnable = Shell(line, shell) if argv is None else Argv(argv)
+        start = Start(**{"run": runnable, "env": ENV, "output": str(path), **what})  # type: ignore[arg-type]
         return finish(launch(start)), path.read_text()
 
     return run
@@ -106,7 +110,7 @@ def test_command_runs_in_its_cwd_without_moving_worker(run: Run, tmp_path: Path)
     assert os.getcwd() == before
 
 
-@pytest.mark.parametrize("command, argv", [("echo $PWD; exit 3", None), (None, ("sh", "-c", "echo $PWD; exit 3"))])
+@pytest.mark.parametrize("command, argv", [("echo $PWD; exit 3", None), ("", ("sh", "-c", "echo $PWD; exit 3"))])
 def test_remote_cwd_is_entered_by_the_child(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, argv: tuple[str, ...]
 ) -> None:
@@ -248,10 +252,10 @@ def test_worker_without_standard_streams_starts_commands(tmp_path: Path) -> None
     program = """
 import os, select, sys
 from queuectl import clock
-from queuectl.decisions import Outcome
+from queuectl.runnable import Shell
 from queuectl.workers.execution.attempt import Start, launch
 for fd in (0, 1, 2): os.close(fd)
-attempt = launch(Start(command="echo out; echo err >&2; cat", output=sys.argv[1], env={}))
+attempt = launch(Start(run=Shell("echo out; echo err >&2; cat"), output=sys.argv[1], env={}))
 select.select([attempt], [], [])
 os._exit(attempt.collect(clock.monotonic()).exit_code)
 """

@@ -1,0 +1,191 @@
+"""The kinds of values that options of a job have: how each is written, read and checked (R2)."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from queuectl import bounds, clock, units
+from queuectl.errors import Invalid
+from queuectl.host.working_directory import working_directory
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+class Kind(msgspec.Struct, frozen=True, kw_only=True):
+    """What the values of an option are, how they are written, and what they may be."""
+
+    type: str
+    """The annotation of a value."""
+    json: Any
+    """The types that a JSON spec may have in its place."""
+    documented: str
+    """What the documentation of specs calls that."""
+    read: Callable[[str], Any] = _same
+    """The value of a text: a flag's, a setting's. Raises Invalid."""
+    load: Callable[[Any], Any] = _same
+    """The value of what a JSON spec has. Raises Invalid."""
+    check: Callable[[str, Any], Any]
+    """(name, value) -> the value as it is used. Raises Invalid, which begins with the name."""
+    note: str = ""
+    """What the help of a flag adds: how it is written."""
+    many: bool = False
+    """Whether the flag may be repeated."""
+
+
+def whole(low: int, high: int) -> Kind:
+    """A whole number within bounds."""
+    return Kind(
+        type="int",
+        json=int,
+        documented="integer",
+        read=lambda text: units.integer(text, low, high),
+        check=lambda name, value: bounds.within(name, value, low, high),
+    )
+
+
+def number(low: float, high: float) -> Kind:
+    """A number within bounds."""
+    return Kind(
+        type="float",
+        json=float,
+        documented="number",
+        read=lambda text: units.number(text, low, high),
+        check=lambda name, value: bounds.within(name, value, low, high),
+    )
+
+
+def text(check: Callable[[str], str]) -> Kind:
+    """A string that `check` gives back, or refuses with Invalid."""
+    return Kind(type="str", json=str, documented="string", read=check, check=lambda _, value: check(value))
+
+
+def choice(*words: str) -> Kind:
+    """One of some words."""
+
+    def read(text: str) -> str:
+        if (word := text.strip().lower()) in words:
+            return word
+        raise Invalid(f"{text!r} is not one of {', '.join(words)}{units.nearest(text, words)}")
+
+    def check(name: str, value: str) -> str:
+        if value not in words:
+            raise Invalid(f"{name}: {value!r} is not one of {', '.join(words)}")
+        return value
+
+    quoted = ", ".join(f'"{word}"' for word in words)
+    documented = ", ".join(f'`"{word}"`' for word in words)
+    return Kind(type=f"Literal[{quoted}]", json=str, documented=documented, read=read, check=check)
+
+
+def _seconds(value: float | str) -> float:
+    return units.duration(value) if isinstance(value, str) else units.seconds(value)
+
+
+def _is_none(text: Any) -> bool:
+    return text is None or (isinstance(text, str) and text.strip().lower() == "none")
+
+
+def _timeout(value: float | str | None) -> float | None:
+    return None if _is_none(value) else bounds.check_timeout(_seconds(value or 0))
+
+
+def _steps(value: str | Sequence[float | str]) -> tuple[float, ...]:
+    if _is_none(value):
+        return ()
+    return tuple(map(_seconds, value.split(",") if isinstance(value, str) else value))
+
+
+def _check_steps(name: str, steps: tuple[float, ...]) -> tuple[float, ...]:
+    if len(steps) > bounds.MOST_STEPS:
+        raise Invalid(f"{name}: {len(steps)} delays; at most {bounds.MOST_STEPS}, of which the last is repeated")
+    for seconds in steps:
+        bounds.within(name, seconds, 0, units.LONGEST)
+    return steps
+
+
+def _folder(name: str, path: str) -> str:
+    found = _path(name, path)
+    if path.startswith("/") or ".." in path.split("/"):
+        return found  # `..` is what the system calls so: the folder above, not the one in which a link to this stands
+    return os.path.normpath(os.path.join(working_directory(), path))
+
+
+def _path(name: str, path: str) -> str:
+    if not path:
+        raise Invalid(f"{name}: is empty")
+    bounds.passable(name, path)
+    try:
+        return os.path.abspath(path)
+    except OSError as error:
+        raise Invalid(f"{name}: {path!r} is relative, and the working directory is gone ({error.strerror})") from None
+
+
+def when(text: str) -> dict[str, Any]:
+    """`{"delay": seconds}` for a duration ahead, or `{"at": microseconds}` for a moment. Raises Invalid."""
+    if (at := units.written(text, clock.now())) is not None:  # 20261201 is a day, not so many seconds
+        if not 0 <= at <= units.LATEST:
+            raise Invalid(f"{text!r} is not a moment from 1970 to the year 9000")
+        return {"at": at}
+    try:
+        return {"delay": units.duration(text)}
+    except Invalid:
+        return {"at": units.moment(text)}
+
+
+DURATION = Kind(
+    type="float",
+    json=float | str,
+    documented="duration",
+    read=units.duration,
+    load=_seconds,
+    check=lambda name, value: bounds.within(name, value, 0, units.LONGEST),
+)
+MOMENT = Kind(
+    type="int",
+    json=float | str,
+    documented="moment",
+    read=when,
+    load=lambda value: when(value if isinstance(value, str) else units.decimal(value)),
+    check=lambda name, value: bounds.within(name, value, 0, units.LATEST),
+)
+TIMEOUT = Kind(
+    type="float | None",
+    json=float | str | None,
+    documented="duration, or null",
+    read=_timeout,
+    load=_timeout,
+    check=lambda _, value: bounds.check_timeout(value) if value is not None else None,
+)
+STEPS = Kind(
+    type="tuple[float, ...]",
+    json=str | list[float | str],
+    documented="array of durations",
+    read=_steps,
+    load=_steps,
+    check=_check_steps,
+)
+VARIABLES = Kind(
+    type="dict[str, str]",
+    json=dict[str, str],
+    documented="object of strings",
+    check=bounds.check_variables,
+    note=" May be repeated; K alone: its value now.",
+    many=True,
+)
+NAMES = Kind(
+    type="tuple[str, ...]",
+    json=tuple[str, ...],
+    documented="array of strings",
+    check=lambda _, value: value,
+    note=" May be repeated.",
+    many=True,
+)
+SWITCH = Kind(type="bool", json=bool, documented="boolean", check=lambda _, value: value)
+FOLDER = Kind(type="str", json=str, documented="string", check=_folder)
+INPUT = Kind(
+    type="str", json=str, documented="string", check=lambda name, path: path if path == "-" else _path(name, path)
+)

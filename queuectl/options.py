@@ -1,0 +1,131 @@
+"""The options of a job, one row each: all that is known of an option, besides its use, follows from its row.
+
+An option is a row of `OPTIONS` and, where the log has it, the field of `events.Enqueued` with the same name. Derived
+from the table are the fields of a JSON spec (`spec`), the policy in the event (`policy`), the flags of `enqueue`, `run`
+and `retry` (`cli.job_options`), the settings (`settings`) and the fields of the job document (`documents`). Generated
+from it, and compared by a test, are the types of the library (`job_fields`) and a table of docs/reference/job-spec.md.
+"""
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from queuectl import bounds
+from queuectl.errors import Invalid
+from queuectl.events import Enqueued
+from queuectl.option_kinds import (
+    DURATION,
+    FOLDER,
+    INPUT,
+    MOMENT,
+    NAMES,
+    STEPS,
+    SWITCH,
+    TIMEOUT,
+    VARIABLES,
+    Kind,
+    choice,
+    number,
+    text,
+    whole,
+)
+from queuectl.runnable import SHELL
+
+
+class Option(msgspec.Struct, frozen=True, kw_only=True):
+    """One option."""
+
+    name: str
+    kind: Kind
+    metavar: str = ""
+    help: str
+    """One sentence or two, with a period."""
+    default: Any = None
+    """What a `Spec` has where nothing was said."""
+    without: str = ""
+    """What is in force where nothing was said, in words; of a setting that is known."""
+    setting: str | None = None
+    """The text of the default of the setting that has the option's name; None: there is no setting."""
+    seed: str | None = None
+    """The variable by which the first QueueCTL sets it."""
+    only_new: bool = False
+    """Whether a retry can't change it."""
+    instead_of: tuple[str, ...] = ()
+    """The options beside which it can't be given."""
+    flag: str = ""
+    """Its flag, where that is not its name."""
+
+    @property
+    def key(self) -> str:
+        """Its name in flags and settings: `max-retries`."""
+        return self.flag or self.name.replace("_", "-")
+
+    @property
+    def default_text(self) -> str:
+        """What is in force where nothing was said, as help tells it; empty: nothing is."""
+        return f"{self.setting}, a setting" if self.setting is not None else self.without
+
+
+OPTIONS = (
+    Option(name="id", kind=text(bounds.check_id), metavar="ID", only_new=True, without="a number",
+           help="An id of your own, not all digits; never used twice in a queue."),
+    Option(name="queue", kind=text(bounds.check_queue), metavar="NAME", only_new=True, default="default",
+           without="default", help="The queue it goes to."),
+    Option(name="priority", kind=whole(*bounds.PRIORITIES), metavar="N", default=0, without="0",
+           help="Higher runs first."),
+    Option(name="delay", kind=DURATION, metavar="DURATION", only_new=True, instead_of=("at",),
+           help="Not before so long from now: 90, 90s, 5m, 2h30m, 1d."),
+    Option(name="at", kind=MOMENT, metavar="WHEN", only_new=True, instead_of=("delay",),
+           help="Not before then: 2026-11-24T09:00 (local), 2026-11-24T09:00:00Z, 02:30 (the next one), tomorrow "
+           "02:30, or a duration ahead."),
+    Option(name="max_retries", kind=whole(0, bounds.MOST_RETRIES), metavar="N", setting="3", seed="MAX_RETRIES",
+           help="Further attempts after the first one has failed; then it goes to the dead letter queue."),
+    Option(name="backoff_base", kind=number(*bounds.BASES), metavar="X", setting="2", seed="BACKOFF_BASE",
+           instead_of=("backoff",), help="The retry after failure n is due X^n seconds later."),
+    Option(name="backoff_max", kind=DURATION, metavar="DURATION", setting="1d", instead_of=("backoff",),
+           help="The longest delay between attempts."),
+    Option(name="jitter", kind=number(*bounds.JITTERS), metavar="X", setting="0",
+           help="The fraction (0 to 1) of each delay by which it is randomly longer or shorter."),
+    Option(name="backoff", kind=STEPS, metavar="DURATION[,DURATION…]", setting="none",
+           instead_of=("backoff_base", "backoff_max"),
+           help="The delay before each retry in turn, the last one repeated: 10s,1m,10m; none: X^n seconds."),
+    Option(name="timeout", kind=TIMEOUT, metavar="DURATION", default=UNSET, setting="60s",
+           help="How long an attempt may take; none: for ever."),
+    Option(name="on_lost", kind=choice(*bounds.ON_LOST), metavar="WHAT", setting="retry",
+           help="What becomes of it when its worker dies: retry or dead."),
+    Option(name="keep_children", kind=SWITCH, default=False,
+           help="Leave what it left running in the background, rather than end it with the command."),
+    Option(name="nice", kind=whole(0, 19), metavar="N", default=0, without="0",
+           help="Run it at a lower priority for the processor: N, up to 19, is added to its worker's niceness."),
+    Option(name="cwd", kind=FOLDER, metavar="FOLDER", without="here", help="Where it runs."),
+    Option(name="stdin", kind=INPUT, metavar="FILE", without="nothing", help="What it reads, copied now; - is stdin."),
+    Option(name="shell", kind=text(bounds.check_shell), metavar="PATH", setting=SHELL,
+           help="What runs the command line: an absolute path."),
+    Option(name="env", kind=VARIABLES, metavar="K[=V]", default={},
+           help="Variables for the command; they are stored in the log."),
+    Option(name="env_in_log", kind=NAMES, metavar="NAME", default=(),
+           help="Have an --env in the log although its name looks like a secret's."),
+    Option(name="secrets", kind=VARIABLES, metavar="K[=V]", default={}, flag="secret",
+           help="The same with values that are kept apart from the log, and forgotten once the job has completed."),
+    Option(name="reason", kind=text(bounds.check_reason), metavar="TEXT",
+           help="Why; stored in the event beside the actor."),
+)  # fmt: skip
+"""In the order in which they are shown."""
+
+OF_NAME = {option.name: option for option in OPTIONS}
+
+SETTINGS = tuple(option for option in OPTIONS if option.setting is not None)
+"""The options that have a setting."""
+
+IN_EVENT = tuple(option.name for option in OPTIONS if option.name in Enqueued.__struct_fields__)
+"""The options that the `enqueued` event has by their name."""
+
+
+def refuse_both(names: Collection[str], spelled: Callable[[Option], str] = lambda option: option.name) -> None:
+    """Raise Invalid where two of these options exclude each other."""
+    for option in OPTIONS:
+        for other in option.instead_of:
+            if option.name in names and other in names:
+                raise Invalid(f"give {spelled(option)} or {spelled(OF_NAME[other])}, not both")

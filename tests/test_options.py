@@ -1,0 +1,156 @@
+"""Every option of a job means the same through every door: flag, spec, job file, library, setting, retry."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from projections.jobs import Job
+from queuectl import Queue
+from queuectl.events import Enqueued
+from queuectl.options import IN_EVENT, OPTIONS, SETTINGS, Option
+from queuectl.settings import Settings
+from tests.support import job_fields
+from tests.support.shell import Shell
+
+BY_TYPE: dict[str, tuple[Any, Any]] = {
+    "integer": ("5", 5),
+    "number": ("1", 1.0),
+    "duration": ("90s", 90.0),
+    "duration, or null": ("2m", 120.0),
+    "array of durations": ("10s,1m", [10.0, 60.0]),
+    '`"retry"`, `"dead"`': ("dead", "dead"),
+    "boolean": (True, True),
+    "object of strings": ("COLOUR=red", {"COLOUR": "red"}),
+    "array of strings": ("A_KEY", ["A_KEY"]),
+}
+"""By the type of an option a value: as a flag or a setting has it, and as the job then has it."""
+BY_NAME: dict[str, tuple[Any, Any]] = {
+    "id": ("mine", "mine"), "queue": ("mail", "mail"), "shell": ("/bin/bash", "/bin/bash"), "cwd": ("/", "/"),
+    "stdin": ("/etc/hostname", None), "reason": ("because", "because"), "secrets": ("COLOUR=red", ["COLOUR"]),
+    "at": ("2099-01-01T00:00:00Z", "2099-01-01T00:00:00.000000Z"),
+}  # fmt: skip
+"""The same for options whose type does not say enough."""
+
+EACH = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+
+
+def written(option: Option) -> str | bool:
+    return (BY_NAME.get(option.name) or BY_TYPE[option.kind.documented])[0]
+
+
+def flags(option: Option) -> list[str]:
+    text = written(option)
+    return [f"--{option.key}", *([text] if isinstance(text, str) else [])]
+
+
+def spec_value(option: Option) -> Any:
+    """The value as a JSON spec has it."""
+    text = written(option)
+    if option.kind.documented == "object of strings":
+        name, _, value = str(text).partition("=")
+        return {name: value}
+    if option.kind.documented == "array of strings":
+        return [text]
+    return int(str(text)) if option.kind.documented in ("integer", "number") else text
+
+
+def keyword(option: Option) -> Any:
+    """The value as the library has it."""
+    read = option.kind.load(spec_value(option))
+    return read.get("at") if option.name == "at" else tuple(read) if option.name == "env_in_log" else read
+
+
+def shown(job: dict[str, Any], option: Option) -> Any:
+    """What the document of a job says of an option; of a delay only that there is one."""
+    match option.name:
+        case "delay":
+            return job["run_at"] > job["enqueued_at"]
+        case "at":
+            return job["run_at"]
+        case "stdin":
+            return len(job["stdin"]) == 64
+        case "env_in_log":
+            return ["A_KEY"]
+        case name:
+            return job[name]
+
+
+def expected(option: Option) -> Any:
+    if option.name in ("delay", "stdin"):
+        return True
+    return (BY_NAME.get(option.name) or BY_TYPE[option.kind.documented])[1]
+
+
+@EACH
+def test_a_flag_is_what_the_job_has(queuectl: Shell, option: Option) -> None:
+    job = queuectl("enqueue", *flags(option), "--json", "true").ok().json
+    assert shown(job, option) == expected(option)
+
+
+@EACH
+def test_a_spec_says_it_as_well(queuectl: Shell, option: Option) -> None:
+    spec = {"command": "true", option.name: spec_value(option)}
+    job = queuectl("enqueue", "--json", json.dumps(spec)).ok().json
+    assert shown(job, option) == expected(option)
+
+
+@EACH
+def test_a_keyword_of_the_library_says_it(tmp_path: Path, queuectl: Shell, option: Option) -> None:
+    with Queue(queuectl.folder / "q.db") as queue:
+        id = queue.enqueue("true", **{option.name: keyword(option)})
+    assert shown(queuectl("inspect", id, "--json").ok().json, option) == expected(option)
+
+
+@pytest.mark.parametrize("option", [each for each in OPTIONS if not each.only_new], ids=lambda option: option.name)
+def test_a_retry_changes_it(queuectl: Shell, option: Option) -> None:
+    id = queuectl("enqueue", "true").ok().lines[0]
+    queuectl("cancel", id).ok()
+    queuectl("retry", id, *flags(option)).ok()
+    job = queuectl("inspect", id, "--json").ok().json
+    if option.name not in ("secrets", "reason"):  # these stand in the event of the retry
+        assert shown(job, option) == expected(option)
+    assert job["state"] == "pending"
+
+
+@pytest.mark.parametrize("option", SETTINGS, ids=lambda option: option.name)
+def test_a_setting_is_what_later_jobs_have(queuectl: Shell, option: Option) -> None:
+    queuectl("config", "set", option.key, str(written(option))).ok()
+    assert shown(queuectl("enqueue", "--json", "true").ok().json, option) == expected(option)
+
+
+@pytest.mark.parametrize("option", SETTINGS, ids=lambda option: option.name)
+def test_the_default_of_a_setting_is_read(option: Option) -> None:
+    assert option.kind.read(option.setting or "") == getattr(Settings(), option.name)
+
+
+def test_options_are_fields_of_the_event() -> None:
+    made = {"command", "argv", "run_at", "environment"}  # the rest of the event is not asked for by a name of its own
+    assert set(IN_EVENT) == set(Enqueued.__struct_fields__) - made
+    assert {"queue", "priority"} < set(Job.__struct_fields__) & set(IN_EVENT)
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        (("--delay", "1m", "--at", "2h"), "give --delay or --at, not both"),
+        (("--backoff", "1s", "--backoff-base", "2"), "give --backoff-base or --backoff, not both"),
+        (("--nice", "20"), "--nice: '20' is not a whole number from 0 to 19"),
+        (("--nice", "-1"), "--nice: '-1' is not a whole number from 0 to 19"),
+        (("--backoff", "10s,soon"), "--backoff: 'soon' is not a duration"),
+        (("--backoff", ""), "--backoff: '' is not a duration"),
+    ],
+)
+def test_a_wrong_option_is_refused(queuectl: Shell, given: tuple[str, ...], message: str) -> None:
+    answer = queuectl("enqueue", *given, "true")
+    assert answer.code == 2
+    assert message in answer.err
+
+
+def test_the_generated_module_is_up_to_date() -> None:
+    assert job_fields.MODULE.read_text(encoding="utf-8") == job_fields.module(), f"run: {job_fields.COMMAND}"
+
+
+def test_the_table_of_specs_is_up_to_date() -> None:
+    assert job_fields.PAGE.read_text(encoding="utf-8") == job_fields.page(), f"run: {job_fields.COMMAND}"
