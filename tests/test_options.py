@@ -1,6 +1,8 @@
 """Every option of a job means the same through every door: flag, spec, job file, library, setting, retry."""
 
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -154,3 +156,23 @@ def test_the_generated_module_is_up_to_date() -> None:
 
 def test_the_table_of_specs_is_up_to_date() -> None:
     assert job_fields.PAGE.read_text(encoding="utf-8") == job_fields.page(), f"run: {job_fields.COMMAND}"
+
+
+def test_listed_delays_give_way_to_a_base(queuectl: Shell) -> None:
+    queuectl("enqueue", "--id", "a", "--max-retries", "2", "--backoff", "10ms,20ms", "exit 3").ok()
+    queuectl("config", "set", "backoff", "30ms").ok()
+    queuectl("enqueue", "--id", "b", "--max-retries", "1", "exit 3").ok()
+    queuectl("enqueue", "--id", "c", "--max-retries", "1", "--backoff-max", "0", "exit 3").ok()
+    queuectl.drain()
+    events = queuectl("events", "--type", "retried", "--json").ok().ndjson
+    delays = [[each["data"]["delay"] for each in events if each["stream"] == f"job:{id}"] for id in ("a", "b", "c")]
+    assert delays == [[0.01, 0.02], [0.03], [0.0]]
+    assert "10ms, then 20ms after each failure" in queuectl("inspect", "a").ok().out
+
+
+def test_a_command_has_its_niceness(queuectl: Shell) -> None:
+    queuectl("enqueue", "--id", "a", "--nice", "7", "--", "nice").ok()
+    queuectl.drain()
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert queuectl("logs", "a").ok().out == f"{own + 7}\n"
+    assert re.search(r"^nice +7$", queuectl("inspect", "a").ok().out, re.MULTILINE)

@@ -75,11 +75,8 @@ def launch(start: Start, orphans: OrphanFinder = tuple) -> "AttemptProcess":
     try:
         output.lock(fd)
         pid = spawn(
-            start.run, env=start.env, cwd=start.cwd, stdin=start.stdin, output=fd, umask=start.umask,
+            start.run, env=start.env, cwd=start.cwd, stdin=start.stdin, output=fd, umask=start.umask, nice=start.nice,
         )  # fmt: skip
-        if start.nice:
-            # Of the group: the command may have started other processes already.
-            os.setpriority(os.PRIO_PGRP, pid, os.getpriority(os.PRIO_PROCESS, 0) + start.nice)
         return AttemptProcess(start, pid, os.pidfd_open(pid), fd, started_at, began, orphans=orphans)
     except NotStarted as problem:
         error, code = str(problem), problem.code

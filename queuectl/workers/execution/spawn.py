@@ -8,7 +8,8 @@ import errno
 import functools
 import os
 import signal
-from collections.abc import Generator
+from _thread import get_native_id
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 
 from projections.environments import Environment
@@ -88,13 +89,14 @@ def spawn(
     stdin: str | None,
     output: int,
     umask: int | None = None,
+    nice: int = 0,
 ) -> int:
     """Start a command. Returns its pid, which is also its process group and session.
 
-    `umask`: that of the command; None: the worker's. `output`: the descriptor of the output
-    file, above 2. `stdin`: the path of a regular file; None: /dev/null. Relative paths are relative to `cwd`, and
-    argv[0] is looked up in the PATH of `env`. Raises NotStarted, or OSError (see `SHORTAGE`) if the system lacks
-    resources; nothing has been started then.
+    `umask`: that of the command; None: the worker's. `nice` is added to the worker's niceness. `output`: the descriptor
+    of the output file, above 2. `stdin`: the path of a regular file; None: /dev/null. Relative paths are relative to
+    `cwd`, and argv[0] is looked up in the PATH of `env`. Raises NotStarted, or OSError (see `SHORTAGE`) if the system
+    lacks resources; nothing has been started then.
     """
     argv = run.words
     # Any other shell may be missing, or lie on a dead server.
@@ -111,7 +113,8 @@ def spawn(
             program = program or _look_up(argv[0], path)
             if stdin is not None:
                 entrance = _entrance(stdin)
-            return _start(program, argv, env, entrance if stdin is not None else _nothing(), output, umask)
+            given = (program, argv, env, entrance if stdin is not None else _nothing(), output, umask)
+            return _start(*given) if not nice else _in_thread(nice, functools.partial(_start, *given))
     except ValueError as problem:  # a NUL byte or a lone surrogate in a word, an "=" in a variable's name
         raise NotStarted(str(problem), OSError(errno.EINVAL, "can't be handed to a program")) from problem
     finally:
@@ -163,6 +166,22 @@ def _start(program: str, argv: tuple[str, ...], env: dict[str, str], stdin: int,
     finally:
         if before is not None:
             os.umask(before)
+
+
+def _in_thread(nice: int, start: Callable[[], int]) -> int:
+    """Start a process in a thread of that niceness, which the process inherits: the worker could not lower its own."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def start_nicely() -> int:
+        os.setpriority(os.PRIO_PROCESS, get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + nice)
+        return start()
+
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            started = thread.submit(start_nicely)
+        except RuntimeError as error:
+            raise OSError(errno.EAGAIN, str(error)) from error
+        return started.result()
 
 
 @functools.cache

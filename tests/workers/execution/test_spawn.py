@@ -75,11 +75,11 @@ def test_failed_start_is_explained_in_outcome_and_output(run: Run, tmp_path: Pat
         ({"argv": (str(tmp_path),)}, 126, f"{tmp_path}: permission denied"),
         ({"argv": (headless,)}, 126, "not a program this machine can run"),
         ({"argv": (orphan,)}, 127, f"interpreter of {orphan}: not found"),
-        ({"command": "true", "cwd": "/no/such"}, 127, "working directory /no/such: not found"),
-        ({"command": "true", "cwd": plain}, 126, f"working directory {plain}: not a folder"),
-        ({"command": "true", "stdin": "/no/such"}, 127, "stdin /no/such: not found"),
-        ({"command": "true\0"}, 126, "can't be handed to a program"),
-        ({"command": "true", "env": {"A": "\ud800"}}, 126, "can't be handed to a program"),
+        ({"line": "true", "cwd": "/no/such"}, 127, "working directory /no/such: not found"),
+        ({"line": "true", "cwd": plain}, 126, f"working directory {plain}: not a folder"),
+        ({"line": "true", "stdin": "/no/such"}, 127, "stdin /no/such: not found"),
+        ({"line": "true\0"}, 126, "can't be handed to a program"),
+        ({"line": "true", "env": {"A": "\ud800"}}, 126, "can't be handed to a program"),
         ({"argv": ("true", "x" * 200_000)}, 126, "longer than this machine takes"),
     ):
         outcome, text = run(**what)
@@ -246,6 +246,12 @@ def test_environment_combines_worker_kept_and_job_variables(run: Run) -> None:
         "QUEUECTL_QUEUE": "mail",
         traces.TAG: "cafe:job1:7",
     }
+
+
+def test_niceness_is_added_to_the_workers(run: Run) -> None:
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert run("nice; sh -c nice", nice=7)[1].split() == [str(own + 7)] * 2
+    assert run("nice")[1] == f"{own}\n"
 
 
 def test_worker_without_standard_streams_starts_commands(tmp_path: Path) -> None:
