@@ -9,27 +9,6 @@ from typing import Literal, TypedDict
 from msgspec import UNSET, Struct, UnsetType
 
 
-class JobSettings(Struct, frozen=True):
-    """The settings that a job has where it does not say otherwise."""
-
-    max_retries: int = 3
-    """Further attempts after the first one has failed; then it goes to the dead letter queue."""
-    backoff_base: float = 2.0
-    """The retry after failure n is due X^n seconds later."""
-    backoff_max: float = 86400.0
-    """The longest delay between attempts."""
-    jitter: float = 0.0
-    """The fraction (0 to 1) of each delay by which it is randomly longer or shorter."""
-    backoff: tuple[float, ...] = ()
-    """The delay before each retry in turn, the last one repeated: 10s,1m,10m; none: X^n seconds."""
-    timeout: float | None = 60.0
-    """How long an attempt may take; none: for ever."""
-    on_lost: str = "retry"
-    """What becomes of it when its worker dies: retry or dead."""
-    shell: str = "/bin/sh"
-    """What runs the command line: an absolute path."""
-
-
 class Spec(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One job as it was asked for. Exactly one of `command` (for a shell) and `argv` (run without a shell) is set.
 
@@ -83,57 +62,48 @@ class Spec(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Why; stored in the event beside the actor."""
 
 
+class JobSettings(Struct, frozen=True):
+    """The settings that a job has where it does not say otherwise; see Spec for each."""
+
+    max_retries: int = 3
+    backoff_base: float = 2.0
+    backoff_max: float = 86400.0
+    jitter: float = 0.0
+    backoff: tuple[float, ...] = ()
+    timeout: float | None = 60.0
+    on_lost: str = "retry"
+    shell: str = "/bin/sh"
+
+
 class Policy(TypedDict, total=False):
-    """What may be said of a job beside its command, and be changed when it is run again."""
+    """What may be said of a job beside its command, and be changed when it is run again; see Spec for each."""
 
     priority: int
-    """Higher runs first."""
     max_retries: int
-    """Further attempts after the first one has failed; then it goes to the dead letter queue."""
     backoff_base: float
-    """The retry after failure n is due X^n seconds later."""
     backoff_max: float
-    """The longest delay between attempts."""
     jitter: float
-    """The fraction (0 to 1) of each delay by which it is randomly longer or shorter."""
     backoff: tuple[float, ...]
-    """The delay before each retry in turn, the last one repeated: 10s,1m,10m; none: X^n seconds."""
     timeout: float | None
-    """How long an attempt may take; none: for ever."""
     on_lost: Literal["retry", "dead"]
-    """What becomes of it when its worker dies: retry or dead."""
     keep_children: bool
-    """Leave what it left running in the background, rather than end it with the command."""
     nice: int
-    """Run it at a lower priority for the processor: N, up to 19, is added to its worker's niceness."""
     cwd: str
-    """Where it runs."""
     stdin: str
-    """What it reads, copied now; - is stdin."""
     shell: str
-    """What runs the command line: an absolute path."""
     env: dict[str, str]
-    """Variables for the command; they are stored in the log."""
     env_in_log: tuple[str, ...]
-    """Have an --env in the log although its name looks like a secret's."""
     secrets: dict[str, str]
-    """The same with values that are kept apart from the log, and forgotten once the job has completed."""
     reason: str
-    """Why; stored in the event beside the actor."""
 
 
 class Fields(Policy, total=False):
     """What may be said of a new job beside its command."""
 
     id: str
-    """An id of your own, not all digits; never used twice in a queue."""
     queue: str
-    """The queue it goes to."""
     delay: float
-    """Not before so long from now: 90, 90s, 5m, 2h30m, 1d."""
     at: int
-    """Not before then: 2026-11-24T09:00 (local), 2026-11-24T09:00:00Z, 02:30 (the next one), tomorrow 02:30, or a
-    duration ahead."""
 
 
 class Changes(Policy, total=False):

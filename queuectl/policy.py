@@ -22,15 +22,13 @@ STDIN_LIMIT = 64 << 20
 """Bytes of input that are copied for a job."""
 
 
-def template(settings: Settings, now: int, here: str, environment: str | None = None) -> Enqueued:
-    """The policy of a job of which only its command was said (and that is still to be filled in).
+def template(settings: Settings, here: str, environment: str | None = None) -> Enqueued:
+    """The policy of a job of which nothing was said: its command and moment are still to be filled in.
 
-    `now` is µs UTC, `here` the enqueuer's folder, `environment` names what is kept of the enqueuer's.
+    `here` is the enqueuer's folder, `environment` names what is kept of the enqueuer's.
     """
-    plain = Enqueued(
-        run_at=text(now), cwd=here, environment=environment, max_retries=0, backoff_base=1.0, backoff_max=0.0
-    )
-    return changed(plain, {option.name: getattr(settings, option.name) for option in SETTINGS}, now)
+    plain = Enqueued(run_at="", cwd=here, environment=environment, max_retries=0, backoff_base=1.0, backoff_max=0.0)
+    return changed(plain, {option.name: getattr(settings, option.name) for option in SETTINGS})
 
 
 def check_settings(settings: Settings, spec: Spec) -> None:
@@ -41,12 +39,12 @@ def check_settings(settings: Settings, spec: Spec) -> None:
 
 
 def resolve(spec: Spec, base: Enqueued, now: int, stdin: str | None) -> Enqueued:
-    """A new job's whole policy: the template with all that was said of the job, by a checked Spec."""
+    """A new job's whole policy: the template with all that was said of the job, by a checked Spec. `now` is µs UTC."""
+    plain = replace(base, command=spec.command, run_at=text(now))
     options = said(spec)
     if spec.argv is not None:
-        return changed(base, {**options, "argv": spec.argv}, now, stdin)
-    base = replace(base, command=spec.command)
-    return changed(base, options, now, stdin) if options else base
+        options["argv"] = spec.argv
+    return changed(plain, options, now, stdin) if options else plain
 
 
 def changed(before: Enqueued, said: Mapping[str, Any], now: int = 0, stdin: str | None = None) -> Enqueued:

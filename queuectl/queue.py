@@ -15,7 +15,7 @@ from queuectl.decisions import Cancel
 from queuectl.engines.base import Progress
 from queuectl.engines.view import Transaction, View, Write
 from queuectl.errors import Deadline, Invalid, NotFound, Refused
-from queuectl.events import ConfigSet, Event, StopRequested
+from queuectl.events import ConfigSet, Enqueued, Event, StopRequested
 from queuectl.host.working_directory import working_directory
 from queuectl.job_fields import Changes, Fields, Spec
 from queuectl.liveness import Life, any_lives, parents
@@ -61,6 +61,7 @@ class Queue(Queries):
         self._env_file = dotenv.read()
         self.actor = actor if actor is not None else f"library:{caller()}"
         self._environment = environment.EnvironmentReader()
+        self._made_of: tuple[Settings, str, str | None] | None = None
         self._kept: str | None = None
         """The environment that the log is known to have: none is ever taken out of it."""
         self._engine = engines.connect(url, create=create, progress=progress)
@@ -99,7 +100,7 @@ class Queue(Queries):
         ids: list[str] = []
         with self._engine.transaction() as tx:
             settings = self.settings(tx)
-            plain = policy.template(settings, tx.now, folder, self._keep_environment(tx, settings) if wanted else None)
+            plain = self._template(settings, folder, self._keep_environment(tx, settings) if wanted else None)
             for start in range(0, len(wanted), CHUNK):
                 chunk = wanted[start : start + CHUNK]
                 self._refuse_taken(tx, chunk)
@@ -120,6 +121,13 @@ class Queue(Queries):
                     progress(len(ids))
         self._kept = plain.environment  # only now is it sure to be in the log
         return ids
+
+    def _template(self, settings: Settings, folder: str, environment: str | None) -> Enqueued:
+        """The policy of a job of which nothing was said, kept while none of these changes."""
+        made_of = (settings, folder, environment)
+        if self._made_of != made_of:
+            self._made_of, self._plain = made_of, policy.template(settings, folder, environment)
+        return self._plain
 
     def _keep_environment(self, tx: Transaction, settings: Settings) -> str | None:
         """Have what jobs are given of this process's environment in the log; returns the hash that names it.

@@ -14,7 +14,7 @@ SETTINGS = Settings(
 
 
 def resolved(spec: Spec, stdin: str | None = None) -> Enqueued:
-    return policy.resolve(spec, policy.template(SETTINGS, NOW, "/here"), NOW, stdin)
+    return policy.resolve(spec, policy.template(SETTINGS, "/here"), NOW, stdin)
 
 
 def test_omitted_fields_come_from_the_settings():

@@ -5,7 +5,6 @@
 
 import re
 import textwrap
-from collections.abc import Callable, Iterable
 
 from msgspec import UNSET
 
@@ -17,18 +16,16 @@ PAGE = ROOT / "docs" / "reference" / "job-spec.md"
 COMMAND = "python -m tests.support.job_fields"
 """What writes them."""
 
-_TOP = f'''"""The fields of a job, as the library takes them.
+_MODULE = '''"""The fields of a job, as the library takes them.
 
-Generated from `queuectl.options` by `{COMMAND}`. Durations are seconds, moments
+Generated from `queuectl.options` by `{command}`. Durations are seconds, moments
 microseconds UTC.
 """
 
 from typing import Literal, TypedDict
 
 from msgspec import UNSET, Struct, UnsetType
-'''
 
-_SPEC = '''
 
 class Spec(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One job as it was asked for. Exactly one of `command` (for a shell) and `argv` (run without a shell) is set.
@@ -38,9 +35,22 @@ class Spec(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
     command: str | None = None
     argv: tuple[str, ...] | None = None
-'''
+{spec}
 
-_CHANGES = '''
+class JobSettings(Struct, frozen=True):
+    """The settings that a job has where it does not say otherwise; see Spec for each."""
+
+{settings}
+
+class Policy(TypedDict, total=False):
+    """What may be said of a job beside its command, and be changed when it is run again; see Spec for each."""
+
+{policy}
+
+class Fields(Policy, total=False):
+    """What may be said of a new job beside its command."""
+
+{new}
 
 class Changes(Policy, total=False):
     """What may be changed of a job when it is run again; of `command` and `argv` one takes the place of the other."""
@@ -52,27 +62,19 @@ class Changes(Policy, total=False):
 
 def module() -> str:
     """Return the text of the module."""
-    return "".join([
-        _TOP,
-        _struct("JobSettings(Struct, frozen=True)", "The settings that a job has where it does not say otherwise.",
-                SETTINGS, lambda option: f"{_plain(option)} = {_literal(option.kind.read(option.setting or ''))}"),
-        _SPEC, *(_field(option, _in_spec(option)) for option in OPTIONS),
-        _struct("Policy(TypedDict, total=False)",
-                "What may be said of a job beside its command, and be changed when it is run again.",
-                [option for option in OPTIONS if not option.only_new], lambda option: option.kind.type),
-        _struct("Fields(Policy, total=False)", "What may be said of a new job beside its command.",
-                [option for option in OPTIONS if option.only_new], lambda option: option.kind.type),
-        _CHANGES,
-    ])  # fmt: skip
+    return _MODULE.format(
+        command=COMMAND,
+        spec="".join(f"    {each.name}: {_in_spec(each)}\n{_docstring(each)}" for each in OPTIONS),
+        settings="".join(
+            f"    {each.name}: {_plain(each)} = {_literal(each.kind.read(each.setting or ''))}\n" for each in SETTINGS
+        ),
+        policy="".join(f"    {each.name}: {each.kind.type}\n" for each in OPTIONS if not each.only_new),
+        new="".join(f"    {each.name}: {each.kind.type}\n" for each in OPTIONS if each.only_new),
+    )
 
 
-def _struct(head: str, about: str, options: Iterable[Option], annotation: Callable[[Option], str]) -> str:
-    return f'\n\nclass {head}:\n    """{about}"""\n\n' + "".join(_field(each, annotation(each)) for each in options)
-
-
-def _field(option: Option, annotation: str) -> str:
-    lines = [f"{option.name}: {annotation}", *textwrap.wrap(f'"""{option.help}"""', 116)]
-    return textwrap.indent("\n".join(lines), "    ") + "\n"
+def _docstring(option: Option) -> str:
+    return textwrap.indent(textwrap.fill(f'"""{option.help}"""', 116), "    ") + "\n"
 
 
 def _plain(option: Option) -> str:
