@@ -1,12 +1,13 @@
 """Attempts: one row for each, with its worker, times, outcome and what it used."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from queuectl.clock import micros
-from queuectl.events import Failed, Released
+from queuectl.events import Claimed, Execution, Failed, Recorded, Released
 
 if TYPE_CHECKING:
     from projections import Change, Store
@@ -66,23 +67,15 @@ create table attempts (
 create unique index attempts_of_job on attempts (job, lease);
 """
 
-_INSERT = """
-insert into attempts (
-    job, lease, seq, number, worker, claimed_at, outcome, started_at, ended_at, cause, exit_code, signal,
-    run_seconds, cpu_seconds, max_rss, output_bytes, output_cut, error
-) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-
-_UPDATE = """
-update attempts set
-    outcome = ?, started_at = ?, ended_at = ?, cause = ?, exit_code = ?, signal = ?,
-    run_seconds = ?, cpu_seconds = ?, max_rss = ?, output_bytes = ?, output_cut = ?, error = ?
-where job = ? and lease = ?
-"""
-
-_HELD = (None,) * 12
-
 OUTCOMES = frozenset({"completed", "failed", "cancelled", "released", "interrupted"})
+
+_COLUMNS = Attempt.__struct_fields__
+_END = _COLUMNS[_COLUMNS.index("outcome") :]
+"""The columns that are filled when it ends."""
+_HELD = (None,) * len(_END)
+
+_INSERT = f"insert into attempts ({', '.join(_COLUMNS)}) values ({', '.join('?' * len(_COLUMNS))})"
+_UPDATE = f"update attempts set {', '.join(f'{column} = ?' for column in _END)} where job = ? and lease = ?"
 
 
 def fold(changes: Sequence["Change"], store: "Store") -> None:
@@ -94,13 +87,13 @@ def fold(changes: Sequence["Change"], store: "Store") -> None:
         record, event = change.record, change.event
         kind = record.type
         if kind == "claimed":
-            claims[change.after.id, record.version] = (record.seq, event.attempt, event.worker, record.at)
+            claims[change.after.id, record.version] = _claimed(record, event)
         elif kind in OUTCOMES and event.attempt is not None:  # a waiting job is cancelled without an attempt
-            outcomes[change.after.id, change.before.lease] = _outcome(kind, record.at, event)
+            outcomes[change.after.id, change.before.lease] = _ended(record, event)
         elif kind == "purged" or (kind == "archived" and record.stream.startswith("job:")):
             purged.add(record.subject)
     if claims:
-        new = ((*key, *claim, *outcomes.pop(key, _HELD)) for key, claim in claims.items() if key[0] not in purged)
+        new = ((*claim, *outcomes.pop(key, _HELD)) for key, claim in claims.items() if key[0] not in purged)
         store.executemany(_INSERT, new)
     if outcomes:
         store.executemany(_UPDATE, ((*outcome, *key) for key, outcome in outcomes.items()))
@@ -108,21 +101,30 @@ def fold(changes: Sequence["Change"], store: "Store") -> None:
         store.executemany("delete from attempts where job = ?", [(job,) for job in sorted(purged)])
 
 
-def _outcome(kind: str, at: int, event: Any) -> tuple[Any, ...]:
+_execution = attrgetter(*(column for column in _COLUMNS if column in Execution.__struct_fields__))
+
+
+def _claimed(record: Recorded, event: Claimed) -> tuple[Any, ...]:
+    """The values of the other columns."""
+    return (record.seq, record.subject, event.attempt, event.worker, record.version, record.at)
+
+
+def _ended(record: Recorded, event: Any) -> tuple[Any, ...]:
+    """The values of `_END` after an event that ends an attempt."""
     if isinstance(event, Released):
-        return (kind, None, at, *_HELD[3:])
-    failed = isinstance(event, Failed)
-    return (
-        kind,
-        micros(event.started_at) if event.started_at is not None else None,
-        at,
-        event.cause if failed else None,
-        event.exit_code,
-        event.signal,
-        event.run_seconds,
-        event.cpu_seconds,
-        event.max_rss,
-        event.output_bytes,
-        event.output_cut,
-        event.error if failed else None,
-    )
+        return (record.type, None, record.at, *_HELD[3:])
+    started_at = micros(event.started_at) if event.started_at is not None else None
+    cause, error = (event.cause, event.error) if isinstance(event, Failed) else (None, None)
+    return (record.type, started_at, record.at, cause, *_execution(event), error)
+
+
+def of(records: Iterable[Recorded]) -> list[Attempt]:
+    """The attempts of a job after these events, first to last. The table has none of one that was purged."""
+    rows: list[tuple[Any, ...]] = []
+    for record in records:
+        event: Any = record.event
+        if record.type == "claimed":
+            rows.append(_claimed(record, event))
+        elif record.type in OUTCOMES and event.attempt is not None:
+            rows[-1] += _ended(record, event)
+    return [Attempt(*row) for row in rows]

@@ -4,7 +4,7 @@ import signal
 
 import msgspec
 
-from queuectl.events import EndedExecution
+from queuectl.events import Execution
 
 
 class Stop(msgspec.Struct, frozen=True, gc=False):
@@ -17,7 +17,7 @@ class Stop(msgspec.Struct, frozen=True, gc=False):
     """The id of the job whose command asked for it."""
 
 
-class Outcome(EndedExecution, frozen=True, kw_only=True, gc=False):
+class Outcome(Execution, frozen=True, kw_only=True, gc=False):
     """How an attempt ended, as its worker or recovery saw it."""
 
     started_at: int | None = None

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from queuectl.clock import text
+from queuectl.events.execution import Execution as Execution
 from queuectl.events.job import Archived as Archived
 from queuectl.events.job import Cancelled as Cancelled
 from queuectl.events.job import CancelRequested as CancelRequested
@@ -29,8 +30,6 @@ from queuectl.events.job import Retried as Retried
 from queuectl.events.log import ConfigSet as ConfigSet
 from queuectl.events.log import EnvironmentKept as EnvironmentKept
 from queuectl.events.log import Sealed as Sealed
-from queuectl.events.outcome import EndedExecution as EndedExecution
-from queuectl.events.outcome import Execution as Execution
 from queuectl.events.payload import Payload as Payload
 from queuectl.events.vocabulary import Newer as Newer
 from queuectl.events.vocabulary import Unreadable as Unreadable

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from queuectl.backoff import Backoff, Exponential, Steps
-from queuectl.events.outcome import EndedExecution
+from queuectl.events.execution import Execution
 from queuectl.events.payload import Payload
 from queuectl.runnable import SHELL, Argv, Runnable, Shell
 
@@ -74,7 +74,7 @@ class Claimed(Payload, frozen=True, kw_only=True):
     worker: str
 
 
-class Ended(EndedExecution, Payload, frozen=True):
+class Ended(Execution, Payload, frozen=True):
     """The end of an attempt. Its own fields are not `kw_only`, so that they precede the inherited ones in the JSON."""
 
     attempt: int
@@ -141,7 +141,7 @@ class CancelRequested(Payload, frozen=True, kw_only=True):
     reason: str | None = None
 
 
-class CutShort(EndedExecution, Payload, frozen=True):
+class CutShort(Execution, Payload, frozen=True):
     """The end of an attempt, if there was one."""
 
     attempt: int | None = None

@@ -3,9 +3,8 @@
 import shlex
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 from cyclopts import Parameter
 
 from queuectl import clock, units
@@ -25,11 +24,6 @@ if TYPE_CHECKING:
 
 _LAST_LINES = 5
 """Lines of output shown."""
-
-_OUTCOME_FIELDS = (
-    "cause", "exit_code", "signal", "run_seconds", "cpu_seconds", "max_rss", "output_bytes", "output_cut", "error",
-)  # fmt: skip
-"""Fields of an outcome that an attempt takes over."""
 
 
 def inspect(
@@ -63,6 +57,8 @@ def inspect(
         if not events and at is None and version is None:
             job, attempts = q.job(id), q.attempts(id)
         else:
+            from projections.attempts import of as attempts_of
+
             moments = _until(q.history(id), at, version)
             if events:
                 _print_history(moments, json, past=at is not None or version is not None)
@@ -70,7 +66,7 @@ def inspect(
             job = moments[-1].job
             if job is None:
                 raise NotFound(f"job {id!r} had been purged by then")
-            attempts = _attempts(moments)
+            attempts = attempts_of(moment.record for moment in moments)
         if json:
             output.document(job_document(job, attempts))
         else:
@@ -102,25 +98,6 @@ def _until(moments: list["Moment"], at: units.Then | None, version: int | None) 
     if version is not None and version > last:
         raise NotFound(f"the job has only {units.counted(last, 'event')}")
     return past
-
-
-def _attempts(moments: list["Moment"]) -> list["Attempt"]:
-    """Return the attempts up to a point of the history. The table has none of a purged job, and later outcomes."""
-    from projections.attempts import OUTCOMES, Attempt
-
-    attempts: list[Attempt] = []
-    for record in (moment.record for moment in moments):
-        event: Any = record.event
-        if record.type == "claimed":
-            attempts.append(Attempt(record.seq, record.subject, event.attempt, event.worker, record.version, record.at))
-        elif record.type in OUTCOMES and event.attempt is not None:
-            fields = {name: getattr(event, name, None) for name in _OUTCOME_FIELDS}
-            started = getattr(event, "started_at", None)
-            attempts[-1] = msgspec.structs.replace(
-                attempts[-1], outcome=record.type, ended_at=record.at,
-                started_at=clock.micros(started) if started is not None else None, **fields,
-            )  # fmt: skip
-    return attempts
 
 
 def _print_history(moments: list["Moment"], json: bool, past: bool) -> None:

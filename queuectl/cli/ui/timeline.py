@@ -15,7 +15,7 @@ from projections.jobs import FINAL
 from queuectl import units
 from queuectl.cli.ui import output, wording
 from queuectl.clock import SECOND
-from queuectl.events import Cancelled, Claimed, Completed, Failed, Heartbeat, Interrupted, Released, Retried
+from queuectl.events import Cancelled, Claimed, Execution, Failed, Heartbeat, Interrupted, Released, Retried
 from queuectl.history import Moment
 
 _PAUSE = 1.0
@@ -88,7 +88,7 @@ def _attempt(before: Moment | None, block: list[Moment], claimed: Claimed) -> It
             beats.append(record.at)
         elif ending is not None:
             follows.append((wording.event_text(record),))
-        elif isinstance(event, Completed | Failed | Cancelled | Released | Interrupted):
+        elif isinstance(event, Execution | Released):
             ending, actor = event, record.actor
             what = wording.event_text(record)
         else:
@@ -99,7 +99,7 @@ def _attempt(before: Moment | None, block: list[Moment], claimed: Claimed) -> It
     used = [f"waited {_waited(before, claim.at)}"]
     if beats:
         used.append(f"{units.counted(len(beats), 'heartbeat')} over {_span(beats[-1] - claim.at)}")
-    if isinstance(ending, Completed | Failed | Cancelled | Interrupted):
+    if isinstance(ending, Execution):
         used += _used(ending)
     yield _entry(_DOT, block, what, (change, used, *follows))
     for moment in aside:
@@ -131,7 +131,7 @@ def _waited(before: Moment | None, at: int) -> str:
     return _span(at - ready)
 
 
-def _used(ended: Completed | Failed | Cancelled | Interrupted) -> Iterator[str]:
+def _used(ended: Execution) -> Iterator[str]:
     """Yield the resources that an attempt used, and its exit code or signal unless the outcome names it."""
     if isinstance(ended, Cancelled | Interrupted) and ended.signal is not None:
         yield f"signal {wording.signal_name(ended.signal)}"

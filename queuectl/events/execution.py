@@ -1,4 +1,4 @@
-"""How a command ran and how it ended: the fields that processes, events, the table of attempts and documents share."""
+"""How a command ran and how it ended: the fields that the process of an attempt and the events share."""
 
 import msgspec
 
@@ -20,10 +20,5 @@ class Execution(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, g
     """Size of the output file, including what was cut out of it."""
     output_cut: int | None = None
     """Bytes removed from the middle of the output because it grew past the limit; None: none."""
-
-
-class EndedExecution(Execution, frozen=True, kw_only=True):
-    """The same, and what is left of it."""
-
     kept: bool = False
     """Whether processes of the attempt are left running, because the job has `keep_children`; they carry its tag."""

@@ -1,12 +1,12 @@
 """How the end of an attempt is stored: flat, and with its keys in the order in which they always stood."""
 
-from queuectl.events import Cancelled, Completed, EndedExecution, Failed, Interrupted, encode
+from queuectl.events import Cancelled, Completed, Execution, Failed, Interrupted, encode
 
 AT = "2026-11-24T09:00:00.123456Z"
-ENDED = EndedExecution(
+ENDED = Execution(
     run_seconds=1.5, exit_code=3, signal=9, cpu_seconds=0.25, max_rss=4096, output_bytes=10, output_cut=4, kept=True
 )
-KNOWN = {name: getattr(ENDED, name) for name in EndedExecution.__struct_fields__}
+KNOWN = {name: getattr(ENDED, name) for name in Execution.__struct_fields__}
 STORED = (
     b'"attempt":2,"started_at":"2026-11-24T09:00:00.123456Z","run_seconds":1.5,"exit_code":3,"signal":9,'
     b'"cpu_seconds":0.25,"max_rss":4096,"output_bytes":10,"output_cut":4,"kept":true'
