@@ -1,10 +1,8 @@
 """The queue: each command of a user as one transaction: load, decide, append."""
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Unpack
-
-import msgspec
 
 from projections.config import Config
 from projections.jobs import FINAL, Job
@@ -21,7 +19,7 @@ from queuectl.job_fields import Changes, Fields, Spec
 from queuectl.liveness import Life, any_lives, parents
 from queuectl.queries import Queries, get_job
 from queuectl.settings import Settings
-from queuectl.spec import build, check
+from queuectl.spec import as_spec, build
 from queuectl.units import span
 
 PAGE = 1000
@@ -373,18 +371,6 @@ def caller() -> str:
     except KeyError:
         user = str(os.geteuid())
     return f"{user}@{os.uname().nodename}"
-
-
-def as_spec(command: str | Sequence[str] | Spec, fields: Mapping[str, Any]) -> Spec:
-    """What was asked for as a checked Spec. Raises Invalid, which names the field."""
-    if isinstance(command, Spec):
-        said = {name: value for name, value in msgspec.structs.asdict(command).items() if value is not msgspec.UNSET}
-        return build({**said, **fields}) if fields else check(command)
-    if isinstance(command, str):
-        return build({"command": command, **fields}) if fields else check(Spec(command=command))
-    if not isinstance(command, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise Invalid(f"the command must be a string or a sequence of strings, not {command!r}")
-    return build({"argv": tuple(command), **fields})
 
 
 def _among(view: View, ids: Sequence[str], states: Collection[str] | None) -> list[Job]:

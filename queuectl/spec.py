@@ -5,7 +5,7 @@ reads the database.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from operator import attrgetter
 from typing import Any
@@ -91,6 +91,18 @@ def parse(text: str | bytes) -> Spec:
             raise Invalid(f"{name}: {str(error).removeprefix(f'{name}: ')}") from None
         fields |= read if option.kind is MOMENT else {name: read}
     return check(Spec(**fields))
+
+
+def as_spec(command: str | Sequence[str] | Spec, fields: Mapping[str, Any]) -> Spec:
+    """The job that a call of the library asks for, checked. Raises Invalid, which names the field."""
+    if isinstance(command, Spec):
+        said = {name: value for name, value in structs.asdict(command).items() if value is not UNSET}
+        return build({**said, **fields}) if fields else check(command)
+    if isinstance(command, str):
+        return build({"command": command, **fields}) if fields else check(Spec(command=command))
+    if not isinstance(command, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise Invalid(f"the command must be a string or a sequence of strings, not {command!r}")
+    return build({"argv": tuple(command), **fields})
 
 
 def build(fields: Mapping[str, Any]) -> Spec:
