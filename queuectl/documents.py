@@ -18,32 +18,6 @@ from queuectl.events import Enqueued
 from queuectl.options import IN_EVENT
 
 
-class AttemptDocument(msgspec.Struct, frozen=True):
-    """Everything about one attempt."""
-
-    job: str
-    number: int
-    worker: str
-    lease: int
-    claimed_at: str
-    started_at: str | None
-    ended_at: str | None
-    outcome: str | None
-    exit_code: int | None
-    signal: int | None
-    cause: str | None
-    error: str | None
-    run_seconds: float | None
-    cpu_seconds: float | None
-    max_rss: int | None
-    output_bytes: int | None
-    output_cut: int | None
-
-
-_OF_POLICY = [name for name in IN_EVENT if name not in ("queue", "priority")]
-_OF_POLICY.insert(_OF_POLICY.index("env"), "environment")
-
-
 class DocumentType:
     """A kind of document that shows the fields of a subject: moments as text, all else as it is."""
 
@@ -65,10 +39,24 @@ class DocumentType:
         """The document of a subject."""
         values = list(self._values(subject))
         for place in self._moments:
-            values[place] = moment(values[place])
+            if (moment := values[place]) is not None:
+                values[place] = text(moment)
         return self.struct(*values, **more)
 
 
+_FIRST = (
+    "job", "number", "worker", "lease", "claimed_at", "started_at", "ended_at", "outcome", "exit_code", "signal",
+    "cause", "error",
+)  # fmt: skip
+ATTEMPT = DocumentType(
+    "AttemptDocument",
+    [*_FIRST, *(name for name in Attempt.__struct_fields__ if name not in ("seq", *_FIRST))],
+    Attempt,
+)
+"""Everything about one attempt."""
+
+_OF_POLICY = [name for name in IN_EVENT if name not in ("queue", "priority")]
+_OF_POLICY.insert(_OF_POLICY.index("env"), "environment")
 JOB = DocumentType(
     "JobDocument",
     [
@@ -80,80 +68,43 @@ JOB = DocumentType(
     ],
     Job,
     Enqueued,
-    attempts=list[AttemptDocument],
+    attempts=list[ATTEMPT.struct],
 )
 """Everything about a job; with its attempts, where they were asked for."""
 
 
-class WorkerDocument(msgspec.Struct, frozen=True):
-    """A worker, what it holds, and whether its process lives (null where that can't be told from here)."""
+class SeenWorker(msgspec.Struct, frozen=True):
+    """A worker, with what is not in its events."""
 
-    id: str
-    state: str
+    worker: Worker
     alive: bool | None
-    host: str
-    pid: int
-    slots: int
-    queues: list[str]
-    private: bool
+    """Whether its process lives; None where that can't be told from here."""
     jobs: list[str]
-    started_at: str
-    heartbeat_at: str
-    ended_at: str | None
-    reason: str | None
+    """The ids of what it holds."""
     database: str
+    """Where its queue is."""
 
 
-def moment(at: int | None) -> str | None:
-    """Microseconds UTC as RFC 3339."""
-    return text(at) if at is not None else None
+WORKER = DocumentType(
+    "WorkerDocument",
+    [
+        *("worker.id", "worker.state", "alive", "worker.host", "worker.pid", "worker.slots", "worker.queues"),
+        *("worker.private", "jobs", "worker.started_at", "worker.heartbeat_at", "worker.ended_at", "worker.reason"),
+        "database",
+    ],
+    Worker,
+    SeenWorker,
+)
+"""A worker, what it holds, and whether it lives."""
 
 
 def job_document(job: Job, attempts: Iterable[Attempt] | None = None) -> msgspec.Struct:
     """A job as JSON shows it."""
     if attempts is None:
         return JOB.of(job)
-    return JOB.of(job, attempts=[attempt_document(attempt) for attempt in attempts])
+    return JOB.of(job, attempts=[ATTEMPT.of(attempt) for attempt in attempts])
 
 
-def attempt_document(attempt: Attempt) -> AttemptDocument:
-    """An attempt as JSON shows it."""
-    return AttemptDocument(
-        job=attempt.job,
-        number=attempt.number,
-        worker=attempt.worker,
-        lease=attempt.lease,
-        claimed_at=text(attempt.claimed_at),
-        started_at=moment(attempt.started_at),
-        ended_at=moment(attempt.ended_at),
-        outcome=attempt.outcome,
-        exit_code=attempt.exit_code,
-        signal=attempt.signal,
-        cause=attempt.cause,
-        error=attempt.error,
-        run_seconds=attempt.run_seconds,
-        cpu_seconds=attempt.cpu_seconds,
-        max_rss=attempt.max_rss,
-        output_bytes=attempt.output_bytes,
-        output_cut=attempt.output_cut,
-    )
-
-
-def worker_document(worker: Worker, jobs: Iterable[Job], alive: bool | None, database: str) -> WorkerDocument:
+def worker_document(worker: Worker, jobs: Iterable[Job], alive: bool | None, database: str) -> msgspec.Struct:
     """A worker as JSON shows it; `database` is where its queue is."""
-    return WorkerDocument(
-        id=worker.id,
-        state=worker.state,
-        alive=alive,
-        host=worker.host,
-        pid=worker.pid,
-        slots=worker.slots,
-        queues=list(worker.queues),
-        private=worker.private,
-        jobs=[job.id for job in jobs],
-        started_at=text(worker.started_at),
-        heartbeat_at=text(worker.heartbeat_at),
-        ended_at=moment(worker.ended_at),
-        reason=worker.reason,
-        database=database,
-    )
+    return WORKER.of(SeenWorker(worker, alive, [job.id for job in jobs], database))

@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin
 import msgspec
 from msgspec import UnsetType
 
-from queuectl.documents import JOB, AttemptDocument, attempt_document, job_document
+from queuectl.documents import ATTEMPT, JOB, job_document
 from queuectl.events import Recorded
 from queuectl.queue import Queue
 
@@ -36,7 +36,7 @@ def _kind(name: str, annotation: Any) -> str:
 COLUMNS = {
     "events": kinds(Recorded),
     "jobs": {name: kind for name, kind in kinds(JOB.struct).items() if name != "attempts"},
-    "attempts": kinds(AttemptDocument),
+    "attempts": kinds(ATTEMPT.struct),
 }
 """The columns of a table of rows, each with its kind."""
 
@@ -77,7 +77,7 @@ class Source:
         self._progress = progress
 
     def pages(self) -> Iterator[list[Any]]:
-        """`Recorded` for events, documents for jobs, `AttemptDocument` for attempts, in lists."""
+        """`Recorded` for events, documents for jobs and attempts, in lists."""
         rows = _ROWS[self.selection.what](self.queue, self.selection)
         while page := list(islice(rows, PAGE)):
             yield page
@@ -107,14 +107,14 @@ def _jobs(queue: Queue, wanted: Selection) -> Iterator[msgspec.Struct]:
             yield job_document(job)
 
 
-def _attempts(queue: Queue, wanted: Selection) -> Iterator[AttemptDocument]:
+def _attempts(queue: Queue, wanted: Selection) -> Iterator[msgspec.Struct]:
     if wanted.job is None:
         found = queue.all_attempts(wanted.queue_name)
     else:
         found = iter(queue.attempts(wanted.job) if wanted.queue_name in (None, queue.job(wanted.job).queue) else ())
     for attempt in found:
         if wanted.matches(attempt.claimed_at, attempt.ended_at):
-            yield attempt_document(attempt)
+            yield ATTEMPT.of(attempt)
 
 
 _ROWS: dict[str, Callable[[Queue, Selection], Iterator[Any]]] = {
