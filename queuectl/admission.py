@@ -74,6 +74,10 @@ class Facts(msgspec.Struct, frozen=True):
         """Those that take the jobs of a queue."""
         return [each for each in self.servers or () if not each.queues or queue in each.queues]
 
+    def unserved(self, job: Job, now: int) -> bool:
+        """Whether a job is due at `now`, and no worker serves its queue: the reason in short, for many jobs."""
+        return job.state in WAITING and job.run_at <= now and self.servers is not None and not self.serving(job.queue)
+
 
 NOTHING = Facts()
 """No facts: only what the job itself says is a reason."""
@@ -98,11 +102,6 @@ def reasons(job: Job, facts: Facts, now: int) -> list[Reason]:
         elif job.run_at <= now:
             found += _in_line(job, serving, now)
     return found
-
-
-def lacks_worker(job: Job, facts: Facts, now: int) -> bool:
-    """Whether a due job waits because no worker serves its queue."""
-    return job.state in WAITING and [each.kind for each in reasons(job, facts, now)][:1] == ["no_worker"]
 
 
 def low_disk(disk: Disk) -> Reason:

@@ -14,7 +14,7 @@ from projections.environments import Environment
 from projections.jobs import STATES, Job
 from projections.workers import Worker
 from queuectl import disk, environment, history, settings
-from queuectl.admission import Facts, Reason, lacks_worker, reasons
+from queuectl.admission import Facts, Reason, reasons
 from queuectl.admission_facts import collect
 from queuectl.clock import now, text
 from queuectl.disk import Disk
@@ -332,12 +332,12 @@ class Queries:
         with self._engine.snapshot() as view:
             if ids:
                 jobs = [job for id in ids if (job := view.job(id)) is not None]
-                return Counter(job.queue for job in jobs if lacks_worker(job, facts, moment))
+                return Counter(job.queue for job in jobs if facts.unserved(job, moment))
             return {
                 queue: jobs
                 for queue, jobs in view.waiting_by_queue().items()
                 for first in view.due((queue,), 1, moment)
-                if lacks_worker(first, facts, moment)
+                if facts.unserved(first, moment)
             }
 
     def endings(self, after: int) -> Endings:

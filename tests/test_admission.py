@@ -8,7 +8,7 @@ from freezegun import freeze_time
 
 from projections.jobs import Job
 from queuectl import Queue
-from queuectl.admission import NOTHING, Facts, Reason, Servers, lacks_worker, reasons
+from queuectl.admission import NOTHING, Facts, Reason, Servers, reasons
 from queuectl.clock import SECOND, text
 from queuectl.decisions import Outcome
 from queuectl.disk import Disk
@@ -42,7 +42,7 @@ def test_only_waiting_jobs_have_reasons() -> None:
     for state in ("processing", "completed", "dead", "cancelled"):
         with pytest.raises(Refused, match=f"is {state}, not waiting"):
             reasons(waiting(state=state), NOTHING, BEGIN)
-        assert not lacks_worker(waiting(state=state), Facts(servers=()), BEGIN)
+        assert not Facts(servers=()).unserved(waiting(state=state), BEGIN)
 
 
 def test_a_wish_for_later_is_no_backoff() -> None:

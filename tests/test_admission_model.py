@@ -139,7 +139,10 @@ class Admission(RuleBasedStateMachine):
         with self.queue.engine.snapshot() as view:
             now, space = clock.now(), disk.space(self.queue.home, self.queue.settings(view))
             facts = collect(view, self.queue.engine, space, now)
-        return {job.id: [reason.kind for reason in reasons(job, facts, now)] for job in jobs}
+        kinds = {job.id: [reason.kind for reason in reasons(job, facts, now)] for job in jobs}
+        for job in jobs:
+            assert facts.unserved(job, now) == ([kind for kind in kinds[job.id] if kind != "disk"][:1] == ["no_worker"])
+        return kinds
 
     def claimed(self, queues: tuple[str, ...], want: int) -> set[str]:
         """What a worker of these queues would claim: it is given back at once."""

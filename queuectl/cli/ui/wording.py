@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from queuectl import clock, events, units
-from queuectl.admission import lacks_worker
 from queuectl.backoff import Exponential, Steps
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def state_detail(job: "Job", now: int | None = None, facts: "Facts | None" = Non
         words = f"{end_cause(job)}, " if job.state == "failed" else ""
         if job.run_at > now:
             return f"{words}{'retry' if words else 'due'} {relative_time(job.run_at, now)}"
-        if facts is not None and lacks_worker(job, facts, now):
+        if facts is not None and facts.unserved(job, now):
             return f"{words}no worker serves its queue"
         return f"{words}retry due" if words else "ready"
     if job.state == "dead":
