@@ -1,7 +1,7 @@
 """The queue: each command of a user as one transaction: load, decide, append."""
 
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, Unpack
 
 from projections.config import Config
@@ -160,9 +160,15 @@ class Queue(Queries):
         Returns the ids of those that were changed: where states are named (`among`), who is in another by now is passed
         over, as who is gone is.
         """
+        jobs: dict[str, Job] = {}
+
+        def cancels(tx: Transaction) -> Iterator[Cancel]:
+            for job in _among(tx, ids, among):
+                jobs[job.id] = job
+                yield Cancel(job.id, reason)
+
         with self._engine.transaction() as tx:
-            jobs = {job.id: job for job in _among(tx, ids, among)}
-            tx.end([Cancel(id, reason) for id in jobs], self.actor, jobs)
+            tx.end(cancels(tx), self.actor, jobs)
         return [*jobs]
 
     def retry(self, *ids: str, among: Collection[str] | None = None, **changes: Unpack[Changes]) -> list[str]:
@@ -216,9 +222,9 @@ class Queue(Queries):
         decide: Callable[[Transaction, Job], list[Event]],
     ) -> list[str]:
         with self._engine.transaction() as tx:
-            jobs = _among(tx, ids, among)
-            tx.append([Write(f"job:{job.id}", job, decide(tx, job)) for job in jobs], self.actor)
-        return [job.id for job in jobs]
+            writes = [Write(f"job:{job.id}", job, decide(tx, job)) for job in _among(tx, ids, among)]
+            tx.append(writes, self.actor)
+        return [write.before.id for write in writes]
 
     def wait(
         self,
@@ -373,11 +379,12 @@ def caller() -> str:
     return f"{user}@{os.uname().nodename}"
 
 
-def _among(view: View, ids: Sequence[str], states: Collection[str] | None) -> list[Job]:
+def _among(view: View, ids: Sequence[str], states: Collection[str] | None) -> Iterator[Job]:
     """The jobs of these ids, each once. Raises NotFound, unless only those in these states are asked for."""
-    if states is None:
-        return [get_job(view, id) for id in dict.fromkeys(ids)]
-    return [job for id in dict.fromkeys(ids) if (job := view.job(id)) is not None and job.state in states]
+    for id in dict.fromkeys(ids):
+        job = get_job(view, id) if states is None else view.job(id)
+        if job is not None and (states is None or job.state in states):
+            yield job
 
 
 def _unfinished(view: View) -> int:

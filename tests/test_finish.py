@@ -4,13 +4,14 @@ from pathlib import Path
 from random import Random
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from projections.jobs import Job
-from queuectl import Queue, decisions
+from queuectl import Queue, Spec, decisions
 from queuectl.decisions import Cancel, Ending, Lease, Outcome, Refusal, Release, Report, finish
-from queuectl.errors import Refused
+from queuectl.errors import NotFound, Refused
 from queuectl.events import Event
 from tests.support.histories import BEGIN, Command, World
 
@@ -33,7 +34,7 @@ def jobs(world: World) -> dict[str, Job]:
 
 def decided(endings: list[Ending], known: dict[str, Job]) -> tuple[dict[str, list[str]], list[Lease]]:
     """The types of events by job, and the leases that were fenced."""
-    ends = finish(endings, known, BEGIN, lambda: 0.5)
+    ends = finish(endings, known.get, BEGIN, lambda: 0.5)
     return {end.job.id: [event.type for event in end.events] for end in ends.jobs}, ends.fenced
 
 
@@ -69,7 +70,7 @@ def test_only_completed_jobs_need_no_secrets() -> None:
     _, known = held(3)
     known = {id: msgspec.structs.replace(job, secrets=("TOKEN",)) for id, job in known.items()}
     one, two, three = map(decisions.lease, known.values())
-    ends = finish([Report(one, Outcome()), Report(two, FAILED), Release(three)], known, BEGIN, lambda: 0.5)
+    ends = finish([Report(one, Outcome()), Report(two, FAILED), Release(three)], known.get, BEGIN, lambda: 0.5)
     assert ends.forget == ["1"]
 
 
@@ -89,7 +90,7 @@ def test_together_is_as_one_after_another(seed: int) -> None:
     refused = False
     for ending in endings:
         try:
-            ends = finish([ending], jobs(world), BEGIN, lambda: 0.5)
+            ends = finish([ending], jobs(world).get, BEGIN, lambda: 0.5)
         except Refused:
             refused = True
             break
@@ -98,17 +99,28 @@ def test_together_is_as_one_after_another(seed: int) -> None:
             world.append(f"job:{end.job.id}", end.events)
             events.setdefault(end.job.id, []).extend(end.events)
     try:
-        ends = finish(endings, known, BEGIN, lambda: 0.5)
+        ends = finish(endings, known.get, BEGIN, lambda: 0.5)
     except Refused:
         assert refused
     else:
         assert (refused, {end.job.id: end.events for end in ends.jobs}, ends.fenced) == (False, events, fenced)
 
 
+def test_the_first_cancel_that_fails_is_named(tmp_path: Path) -> None:
+    with Queue(tmp_path / "q.db") as queue:
+        queue.enqueue_many([Spec(command="true", id="a"), Spec(command="true", id="b")])
+        queue.cancel("b")
+        with pytest.raises(Refused):
+            queue.cancel("a", "b", "never")
+        with pytest.raises(NotFound):
+            queue.cancel("a", "never", "b")
+        assert queue.cancel("a", "a", "b", "never", among=["pending"]) == ["a"]
+
+
 def test_an_end_is_appended_once_for_each_job(tmp_path: Path) -> None:
     with Queue(tmp_path / "q.db") as queue:
         queue.enqueue("true", id="a")
         with queue.engine.transaction() as tx:
-            ends = tx.end([Cancel("a"), Release(Lease("a", 1, 2)), Release(Lease("gone", 1, 2))], "test")
+            ends = tx.end([Cancel("a"), Release(Lease("a", 1, 2)), Release(Lease("gone", 1, 2))], "test", {})
         assert ends.fenced == [Lease("a", 1, 2), Lease("gone", 1, 2)]
         assert [record.type for record in queue.events(job="a")] == ["enqueued", "cancelled"]

@@ -285,7 +285,7 @@ def _retry_delay(job: Job, failure: Failure) -> float | None:
     The draw is the middle of the jitter, which is the delay without any.
     """
     report = Report(lease(job), failure.outcome)
-    last = finish([report], {job.id: job}, failure.at, lambda: 0.5).jobs[0].events[-1]
+    last = finish([report], {job.id: job}.get, failure.at, lambda: 0.5).jobs[0].events[-1]
     return last.delay if isinstance(last, Retried) else None
 
 

@@ -1,6 +1,6 @@
 """The ends of attempts and jobs: all of a transaction are decided together (R32)."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -95,21 +95,21 @@ class Ends(msgspec.Struct):
         return [end.job.id for end in self.jobs if end.job.secrets and type(end.events[-1]) is Completed]
 
 
-def finish(endings: Iterable[Ending], jobs: Mapping[str, Job], now: int, draw: Callable[[], float]) -> Ends:
+def finish(endings: Iterable[Ending], load: Callable[[str], Job | None], now: int, draw: Callable[[], float]) -> Ends:
     """Decide all endings of a transaction, in their order.
 
-    `jobs` has the jobs that are concerned, by id, as they are before; one that is missing is gone. `draw` gives a
-    random number in [0, 1) for each report. An ending under a lease that is not held is only listed. Raises Refused
-    where a job that is to be cancelled has completed, is cancelled already, or is gone.
+    `load` gives a job by its id, as it is before all of them (None: it is gone), `draw` a random number in [0, 1) for
+    each report. An ending under a lease that is not held is only listed. Raises Refused where a job that is to be
+    cancelled has completed, is cancelled already, or is gone.
 
     What an end does to other jobs (those that wait for it, those of its batch) is decided in the loop: their endings
-    follow the one that causes them, their jobs are in `jobs` too, and each is still written once.
+    follow the one that causes them, their jobs are loaded as all are, and each is still written once.
     """
     ends: dict[str, JobEnd] = {}
     fenced: list[Lease] = []
     for ending in endings:
         end = ends.get(ending.job)
-        job = jobs.get(ending.job) if end is None else _after(end)
+        job = load(ending.job) if end is None else _after(end)
         if isinstance(ending, Cancel):
             events = _cancelled(job, ending)
         elif job is None or not is_held(job, ending.lease):

@@ -253,17 +253,13 @@ class Transaction(View):
     def append(self, writes: Iterable[Write], actor: str) -> list[Change]:
         """Append events and fold them into every projection. Raises Conflict where a stream has moved on."""
 
-    def end(self, endings: Sequence[Ending], actor: str, known: Mapping[str, Job] | None = None) -> Ends:
+    def end(self, endings: Iterable[Ending], actor: str, known: Mapping[str, Job]) -> Ends:
         """Decide these endings together (R32), append what becomes of the jobs, and forget what is not needed any more.
 
         `known`: jobs that need not be loaded, since most often nothing has happened to them since they were. Raises
         Conflict as `append` does, and Refused as `decisions.finish` does.
         """
-        jobs = dict(known or {})
-        for id in {ending.job for ending in endings} - jobs.keys():
-            if (job := self.job(id)) is not None:
-                jobs[id] = job
-        ends = finish(endings, jobs, self.now, random.random)
+        ends = finish(endings, lambda id: known.get(id) or self.job(id), self.now, random.random)
         self.append([Write(f"job:{end.job.id}", end.job, end.events) for end in ends.jobs], actor)
         self.forget_secrets(ends.forget)
         return ends

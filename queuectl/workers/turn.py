@@ -188,7 +188,7 @@ class TurnWriter:
                 for lease in {decisions.lease(job) for job in tx.jobs_of(self.worker)} - known:
                     # Claimed in a turn that raised though it was written: the disk, or a file, failed then.
                     endings.append(Release(lease, "its worker does not know of it"))
-            ends = tx.end(endings, self._actor, {each.job.id: each.job for each in reports} if trusting else None)
+            ends = tx.end(endings, self._actor, {each.job.id: each.job for each in reports if trusting})
             turn.fenced = ends.fenced
             turn.failed = [
                 (decisions.lease(end.job), last)
@@ -244,7 +244,7 @@ class TurnWriter:
                 refusals.append(Refusal(lease, missing))
             else:
                 claims.append(Claim(claimed, lease, secrets, environment, self._earlier(tx, claimed)))
-        tx.end(refusals, self._actor)
+        tx.end(refusals, self._actor, {change.after.id: change.after for change in changes})
         return claims
 
     def _environment(self, tx: Transaction, name: str | None) -> Environment | None:

@@ -29,7 +29,7 @@ def cancel(job: Job, reason: str | None = None) -> list[Event]:
 
 
 def _decided(job: Job, ending: Ending, now: int = 0, draw: float = 0.0) -> list[Event]:
-    ends = finish([ending], {job.id: job}, now, lambda: draw)
+    ends = finish([ending], {job.id: job}.get, now, lambda: draw)
     if ends.fenced:
         raise Fenced(f"{ends.fenced} is no longer held")
     return ends.jobs[0].events if ends.jobs else []

@@ -204,7 +204,7 @@ class Rescuer:
     def _append(self, outcomes: dict[Lease, Outcome | None]) -> None:
         with self._queue.engine.transaction(self._patience) as tx:
             # What is fenced has been decided by another process meanwhile.
-            ended = tx.end([_ending(lease, outcome) for lease, outcome in outcomes.items()], self._actor).jobs
+            ended = tx.end([_ending(lease, outcome) for lease, outcome in outcomes.items()], self._actor, {}).jobs
             worker = tx.worker(self._id)
             if worker is not None and worker.live and not self._terminations:
                 lost = WorkerLost(reason=f"process {worker.pid} {self._died}")
