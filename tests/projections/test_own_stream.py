@@ -21,7 +21,7 @@ EVENTS = """
 """What must have happened, or the test is worth little."""
 
 
-@pytest.mark.parametrize("histories", [25, pytest.param(1500, marks=pytest.mark.torture)])
+@pytest.mark.parametrize("histories", [25, pytest.param(1500, marks=(pytest.mark.torture, pytest.mark.timeout(900)))])
 def test_every_order_of_folding_agrees(histories: int) -> None:
     seen: Counter[str] = Counter()
 
