@@ -5,12 +5,13 @@ tables. It reads nothing but these, so it can be rebuilt alone. The built-in one
 the entry point group `queuectl.projections`.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
 from projections import config, environments, jobs, workers
+from projections.store import Store as Store
 from queuectl.events import Recorded
 
 GROUP = "queuectl.projections"
@@ -35,22 +36,6 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     event: Any
     before: Any
     after: Any
-
-
-class Store(Protocol):
-    """Access to tables for a projection: SQL that SQLite and PostgreSQL share, with `?` for values."""
-
-    def execute(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Run one statement and return all its rows."""
-        ...
-
-    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Run one statement once for each row of values."""
-        ...
-
-    def rows(self, sql: str) -> Iterator[tuple[Any, ...]]:
-        """Run one statement and yield its rows one by one. Nothing may be written meanwhile."""
-        ...
 
 
 class Projection(Protocol):

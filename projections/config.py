@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from projections.store import Store
+from projections.table import Table
 from queuectl.events import ConfigSet, Recorded, Unreadable
 
 if TYPE_CHECKING:
-    from projections import Change, Store
+    from projections import Change
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -30,33 +32,31 @@ def evolve(config: Config | None, record: Recorded, event: Any) -> Config:
     return Config(record.version, values)
 
 
+class StoredSetting(msgspec.Struct, frozen=True):
+    """A setting as it was stored last."""
+
+    key: str
+    value: str
+    set_at: int
+    set_by: str
+
+
 name = "config"
 version = 2
 tables = ("config",)
-schema = """
-create table config (
-    key text primary key,
-    value text not null,
-    set_at integer not null,
-    set_by text not null
-) without rowid;
-"""
+TABLE = Table("config", StoredSetting, ("key",))
+schema = TABLE.schema
 
 
-def fold(changes: Sequence["Change"], store: "Store") -> None:
+def fold(changes: Sequence["Change"], store: Store) -> None:
     """Store the latest value of each key."""
-    for change in changes:
-        event = change.event
-        if not isinstance(event, ConfigSet):
-            continue
-        if event.value is None:
-            store.execute("delete from config where key = ?", (event.key,))
+    latest = {change.event.key: change for change in changes if isinstance(change.event, ConfigSet)}
+    new: list[StoredSetting] = []
+    gone: list[str] = []
+    for key, change in latest.items():
+        if change.event.value is None:
+            gone.append(key)
         else:
-            store.execute(
-                """
-                insert into config (key, value, set_at, set_by) values (?, ?, ?, ?)
-                on conflict (key) do update set
-                    value = excluded.value, set_at = excluded.set_at, set_by = excluded.set_by
-                """,
-                (event.key, event.value, change.record.at, change.record.actor),
-            )
+            new.append(StoredSetting(key, change.event.value, change.record.at, change.record.actor))
+    store.upsert(TABLE, new)
+    store.delete(TABLE, "key", gone)

@@ -2,29 +2,36 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from projections.jobs import Job
+from projections.store import Store
+from projections.table import Table
 
 if TYPE_CHECKING:
-    from projections import Change, Store
+    from projections import Change
+
+
+class Count(msgspec.Struct, frozen=True, order=True):
+    """How many jobs of a queue are in a state."""
+
+    queue: str
+    state: str
+    jobs: int
+
 
 name = "counts"
 version = 2
 tables = ("counts",)
-schema = """
-create table counts (
-    queue text not null,
-    state text not null,
-    jobs integer not null,
-    primary key (queue, state)
-) without rowid;
-"""
+TABLE = Table("counts", Count, ("queue", "state"), merge={"jobs": "counts.jobs + excluded.jobs"})
+schema = TABLE.schema
 
 
-def fold(changes: Sequence["Change"], store: "Store") -> None:
+def fold(changes: Sequence["Change"], store: Store) -> None:
     """Sum the changes of the batch, then write one row for each (queue, state) that changed."""
-    moves: dict[tuple[str | None, ...], int] = {}
+    moves: dict[tuple[Any, Any, Any, Any], int] = {}
     for change in changes:
         before, after = change.before, change.after
         if isinstance(after, Job):
@@ -35,18 +42,11 @@ def fold(changes: Sequence["Change"], store: "Store") -> None:
         else:
             continue
         moves[move] = moves.get(move, 0) + 1
-    delta: Counter[tuple[str | None, ...]] = Counter()
-    for move, jobs in moves.items():
-        delta[move[:2]] -= jobs
-        delta[move[2:]] += jobs
-    rows = sorted((*place, jobs) for place, jobs in delta.items() if jobs and place != (None, None))
-    if rows:
-        store.executemany(
-            """
-            insert into counts (queue, state, jobs) values (?, ?, ?)
-            on conflict (queue, state) do update set jobs = counts.jobs + excluded.jobs
-            """,
-            rows,
-        )
-        if any(jobs < 0 for *_, jobs in rows):
-            store.execute("delete from counts where jobs = 0")
+    delta: Counter[tuple[Any, Any]] = Counter()
+    for (left_queue, left, queue, state), jobs in moves.items():
+        delta[left_queue, left] -= jobs
+        delta[queue, state] += jobs
+    changed = sorted(Count(queue, state, jobs) for (queue, state), jobs in delta.items() if jobs and state is not None)
+    store.upsert(TABLE, changed)
+    if any(count.jobs < 0 for count in changed):
+        store.delete(TABLE, "jobs", [0])

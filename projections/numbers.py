@@ -3,31 +3,38 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from projections.store import Store
+from projections.table import Table
+
 if TYPE_CHECKING:
-    from projections import Change, Store
+    from projections import Change
+
+
+class HighestNumber(msgspec.Struct, frozen=True):
+    """The highest number given to a kind of subject (`job`)."""
+
+    name: str
+    last: int
+
 
 name = "numbers"
 version = 2
 tables = ("numbers",)
-schema = """
-create table numbers (
-    name text primary key,
-    last integer not null
-) without rowid;
-"""
+TABLE = Table(
+    "numbers",
+    HighestNumber,
+    ("name",),
+    merge={"last": "case when excluded.last > numbers.last then excluded.last else numbers.last end"},
+)
+schema = TABLE.schema
 
 
-def fold(changes: Sequence["Change"], store: "Store") -> None:
+def fold(changes: Sequence["Change"], store: Store) -> None:
     """Store the highest id of digits. Users can't give such ids, so all count, also of jobs that are archived."""
     born = ("enqueued", "archived")
     records = (change.record for change in changes if change.record.type in born)
     ids = [record.subject for record in records if record.stream.startswith("job:")]
-    last = max(map(int, filter(str.isdecimal, ids)), default=0)
-    if last:
-        store.execute(
-            """
-            insert into numbers (name, last) values ('job', ?)
-            on conflict (name) do update set last = excluded.last where excluded.last > numbers.last
-            """,
-            (last,),
-        )
+    if last := max(map(int, filter(str.isdecimal, ids)), default=0):
+        store.upsert(TABLE, [HighestNumber("job", last)])

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from projections.store import Store
+from projections.table import Table
 from queuectl.events import (
     Archived,
     Heartbeat,
@@ -17,14 +19,14 @@ from queuectl.events import (
 )
 
 if TYPE_CHECKING:
-    from projections import Change, Store
+    from projections import Change
 
 
 class Worker(msgspec.Struct, frozen=True, gc=False):
     """The fold of a worker's events. Moments are microseconds UTC."""
 
-    id: str
     seq: int
+    id: str
     version: int
     state: str
     """running, stopping, stopped or lost."""
@@ -62,8 +64,8 @@ def evolve(worker: Worker | None, record: Recorded, event: Any) -> Worker | None
     """
     if isinstance(event, WorkerStarted):
         return Worker(
-            id=record.subject,
             seq=record.seq,
+            id=record.subject,
             version=record.version,
             state="running",
             host=event.host,
@@ -103,65 +105,23 @@ tables = ("workers",)
 LIVE = "state in ('running', 'stopping')"
 """Condition of the partial index below. A query must repeat it word for word to use the index."""
 
+TABLE = Table("workers", Worker, ("seq",), unique=("id",))
+
 schema = f"""
-create table workers (
-    seq integer primary key,
-    id text not null unique,
-    version integer not null,
-    state text not null,
-    host text not null,
-    pid integer not null,
-    start_ticks integer,
-    slots integer not null,
-    queues text not null,
-    boot_id text not null,
-    pid_namespace text not null,
-    machine_id text not null,
-    identity text not null,
-    drain integer not null,
-    inside text,
-    private integer not null,
-    started_at integer not null,
-    heartbeat_at integer not null,
-    ended_at integer,
-    stop_now integer not null,
-    reason text
-);
+{TABLE.schema}
 create index workers_live on workers (seq) where {LIVE};
 """
 
 
-def fold(changes: Sequence["Change"], store: "Store") -> None:
+def fold(changes: Sequence["Change"], store: Store) -> None:
     """Write the latest state of each worker in the batch; delete those that were archived."""
-    latest: dict[str, Worker] = {}
-    gone: list[tuple[str]] = []
+    latest: dict[int, Worker] = {}
+    gone: list[int] = []
     for change in changes:
         if isinstance(change.after, Worker):
-            latest[change.after.id] = change.after
+            latest[change.after.seq] = change.after
         elif isinstance(change.before, Worker):
-            latest.pop(change.before.id, None)
-            gone.append((change.before.id,))
-    if latest:
-        store.executemany(
-            """
-            insert into workers (
-                seq, id, version, state, host, pid, start_ticks, slots, queues, boot_id, pid_namespace, machine_id,
-                identity, drain, inside, private, started_at, heartbeat_at, ended_at, stop_now, reason
-            ) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-            on conflict (seq) do update set
-                version = excluded.version, state = excluded.state, heartbeat_at = excluded.heartbeat_at,
-                ended_at = excluded.ended_at, stop_now = excluded.stop_now, reason = excluded.reason
-            """,
-            [_row(worker) for worker in latest.values()],
-        )
-    if gone:
-        store.executemany("delete from workers where id = ?", gone)
-
-
-def _row(worker: Worker) -> tuple[Any, ...]:
-    return (
-        worker.seq, worker.id, worker.version, worker.state, worker.host, worker.pid, worker.start_ticks, worker.slots,
-        "\n".join(worker.queues), worker.boot_id, worker.pid_namespace, worker.machine_id, worker.identity,
-        int(worker.drain), worker.inside, int(worker.private), worker.started_at, worker.heartbeat_at, worker.ended_at,
-        int(worker.stop_now), worker.reason,
-    )  # fmt: skip
+            latest.pop(change.before.seq, None)
+            gone.append(change.before.seq)
+    store.upsert(TABLE, latest.values())
+    store.delete(TABLE, "seq", gone)

@@ -31,7 +31,7 @@ def queue(queuectl: Shell) -> Iterator[Queue]:
 def waiting(seq: int = 1, run_at: int = BEGIN, state: str = "pending", priority: int = 0, **more: str) -> Job:
     """A job that waits, as one that was enqueued at the beginning."""
     asked = policy(run_at, **more)
-    return Job(f"j{seq}", seq, 1, state, "gpu", priority, run_at, asked, BEGIN, "cli:ann@here", 3, None)
+    return Job(seq, f"j{seq}", 1, state, "gpu", priority, run_at, asked, BEGIN, "cli:ann@here", "true", 3, None)
 
 
 def kinds(job: Job, facts: Facts) -> list[str]:

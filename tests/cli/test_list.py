@@ -78,7 +78,7 @@ def test_list_marks_due_jobs_that_no_worker_serves(queue: Queue, inside: Inside)
 
 def test_a_running_job_shows_duration_and_worker(queue: Queue):
     with queue.engine.transaction() as tx:
-        job = Job("j", 1, 2, "processing", "q", 0, 0, policy(tx.now), 0, "me", 3, None, attempt=1, worker="w1",
+        job = Job(1, "j", 2, "processing", "q", 0, 0, policy(tx.now), 0, "me", "true", 3, None, attempt=1, worker="w1",
                   claimed_at=tx.now)  # fmt: skip
         now = tx.now + 90 * SECOND
     assert wording.state_detail(job, now) == "for 1m30s on w1"

@@ -78,14 +78,9 @@ def test_a_job_row_equals_the_folded_job(log: list[Recorded]) -> None:
     latest: dict[str, Any] = {}
     for record in log:
         latest[record.stream] = evolve(latest.get(record.stream), record, record.event)
-    live = {job.id: job for job in latest.values() if isinstance(job, Job)}
-    shared = [
-        field for field in Job.__struct_fields__ if field not in ("policy", "secrets", "cancel_requested", "edited")
-    ]
-    rows = {row[0]: row for row in tables.store.execute(f"select {', '.join(shared)} from jobs")}
-    assert rows.keys() == live.keys()
-    for id, job in live.items():
-        assert rows[id] == tuple(getattr(job, field) for field in shared)
+    live = {job.seq: job for job in latest.values() if isinstance(job, Job)}
+    rows = {row[0]: row for row in tables.store.execute(f"select {', '.join(jobs.TABLE.columns)} from jobs")}
+    assert {seq: jobs.TABLE.read(row, live[seq].policy) for seq, row in rows.items()} == live
 
 
 @FEW

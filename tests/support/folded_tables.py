@@ -7,7 +7,7 @@ import apsw
 
 from projections import Projection, builtin, replay
 from queuectl import Queue
-from queuectl.engines.sqlite.view import SqliteStore
+from queuectl.engines.sqlite.store import SqliteStore
 from queuectl.events import Recorded
 
 Rows = dict[str, list[str]]

@@ -28,8 +28,9 @@ from queuectl.engines.sqlite.location import Location, prepare
 from queuectl.engines.sqlite.past import PastView, any_archived
 from queuectl.engines.sqlite.projection_registry import Registry
 from queuectl.engines.sqlite.shm import WalIndex
+from queuectl.engines.sqlite.store import SqliteStore
 from queuectl.engines.sqlite.transaction import Known, SqliteTransaction
-from queuectl.engines.sqlite.view import SqliteStore, SqliteView
+from queuectl.engines.sqlite.view import SqliteView
 from queuectl.engines.sqlite.wal import Wal
 from queuectl.engines.view import Transaction, View
 from queuectl.errors import Busy, Invalid, QueueError, Replaced, Unusable, shown

@@ -16,7 +16,8 @@ import msgspec
 
 from projections import Change, Projection, builtin, replay
 from projections.replay import Progress
-from queuectl.engines.sqlite.view import SqliteStore, SqliteView
+from queuectl.engines.sqlite.store import SqliteStore
+from queuectl.engines.sqlite.view import SqliteView
 from queuectl.errors import Invalid, NotFound, Outdated
 from queuectl.events import Recorded, Unreadable
 

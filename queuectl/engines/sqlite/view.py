@@ -5,6 +5,7 @@ from typing import Any
 
 import apsw
 
+from projections import jobs as jobs_table
 from projections import workers as workers_table
 from projections.attempts import Attempt
 from projections.config import Config
@@ -21,59 +22,24 @@ STREAMS = 500
 
 EVENT = "seq, stream, version, type, v, at, actor, data"
 
-JOB = """
-    j.id, j.seq, j.version, j.state, j.queue, j.priority, j.run_at, j.enqueued_at, j.enqueued_by, j.max_retries,
-    j.timeout, j.secrets, j.attempt, j.failures, j.interruptions, j.worker, j.lease, j.claimed_at, j.cancel_requested,
-    j.finished_at, j.exit_code, j.signal, j.cause, j.error, j.edited, e.v, coalesce(j.edited, e.data)
+JOB = f"""
+    {jobs_table.TABLE.select("j")},
+    case when j.edited is null then e.v else {Enqueued.v} end, coalesce(j.edited, e.data)
 from jobs j join events e on e.seq = j.seq
 """
 
+_V = len(jobs_table.TABLE.columns)
+
 ATTEMPT = ", ".join(Attempt.__struct_fields__)
-WORKER = ", ".join(Worker.__struct_fields__)
-
-
-class SqliteStore:
-    """A projection's view of the tables (see `projections.Store`)."""
-
-    def __init__(self, db: apsw.Connection) -> None:
-        self._db = db
-
-    def execute(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Run one statement and give all its rows."""
-        return list(self._db.execute(sql, values))
-
-    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Run one statement for each row of values."""
-        self._db.executemany(sql, rows)
-
-    def rows(self, sql: str) -> Iterator[tuple[Any, ...]]:
-        """Run one statement and give its rows one by one, however many; write nothing meanwhile."""
-        return iter(self._db.execute(sql))
+WORKER = ", ".join(workers_table.TABLE.columns)
 
 
 def read_job(row: tuple[Any, ...]) -> Job:
     """A job from the columns of JOB."""
-    (
-        id, seq, version, state, queue, priority, run_at, enqueued_at, enqueued_by, max_retries, timeout, secrets,
-        attempt, failures, interruptions, worker, lease, claimed_at, cancel_requested, finished_at, exit_code, signal,
-        cause, error, edited, v, data,
-    ) = row  # fmt: skip
-    policy = VOCABULARY.decode("enqueued", v if edited is None else Enqueued.v, data)
-    return Job(
-        id, seq, version, state, queue, priority, run_at, policy, enqueued_at, enqueued_by, max_retries, timeout,
-        tuple(secrets.split(",")) if secrets else (), attempt, failures, interruptions, worker, lease, claimed_at,
-        bool(cancel_requested), finished_at, exit_code, signal, cause, error, edited is not None,
-    )  # fmt: skip
+    return jobs_table.TABLE.read(row, VOCABULARY.decode("enqueued", row[_V], row[_V + 1]))
 
 
-def read_worker(row: tuple[Any, ...]) -> Worker:
-    """A worker from the columns of WORKER."""
-    values = dict(zip(Worker.__struct_fields__, row, strict=True))
-    values["queues"] = tuple(values["queues"].split("\n")) if values["queues"] else ()
-    values["stop_now"] = bool(values["stop_now"])
-    values["drain"] = bool(values["drain"])
-    values["private"] = bool(values["private"])
-    return Worker(**values)
+read_worker = workers_table.TABLE.read
 
 
 class SqliteView(SqliteList, SqliteHealth):
