@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from projections.store import Questions
 from queuectl.clock import micros
 from queuectl.events import Claimed, Execution, Failed, Recorded, Released
 
@@ -128,3 +129,22 @@ def of(records: Iterable[Recorded]) -> list[Attempt]:
         elif record.type in OUTCOMES and event.attempt is not None:
             rows[-1] += _ended(record, event)
     return [Attempt(*row) for row in rows]
+
+
+class AttemptQuestions(Questions):
+    """What is asked of the attempts."""
+
+    def attempts(self, job: str) -> list[Attempt]:
+        """The attempts of a job, first to last."""
+        return self._read("job = ? order by lease", (job,))
+
+    def page_of_attempts(self, *, after: int = 0, queue: str | None = None, limit: int = 1000) -> list[Attempt]:
+        """A page of the attempts of all queues or of one, in the order of their claims: those with a seq above."""
+        if queue is None:
+            return self._read("seq > ? order by seq limit ?", (after, limit))
+        of_queue = "job in (select id from jobs where queue = ?)"
+        return self._read(f"seq > ? and {of_queue} order by seq limit ?", (after, queue, limit))
+
+    def _read(self, where: str, values: Sequence[Any]) -> list[Attempt]:
+        rows = self._store.rows(f"select {', '.join(_COLUMNS)} from attempts where {where}", values)
+        return [Attempt(*row) for row in rows]

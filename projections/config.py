@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from projections.store import Store
+from projections.store import Questions, Store
 from projections.table import Table
 from queuectl.events import ConfigSet, Recorded, Unreadable
 
@@ -60,3 +60,12 @@ def fold(changes: Sequence["Change"], store: Store) -> None:
             new.append(StoredSetting(key, change.event.value, change.record.at, change.record.actor))
     store.upsert(TABLE, new)
     store.delete(TABLE, "key", gone)
+
+
+class ConfigQuestions(Questions):
+    """What is asked of the stored settings."""
+
+    def config(self) -> Config | None:
+        """The stored settings, or None where none was ever stored."""
+        [(version,)] = self._store.execute("select max(version) from events where stream = 'config'")
+        return Config(version, dict(self._store.execute("select key, value from config"))) if version else None

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from projections.jobs import Job
-from projections.store import Store
+from projections.jobs import WAITING, Job
+from projections.store import Questions, Store, marks
 from projections.table import Table
 
 if TYPE_CHECKING:
@@ -50,3 +50,17 @@ def fold(changes: Sequence["Change"], store: Store) -> None:
     store.upsert(TABLE, changed)
     if any(count.jobs < 0 for count in changed):
         store.delete(TABLE, "jobs", [0])
+
+
+class CountQuestions(Questions):
+    """What is asked of the counts."""
+
+    def counts(self, queues: Sequence[str] = ()) -> dict[str, int]:
+        """Jobs by state, of all queues or of some; states without jobs are left out."""
+        where = f"where queue in ({marks(queues)})" if queues else ""
+        return dict(self._store.execute(f"select state, sum(jobs) from counts {where} group by state", queues))
+
+    def waiting_by_queue(self) -> dict[str, int]:
+        """How many jobs wait (pending or failed) in each queue that has any."""
+        sql = f"select queue, sum(jobs) from counts where {WAITING} group by queue having sum(jobs) > 0"
+        return dict(self._store.execute(sql))

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from projections.store import Questions
 from queuectl.events import EnvironmentKept, Recorded, Unreadable
 
 
@@ -25,3 +26,16 @@ def evolve(environment: Environment | None, record: Recorded, event: Environment
     except ValueError:
         raise Unreadable(f"{record.stream} has an umask that is none (seq {record.seq})") from None
     return Environment(record.version, event.variables, event.whole, umask)
+
+
+class EnvironmentQuestions(Questions):
+    """What is asked of the log about kept environments."""
+
+    def environment(self, name: str) -> Environment | None:
+        """What jobs that name this environment (by its hash) are given; None where the log has it not."""
+        record = self.last(f"env:{name}")
+        if record is None:
+            return None
+        event = record.event
+        assert isinstance(event, EnvironmentKept)
+        return evolve(None, record, event)

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import replace
 
-from projections.store import Store
+from projections.store import Questions, Store, marks
 from projections.table import Codec, Table
 from queuectl.clock import micros
 from queuectl.events import (
+    VOCABULARY,
     Archived,
     Cancelled,
     CancelRequested,
@@ -284,3 +285,91 @@ def fold(changes: Sequence["Change"], store: Store) -> None:
     store.insert(TABLE, new.values())
     store.update(TABLE, moved.values())
     store.delete(TABLE, "seq", gone)
+
+
+# -- questions -------------------------------------------------------------------------------------------------------
+
+_SELECT = f"""
+select {TABLE.select("j")}, case when j.edited is null then e.v else {Enqueued.v} end, coalesce(j.edited, e.data)
+from jobs j join events e on e.seq = j.seq
+"""
+_V, _POLICY = len(TABLE.columns), len(TABLE.columns) + 1
+
+PRIORITIES = f"""
+with recursive waiting (priority) as (
+    select max(priority) from jobs where {WAITING}
+    union all
+    select (select max(priority) from jobs where {WAITING} and priority < waiting.priority)
+    from waiting where priority is not null
+)
+"""
+"""All priorities of waiting jobs, highest first: one step in the index for each, however many jobs wait."""
+
+
+def _read(row: tuple[Any, ...]) -> Job:
+    return TABLE.read(row, VOCABULARY.decode("enqueued", row[_V], row[_POLICY]))
+
+
+class JobQuestions(Questions):
+    """What is asked of the table of jobs. `queues`: of all where none are named."""
+
+    def job(self, id: str) -> Job | None:
+        """The job of exactly this id."""
+        rows = self._store.execute(f"{_SELECT} where j.id = ?", (id,))
+        return _read(rows[0]) if rows else None
+
+    def jobs(self, seqs: Sequence[int]) -> list[Job]:
+        """The jobs with these seqs (a page at most), in this order; those that are gone are left out."""
+        rows = self._store.rows(f"{_SELECT} where j.seq in ({marks(seqs)})", seqs) if seqs else ()
+        found = {row[0]: row for row in rows}
+        return [_read(found[seq]) for seq in seqs if seq in found]
+
+    def ids(self, prefix: str, limit: int = 10) -> list[str]:
+        """Ids of jobs that begin with `prefix`."""
+        sql = "select id from jobs where id >= ? and id < ? order by id limit ?"
+        return [id for (id,) in self._store.rows(sql, (prefix, prefix + "\U0010ffff", limit))]
+
+    def jobs_of(self, worker: str) -> list[Job]:
+        """The jobs that this worker holds."""
+        return [_read(row) for row in self._store.rows(f"{_SELECT} where j.worker = ?", (worker,))]
+
+    def workers_with_jobs(self) -> list[str]:
+        """The ids of the workers that hold any job, in no order; ended ones and unknown ones too."""
+        return [id for (id,) in self._store.rows("select distinct worker from jobs where worker is not null")]
+
+    def due(self, queues: Sequence[str], limit: int, now: int) -> list[Job]:
+        """The waiting jobs that are due at `now`, in the order of claims."""
+        found: list[Job] = []
+        scopes = _scopes(queues)
+        for scope, values in scopes:
+            one = f"{WAITING} and {scope} priority = waiting.priority and run_at <= ?"
+            sql = f"{PRIORITIES} select priority from waiting where exists (select 1 from jobs where {one})"
+            left = limit
+            for (priority,) in self._store.execute(sql, (*values, now)):
+                where = f"{WAITING} and {scope} priority = ? and run_at <= ? order by j.run_at, j.seq limit ?"
+                rows = self._store.rows(f"{_SELECT} where {where}", (*values, priority, now, left))
+                page = [_read(row) for row in rows]
+                found += page
+                left -= len(page)
+                if left <= 0:
+                    break
+        if len(scopes) > 1:
+            found.sort(key=lambda job: (-job.priority, job.run_at, job.seq))
+        return found[:limit]
+
+    def next_due(self, queues: Sequence[str] = ()) -> int | None:
+        """The earliest `run_at` (µs UTC) of the waiting jobs, or None."""
+        first = "select min(run_at) from jobs where {} and {} priority = waiting.priority"
+        due = [
+            moment
+            for scope, values in _scopes(queues)
+            for (moment,) in self._store.execute(
+                f"{PRIORITIES} select min(({first.format(WAITING, scope)})) from waiting", values
+            )
+        ]
+        return min((moment for moment in due if moment is not None), default=None)
+
+
+def _scopes(queues: Sequence[str]) -> list[tuple[str, tuple[Any, ...]]]:
+    """How to ask for waiting jobs: once over all queues, or once for each that is named."""
+    return [("queue = ? and", (queue,)) for queue in dict.fromkeys(queues)] or [("", ())]

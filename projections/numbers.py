@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from projections.store import Store
+from projections.store import Questions, Store
 from projections.table import Table
 
 if TYPE_CHECKING:
@@ -38,3 +38,13 @@ def fold(changes: Sequence["Change"], store: Store) -> None:
     ids = [record.subject for record in records if record.stream.startswith("job:")]
     if last := max(map(int, filter(str.isdecimal, ids)), default=0):
         store.upsert(TABLE, [HighestNumber("job", last)])
+
+
+class NumberQuestions(Questions):
+    """What is asked of the numbers, within a write transaction."""
+
+    def numbers(self, count: int) -> range:
+        """`count` new numbers, never given before in this database, for the ids of the jobs appended next."""
+        rows = self._store.execute("select last from numbers where name = 'job'")
+        first = rows[0][0] + 1 if rows else 1
+        return range(first, first + count)

@@ -1,9 +1,11 @@
-"""The tables as projections see them: what a fold may write, and how a question is asked."""
+"""The tables as projections see them: how a fold writes them (`Store`), and what a question is asked of."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from projections.table import Row, Table
+from queuectl.events import Recorded
 
 
 class Rows(Iterator[tuple[Any, ...]], Protocol):
@@ -44,3 +46,25 @@ class Store(Protocol):
     def rows(self, sql: str, values: Sequence[Any] = ()) -> Rows:
         """Run one statement and yield its rows one by one. Nothing may be written meanwhile."""
         ...
+
+
+class Questions(ABC):
+    """Questions of one subject, each a method with its SQL. The views of all engines have them.
+
+    The SQL is such that SQLite and PostgreSQL share it; an engine that knows better overrides the method.
+    """
+
+    _store: Store
+
+    @abstractmethod
+    def last(self, stream: str) -> Recorded | None:
+        """The last event of a stream; None where it has none."""
+
+    @abstractmethod
+    def seq_at(self, at: int) -> int:
+        """The last event that had happened at that moment (µs UTC), archived ones too; 0 where none had."""
+
+
+def marks(values: Collection[Any]) -> str:
+    """The parameters for a list of values."""
+    return ", ".join("?" * len(values))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from projections.store import Store
+from projections.store import Questions, Store
 from projections.table import Table
 from queuectl.events import (
     Archived,
@@ -125,3 +125,24 @@ def fold(changes: Sequence["Change"], store: Store) -> None:
             gone.append(change.before.seq)
     store.upsert(TABLE, latest.values())
     store.delete(TABLE, "seq", gone)
+
+
+_COLUMNS = ", ".join(TABLE.columns)
+
+
+class WorkerQuestions(Questions):
+    """What is asked of the workers."""
+
+    def worker(self, id: str) -> Worker | None:
+        """The worker of exactly this id."""
+        rows = self._store.execute(f"select {_COLUMNS} from workers where id = ?", (id,))
+        return TABLE.read(rows[0]) if rows else None
+
+    def workers(self, *, live: bool = True) -> list[Worker]:
+        """The workers that started and have not ended, or all there were."""
+        where = f"where {LIVE}" if live else ""
+        return [TABLE.read(row) for row in self._store.rows(f"select {_COLUMNS} from workers {where} order by seq")]
+
+    def running_workers(self) -> int:
+        """How many workers have started and not ended, those that only recover aside."""
+        return self._store.execute(f"select count(*) from workers where {LIVE} and slots > 0")[0][0]

@@ -5,8 +5,9 @@ from contextlib import AbstractContextManager
 
 import msgspec
 
+from projections.job_list import JobFilter
 from projections.jobs import FINAL, STATES, Job
-from queuectl.engines.view import JobFilter, View
+from queuectl.engines.view import View
 
 PAGE = 1000
 """Rows read at a time: nothing is kept open between two pages (R8)."""

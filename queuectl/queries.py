@@ -11,6 +11,7 @@ import msgspec
 from projections.attempts import Attempt
 from projections.config import Config
 from projections.environments import Environment
+from projections.job_list import JobFilter
 from projections.jobs import STATES, Job
 from projections.workers import Worker
 from queuectl import disk, environment, history, settings
@@ -20,7 +21,7 @@ from queuectl.clock import now, text
 from queuectl.disk import Disk
 from queuectl.dotenv import EnvFile
 from queuectl.engines.base import Engine, Progress
-from queuectl.engines.view import Filter, JobFilter, View
+from queuectl.engines.view import Filter, View
 from queuectl.errors import Invalid, NotFound, OutputGone, QueueError
 from queuectl.events import Recorded
 from queuectl.history import Moment

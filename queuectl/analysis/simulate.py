@@ -41,20 +41,6 @@ ASSUMPTIONS = (
 
 _PAGE = 500
 
-_FAILING = """
-select seq, stream from events job
-where seq > $after and seq <= $upto and type = 'enqueued'
-  and ($queue is null or coalesce(data ->> '$.queue', 'default') = $queue)
-  and exists (select 1 from events failure where failure.stream = job.stream and failure.type = 'failed')
-order by seq limit $limit
-"""
-
-_HISTORIES = """
-select seq, stream, version, type, v, at, actor, data from events
-where stream in (select value from json_each($streams)) and seq <= $upto
-order by stream, version
-"""
-
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """The other policy; what is None stays as each job has it. Durations are seconds."""
@@ -209,19 +195,18 @@ def _pages(
         after = view.seq_at(since - 1) if since is not None else 0
     while True:
         with queue.engine.snapshot() as view:
-            found = view.query(_FAILING, {"after": after, "upto": upto, "queue": name, "limit": _PAGE})
-            streams = msgspec.json.encode([row["stream"] for row in found]).decode()
-            rows = view.query(_HISTORIES, {"streams": streams, "upto": upto}) if found else []
+            found = view.failed_jobs(after=after, upto=upto, queue=name, limit=_PAGE)
+            records = [*view.history([stream for _, stream in found], upto + 1)] if found else []
         histories: dict[str, list[Recorded]] = {}
-        for row in rows:
-            histories.setdefault(row["stream"], []).append(Recorded(**row))
+        for record in records:
+            histories.setdefault(record.stream, []).append(record)
         if histories:
             yield list(histories.values())
         if len(found) < _PAGE:
             if progress is not None:
                 progress(1, 1)
             return
-        after = found[-1]["seq"]
+        after = found[-1][0]
         if progress is not None:
             progress(after, upto + 1)
 

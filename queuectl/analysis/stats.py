@@ -1,17 +1,16 @@
 """What the log says about a period in figures: throughput, waiting, run times, failures, busy hours, slow commands.
 
-Each figure is one query of `stats.sql`, which docs/reference/stats.md defines in the same words, and nothing else.
-The log only grows, so every query has a snapshot of its own (none is open for long) and all see the same events: those
+Each figure is one query of `queuectl.engines.figures`, which docs/reference/stats.md defines in the same words, and
+nothing else. The log only grows, so every query has a snapshot of its own (none is open for long) and all see the same events: those
 up to the head that was read first.
 """
 
-import os
-import re
 from typing import Any
 
 import msgspec
 
 from queuectl.clock import text
+from queuectl.engines.figures import FIGURES
 from queuectl.queries import Progress
 from queuectl.queue import Queue
 
@@ -20,16 +19,6 @@ Row = dict[str, Any]
 
 _MOMENTS = frozenset({"first_at", "last_at", "hour", "day"})
 """The columns that are moments: microseconds UTC in the log, RFC 3339 in JSON."""
-
-
-def _read() -> dict[str, str]:
-    with open(os.path.join(os.path.dirname(__file__), "stats.sql"), encoding="utf-8") as file:
-        parts = re.split(r"^-- (\w+)\n", file.read(), flags=re.MULTILINE)
-    return {name: sql.strip() for name, sql in zip(parts[1::2], parts[2::2], strict=True)}
-
-
-QUERIES = _read()
-"""The queries by name, in the order in which they are run."""
 
 
 class Stats(msgspec.Struct, frozen=True):
@@ -93,13 +82,12 @@ def stats(
         seq, at = view.head()
         after = view.seq_at(since - 1) if since is not None else 0
         upto = view.seq_at(until) if until is not None else seq
-    values = {"after": after, "upto": upto, "queue": queue_name, "limit": limit}
     rows: dict[str, list[Row]] = {}
-    for done, (name, sql) in enumerate(QUERIES.items(), 1):
+    for done, name in enumerate(FIGURES, 1):
         with queue.engine.snapshot() as view:
-            rows[name] = view.query(sql, values)
+            rows[name] = view.figure(name, after=after, upto=upto, queue=queue_name, limit=limit)
         if progress is not None:
-            progress(done, len(QUERIES))
+            progress(done, len(FIGURES))
     [totals] = rows.pop("totals")
     [archived] = rows.pop("archived")
     commands = rows.pop("commands")

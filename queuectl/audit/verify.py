@@ -138,15 +138,13 @@ class LogVerification:
 
     def _check_low_numbers(self) -> None:
         """Report events and leaves with a seq below 1: they were added by hand."""
-        sql = "select seq, {} from {} where seq < 1 order by seq limit :most"
         with self._engine.snapshot() as view:
-            records = view.query(sql.format("type, stream", "events"), {"most": MOST})
-            leaves = view.query(sql.format("at", "leaves"), {"most": MOST})
+            records = view.events(after=None, upto=0, limit=MOST)
+            leaves = view.leaves(after=None, upto=0, limit=MOST)
         for record in records:
-            name = f"event {record['seq']:,} ({record['type']} of {record['stream']})"
-            self._verdict.add(AuditFinding("added", f"{name} was put in", record["seq"]))
+            self._verdict.add(AuditFinding("added", f"{_name(record)} was put in", record.seq))
         for each in leaves:
-            self._verdict.add(AuditFinding("leaf", f"the leaf of event {each['seq']:,} was put in", each["seq"]))
+            self._verdict.add(AuditFinding("leaf", f"the leaf of event {each.seq:,} was put in", each.seq))
 
     def _read_page(self, at: int, upto: int) -> int:
         """Verify a page; returns the seq with which it ends."""

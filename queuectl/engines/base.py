@@ -1,6 +1,6 @@
 """The seam: what an engine is. It keeps the log and the projections, and nothing above it knows how.
 
-No SQL (but the documented questions of `View.query`), no type of a database and no path crosses it, so that PostgreSQL
+No SQL, no type of a database and no path crosses it, so that PostgreSQL
 can stand beside SQLite without a change to queue, workers or command line. `tests/engines/` is the definition: one
 suite, run against every engine.
 

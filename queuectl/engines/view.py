@@ -1,19 +1,21 @@
 """What can be asked of an engine at one point of the log (`View`), and what a transaction can do (`Transaction`)."""
 
 import random
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from projections import Change, evolve
-from projections.attempts import Attempt
-from projections.config import Config
-from projections.environments import Environment
-from projections.jobs import Job
+from projections import Change
+from projections.attempts import AttemptQuestions
+from projections.config import ConfigQuestions
+from projections.environments import EnvironmentQuestions
+from projections.job_list import JobLists
+from projections.jobs import Job, JobQuestions
+from projections.numbers import NumberQuestions
 from projections.replay import Progress
-from projections.workers import Worker
+from projections.workers import WorkerQuestions
 from queuectl.decisions import Ending, Ends, finish
 from queuectl.events import Event, Recorded
 
@@ -65,21 +67,8 @@ class ProjectionStatus(msgspec.Struct, frozen=True):
     """What it raised, where it was set aside."""
 
 
-class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which jobs are asked for; every None lets all pass. Moments are microseconds UTC."""
-
-    states: tuple[str, ...] | None = None
-    queue: str | None = None
-    since: int | None = None
-    """Enqueued at this moment or later."""
-    until: int | None = None
-    """Enqueued at this moment or earlier."""
-    ended_since: int | None = None
-    """Ended (completed, dead or cancelled, and not retried since) at this moment or later."""
-
-
-class View(ABC):
-    """Reading, all of it at one point of the log."""
+class View(JobQuestions, JobLists, AttemptQuestions, WorkerQuestions, ConfigQuestions, EnvironmentQuestions):
+    """Reading, all of it at one point of the log. The questions of each subject are beside its table."""
 
     @abstractmethod
     def head(self) -> tuple[int, int]:
@@ -87,86 +76,24 @@ class View(ABC):
 
     @abstractmethod
     def events(
-        self, *, after: int = 0, upto: int | None = None, limit: int = 1000, where: Filter = ALL
+        self, *, after: int | None = 0, upto: int | None = None, limit: int = 1000, where: Filter = ALL
     ) -> list[Recorded]:
-        """A page of the log: events with `after` < seq <= `upto`, in order."""
+        """A page of the log: events with `after` < seq <= `upto`, in order.
+
+        None: from the lowest, which is below 1 only where something was put in by hand.
+        """
 
     @abstractmethod
     def stream(self, stream: str) -> list[Recorded]:
         """All events of one stream, in order."""
 
     @abstractmethod
-    def last(self, stream: str) -> Recorded | None:
-        """The last event of a stream; None where it has none."""
-
-    @abstractmethod
     def tombstones(self, *, after: int = 0, limit: int = 1000) -> list[Recorded]:
         """A page of the `archived` events with a seq above `after`, in order."""
 
     @abstractmethod
-    def leaves(self, *, after: int = 0, upto: int | None = None, limit: int = 1000) -> list[Leaf]:
-        """A page of the leaves: those with `after` < seq <= `upto`, in order."""
-
-    @abstractmethod
-    def job(self, id: str) -> Job | None:
-        """The job of exactly this id."""
-
-    @abstractmethod
-    def job_seqs(self, where: JobFilter, now: int, limit: int | None = None) -> Sequence[int]:
-        """The seqs of these jobs, in the order of lists; at most `limit`, for which no more than those are read.
-
-        What is processing comes first, by its claim. Then what waits, in the order in which it will run: what is due at
-        `now` as `ready` has it, then the rest by `run_at`, priority and seq. Then what is blocked, as it came, and what
-        has ended, the latest end first.
-        """
-
-    @abstractmethod
-    def count_jobs(self, where: JobFilter) -> int:
-        """How many jobs there are of these."""
-
-    @abstractmethod
-    def jobs(self, seqs: Sequence[int]) -> list[Job]:
-        """The jobs with these seqs, in this order; those that are gone are left out."""
-
-    @abstractmethod
-    def ids(self, prefix: str, limit: int = 10) -> list[str]:
-        """Ids of jobs that begin with `prefix`."""
-
-    @abstractmethod
-    def attempts(self, job: str) -> list[Attempt]:
-        """The attempts of a job, first to last."""
-
-    @abstractmethod
-    def page_of_attempts(self, *, after: int = 0, queue: str | None = None, limit: int = 1000) -> list[Attempt]:
-        """A page of the attempts of all queues or of one, in the order of their claims: those with a seq above."""
-
-    @abstractmethod
-    def jobs_of(self, worker: str) -> list[Job]:
-        """The jobs that this worker holds."""
-
-    @abstractmethod
-    def workers_with_jobs(self) -> list[str]:
-        """The ids of the workers that hold any job, in no order; ended ones and unknown ones too."""
-
-    @abstractmethod
-    def counts(self, queues: Sequence[str] = ()) -> dict[str, int]:
-        """Jobs by state, of all queues or of some; states without jobs are left out."""
-
-    @abstractmethod
-    def waiting_by_queue(self) -> dict[str, int]:
-        """How many jobs wait (pending or failed) in each queue that has any."""
-
-    @abstractmethod
-    def worker(self, id: str) -> Worker | None:
-        """The worker of exactly this id."""
-
-    @abstractmethod
-    def workers(self, *, live: bool = True) -> list[Worker]:
-        """The workers that started and have not ended, or all there were."""
-
-    @abstractmethod
-    def running_workers(self) -> int:
-        """How many workers have started and not ended, those that only recover aside."""
+    def leaves(self, *, after: int | None = 0, upto: int | None = None, limit: int = 1000) -> list[Leaf]:
+        """A page of the leaves: those with `after` < seq <= `upto`, in order, as with `events`."""
 
     @abstractmethod
     def archivable(self, at: int, states: Collection[str]) -> dict[str, int]:
@@ -177,33 +104,16 @@ class View(ABC):
         """
 
     @abstractmethod
-    def config(self) -> Config | None:
-        """The stored settings, or None where none was ever stored."""
-
-    def environment(self, name: str) -> Environment | None:
-        """What jobs that name this environment (by its hash) are given; None where the log has it not."""
-        record = self.last(f"env:{name}")
-        return evolve(None, record, record.event) if record is not None else None
+    def failed_jobs(self, *, after: int, upto: int, queue: str | None, limit: int) -> list[tuple[int, str]]:
+        """A page of the jobs enqueued after event `after` and up to `upto` that have ever failed: seq and stream."""
 
     @abstractmethod
-    def due(self, queues: Sequence[str], limit: int, now: int) -> list[Job]:
-        """The waiting jobs that are due at `now`, in the order of claims: of all queues where none are named."""
+    def history(self, streams: Collection[str], before: int) -> Iterable[Recorded]:
+        """The events of these streams before seq `before`, each stream's in order."""
 
     @abstractmethod
-    def next_due(self, queues: Sequence[str] = ()) -> int | None:
-        """The earliest `run_at` (µs UTC) of the waiting jobs, or None."""
-
-    @abstractmethod
-    def seq_at(self, at: int) -> int:
-        """The last event that had happened at that moment (µs UTC), archived ones too; 0 where none had."""
-
-    @abstractmethod
-    def query(self, sql: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The rows, by column, of a query of the tables that others may read (docs/reference/tables.md).
-
-        All of them at once: ask for few. It is for questions that the documentation defines as SQL. Raises Invalid
-        where the query would change something.
-        """
+    def figure(self, name: str, *, after: int, upto: int, queue: str | None, limit: int) -> list[dict[str, Any]]:
+        """A figure of `queuectl stats`: the rows, by column, of the query of this name in `figures.sql`."""
 
     # What `doctor` asks.
 
@@ -241,7 +151,7 @@ class View(ABC):
         """
 
 
-class Transaction(View):
+class Transaction(View, NumberQuestions):
     """Reading and writing, alone: no other process appends until it ends. It ends in a commit, or in nothing at all."""
 
     now: int
@@ -267,10 +177,6 @@ class Transaction(View):
     @abstractmethod
     def ready(self, queues: Sequence[str], limit: int) -> list[Job]:
         """The jobs that may be claimed now, best first: of all queues where none are named."""
-
-    @abstractmethod
-    def numbers(self, count: int) -> range:
-        """`count` new numbers, never given before in this database, for the ids of the jobs appended next."""
 
     @abstractmethod
     def keep_secrets(self, job: str, values: Mapping[str, str]) -> None:

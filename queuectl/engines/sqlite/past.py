@@ -9,10 +9,10 @@ from typing import Any
 
 import apsw
 
+from projections.job_list import JobFilter
 from projections.jobs import ENDED, FINAL, Job
 from queuectl.clock import micros
 from queuectl.engines.sqlite.view import SqliteView
-from queuectl.engines.view import JobFilter
 from queuectl.errors import NotFound, QueueError
 from queuectl.events import Archived, Passed, Recorded, encode
 

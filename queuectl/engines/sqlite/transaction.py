@@ -107,10 +107,6 @@ class SqliteTransaction(SqliteView, Transaction):
     def ready(self, queues: Sequence[str], limit: int) -> list[Job]:
         return self.due(queues, limit, self.now)
 
-    def numbers(self, count: int) -> range:
-        last = self._db.execute("select last from numbers where name = 'job'").get or 0
-        return range(last + 1, last + 1 + count)
-
     def keep_secrets(self, job: str, values: Mapping[str, str]) -> None:
         self._db.executemany(
             """

@@ -2,11 +2,12 @@
 
 import random
 
+from projections.job_list import JobFilter
 from projections.jobs import FINAL
 from queuectl import decisions
 from queuectl.clock import SECOND, now
 from queuectl.engines.base import Engine
-from queuectl.engines.view import JobFilter, Write
+from queuectl.engines.view import Write
 from tests.support.engine_actions import ACTOR, add, claim, policy, report
 
 

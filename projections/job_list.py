@@ -6,44 +6,53 @@ from heapq import merge
 from itertools import islice
 from typing import Any
 
-import apsw
+import msgspec
 
-from projections.jobs import ENDED, WAITING
-from queuectl.engines.view import JobFilter, View
-
-# All priorities of waiting jobs, highest first: one step in the index for each, however many jobs wait.
-PRIORITIES = f"""
-with recursive waiting (priority) as (
-    select max(priority) from jobs where {WAITING}
-    union all
-    select (select max(priority) from jobs where {WAITING} and priority < waiting.priority)
-    from waiting where priority is not null
-)
-"""
+from projections.counts import CountQuestions
+from projections.jobs import ENDED, PRIORITIES, WAITING
 
 Question = tuple[str, tuple[Any, ...]]
 """A query and its values. Its rows are in order, the last column is the seq of a job."""
 
 
-class SqliteList(View):
-    """The part of a view that makes lists."""
+class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which jobs are asked for; every None lets all pass. Moments are microseconds UTC."""
 
-    _db: apsw.Connection
+    states: tuple[str, ...] | None = None
+    queue: str | None = None
+    since: int | None = None
+    """Enqueued at this moment or later."""
+    until: int | None = None
+    """Enqueued at this moment or earlier."""
+    ended_since: int | None = None
+    """Ended (completed, dead or cancelled, and not retried since) at this moment or later."""
+
+
+class JobLists(CountQuestions):
+    """What lists of jobs ask."""
 
     def job_seqs(self, where: JobFilter, now: int, limit: int | None = None) -> Sequence[int]:
+        """The seqs of these jobs, in the order of lists; at most `limit`, for which no more than those are read.
+
+        What is processing comes first, by its claim. Then what waits, in the order in which it will run: what is due at
+        `now` as `due` has it, then the rest by `run_at`, priority and seq. Then what is blocked, as it came, and what
+        has ended, the latest end first.
+        """
         order = (seq for questions in self._questions(where, now) for seq in self._merged(questions))
         return array("q", islice(order, limit))
 
     def count_jobs(self, where: JobFilter) -> int:
+        """How many jobs there are of these."""
         if where.since is where.until is where.ended_since is None:
             counts = self.counts((where.queue,) if where.queue is not None else ())
             return sum(jobs for state, jobs in counts.items() if where.states is None or state in where.states)
         questions = [question for questions in self._questions(where, None) for question in questions]
-        return sum(self._db.execute(f"select count(*) from ({sql})", values).get for sql, values in questions)
+        counted = (self._store.execute(f"select count(*) from ({sql}) q", values) for sql, values in questions)
+        return sum(jobs for [(jobs,)] in counted)
 
     def _merged(self, questions: Iterable[Question]) -> Iterator[int]:
         """The seqs in the order of all rows, which are read no further than they are asked for."""
-        cursors = [self._db.execute(sql, values) for sql, values in questions]
+        cursors = [self._store.rows(sql, values) for sql, values in questions]
         try:
             for row in merge(*cursors):
                 yield row[-1]
@@ -90,7 +99,7 @@ class SqliteList(View):
         if now is None:
             yield [(f"select seq from jobs where {which} and {scope}", bounds)]
             return
-        rows = self._db.execute(f"{PRIORITIES} select priority from waiting where priority is not null")
+        rows = self._store.execute(f"{PRIORITIES} select priority from waiting where priority is not null")
         priorities = [priority for (priority,) in rows]
         one = f"from jobs where {which} and priority = ? and {scope} and run_at"
         for priority in priorities:
