@@ -1,12 +1,13 @@
 """The facts that `admission.reasons` is asked with, collected from the tables and from the workers' processes."""
 
+from projections.job_list import JobFilter
 from projections.jobs import Job
 from projections.workers import Worker
 from queuectl.admission import Facts, Servers
 from queuectl.clock import SECOND
 from queuectl.disk import Disk
 from queuectl.engines.base import Engine
-from queuectl.engines.view import JobFilter, View
+from queuectl.engines.view import View
 from queuectl.liveness import Life, liveness
 
 SAMPLE = 20

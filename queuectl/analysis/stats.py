@@ -1,8 +1,8 @@
 """What the log says about a period in figures: throughput, waiting, run times, failures, busy hours, slow commands.
 
 Each figure is one query of `queuectl.engines.figures`, which docs/reference/stats.md defines in the same words, and
-nothing else. The log only grows, so every query has a snapshot of its own (none is open for long) and all see the same events: those
-up to the head that was read first.
+nothing else. The log only grows, so every query has a snapshot of its own (none is open for long) and all see the same
+events: those up to the head that was read first.
 """
 
 from typing import Any
