@@ -158,9 +158,6 @@ class Model:
 
     def refusal(self, verb: str, ids: Iterable[str], env: Collection[str] | None = None) -> str | None:
         """The error that this command is answered with, None where it is carried out."""
-        ids = [*ids]
-        if verb == "cancel" and not {*ids} <= self.jobs.keys():
-            return "NotFound"  # before any is refused: all cancels are decided together
         for id in ids:
             job = self.jobs.get(id)
             if job is None:
