@@ -7,10 +7,10 @@ not be delivered is lost; what counts stands in the log.
 import errno
 import os
 import select
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import Self
 
-from queuectl.host.folder_names import FolderNames
+from queuectl.host.folder_watch import FolderWatch
 
 FLAGS = os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -88,8 +88,9 @@ class Bells:
     """The bells in a folder, for those that ring them often."""
 
     def __init__(self, folder: str) -> None:
-        self._names = FolderNames(folder)
         self._folder = folder
+        self._watch = FolderWatch(folder)
+        self._names: Sequence[str] = ()
 
     def ring(self, kinds: Container[str]) -> int:
         """Ring every bell of these kinds, remove those whose listener is dead, and return how many were rung.
@@ -98,11 +99,13 @@ class Bells:
         be woken.
         """
         try:
-            names = self._names.read()
+            if self._watch.changed():
+                self._names = os.listdir(self._folder)
         except OSError:
+            self._watch.forget()
             return 0
         rung = 0
-        for name in names:
+        for name in self._names:
             if name.lstrip(".").rpartition("-")[0] in kinds:  # drafts too: they stay where a listener died early
                 rung += _ring(f"{self._folder}/{name}")
         return rung

@@ -6,22 +6,20 @@ and child open anew when they need one; where it was in use, the child never tou
 """
 
 import os
-import time
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import apsw
 
 from projections import replay
 from projections.replay import Progress
-from queuectl import clock
 from queuectl.engines.base import PAST, Engine, Listener, Storage
 from queuectl.engines.sqlite import copy, database, doorbell, file_mark, forking
 from queuectl.engines.sqlite.database import Translated
 from queuectl.engines.sqlite.doorbell import Bells
 from queuectl.engines.sqlite.file_identity import OpenFiles, refuse_files_in_use
-from queuectl.engines.sqlite.gate import MEANWHILE, Gate
+from queuectl.engines.sqlite.gate import Gate
 from queuectl.engines.sqlite.health import storage
 from queuectl.engines.sqlite.high_water import HighWater, HighWaterMark
 from queuectl.engines.sqlite.location import Location, prepare
@@ -32,6 +30,7 @@ from queuectl.engines.sqlite.store import SqliteStore
 from queuectl.engines.sqlite.transaction import Known, SqliteTransaction
 from queuectl.engines.sqlite.view import SqliteView
 from queuectl.engines.sqlite.wal import Wal
+from queuectl.engines.sqlite.write_transaction import WriteTransaction
 from queuectl.engines.view import Transaction, View
 from queuectl.errors import Busy, Invalid, QueueError, Replaced, Unusable, shown
 from queuectl.events import WAKING, Recorded, Unreadable
@@ -131,6 +130,7 @@ class SqliteEngine(Engine):
     def _begin(self, patience: float | None, note: HighWaterMark) -> None:
         """Look whether the log is whole, and make the tables so."""
         self._registry, self._known = Registry(self._db), Known()
+        self._write = WriteTransaction(self._db, self._open_files, self._wal_index)
         self._writing = self._closed = False
         self._wal = Wal(self._db)
         with Translated(self.location.database):
@@ -142,7 +142,7 @@ class SqliteEngine(Engine):
                 self._wal_index.allocate(0)
                 whole = not self._healing or self._registry.is_current()
             if not whole:
-                with self._gate.hold(patience), self._write_transaction():
+                with self._gate.hold(patience), self._write.block():
                     head = SqliteView(self._db).head()[0]
                     self._registry.active(head, self._progress, thorough=True)
             self.set_durability(self._synchronous)
@@ -156,41 +156,6 @@ class SqliteEngine(Engine):
         """After a fork: a connection of our own."""
         if self._closed_for_fork or self._pid != os.getpid():
             self._open(None)
-
-    @contextmanager
-    def _write_transaction(self) -> Generator[None]:
-        """A write transaction, by who holds the gate. Raises Replaced also where it went into files that are gone."""
-        try:
-            self._db.execute("begin immediate")
-            try:
-                self._open_files.check()
-                self._wal_index.allocate(1)
-                yield
-                self._db.execute("commit")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("rollback")
-                raise
-            self._open_files.check()
-        except Replaced:
-            self._open_files.write_back_removed_wal(self._db)
-            raise
-
-    @contextmanager
-    def _while_busy(self, meanwhile: Callable[[], None]) -> Generator[None]:
-        """While a stranger has SQLite's own lock (our writers wait at the gate), go on with what can't wait."""
-        until = clock.monotonic() + database.BUSY / 1000
-
-        def busy(_: int) -> bool:
-            meanwhile()
-            time.sleep(MEANWHILE)
-            return clock.monotonic() < until
-
-        self._db.set_busy_handler(busy)
-        try:
-            yield
-        finally:
-            self._db.set_busy_timeout(database.BUSY)
 
     @contextmanager
     def snapshot(self) -> Generator[View]:
@@ -224,24 +189,27 @@ class SqliteEngine(Engine):
         self._reopen_after_fork()
         if self._writing:
             raise RuntimeError("a transaction of this queue is open already; finish it first")
-        waiting = nullcontext() if meanwhile is None else self._while_busy(meanwhile)
-        with Translated(self.url), self._gate.hold(patience, meanwhile), waiting:
+        with Translated(self.url), self._gate.hold(patience, meanwhile):
             self._writing = True
             try:
-                with self._write_transaction():
-                    tx = SqliteTransaction(self._db, self._registry, self._known)
-                    mark = self._mark or file_mark.read(self._db)
-                    note = self._high_water.current()
-                    self._high_water.check_mark(mark, note)
-                    self._high_water.check_head(tx.seq, note)
-                    yield tx
-                    tx.finish()
-                    if tx.types and mark is None:
-                        mark = file_mark.renew(self._db)
+                self._write.begin(meanwhile)
+                tx = SqliteTransaction(self._db, self._registry, self._known)
+                mark = self._mark or file_mark.read(self._db)
+                note = self._high_water.current()
+                self._high_water.check_mark(mark, note)
+                self._high_water.check_head(tx.seq, note)
+                yield tx
+                tx.finish()
+                if tx.types and mark is None:
+                    mark = file_mark.renew(self._db)
+                self._write.commit()
                 tx.committed()
                 self._mark = self._open_files.mark = mark
                 if tx.types and self._synchronous == "full":  # else a power cut may take what was acknowledged
                     self._high_water.record(tx.seq, mark)
+            except BaseException as error:
+                self._write.roll_back(error)
+                raise
             finally:
                 self._writing = False
         if self._gate.worker is None:
@@ -255,7 +223,7 @@ class SqliteEngine(Engine):
 
     def replay(self, names: Sequence[str] = (), progress: Progress | None = None) -> int:
         self._reopen_after_fork()
-        with Translated(self.location.database), self._gate.hold(None), self._write_transaction():
+        with Translated(self.location.database), self._gate.hold(None), self._write.block():
             head = SqliteView(self._db).head()[0]
             broken = self._registry.replay(names, head, progress)
         _raise_broken(broken)
@@ -322,7 +290,7 @@ class SqliteEngine(Engine):
     def load(self, records: Iterable[Recorded], progress: Progress | None = None) -> int:
         self._reopen_after_fork()
         with Translated(self.location.database), self._gate.hold(None):
-            with self._write_transaction():
+            with self._write.block():
                 head = copy.take_in(self._db, records)
                 try:
                     broken = self._registry.replay((), head, progress)

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -118,6 +119,33 @@ def test_another_file_at_the_path_is_noticed(queue: Queue, path: str, which: str
     for act in (ACTS["enqueue"], ACTS["status"]):
         with pytest.raises(Replaced, match=rf"q\.db{which}: was replaced while the queue was open"):
             act(queue)
+
+
+@pytest.mark.parametrize("which", ["", "-wal", "-shm"])
+@pytest.mark.parametrize("change", [remove, rename, replace])
+def test_a_change_after_long_quiet_is_noticed(
+    queue: Queue, path: str, which: str, change: Callable[[str], None]
+) -> None:
+    time.sleep(0.2)  # from now on the folder is known not to have changed
+    queue.status()
+    queue.enqueue("true")
+    change(path + which)
+    for act in ("enqueue", "status", "enqueue"):
+        with pytest.raises(Replaced, match=rf"q\.db{which}: was re"):
+            ACTS[act](queue)
+
+
+def test_a_folder_moved_aside_is_noticed(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    with Queue(folder / "q.db") as queue:
+        queue.enqueue("true")
+        time.sleep(0.2)
+        queue.enqueue("true")
+        shutil.copytree(folder, tmp_path / "copy")
+        folder.rename(tmp_path / "aside")
+        (tmp_path / "copy").rename(folder)
+        with pytest.raises(Replaced, match="was replaced while the queue was open"):
+            queue.enqueue("true")
 
 
 def test_a_database_moved_back_is_used_again(queue: Queue, path: str) -> None:
