@@ -106,12 +106,18 @@ class EnvironmentReader:
         return self._answer
 
 
+_latest: Mapping[bytes, bytes] = {}
+
+
 def snapshot() -> Mapping[bytes, bytes]:
-    """The environment as it is now, to be compared with a later one."""
+    """The environment as it is now, to be compared with a later one: the same object as long as it does not change."""
+    global _latest
     # Each name that is asked of os.environ is encoded and decoded, together a tenth of an enqueue. What is behind it is
     # a plain dictionary.
     behind: Mapping[bytes, bytes] | None = getattr(os.environ, "_data", None)
-    return dict(os.environb if behind is None else behind)
+    if (now := os.environb if behind is None else behind) != _latest:
+        _latest = dict(now)
+    return _latest
 
 
 def digest(kept: EnvironmentKept) -> str:

@@ -39,6 +39,7 @@ class HighWater:
         self._path = location.high_water
         self._fd = -1
         self._file = (0, 0)
+        self._last = (b"", HighWaterMark())
 
     def read(self) -> HighWaterMark:
         """What was noted; nothing where there is no note, or a damaged one. Raises Unusable where it can't be read."""
@@ -58,10 +59,13 @@ class HighWater:
         try:
             if not self._is_open():
                 self._open(0)
-            return _parsed(os.pread(self._fd, LENGTH, 0))
+            text = os.pread(self._fd, LENGTH, 0)
         except OSError:
             self.close()
             return HighWaterMark()
+        if text != self._last[0]:
+            self._last = (text, _parsed(text))
+        return self._last[1]
 
     def check_mark(self, mark: str | None, note: HighWaterMark) -> None:
         """Raise Unusable where this is not the database that the note is about."""

@@ -105,7 +105,7 @@ class Registry:
     def fold(self, folding: Sequence[Projection], changes: Sequence[Change]) -> None:
         """Fold into ours, then into users' own, each of those in a savepoint."""
         for projection in folding:
-            if projection.name in self._builtin:
+            if self.only_ours or projection.name in self._builtin:
                 projection.fold(changes, self._store)
             else:
                 self.in_savepoint(projection, partial(projection.fold, changes, self._store))

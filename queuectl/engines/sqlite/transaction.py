@@ -1,6 +1,7 @@
 """Writing to SQLite: what is decided becomes rows of the log and of every projection, within one transaction."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import apsw
 from msgspec.structs import astuple
@@ -55,6 +56,7 @@ class SqliteTransaction(SqliteView, Transaction):
 
     def append(self, writes: Iterable[Write], actor: str) -> list[Change]:
         changes: list[Change] = []
+        rows: list[tuple[Any, ...]] = []
         seq, at = self.seq, self.at
         for write in writes:
             before = write.before
@@ -66,12 +68,13 @@ class SqliteTransaction(SqliteView, Transaction):
                 record = Recorded(seq, write.stream, version, event.type, event.v, at, actor, data)
                 after = evolve(before, record, event)
                 changes.append(Change(record, event, before, after))
+                rows.append(astuple(record))
+                self.types.add(event.type)
                 before = after
         if not changes:
             return changes
-        self.types.update(change.record.type for change in changes)
         try:
-            self._db.executemany(INSERT, (astuple(change.record) for change in changes))
+            self._db.executemany(INSERT, rows)
         except apsw.ConstraintError as error:
             # Some of the rows are in: a caller that catches this must not commit them.
             self._conflict = Conflict(f"{error}: load it again and decide again")
