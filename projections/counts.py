@@ -1,6 +1,5 @@
 """Counts: the number of jobs by queue and state, so that `status` costs the same with any number of jobs."""
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -42,10 +41,10 @@ def fold(changes: Sequence["Change"], store: Store) -> None:
         else:
             continue
         moves[move] = moves.get(move, 0) + 1
-    delta: Counter[tuple[Any, Any]] = Counter()
+    delta: dict[tuple[Any, Any], int] = {}
     for (left_queue, left, queue, state), jobs in moves.items():
-        delta[left_queue, left] -= jobs
-        delta[queue, state] += jobs
+        delta[left_queue, left] = delta.get((left_queue, left), 0) - jobs
+        delta[queue, state] = delta.get((queue, state), 0) + jobs
     changed = sorted(Count(queue, state, jobs) for (queue, state), jobs in delta.items() if jobs and state is not None)
     store.upsert(TABLE, changed)
     if any(count.jobs < 0 for count in changed):

@@ -33,10 +33,14 @@ schema = TABLE.schema
 
 def fold(changes: Sequence["Change"], store: Store) -> None:
     """Store the highest id of digits. Users can't give such ids, so all count, also of jobs that are archived."""
-    born = ("enqueued", "archived")
-    records = (change.record for change in changes if change.record.type in born)
-    ids = [record.subject for record in records if record.stream.startswith("job:")]
-    if last := max(map(int, filter(str.isdecimal, ids)), default=0):
+    last = 0
+    for change in changes:
+        record = change.record
+        if record.type in ("enqueued", "archived") and record.stream.startswith("job:"):
+            id = record.subject
+            if id.isdecimal():
+                last = max(last, int(id))
+    if last:
         store.upsert(TABLE, [HighestNumber("job", last)])
 
 

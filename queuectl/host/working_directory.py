@@ -8,12 +8,12 @@ def working_directory() -> str:
 
     Raises FileNotFoundError where it is gone.
     """
-    named = os.environ.get("PWD", "")
-    if named.startswith("/") and not {".", ".."}.intersection(named.split("/")):
+    named, here = os.environ.get("PWD", ""), os.getcwd()
+    if named != here and named.startswith("/") and not {".", ".."}.intersection(named.split("/")):
         try:
             if os.path.samestat(os.stat(named), os.stat(".")):
                 named.encode()
                 return named
         except (OSError, ValueError):
             pass
-    return os.getcwd()
+    return here

@@ -195,9 +195,7 @@ class SqliteEngine(Engine):
                 self._write.begin(meanwhile)
                 tx = SqliteTransaction(self._db, self._registry, self._known)
                 mark = self._mark or file_mark.read(self._db)
-                note = self._high_water.current()
-                self._high_water.check_mark(mark, note)
-                self._high_water.check_head(tx.seq, note)
+                self._high_water.check(mark, tx.seq)
                 yield tx
                 tx.finish()
                 if tx.types and mark is None:
