@@ -89,8 +89,8 @@ def fork(queue: Queue) -> None:
     if (pid := os.fork()) == 0:
         queue.enqueue("true")
         os._exit(0)
-    queue.enqueue("true")
     assert os.waitpid(pid, 0)[1] == 0
+    queue.status()  # opens it again
 
 
 def fail(queue: Queue) -> None:
