@@ -13,22 +13,6 @@ from queuectl.decisions.lease import Lease, lease
 from queuectl.decisions.outcome import Outcome, Stop, explained, is_from_outside
 
 __all__ = [
-    "Cancel",
-    "Ending",
-    "Ends",
-    "Lease",
-    "Outcome",
-    "Refusal",
-    "Release",
-    "Report",
-    "Stop",
-    "claim",
-    "edit",
-    "enqueue",
-    "explained",
-    "finish",
-    "is_from_outside",
-    "lease",
-    "purge",
-    "requeue",
-]
+    "Cancel", "Ending", "Ends", "Lease", "Outcome", "Refusal", "Release", "Report", "Stop", "claim", "edit", "enqueue",
+    "explained", "finish", "is_from_outside", "lease", "purge", "requeue",
+]  # fmt: skip

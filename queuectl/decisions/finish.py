@@ -7,7 +7,7 @@ import msgspec
 
 from projections.jobs import Job, evolve
 from queuectl.clock import SECOND, text
-from queuectl.decisions.lease import Lease, is_held
+from queuectl.decisions.lease import Lease, is_held, lease
 from queuectl.decisions.outcome import Outcome, Stop
 from queuectl.errors import Refused
 from queuectl.events import (
@@ -88,6 +88,12 @@ class Ends(msgspec.Struct):
     """Each job once, in the order of the endings; without those of which nothing new is asked."""
     fenced: list[Lease]
     """Leases that are no longer held: these attempts were decided elsewhere."""
+
+    @property
+    def failed(self) -> list[tuple[Lease, str]]:
+        """The leases of attempts that failed, with what became of the job: retried or dead."""
+        failed = [end for end in self.jobs if type(end.events[0]) is Failed]
+        return [(lease(end.job), end.events[1].type) for end in failed]
 
     @property
     def forget(self) -> list[str]:

@@ -1,7 +1,7 @@
 """Turns: what a worker writes, one transaction each, which reports what has ended and claims what comes next."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
@@ -156,53 +156,38 @@ class TurnWriter:
         while others write. Raises Unusable where nothing could be written: nothing has happened then, and the turn can
         be taken again.
         """
-        try:
-            return self._turn(reports, releases, want, holding, heartbeat, look, drain, meanwhile, trusting=True)
-        except Conflict:
-            # A job was cancelled, or taken for lost, since it was claimed: read each anew.
-            return self._turn(reports, releases, want, holding, heartbeat, look, drain, meanwhile, trusting=False)
+        known = {each.job.id: each.job for each in reports}
+        while True:
+            turn = Turn(claims=[], cancel=[])
+            try:
+                with self._engine.transaction(None, meanwhile) as tx:
+                    endings: list[Ending] = [*(Report(each.lease, each.outcome) for each in reports), *releases]
+                    if heartbeat or look:
+                        me = tx.worker(self.worker)
+                        if heartbeat and me is not None and holding:
+                            held = [Held(job=lease.job, attempt=lease.attempt) for lease in holding]
+                            tx.append([Write(self._stream, me, [Heartbeat(attempts=held)])], self._actor)
+                        self._look(tx, me, turn)
+                        endings += self._unknown(tx, {*holding, *(each.lease for each in (*reports, *releases))})
+                    ends = tx.end(endings, self._actor, known)
+                    turn.fenced, turn.failed = ends.fenced, ends.failed
+                    turn.settings = self._settings
+                    if want > 0 and not turn.stop:
+                        self._check_claims(tx, turn)
+                    if want > 0 and not turn.stop and turn.hindrance is None:
+                        turn.claims = self._claim(tx, want)
+                    if len(turn.claims) < want or (drain is not None and not turn.claims):
+                        self._look_ahead(tx, turn, drain)
+                return turn
+            except Conflict:
+                if not known:
+                    raise
+                known = {}  # a job was cancelled, or taken for lost, since it was claimed: each is read anew
 
-    def _turn(
-        self,
-        reports: Sequence[AttemptReport],
-        releases: Sequence[Release],
-        want: int,
-        holding: Sequence[Lease],
-        heartbeat: bool,
-        look: bool,
-        drain: int | None,
-        meanwhile: Callable[[], None] | None,
-        *,
-        trusting: bool,
-    ) -> Turn:
-        turn = Turn(claims=[], fenced=[], failed=[], cancel=[])
-        with self._engine.transaction(None, meanwhile) as tx:
-            endings: list[Ending] = [*(Report(each.lease, each.outcome) for each in reports), *releases]
-            if heartbeat or look:
-                me = tx.worker(self.worker)
-                if heartbeat and me is not None and holding:
-                    held = [Held(job=lease.job, attempt=lease.attempt) for lease in holding]
-                    tx.append([Write(self._stream, me, [Heartbeat(attempts=held)])], self._actor)
-                self._look(tx, me, turn)
-                known = {*holding, *(each.lease for each in (*reports, *releases))}
-                for lease in {decisions.lease(job) for job in tx.jobs_of(self.worker)} - known:
-                    # Claimed in a turn that raised though it was written: the disk, or a file, failed then.
-                    endings.append(Release(lease, "its worker does not know of it"))
-            ends = tx.end(endings, self._actor, {each.job.id: each.job for each in reports if trusting})
-            turn.fenced = ends.fenced
-            turn.failed = [
-                (decisions.lease(end.job), last)
-                for end in ends.jobs
-                if (last := end.events[-1].type) in ("retried", "dead")
-            ]
-            turn.settings = self._settings
-            if want > 0 and not turn.stop:
-                self._check_claims(tx, turn)
-            if want > 0 and not turn.stop and turn.hindrance is None:
-                turn.claims = self._claim(tx, want)
-            if len(turn.claims) < want or (drain is not None and not turn.claims):
-                self._look_ahead(tx, turn, drain)
-        return turn
+    def _unknown(self, tx: Transaction, known: Collection[Lease]) -> list[Release]:
+        """Gives back what was claimed in a turn that raised though it was written: the disk, or a file, failed then."""
+        leases = [decisions.lease(job) for job in tx.jobs_of(self.worker)]
+        return [Release(lease, "its worker does not know of it") for lease in leases if lease not in known]
 
     def _look(self, tx: Transaction, me: Worker | None, turn: Turn) -> None:
         turn.cancel = [job.id for job in tx.jobs_of(self.worker) if job.cancel_requested]

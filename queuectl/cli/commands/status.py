@@ -59,6 +59,7 @@ def _document(q: "Queue", result: "Status", disk: "Disk | None") -> dict[str, An
 
 
 def _lines(q: "Queue", result: "Status", disk: "Disk | None") -> list[str]:
+    from queuectl.admission import low_disk
     from queuectl.cli.ui import wording
 
     space = max(len(f"{count:,}") for count in (*result.counts.values(), result.total))
@@ -73,7 +74,7 @@ def _lines(q: "Queue", result: "Status", disk: "Disk | None") -> list[str]:
         "",
         f"{up}; {as_of}",
         output.paint(f"in {output.escape(q.url)}", "dim"),
-        *([output.paint(f"no new job starts: {disk}", "failed")] if disk is not None and disk.low else []),
+        *([output.paint(low_disk(disk).text, "failed")] if disk is not None and disk.low else []),
     ]
 
 

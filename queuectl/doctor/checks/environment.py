@@ -8,6 +8,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from queuectl import clock
+from queuectl.admission import low_disk
 from queuectl.doctor.finding import Finding, fine, problem, process, some, warning
 from queuectl.host import processes
 from queuectl.host.flock import locked
@@ -140,7 +141,7 @@ def disk(queue: "InspectedQueue", bars: "ProgressBars") -> Iterator[Finding]:
     facts = {"free": found.free, "floor": found.floor}
     if found.low:
         yield problem(
-            f"no new job starts: {found}",
+            low_disk(found).text,
             "make room, or lower the floor: queuectl config set disk-floor SIZE",
             **facts,
         )

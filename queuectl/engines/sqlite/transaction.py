@@ -1,6 +1,6 @@
 """Writing to SQLite: what is decided becomes rows of the log and of every projection, within one transaction."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import apsw
@@ -8,7 +8,6 @@ from msgspec.structs import astuple
 
 from projections import Change, Projection, evolve
 from projections.config import Config
-from projections.jobs import Job
 from queuectl import clock
 from queuectl.engines.sqlite.copy import INSERT
 from queuectl.engines.sqlite.projection_registry import Registry
@@ -106,9 +105,6 @@ class SqliteTransaction(SqliteView, Transaction):
             known.config = super().config()
             known.has_config = True
         return known.config
-
-    def ready(self, queues: Sequence[str], limit: int) -> list[Job]:
-        return self.due(queues, limit, self.now)
 
     def keep_secrets(self, job: str, values: Mapping[str, str]) -> None:
         self._db.executemany(
