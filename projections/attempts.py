@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from projections.store import Questions
+from projections.store import Questions, Store
+from projections.table import Table
 from queuectl.clock import micros
 from queuectl.events import Claimed, Execution, Failed, Recorded, Released
 
 if TYPE_CHECKING:
-    from projections import Change, Store
+    from projections import Change
 
 
 class Attempt(msgspec.Struct, frozen=True, gc=False):
@@ -44,42 +45,18 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
 name = "attempts"
 version = 2
 tables = ("attempts",)
-schema = """
-create table attempts (
-    seq integer primary key,
-    job text not null,
-    number integer not null,
-    worker text not null,
-    lease integer not null,
-    claimed_at integer not null,
-    outcome text,
-    started_at integer,
-    ended_at integer,
-    cause text,
-    exit_code integer,
-    signal integer,
-    run_seconds real,
-    cpu_seconds real,
-    max_rss integer,
-    output_bytes integer,
-    output_cut integer,
-    error text
-);
-create unique index attempts_of_job on attempts (job, lease);
-"""
+TABLE = Table("attempts", Attempt, ("seq",))
+schema = f"{TABLE.schema} create unique index attempts_of_job on attempts (job, lease);"
 
 OUTCOMES = frozenset({"completed", "failed", "cancelled", "released", "interrupted"})
 
-_COLUMNS = Attempt.__struct_fields__
+_COLUMNS = TABLE.columns
 _END = _COLUMNS[_COLUMNS.index("outcome") :]
 """The columns that are filled when it ends."""
-_HELD = (None,) * len(_END)
-
-_INSERT = f"insert into attempts ({', '.join(_COLUMNS)}) values ({', '.join('?' * len(_COLUMNS))})"
-_UPDATE = f"update attempts set {', '.join(f'{column} = ?' for column in _END)} where job = ? and lease = ?"
+_ENDS = TABLE.part(_END, ("job", "lease"))
 
 
-def fold(changes: Sequence["Change"], store: "Store") -> None:
+def fold(changes: Sequence["Change"], store: Store) -> None:
     """Insert a row for each claim, fill it at the outcome, and delete it when its job is purged or archived."""
     claims: dict[tuple[str, int], tuple[Any, ...]] = {}
     outcomes: dict[tuple[str, int], tuple[Any, ...]] = {}
@@ -93,13 +70,10 @@ def fold(changes: Sequence["Change"], store: "Store") -> None:
             outcomes[change.after.id, change.before.lease] = _ended(record, event)
         elif kind == "purged" or (kind == "archived" and record.stream.startswith("job:")):
             purged.add(record.subject)
-    if claims:
-        new = ((*claim, *outcomes.pop(key, _HELD)) for key, claim in claims.items() if key[0] not in purged)
-        store.executemany(_INSERT, new)
-    if outcomes:
-        store.executemany(_UPDATE, ((*outcome, *key) for key, outcome in outcomes.items()))
-    if purged:
-        store.executemany("delete from attempts where job = ?", [(job,) for job in sorted(purged)])
+    new = [Attempt(*claim, *outcomes.pop(key, ())) for key, claim in claims.items() if key[0] not in purged]
+    store.insert(TABLE, new)
+    store.update(_ENDS, [(*outcome, *key) for key, outcome in outcomes.items()])
+    store.delete(TABLE, "job", sorted(purged))
 
 
 _execution = attrgetter(*(column for column in _COLUMNS if column in Execution.__struct_fields__))
@@ -113,7 +87,7 @@ def _claimed(record: Recorded, event: Claimed) -> tuple[Any, ...]:
 def _ended(record: Recorded, event: Any) -> tuple[Any, ...]:
     """The values of `_END` after an event that ends an attempt."""
     if isinstance(event, Released):
-        return (record.type, None, record.at, *_HELD[3:])
+        return (record.type, None, record.at, *[None] * (len(_END) - 3))
     started_at = micros(event.started_at) if event.started_at is not None else None
     cause, error = (event.cause, event.error) if isinstance(event, Failed) else (None, None)
     return (record.type, started_at, record.at, cause, *_execution(event), error)
@@ -146,5 +120,5 @@ class AttemptQuestions(Questions):
         return self._read(f"seq > ? and {of_queue} order by seq limit ?", (after, queue, limit))
 
     def _read(self, where: str, values: Sequence[Any]) -> list[Attempt]:
-        rows = self._store.rows(f"select {', '.join(_COLUMNS)} from attempts where {where}", values)
+        rows = self._store.rows(f"select {TABLE.select('a')} from attempts a where {where}", values)
         return [Attempt(*row) for row in rows]

@@ -113,7 +113,7 @@ def _enqueued(_: None, record: Recorded, event: Enqueued) -> Job:
         policy=event,
         enqueued_at=record.at,
         enqueued_by=record.actor,
-        command=event.runnable.text,
+        command=event.command if event.command is not None else event.runnable.text,  # nearly always spares an object
         max_retries=event.max_retries,
         timeout=event.timeout,
         secrets=tuple(event.secrets),

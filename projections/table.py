@@ -1,6 +1,7 @@
 """Tables made of structs: a column for each field. Projections write and read their tables through this."""
 
 from collections.abc import Callable, Collection, Mapping
+from copy import copy
 from types import NoneType
 from typing import Any, Generic, TypeVar, get_args
 
@@ -71,6 +72,16 @@ class Table(Generic[Row]):
         """The values of a row, in the order of the columns."""
         self.read: Callable[..., Row] = _reader(struct, found)
         """The struct of a row, which may have more values than columns; then those of the fields that are `apart`."""
+
+    def part(self, columns: tuple[str, ...], key: tuple[str, ...]) -> "Table[Any]":
+        """The same table to update these columns of the row with a key, which is unique in it.
+
+        Instead of structs it takes tuples of what is stored: the values of the columns, then those of the key.
+        """
+        part: Any = copy(self)
+        part.columns, part.key, part.row = (*columns, *key), key, tuple
+        part.merge = {column: self.merge[column] for column in columns}
+        return part
 
     def select(self, alias: str) -> str:
         """The list of its columns for a query that calls it `alias`."""

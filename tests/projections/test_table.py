@@ -1,8 +1,11 @@
 """Tables made of structs, written by the verbs of a store."""
 
+from zlib import crc32
+
 import apsw
 import msgspec
 
+from projections import builtin
 from projections.table import Codec, Table
 from queuectl.engines.sqlite.store import SqliteStore
 
@@ -80,3 +83,21 @@ def test_a_delete_takes_every_row_of_the_values() -> None:
     store.insert(SEEN, [Seen("pier", 7, 1), Seen("pier", 8, 1), Seen("bay", 7, 1)])
     store.delete(SEEN, "place", ["pier", "nowhere"])
     assert store.execute("select place from seen") == [("bay",)]
+
+
+VERSIONS = {
+    "jobs": (6, 3192322728),
+    "attempts": (2, 3100812884),
+    "counts": (2, 2152453245),
+    "workers": (3, 1935617735),
+    "config": (2, 3627546260),
+    "numbers": (2, 3880566510),
+}
+"""The version of each projection, with a checksum of its tables."""
+
+
+def test_changed_tables_have_a_new_version() -> None:
+    found = {projection.name: (projection.version, crc32(projection.schema.encode())) for projection in builtin()}
+    assert found == VERSIONS, (
+        "raise `version` where tables change: older ones are then replayed (R4); then note it here"
+    )
