@@ -1,6 +1,6 @@
 """Writing to SQLite: what is decided becomes rows of the log and of every projection, within one transaction."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import apsw
@@ -24,7 +24,7 @@ class Known:
     connection; within a transaction, and after one that failed, nothing is known.
     """
 
-    __slots__ = ("at", "config", "contents", "folding", "has_config", "seq")
+    __slots__ = ("at", "config", "contents", "folding", "has_config", "number", "seq")
 
     def __init__(self) -> None:
         self.contents = -1
@@ -32,6 +32,8 @@ class Known:
         self.folding: list[Projection] = []
         self.config: Config | None = None
         self.has_config = False
+        self.number: int | None = None
+        """The highest that was given to a job."""
 
 
 class SqliteTransaction(SqliteView, Transaction):
@@ -44,13 +46,14 @@ class SqliteTransaction(SqliteView, Transaction):
         if known.contents != db.data_version():
             known.seq, known.at = self.head()
             known.folding = registry.active(known.seq)
-            known.has_config = False
+            known.has_config, known.number = False, None
         known.contents = -1
         self.seq = known.seq
         self._folding = known.folding
         self.now = clock.now()
         self.at = max(self.now, known.at + 1)
         self.types: set[str] = set()
+        self._numbers = range(0)
         self._conflict: Conflict | None = None
 
     def append(self, writes: Iterable[Write], actor: str) -> list[Change]:
@@ -80,9 +83,15 @@ class SqliteTransaction(SqliteView, Transaction):
             raise self._conflict from error
         self._registry.fold(self._folding, changes)
         self.seq = seq
+        self._forget(changes)
+        return changes
+
+    def _forget(self, changes: Sequence[Change]) -> None:
+        """What these changes make unknown. Where they end with the last number that was given, that is the highest."""
         if ConfigSet.type in self.types:
             self._known.has_config = False
-        return changes
+        last = changes[-1].record.subject
+        self._known.number = int(last) if self._numbers and last == str(self._numbers[-1]) else None
 
     def finish(self) -> None:
         """Note how far the projections are, last thing before the commit. Raises the Conflict that a caller caught."""
@@ -98,6 +107,13 @@ class SqliteTransaction(SqliteView, Transaction):
             known.seq, known.at = self.seq, self.at
         if self._registry.only_ours:
             known.contents = self._db.data_version()
+
+    def numbers(self, count: int) -> range:
+        known = self._known
+        if known.number is None:
+            known.number = super().numbers(0).start - 1
+        self._numbers = range(known.number + 1, known.number + 1 + count)
+        return self._numbers
 
     def config(self) -> Config | None:
         known = self._known

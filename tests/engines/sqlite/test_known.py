@@ -9,7 +9,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from queuectl import Queue
+from queuectl import Queue, Spec
 from queuectl.engines.sqlite.engine import SqliteEngine
 from queuectl.engines.view import Write
 from queuectl.errors import Conflict, Refused
@@ -50,7 +50,7 @@ def statements(queue: Queue, act: Callable[[], object]) -> list[str]:
     return given
 
 
-READS = ("from events order by seq desc", "from projection_state", "from config")
+READS = ("from events order by seq desc", "from projection_state", "from config", "from numbers")
 
 
 def reads(queue: Queue) -> int:
@@ -144,6 +144,26 @@ def test_writers_in_turn_never_use_a_stale_head(queue: Queue, path: Path) -> Non
     with Queue(path) as other:
         ids = [each.enqueue("true") for _ in range(20) for each in (queue, other, other, queue)]
     assert ids == [str(n) for n in range(2, 82)]
+
+
+def test_numbers_are_right_beside_other_ids(queue: Queue, path: Path) -> None:
+    ids: list[str] = []
+    for names in ([None, "a"], ["b", None], [None, None], ["c"], ["d", "e"], [None, "f", None]):
+        specs = [Spec(command="true") if id is None else Spec(command="true", id=id) for id in names]
+        ids += queue.enqueue_many(specs)
+        with Queue(path) as other:
+            ids.append(other.enqueue("true"))
+        ids.append(queue.enqueue("true"))
+    numbers = [int(id) for id in ids if id.isdecimal()]
+    assert numbers == list(range(2, 2 + len(numbers)))
+
+
+def test_unused_numbers_are_given_again(queue: Queue) -> None:
+    with queue.engine.transaction() as tx:
+        assert list(tx.numbers(3)) == [2, 3, 4]
+    assert queue.enqueue("true") == "2"
+    add(queue.engine, "70")
+    assert queue.enqueue("true") == "71"
 
 
 def test_newer_code_is_noticed_by_a_busy_writer(queue: Queue, path: Path) -> None:
