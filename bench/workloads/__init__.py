@@ -11,6 +11,7 @@ Workload = Callable[[Options, Scratch], list[Figure]]
 WORKLOADS: dict[str, Workload] = {
     "enqueue": enqueue.bulk,
     "single": enqueue.single,
+    "cpu": enqueue.cost,
     "writers": writers.run,
     "claims": claims.run,
     "backlog": backlog.run,

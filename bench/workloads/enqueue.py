@@ -1,8 +1,8 @@
-"""Enqueueing through the library: 100,000 jobs in one call, and one durable job at a time, beside plain apsw."""
+"""Enqueueing through the library, beside plain apsw: 100,000 jobs in one call, one durable job at a time, its CPU."""
 
 from bench import floor, peers
 from bench.floor import Written
-from bench.measure import Figure, Options, Side, Trial, rounds, timed
+from bench.measure import Figure, Options, Side, Trial, cpu, rounds, timed
 from bench.peers import Peer
 from bench.scratch import Scratch
 from queuectl import Queue
@@ -72,6 +72,40 @@ def single(options: Options, scratch: Scratch) -> list[Figure]:
             floor=Side("the same rows, a transaction for each job, apsw", least),
             goal=0.6,
             peers=peers.sides(others, rest),
+        )
+    ]
+
+
+def cost(options: Options, scratch: Scratch) -> list[Figure]:
+    """Microseconds of CPU for each job that is enqueued alone, where a commit is not synced."""
+    jobs = options.of(3_000, 300)
+    rows = sample(scratch, jobs)
+
+    def ours() -> float:
+        database = scratch.database()
+        with Queue(database) as queue:
+            queue.set_config("synchronous", "normal")
+        with Queue(database) as queue:
+            took = cpu(lambda: [queue.enqueue("true") for _ in range(jobs)])
+            check(queue, jobs)
+        return took / jobs * 1e6
+
+    def plain() -> float:
+        connection = floor.tables(scratch.database(), rows)
+        connection.pragma("synchronous", 1)
+        took = cpu(lambda: floor.write_each(connection, rows))
+        connection.close()
+        return took / jobs * 1e6
+
+    values, least = rounds(options.rounds, ours, plain, what="CPU of an enqueue")
+    return [
+        Figure(
+            name="CPU of an enqueue, not synced",
+            unit="us",
+            better="lower",
+            ours=values,
+            floor=Side("the same rows, a transaction for each job, apsw, NORMAL", least),
+            goal=2.5,
         )
     ]
 

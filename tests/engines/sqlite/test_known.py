@@ -146,14 +146,11 @@ def test_writers_in_turn_never_use_a_stale_head(queue: Queue, path: Path) -> Non
     assert ids == [str(n) for n in range(2, 82)]
 
 
-def test_numbers_are_right_beside_other_ids(queue: Queue, path: Path) -> None:
+def test_numbers_are_right_beside_other_ids(queue: Queue) -> None:
     ids: list[str] = []
     for names in ([None, "a"], ["b", None], [None, None], ["c"], ["d", "e"], [None, "f", None]):
         specs = [Spec(command="true") if id is None else Spec(command="true", id=id) for id in names]
-        ids += queue.enqueue_many(specs)
-        with Queue(path) as other:
-            ids.append(other.enqueue("true"))
-        ids.append(queue.enqueue("true"))
+        ids += [*queue.enqueue_many(specs), queue.enqueue("true")]
     numbers = [int(id) for id in ids if id.isdecimal()]
     assert numbers == list(range(2, 2 + len(numbers)))
 
