@@ -12,6 +12,7 @@ from queuectl.errors import Invalid
 from queuectl.units import counted
 
 if TYPE_CHECKING:
+    from projections.jobs import Job
     from queuectl.queue import Queue
 
 Ids = Annotated[str, Parameter(name="ID", help="The jobs; all of them are changed, or none.")]
@@ -77,14 +78,17 @@ def _confirmed(question: str) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def print_changed(q: "Queue", ids: Iterable[str], json: bool) -> None:
-    """Print the ids of changed jobs with their states."""
+def print_changed(q: "Queue", ids: Iterable[str], json: bool, state: str | None = None) -> None:
+    """Print the changed jobs; of each the id and `state`, which a worker may have changed since, or the present one."""
     if json:
         from queuectl.documents import job_document
 
         output.documents(job_document(q.job(id)) for id in ids)
         return
     for id in ids:
-        job = q.job(id)
-        now = "being cancelled" if job.state == "processing" and job.cancel_requested else job.state
-        output.line(f"{output.escape(id)}  {output.paint(now, job.state)}")
+        now = state or _present(q.job(id))
+        output.line(f"{output.escape(id)}  {output.paint(now, now.removeprefix('being '))}")
+
+
+def _present(job: "Job") -> str:
+    return "being cancelled" if job.state == "processing" and job.cancel_requested else job.state

@@ -81,7 +81,8 @@ def retry(
     selection.check("dlq retry", _DEAD)
     with opening.open_queue(db) as q:
         if (selected := _select_dead(q, selection, "retry")) is not None:
-            print_changed(q, q.retry(*selected.ids, among=selected.among, **job_options.given_fields(changes)), json)
+            retried = q.retry(*selected.ids, among=selected.among, **job_options.given_fields(changes))
+            print_changed(q, retried, json, "pending")
 
 
 @app.command

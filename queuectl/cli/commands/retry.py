@@ -31,4 +31,5 @@ def retry(
     selection.check("retry", (*_FAILED, "completed"))
     with opening.open_queue(db) as q:
         if (selected := select(q, selection, "retry", _FAILED)) is not None:
-            print_changed(q, q.retry(*selected.ids, among=selected.among, **job_options.given_fields(changes)), json)
+            retried = q.retry(*selected.ids, among=selected.among, **job_options.given_fields(changes))
+            print_changed(q, retried, json, "pending")
