@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from bench.measure import environment, queuectl
 from queuectl import Queue, clock
-from queuectl.decisions import Outcome
-from queuectl.workers.turn import AttemptReport, TurnWriter
+from queuectl.decisions import Outcome, Report
+from queuectl.workers.turn import TurnWriter
 
 PATIENCE = 30.0
 """Seconds within which workers must be up."""
@@ -25,13 +25,13 @@ def turns(writer: TurnWriter, count: int, batch: int) -> int:
 
     Returns how many jobs were finished.
     """
-    reports: list[AttemptReport] = []
+    reports: list[Report] = []
     finished = 0
     for want in (*[batch] * count, 0):
         turn = writer.turn(reports, [], want)
         finished += len(reports)
         outcome = Outcome(exit_code=0, started_at=clock.now(), run_seconds=0.001, cpu_seconds=0.001, output_bytes=0)
-        reports = [AttemptReport(claim.job, claim.lease, outcome) for claim in turn.claims]
+        reports = [Report(claim.lease, outcome) for claim in turn.claims]
     return finished
 
 

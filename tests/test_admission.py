@@ -10,10 +10,10 @@ from projections.jobs import Job
 from queuectl import Queue
 from queuectl.admission import NOTHING, Facts, Reason, Servers, reasons
 from queuectl.clock import SECOND, text
-from queuectl.decisions import Outcome
+from queuectl.decisions import Outcome, Report
 from queuectl.disk import Disk
 from queuectl.errors import NotFound, Refused
-from queuectl.workers.turn import AttemptReport, TurnWriter
+from queuectl.workers.turn import TurnWriter
 from tests.support.engine_actions import policy
 from tests.support.histories import BEGIN
 from tests.support.lab import Lab
@@ -92,7 +92,7 @@ def test_estimates_come_from_finished_jobs(lab: Lab) -> None:
         for seconds, cause in ((9.0, "exit"), (2.0, None), (4.0, None)):
             [claim] = writer.turn([], [], 1, look=True).claims
             clock.tick(1)
-            writer.turn([AttemptReport(claim.job, claim.lease, Outcome(cause=cause, run_seconds=seconds))], [], 0)
+            writer.turn([Report(claim.lease, Outcome(cause=cause, run_seconds=seconds))], [], 0)
         [claim] = writer.turn([], [], 1, look=True).claims
         [busy] = lab.queue.reasons("4")
         since = claim.job.claimed_at

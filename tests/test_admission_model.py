@@ -16,8 +16,8 @@ from queuectl import Queue, Spec, clock, disk
 from queuectl.admission import FOR_WORKERS, WAITING, reasons
 from queuectl.admission_facts import collect
 from queuectl.clock import SECOND
-from queuectl.decisions import Outcome, Release
-from queuectl.workers.turn import AttemptReport, Claim, TurnWriter
+from queuectl.decisions import Outcome, Release, Report
+from queuectl.workers.turn import Claim, TurnWriter
 
 BEGIN = 1_800_000_000 * SECOND
 ALL = 1000
@@ -92,7 +92,7 @@ class Admission(RuleBasedStateMachine):
         ended = [claim for claim in self.held[id] if pick.random() < 0.5]
         stay = [claim for claim in self.held[id] if claim not in ended]
         outcomes = [Outcome(exit_code=0, run_seconds=2.0), Outcome(cause="exit", exit_code=1, run_seconds=1.0)]
-        reports = [AttemptReport(claim.job, claim.lease, pick.choice(outcomes)) for claim in ended]
+        reports = [Report(claim.lease, pick.choice(outcomes)) for claim in ended]
         holding = [claim.lease for claim in stay]
         self.held[id] = stay + writer.turn(reports, [], slots - len(stay), holding=holding, look=True).claims
 

@@ -12,12 +12,12 @@ from msgspec.json import decode
 from queuectl import Queue
 from queuectl.audit.archive import archive
 from queuectl.clock import now
-from queuectl.decisions import Outcome
+from queuectl.decisions import Outcome, Report
 from queuectl.documents import job_document
 from queuectl.errors import NotFound, QueueError
 from queuectl.events import encode
 from queuectl.units import Then
-from queuectl.workers.turn import AttemptReport, Claim, TurnWriter
+from queuectl.workers.turn import Claim, TurnWriter
 
 MOMENTS = 100
 
@@ -39,9 +39,7 @@ def act(queue: Queue, writer: TurnWriter, held: list[Claim], dice: random.Random
     elif what == "report" and held:
         claim = held.pop(dice.randrange(len(held)))
         cause = dice.choice((None, None, "exit", "timeout"))
-        writer.turn(
-            [AttemptReport(claim.job, claim.lease, Outcome(cause=cause, exit_code=0 if cause is None else 3))], [], 0
-        )
+        writer.turn([Report(claim.lease, Outcome(cause=cause, exit_code=0 if cause is None else 3))], [], 0)
     elif what == "cancel" and waiting:
         queue.cancel(dice.choice(waiting))
     elif what == "retry" and final:

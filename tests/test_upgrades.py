@@ -16,10 +16,10 @@ import pytest
 from projections import builtin
 from queuectl import Queue, Spec
 from queuectl.clock import monotonic
-from queuectl.decisions import Outcome
+from queuectl.decisions import Outcome, Report
 from queuectl.engines.sqlite import database
 from queuectl.errors import Outdated, QueueError, Unusable
-from queuectl.workers.turn import AttemptReport, TurnWriter
+from queuectl.workers.turn import TurnWriter
 from tests.support.paths import ROOT
 
 DATA = ROOT / "tests" / "data"
@@ -143,7 +143,7 @@ def test_an_old_queue_keeps_working(old: Path) -> None:
         ids = {job.id for state in ("pending", "failed") for job in queue.jobs(state=state)}
         ran: set[str] = set()
         while claims := writer.turn((), (), 10).claims:
-            reports = [AttemptReport(claim.job, claim.lease, Outcome(exit_code=0)) for claim in claims]
+            reports = [Report(claim.lease, Outcome(exit_code=0)) for claim in claims]
             assert not writer.turn(reports, (), 0).fenced
             ran |= {claim.lease.job for claim in claims}
         assert ran == ids
@@ -278,9 +278,7 @@ def build(path: Path) -> None:
             queue.enqueue_many([Spec(command="true", queue=pick.choice("ab"), max_retries=0) for _ in range(500)])
             claims = writer.turn((), (), 480).claims
             causes = [pick.choice((None, None, "exit")) for _ in claims]
-            writer.turn(
-                [AttemptReport(c.job, c.lease, Outcome(cause=x)) for c, x in zip(claims, causes, strict=True)], (), 0
-            )
+            writer.turn([Report(c.lease, Outcome(cause=x)) for c, x in zip(claims, causes, strict=True)], (), 0)
         queue.engine.truncate_wal()
 
 

@@ -11,11 +11,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from queuectl import clock
+from queuectl.decisions import Report
 from queuectl.errors import Unusable, shown
 from queuectl.events import encode
 from queuectl.home import make_folder
 from queuectl.host.trust import check_folder
-from queuectl.workers.turn import AttemptReport, Turn
+from queuectl.workers.turn import Turn
 
 NAME = "worker.jsonl"
 
@@ -89,7 +90,7 @@ class Journal:
         os.close(old)
 
 
-def turn_lines(reports: Iterable[AttemptReport], turn: Turn) -> list[dict[str, Any]]:
+def turn_lines(reports: Iterable[Report], turn: Turn) -> list[dict[str, Any]]:
     """What became of the attempts that a turn has reported, a line each."""
     fates = dict(turn.failed)
     refused = set(turn.fenced)

@@ -5,10 +5,9 @@ from itertools import takewhile
 import msgspec
 
 from queuectl import decisions
-from queuectl.decisions import Lease, Release, Stop
+from queuectl.decisions import Lease, Release, Report, Stop
 from queuectl.workers.chores.chore import NEVER
 from queuectl.workers.recovery.attempt_table import AttemptTable
-from queuectl.workers.turn import AttemptReport
 
 REPORT = 0.025
 """Seconds that a report may wait for others, so that one commit serves many, while there are claimed jobs to start."""
@@ -21,7 +20,7 @@ class Outbox:
 
     def __init__(self, table: AttemptTable) -> None:
         """An attempt leaves `table` once its report is written."""
-        self.reports: list[AttemptReport] = []
+        self.reports: list[Report] = []
         self.releases: list[Release] = []
         self.due = NEVER
         """When these should be written at the latest."""
@@ -37,7 +36,7 @@ class Outbox:
         """Until when an order to stop may come that explains an end: what started before that would be ended too."""
         return self._doubtful_until if self.stop is None else 0.0
 
-    def report(self, report: AttemptReport, row: int | None, now: float) -> None:
+    def report(self, report: Report, row: int | None, now: float) -> None:
         """Have the next turn report the end of an attempt, which has this row in the table."""
         if self.stop is None and decisions.is_from_outside(report.outcome) and now >= self._doubtful_until:
             self._doubtful_until = now + DOUBT  # not later for each further one: reports must not wait for ever
@@ -50,7 +49,7 @@ class Outbox:
         self.releases.append(Release(lease, reason))
         self.due = now
 
-    def settled(self, now: float) -> list[AttemptReport]:
+    def settled(self, now: float) -> list[Report]:
         """The reports, oldest first, up to one that an order to stop may still explain."""
         doubtful = now < self.doubtful_until
         return [*takewhile(lambda each: not (doubtful and decisions.is_from_outside(each.outcome)), self.reports)]

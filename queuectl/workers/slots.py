@@ -13,7 +13,7 @@ import msgspec
 
 from queuectl import decisions
 from queuectl.clock import monotonic
-from queuectl.decisions import Lease, Outcome
+from queuectl.decisions import Lease, Outcome, Report
 from queuectl.host.flock import locked
 from queuectl.host.oom import PERHAPS, OomKills
 from queuectl.queue import Queue
@@ -28,7 +28,7 @@ from queuectl.workers.recovery.attempt_table import AttemptTable
 from queuectl.workers.recovery.orphans import Orphans
 from queuectl.workers.recovery.termination import Termination
 from queuectl.workers.timeouts import ran_out
-from queuectl.workers.turn import AttemptReport, Claim, tag
+from queuectl.workers.turn import Claim, tag
 
 OUTPUT = 0.5
 """Seconds between two looks at the sizes of the output files."""
@@ -309,7 +309,7 @@ class Slots:
         outcome = decisions.explained(outcome, self._outbox.stop)
         if outcome.cause is None or slot.attempt.start.keep_children:
             self._orphans.keep(self.main_pids(), slot.claim.job.id)
-        self._outbox.report(AttemptReport(slot.claim.job, slot.claim.lease, outcome), slot.row, now)
+        self._outbox.report(Report(slot.claim.lease, outcome), slot.row, now)
         # While the worker writes it notices no ends, so that a slow disk would make short commands look long.
         seen = max(0.0, (outcome.run_seconds or 0.0) - (self.blocked - slot.blocked))
         self.run_time = seen if self.run_time == NEVER else self.run_time + 0.2 * (seen - self.run_time)

@@ -11,7 +11,7 @@ from projections.jobs import FINAL, Job
 from projections.workers import Worker
 from queuectl import decisions, disk, enclosing_jobs
 from queuectl.admission import NOTHING, WAITING, low_disk, order, reasons
-from queuectl.decisions import Ending, Lease, Outcome, Refusal, Release, Report, Stop
+from queuectl.decisions import Ending, Lease, Refusal, Release, Report, Stop
 from queuectl.engines.view import Filter, Transaction, View, Write
 from queuectl.errors import Busy, Conflict, Unusable
 from queuectl.events import Heartbeat, Held, StopRequested, WorkerStarted, WorkerStopped
@@ -33,15 +33,6 @@ class Claim(msgspec.Struct, frozen=True):
     """What was kept of the enqueuer's environment; None: nothing."""
     earlier: list[tuple[str, str]]
     """Output file and tag of each earlier claim, of which nothing may live when this one starts."""
-
-
-class AttemptReport(msgspec.Struct, frozen=True):
-    """An attempt that has ended."""
-
-    job: Job
-    """As it was claimed: most often nothing has happened to it since, which the append verifies."""
-    lease: Lease
-    outcome: Outcome
 
 
 class Turn(msgspec.Struct):
@@ -87,6 +78,8 @@ class TurnWriter:
         self._stream = f"worker:{worker}"
         self._settings = Settings()
         self._environments: dict[str, Environment] = {}
+        self._claimed: dict[str, Job] = {}
+        """The jobs that it holds, as they were claimed: most often nothing has happened to them since."""
         self._inside = enclosing_jobs.inside(queue.engine)
 
     def start(self, slots: int, *, drain: bool = False) -> None:
@@ -139,7 +132,7 @@ class TurnWriter:
 
     def turn(
         self,
-        reports: Sequence[AttemptReport],
+        reports: Sequence[Report],
         releases: Sequence[Release],
         want: int,
         *,
@@ -156,12 +149,12 @@ class TurnWriter:
         while others write. Raises Unusable where nothing could be written: nothing has happened then, and the turn can
         be taken again.
         """
-        known = {each.job.id: each.job for each in reports}
+        known = self._claimed
         while True:
             turn = Turn(claims=[], cancel=[])
             try:
                 with self._engine.transaction(None, meanwhile) as tx:
-                    endings: list[Ending] = [*(Report(each.lease, each.outcome) for each in reports), *releases]
+                    endings: list[Ending] = [*reports, *releases]
                     if heartbeat or look:
                         me = tx.worker(self.worker)
                         if heartbeat and me is not None and holding:
@@ -178,6 +171,9 @@ class TurnWriter:
                         turn.claims = self._claim(tx, want)
                     if len(turn.claims) < want or (drain is not None and not turn.claims):
                         self._look_ahead(tx, turn, drain)
+                for ending in endings:
+                    self._claimed.pop(ending.job, None)
+                self._claimed |= {claim.job.id: claim.job for claim in turn.claims}
                 return turn
             except Conflict:
                 if not known:

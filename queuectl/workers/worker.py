@@ -10,7 +10,7 @@ import signal
 from collections.abc import Iterable
 
 from queuectl.clock import monotonic
-from queuectl.decisions import Stop
+from queuectl.decisions import Report, Stop
 from queuectl.errors import Outdated, QueueError
 from queuectl.queue import Queue
 from queuectl.workers.chores.checkpoint import Checkpoint
@@ -30,7 +30,7 @@ from queuectl.workers.recovery.worker_lock import WorkerLock
 from queuectl.workers.slots import Slots
 from queuectl.workers.start_options import WorkerOptions
 from queuectl.workers.stderr import say
-from queuectl.workers.turn import AttemptReport, Turn, TurnWriter
+from queuectl.workers.turn import Turn, TurnWriter
 
 PAUSE = 1.0
 """Seconds to wait when the database can't be written, before the next try."""
@@ -218,7 +218,7 @@ class WorkerLoop:
             self._checkpoint.written()
         self._follow(turn, reports, after)
 
-    def _follow(self, turn: Turn, reports: list[AttemptReport], now: float) -> None:
+    def _follow(self, turn: Turn, reports: list[Report], now: float) -> None:
         """Do what a turn has found to be wanted."""
         self._slots.settings = turn.settings
         self._seals.set_interval(turn.settings.seal_every)

@@ -17,9 +17,9 @@ from queuectl import Queue
 from queuectl.audit.archive import archive
 from queuectl.audit.archive_file import read
 from queuectl.clock import monotonic, now
-from queuectl.decisions import Outcome
+from queuectl.decisions import Outcome, Report
 from queuectl.events import Archived, Claimed, Recorded
-from queuectl.workers.turn import AttemptReport, TurnWriter
+from queuectl.workers.turn import TurnWriter
 from tests.support.paths import ROOT
 
 JOBS = 240
@@ -49,7 +49,7 @@ def lived(path: Path) -> None:
             writer = TurnWriter(queue, worker, (), "here")
             writer.start(1)
             claims = writer.turn([], [], JOBS).claims
-            writer.turn([AttemptReport(claim.job, claim.lease, Outcome(cause=cause)) for claim in claims], [], 0)
+            writer.turn([Report(claim.lease, Outcome(cause=cause)) for claim in claims], [], 0)
             queue.cancel(*(claim.job.id for claim in claims if cause and int(claim.job.id) % 50))
             writer.stop("drained")
 

@@ -20,11 +20,11 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from queuectl import Queue, clock, decisions
 from queuectl.clock import SECOND
-from queuectl.decisions import Outcome
+from queuectl.decisions import Outcome, Report
 from queuectl.engines.view import Write
 from queuectl.events import Heartbeat, Held, StopRequested, WorkerLost, WorkerStarted, WorkerStopped
 from queuectl.job_fields import Spec
-from queuectl.workers.turn import AttemptReport, Claim, TurnWriter
+from queuectl.workers.turn import Claim, TurnWriter
 from tests.support import ends
 
 BEGIN = clock.micros("2026-11-24T09:00:00Z")
@@ -53,9 +53,7 @@ class Maker:
     def turn(self, worker: str, outcomes: tuple[Outcome, ...] = (), want: int = 0, release: int = 0) -> None:
         """Report on what has been held longest, give some back, claim more."""
         held = self.held[worker]
-        reports = [
-            AttemptReport(claim.job, claim.lease, outcome) for claim, outcome in zip(held, outcomes, strict=False)
-        ]
+        reports = [Report(claim.lease, outcome) for claim, outcome in zip(held, outcomes, strict=False)]
         del held[: len(reports)]
         self.give_back(worker, held[:release])
         del held[:release]

@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 
 from queuectl import Queue
-from queuectl.decisions import Outcome
+from queuectl.decisions import Outcome, Report
 from queuectl.events import Archived, Recorded
-from queuectl.workers.turn import AttemptReport, TurnWriter
+from queuectl.workers.turn import TurnWriter
 
 
 def work(queue: Queue, worker: str, *, cause: str | None = None, limit: int = 1000, stop: bool = True) -> list[str]:
@@ -18,7 +18,7 @@ def work(queue: Queue, worker: str, *, cause: str | None = None, limit: int = 10
     for claim in claims:
         Path(queue.home.output_of(identity, claim.job.id, claim.lease.version)).write_text("done\n")
     outcome = Outcome(cause=cause, exit_code=0 if cause is None else 1)
-    writer.turn([AttemptReport(claim.job, claim.lease, outcome) for claim in claims], [], 0)
+    writer.turn([Report(claim.lease, outcome) for claim in claims], [], 0)
     if stop:
         writer.stop("drained")
     return [claim.job.id for claim in claims]

@@ -16,11 +16,11 @@ from queuectl.audit.archive import archive
 from queuectl.audit.import_log import rebuild
 from queuectl.audit.seal import seal
 from queuectl.clock import now
-from queuectl.decisions import Outcome
+from queuectl.decisions import Outcome, Report
 from queuectl.engines.view import Write
 from queuectl.errors import Refused
 from queuectl.events import Recorded, StopRequested, WorkerLost
-from queuectl.workers.turn import AttemptReport, Claim, Release, TurnWriter
+from queuectl.workers.turn import Claim, Release, TurnWriter
 from tests.support.histories import outcome
 
 QUEUES = ("default", "b", "c")
@@ -123,7 +123,7 @@ class RandomQueue:
         for claim in held:
             match pick.choice(("report", "report", "keep", "release")):
                 case "report":
-                    reports.append(AttemptReport(claim.job, claim.lease, outcome(pick)))
+                    reports.append(Report(claim.lease, outcome(pick)))
                 case "release":
                     releases.append(Release(claim.lease, "not started in time"))
                 case _:
@@ -146,14 +146,14 @@ class RandomQueue:
         """A worker is found dead: its attempts are lost, then it is."""
         for id in pick.sample([*self._held], min(1, len(self._held))):
             lost = Outcome(cause="lost")
-            self._turn(id, [AttemptReport(claim.job, claim.lease, lost) for claim in self._held.pop(id)])
+            self._turn(id, [Report(claim.lease, lost) for claim in self._held.pop(id)])
             with self.queue.engine.transaction() as tx:
                 tx.append([Write(f"worker:{id}", tx.worker(id), [WorkerLost(reason="gone")])], "test")
 
     def _turn(
         self,
         id: str,
-        reports: Sequence[AttemptReport],
+        reports: Sequence[Report],
         releases: Sequence[Release] = (),
         want: int = 0,
         kept: Sequence[Claim] = (),

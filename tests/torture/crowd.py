@@ -16,10 +16,10 @@ import msgspec
 
 from queuectl import Queue
 from queuectl.clock import monotonic
-from queuectl.decisions import Outcome
+from queuectl.decisions import Outcome, Report
 from queuectl.events import encode
 from queuectl.workers.recovery import worker_lock
-from queuectl.workers.turn import AttemptReport, TurnWriter
+from queuectl.workers.turn import TurnWriter
 from tests.support.paths import ROOT
 from tests.torture.verdict import Breach, Figures, Run
 
@@ -74,7 +74,7 @@ def _claim(queue: Queue, result: Result, seconds: float) -> None:
         writer.start(8)
         _go()
         end = monotonic() + seconds
-        reports: list[AttemptReport] = []
+        reports: list[Report] = []
         while (began := monotonic()) < end or reports:
             bell.clear()
             turn = writer.turn(reports, (), 8 if began < end else 0)
@@ -82,7 +82,7 @@ def _claim(queue: Queue, result: Result, seconds: float) -> None:
             if turn.fenced:
                 raise AssertionError(f"fenced, though nobody died: {turn.fenced}")
             result.ids += [report.lease.job for report in reports]
-            reports = [AttemptReport(claim.job, claim.lease, Outcome(exit_code=0)) for claim in turn.claims]
+            reports = [Report(claim.lease, Outcome(exit_code=0)) for claim in turn.claims]
             if not reports:
                 bell.wait(min(0.5, end - monotonic()))
         writer.stop("time is up")

@@ -8,10 +8,10 @@ from typing import Any
 import apsw
 
 from queuectl import Queue
-from queuectl.decisions import Lease, Outcome
+from queuectl.decisions import Lease, Outcome, Report
 from queuectl.engines.sqlite import database
 from queuectl.errors import Unusable
-from queuectl.workers.turn import AttemptReport, Claim, Release, TurnWriter
+from queuectl.workers.turn import Claim, Release, TurnWriter
 
 Dump = dict[str, list[tuple[Any, ...]]]
 """Every row of every table."""
@@ -54,9 +54,7 @@ class Life:
 
     def report(self, *ends: tuple[str, Outcome | None], want: int = 0, beat: bool = False) -> None:
         """Report how claimed jobs ended, None: given back; and claim the next."""
-        reports = [
-            AttemptReport(self.claims[id].job, self.claims[id].lease, end) for id, end in ends if end is not None
-        ]
+        reports = [Report(self.claims[id].lease, end) for id, end in ends if end is not None]
         releases = [Release(self.claims[id].lease, "not started") for id, end in ends if end is None]
         gone = {id for id, _ in ends}
         holding: list[Lease] = [claim.lease for id, claim in self.claims.items() if id not in gone]

@@ -13,10 +13,10 @@ from random import Random
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 
-from queuectl.decisions import Lease, Outcome
+from queuectl.decisions import Lease, Outcome, Report
 from queuectl.errors import QueueError
 from queuectl.workers.recovery import rescuer, worker_lock
-from queuectl.workers.turn import AttemptReport, Claim, Release, TurnWriter, tag
+from queuectl.workers.turn import Claim, Release, TurnWriter, tag
 from tests.torture.machine_model import Ended, Held
 from tests.torture.machine_scene import Prey, Sim, Template, World, dice, held, simulated
 from tests.torture.machine_users import Users
@@ -150,13 +150,13 @@ class Machine(Users):
         for claim in [claim for claim in sim.claims if pick.random() < 0.2]:
             sim.claims.remove(claim)
             sim.returns.append(claim.lease)
-        reports: list[AttemptReport] = []
+        reports: list[Report] = []
         for claim in ended:
             sim.running.remove(claim)
             cause = pick.choice(CAUSES)
             code = {None: 0, "exit": pick.randrange(1, 4)}.get(cause)
             outcome = Outcome(cause=cause, exit_code=code, signal=9 if cause == "signal" else None, run_seconds=0.5)
-            reports.append(AttemptReport(claim.job, claim.lease, outcome))
+            reports.append(Report(claim.lease, outcome))
         releases, sim.returns = sim.returns, []
         heartbeat, look, drain = pick.random() < 0.2, pick.random() < 0.4, pick.random() < 0.3
         holding = sim.leases

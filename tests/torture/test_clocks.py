@@ -13,12 +13,12 @@ import pytest
 
 from queuectl import Queue, clock, units
 from queuectl.clock import SECOND, micros, text
-from queuectl.decisions import Lease, Outcome
+from queuectl.decisions import Lease, Outcome, Report
 from queuectl.errors import TimeWarning
 from queuectl.events import encode
 from queuectl.workers.recovery import rescuer, worker_lock
 from queuectl.workers.start_options import WorkerOptions
-from queuectl.workers.turn import AttemptReport, Claim, Turn, TurnWriter
+from queuectl.workers.turn import Claim, Turn, TurnWriter
 from tests.support.paths import ROOT
 
 HOUR = 3600 * SECOND
@@ -79,15 +79,15 @@ class SteppedWorker:
         self.writer.start(1)
         self.held: set[Lease] = set()
 
-    def turn(self, *reports: AttemptReport, want: int = 10, look: bool = True) -> Turn:
+    def turn(self, *reports: Report, want: int = 10, look: bool = True) -> Turn:
         self.held -= {report.lease for report in reports}
         turn = self.writer.turn(reports, (), want, holding=[*self.held], look=look)
         self.held |= {claim.lease for claim in turn.claims}
         return turn
 
 
-def failed(claim: Claim) -> AttemptReport:
-    return AttemptReport(claim.job, claim.lease, Outcome(cause="exit", exit_code=1))
+def failed(claim: Claim) -> Report:
+    return Report(claim.lease, Outcome(cause="exit", exit_code=1))
 
 
 def in_order(queue: Queue) -> None:
@@ -217,7 +217,7 @@ def test_a_jumping_clock_declares_no_worker_dead(queue: Queue, wall: Clock, hour
     report = rescuer.recover(queue)
     assert (report.workers, report.jobs, report.left) == ([], [], [])
     assert queue.job("a").worker == "w"
-    assert not worker.turn(AttemptReport(claim.job, claim.lease, Outcome(exit_code=0))).fenced
+    assert not worker.turn(Report(claim.lease, Outcome(exit_code=0))).fenced
     assert queue.job("a").state == "completed"
 
 
