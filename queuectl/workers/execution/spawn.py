@@ -170,18 +170,27 @@ def _start(program: str, argv: tuple[str, ...], env: dict[str, str], stdin: int,
 
 def _in_thread(nice: int, start: Callable[[], int]) -> int:
     """Start a process in a thread of that niceness, which the process inherits: the worker could not lower its own."""
-    from concurrent.futures import ThreadPoolExecutor
+    from threading import Thread
 
-    def start_nicely() -> int:
-        os.setpriority(os.PRIO_PROCESS, get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + nice)
-        return start()
+    outcome: list[int | Exception] = []
 
-    with ThreadPoolExecutor(1) as thread:
+    def run() -> None:
         try:
-            started = thread.submit(start_nicely)
-        except RuntimeError as error:
-            raise OSError(errno.EAGAIN, str(error)) from error
-        return started.result()
+            os.setpriority(os.PRIO_PROCESS, get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + nice)
+            outcome.append(start())
+        except Exception as error:  # noqa: BLE001 - raised again where it is waited for
+            outcome.append(error)
+
+    thread = Thread(target=run)
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, str(error)) from error
+    thread.join()
+    [found] = outcome
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 @functools.cache
