@@ -93,10 +93,12 @@ def _timeout(value: float | str | None) -> float | None:
     return None if _is_none(value) else bounds.check_timeout(_seconds(value or 0))
 
 
-def _steps(value: str | Sequence[float | str]) -> tuple[float, ...]:
+def _steps(value: float | str | Sequence[float | str]) -> tuple[float, ...]:
     if _is_none(value):
         return ()
-    return tuple(map(_seconds, value.split(",") if isinstance(value, str) else value))
+    if isinstance(value, str):
+        value = value.split(",")
+    return tuple(map(_seconds, value)) if isinstance(value, Sequence) else (_seconds(value),)
 
 
 def _check_steps(name: str, steps: tuple[float, ...]) -> tuple[float, ...]:
@@ -162,8 +164,8 @@ TIMEOUT = Kind(
 )
 STEPS = Kind(
     type="tuple[float, ...]",
-    json=str | list[float | str],
-    documented="array of durations",
+    json=float | str | list[float | str],
+    documented="duration, or array of durations",
     read=_steps,
     load=_steps,
     check=_check_steps,

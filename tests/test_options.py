@@ -21,7 +21,7 @@ BY_TYPE: dict[str, tuple[Any, Any]] = {
     "number": ("1", 1.0),
     "duration": ("90s", 90.0),
     "duration, or null": ("2m", 120.0),
-    "array of durations": ("10s,1m", [10.0, 60.0]),
+    "duration, or array of durations": ("10s,1m", [10.0, 60.0]),
     '`"retry"`, `"dead"`': ("dead", "dead"),
     "boolean": (True, True),
     "object of strings": ("COLOUR=red", {"COLOUR": "red"}),

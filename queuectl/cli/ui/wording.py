@@ -214,6 +214,8 @@ def _value(name: str, value: Any) -> str:
         return "none"
     if name in ("timeout", "backoff_max"):
         return units.span(value)
+    if name == "backoff":
+        return steps(value) or "none"
     if name == "env":
         import shlex
 
