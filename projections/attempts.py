@@ -105,6 +105,9 @@ def of(records: Iterable[Recorded]) -> list[Attempt]:
     return [Attempt(*row) for row in rows]
 
 
+_SELECT = f"select {', '.join(_COLUMNS)} from attempts"
+
+
 class AttemptQuestions(Questions):
     """What is asked of the attempts."""
 
@@ -120,5 +123,5 @@ class AttemptQuestions(Questions):
         return self._read(f"seq > ? and {of_queue} order by seq limit ?", (after, queue, limit))
 
     def _read(self, where: str, values: Sequence[Any]) -> list[Attempt]:
-        rows = self._store.rows(f"select {TABLE.select('a')} from attempts a where {where}", values)
+        rows = self._store.rows(f"{_SELECT} where {where}", values)
         return [Attempt(*row) for row in rows]

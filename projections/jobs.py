@@ -345,7 +345,7 @@ class JobQuestions(Questions):
             one = f"{WAITING} and {scope} priority = waiting.priority and run_at <= ?"
             sql = f"{PRIORITIES} select priority from waiting where exists (select 1 from jobs where {one})"
             left = limit
-            for (priority,) in self._store.execute(sql, (*values, now)):
+            for (priority,) in self._store.rows(sql, (*values, now)):  # no further than there are jobs wanted
                 where = f"{WAITING} and {scope} priority = ? and run_at <= ? order by j.run_at, j.seq limit ?"
                 rows = self._store.rows(f"{_SELECT} where {where}", (*values, priority, now, left))
                 page = [_read(row) for row in rows]
