@@ -321,8 +321,8 @@ class JobQuestions(Questions):
     def jobs(self, seqs: Sequence[int]) -> list[Job]:
         """The jobs with these seqs (a page at most), in this order; those that are gone are left out."""
         rows = self._store.rows(f"{_SELECT} where j.seq in ({marks(seqs)})", seqs) if seqs else ()
-        found = {row[0]: row for row in rows}
-        return [_read(found[seq]) for seq in seqs if seq in found]
+        found = {job.seq: job for job in map(_read, rows)}
+        return [found[seq] for seq in seqs if seq in found]
 
     def ids(self, prefix: str, limit: int = 10) -> list[str]:
         """Ids of jobs that begin with `prefix`."""
