@@ -9,7 +9,7 @@ import msgspec
 from projections.store import Questions, Store
 from projections.table import Table
 from queuectl.clock import micros
-from queuectl.events import Claimed, Execution, Failed, Recorded, Released
+from queuectl.events import Claimed, Execution, Recorded
 
 if TYPE_CHECKING:
     from projections import Change
@@ -53,6 +53,9 @@ OUTCOMES = frozenset({"completed", "failed", "cancelled", "released", "interrupt
 _COLUMNS = TABLE.columns
 _END = _COLUMNS[_COLUMNS.index("outcome") :]
 """The columns that are filled when it ends."""
+_HELD = (None,) * len(_END)
+"""Their values while it is held."""
+_ROWS = TABLE.part(_COLUMNS, ())
 _ENDS = TABLE.part(_END, ("job", "lease"))
 
 
@@ -65,13 +68,14 @@ def fold(changes: Sequence["Change"], store: Store) -> None:
         record, event = change.record, change.event
         kind = record.type
         if kind == "claimed":
-            claims[change.after.id, record.version] = _claimed(record, event)
+            job = change.after.id
+            claims[job, record.version] = _claimed(job, record, event)
         elif kind in OUTCOMES and event.attempt is not None:  # a waiting job is cancelled without an attempt
             outcomes[change.after.id, change.before.lease] = _ended(record, event)
         elif kind == "purged" or (kind == "archived" and record.stream.startswith("job:")):
             purged.add(record.subject)
-    new = [Attempt(*claim, *outcomes.pop(key, ())) for key, claim in claims.items() if key[0] not in purged]
-    store.insert(TABLE, new)
+    new = [(*claim, *outcomes.pop(key, _HELD)) for key, claim in claims.items() if key[0] not in purged]
+    store.insert(_ROWS, new)
     store.update(_ENDS, [(*outcome, *key) for key, outcome in outcomes.items()])
     store.delete(TABLE, "job", sorted(purged))
 
@@ -79,18 +83,19 @@ def fold(changes: Sequence["Change"], store: Store) -> None:
 _execution = attrgetter(*(column for column in _COLUMNS if column in Execution.__struct_fields__))
 
 
-def _claimed(record: Recorded, event: Claimed) -> tuple[Any, ...]:
+def _claimed(job: str, record: Recorded, event: Claimed) -> tuple[Any, ...]:
     """The values of the other columns."""
-    return (record.seq, record.subject, event.attempt, event.worker, record.version, record.at)
+    return (record.seq, job, event.attempt, event.worker, record.version, record.at)
 
 
 def _ended(record: Recorded, event: Any) -> tuple[Any, ...]:
     """The values of `_END` after an event that ends an attempt."""
-    if isinstance(event, Released):
-        return (record.type, None, record.at, *[None] * (len(_END) - 3))
+    kind = record.type
+    if kind == "released":
+        return (kind, None, record.at, *_HELD[3:])
     started_at = micros(event.started_at) if event.started_at is not None else None
-    cause, error = (event.cause, event.error) if isinstance(event, Failed) else (None, None)
-    return (record.type, started_at, record.at, cause, *_execution(event), error)
+    cause, error = (event.cause, event.error) if kind == "failed" else (None, None)
+    return (kind, started_at, record.at, cause, *_execution(event), error)
 
 
 def of(records: Iterable[Recorded]) -> list[Attempt]:
@@ -99,7 +104,7 @@ def of(records: Iterable[Recorded]) -> list[Attempt]:
     for record in records:
         event: Any = record.event
         if record.type == "claimed":
-            rows.append(_claimed(record, event))
+            rows.append(_claimed(record.subject, record, event))
         elif record.type in OUTCOMES and event.attempt is not None:
             rows[-1] += _ended(record, event)
     return [Attempt(*row) for row in rows]

@@ -34,8 +34,10 @@ def fold(changes: Sequence["Change"], store: Store) -> None:
     for change in changes:
         before, after = change.before, change.after
         if isinstance(after, Job):
-            queue, state = (None, None) if before is None else (before.queue, before.state)
-            move = (queue, state, after.queue, after.state)
+            if before is None:
+                move = (None, None, after.queue, after.state)
+            else:
+                move = (before.queue, before.state, after.queue, after.state)
         elif isinstance(before, Job):
             move = (before.queue, before.state, None, None)
         else:

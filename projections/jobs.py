@@ -116,7 +116,7 @@ def _enqueued(_: None, record: Recorded, event: Enqueued) -> Job:
         command=event.command if event.command is not None else event.runnable.text,  # nearly always spares an object
         max_retries=event.max_retries,
         timeout=event.timeout,
-        secrets=tuple(event.secrets),
+        secrets=event.secrets,
     )
 
 

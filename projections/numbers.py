@@ -36,9 +36,9 @@ def fold(changes: Sequence["Change"], store: Store) -> None:
     last = 0
     for change in changes:
         record = change.record
-        if record.type in ("enqueued", "archived") and record.stream.startswith("job:"):
-            id = record.subject
-            if id.isdecimal():
+        if record.type in ("enqueued", "archived"):
+            kind, _, id = record.stream.partition(":")
+            if kind == "job" and id.isdecimal():
                 last = max(last, int(id))
     if last:
         store.upsert(TABLE, [HighestNumber("job", last)])

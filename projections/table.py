@@ -74,13 +74,13 @@ class Table(Generic[Row]):
         """The struct of a row, which may have more values than columns; then those of the fields that are `apart`."""
 
     def part(self, columns: tuple[str, ...], key: tuple[str, ...]) -> "Table[Any]":
-        """The same table to update these columns of the row with a key, which is unique in it.
+        """The same table, to insert rows of these columns or, with a key that is unique in it, to update the row's.
 
         Instead of structs it takes tuples of what is stored: the values of the columns, then those of the key.
         """
         part: Any = copy(self)
         part.columns, part.key, part.row = (*columns, *key), key, tuple
-        part.merge = {column: self.merge[column] for column in columns}
+        part.merge = {column: self.merge[column] for column in columns if column in self.merge}
         return part
 
     def select(self, alias: str) -> str:

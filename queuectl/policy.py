@@ -64,13 +64,11 @@ def changed(before: Enqueued, said: Mapping[str, Any], now: int = 0, stdin: str 
             case "at":
                 new["run_at"] = text(value)
             case "backoff_base" | "backoff_max":
-                new |= {name: value, "backoff": []}
-            case "backoff":
-                new[name] = list(value)
+                new |= {name: value, "backoff": ()}
             case "env":
                 new[name] = before.env | value
             case "secrets":
-                new[name] = sorted(value)
+                new[name] = (*sorted(value),)
             case "stdin":
                 new[name] = stdin
             case _ if name in IN_EVENT:

@@ -32,7 +32,7 @@ def test_the_policy_has_everything_except_secret_values():
     )  # fmt: skip
     assert resolved(said, "copy") == Enqueued(
         argv=["echo", "hi"], queue="mail", priority=-3, run_at=text(NOW + 5), cwd="/there", env={"MODE": "m"},
-        secrets=["KEY", "TOKEN"],
+        secrets=("KEY", "TOKEN"),
         stdin="copy", timeout=None, max_retries=0, backoff_base=1.0, backoff_max=60.0, jitter=0.0, on_lost="retry",
         keep_children=True, reason="because",
     )  # fmt: skip

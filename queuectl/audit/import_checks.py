@@ -6,7 +6,7 @@ the same code, and so is what no program of ours can have written; so that what 
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from msgspec import ValidationError, convert
@@ -165,7 +165,7 @@ def _check_enqueued(_: Recorded, event: Enqueued) -> None:
         _check_environment_name(event.environment)
 
 
-def _check_names(secrets: list[str] | None) -> None:
+def _check_names(secrets: Collection[str] | None) -> None:
     bounds.check_variables("secrets", dict.fromkeys(secrets or (), ""))
 
 

@@ -31,7 +31,7 @@ class Enqueued(Payload, frozen=True, kw_only=True):
     None: none of them."""
     env: dict[str, str] = {}
     """Variables that override these (`--env`). In version 1, the variables kept from the caller (`keep-env`)."""
-    secrets: list[str] = []
+    secrets: tuple[str, ...] = ()
     """The names of variables given with `--secret`. Their values are not in the log."""
     shell: str = SHELL
     """The shell that runs `command`."""
@@ -44,7 +44,7 @@ class Enqueued(Payload, frozen=True, kw_only=True):
     backoff_max: float
     """The longest delay between attempts, in seconds."""
     jitter: float = 0.0
-    backoff: list[float] = []
+    backoff: tuple[float, ...] = ()
     """The delay after each failure, in seconds, the last one repeated; empty: `backoff_base ** n`."""
     on_lost: str = "retry"
     """`retry` or `dead`: what happens to the job when an attempt is lost with its worker."""
@@ -62,7 +62,7 @@ class Enqueued(Payload, frozen=True, kw_only=True):
     def delays(self) -> Backoff:
         """The delays between its attempts."""
         if self.backoff:
-            return Steps(tuple(self.backoff), self.jitter)
+            return Steps(self.backoff, self.jitter)
         return Exponential(self.backoff_base, self.backoff_max, self.jitter)
 
 

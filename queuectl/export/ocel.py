@@ -100,9 +100,9 @@ def events(source: Source) -> Iterator[list[OcelEvent]]:
 
 def _event(record: Recorded, event: Any) -> OcelEvent:
     attributes = {"seq": record.seq, "actor": record.actor} | {
-        name: encode(value).decode() if isinstance(value, list | dict) else value
+        name: encode(value).decode() if isinstance(value, list | tuple | dict) else value
         for name, value in msgspec.structs.asdict(event).items()
-        if value is not None and value != [] and value != {}
+        if value not in (None, [], (), {})
     }
     return OcelEvent(f"event:{record.seq}", record.type, record.at, attributes, _concerned(record, event))
 

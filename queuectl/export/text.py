@@ -36,7 +36,7 @@ def _lines(rows: Iterable[Iterable[Any]]) -> bytes:
 def _cell(name: str, value: Any) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, dict | list):
+    if isinstance(value, dict | list | tuple):
         return encode(value).decode()
     if isinstance(value, str):
         return "'" + value if value.startswith(FORMULA) else value

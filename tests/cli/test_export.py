@@ -186,3 +186,11 @@ def test_csv_escapes_spreadsheet_formulas(queuectl: Shell):
     assert [row["command"] for row in rows] == ["'=cmd", "'+cmd", "'-cmd", "a-1"]
     assert {row["priority"] for row in rows} == {"-5"}, "a number is no text"
     assert [job["id"] for job in queuectl("export", "--what", "jobs").ndjson] == ["=1+1", "+1", "@sum", "a=1"]
+
+
+def test_csv_has_lists_and_objects_as_json(queuectl: Shell):
+    queuectl("enqueue", "--secret", "K=v", "--env", "A=b", "--backoff", "1s,2s", "--", "echo", "a b").ok()
+    [row] = _table(queuectl("export", "--what", "jobs", "--format", "csv").ok().out)
+    assert [row[name] for name in ("argv", "env", "secrets", "backoff")] == [
+        '["echo","a b"]', '{"A":"b"}', '["K"]', "[1.0,2.0]",
+    ]  # fmt: skip

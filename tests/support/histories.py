@@ -199,7 +199,7 @@ def _policy(pick: Random) -> Enqueued:
         priority=pick.randint(-1, 1),
         run_at=text(BEGIN + pick.choice([0, 5 * SECOND])),
         cwd="/",
-        secrets=pick.choice([[], [], ["TOKEN"]]),
+        secrets=pick.choice([(), (), ("TOKEN",)]),
         max_retries=pick.choice([0, 0, 1, 2]),
         backoff_base=pick.choice([1.0, 2.0, 1e6]),
         backoff_max=pick.choice([0.0, 60.0, 86400.0]),
