@@ -205,7 +205,7 @@ def test_the_deadline_of_wait_passes(queuectl: Shell):
     assert told == "after 200ms still waiting for 1 job: a (pending)"
     assert queuectl("wait", "--timeout", "0.2s").refused(124) == "after 200ms still waiting for 1 job: 1 pending"
     queuectl("enqueue", "--id", "due", "true").ok()
-    assert "no worker serves the queue default" in queuectl("wait", "due", "--timeout", "1.5s").err
+    assert "no worker serves the queue default" in queuectl("wait", "due", "--timeout", "4s").err
 
 
 def _gone(pid: int) -> bool:

@@ -10,8 +10,8 @@ from queuectl.cli.ui import output
 if TYPE_CHECKING:
     from queuectl.queue import Queue
 
-PATIENCE = 1.0
-"""Seconds between two checks, and before the first one: a worker may just be starting."""
+PATIENCE = 3.0
+"""Seconds between two checks, and before the first one: a worker may just start, or replace one that crashed."""
 
 
 class UnservedHint:
