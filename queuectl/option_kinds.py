@@ -78,7 +78,7 @@ def choice(*words: str) -> Kind:
 
     quoted = ", ".join(f'"{word}"' for word in words)
     documented = ", ".join(f'`"{word}"`' for word in words)
-    return Kind(type=f"Literal[{quoted}]", json=str, documented=documented, read=read, check=check)
+    return Kind(type=f"Literal[{quoted}]", json=str, documented=documented, read=read, load=read, check=check)
 
 
 def _seconds(value: float | str) -> float:

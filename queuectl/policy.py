@@ -35,7 +35,8 @@ def check_settings(settings: Settings, spec: Spec) -> None:
     """Raise, as QueueError, what is wrong with a setting that this job needs."""
     if settings.unusable:
         own = said(spec)
-        settings.require("keep_env", *(option.name for option in SETTINGS if option.name not in own))
+        needed = [option.name for option in SETTINGS if not own.keys() & {option.name, *option.instead_of}]
+        settings.require("keep_env", *needed)
 
 
 def resolve(spec: Spec, base: Enqueued, now: int, stdin: str | None) -> Enqueued:

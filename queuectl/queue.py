@@ -174,12 +174,14 @@ class Queue(Queries):
     def retry(self, *ids: str, among: Collection[str] | None = None, **changes: Unpack[Changes]) -> list[str]:
         """Run finished jobs again, all or none, each with its retry budget anew.
 
-        `changes` are fields of Spec (see `enqueue`; also command or argv) that are others from now on; `env` adds to
-        what the jobs have, `secrets` gives values anew, `reason` is that of the retry. Raises Invalid for a bad value,
-        Refused for a job that is not finished, or that needs secret values that are not in the database. `among` and
-        what is returned are as of `cancel`.
+        `changes` are fields of Spec (see `enqueue`; also command or argv) that are others from now on; None, but as a
+        timeout, leaves one as it is. `env` adds to what the jobs have, `secrets` gives values anew, `reason` is that of
+        the retry. Raises Invalid for a bad value, Refused for a job that is not finished, or that needs secret values
+        that are not in the database. `among` and what is returned are as of `cancel`.
         """
-        fields: dict[str, Any] = {**changes}
+        fields: dict[str, Any] = {
+            name: value for name, value in changes.items() if value is not None or name == "timeout"
+        }
         for name in fields:
             if name not in Changes.__optional_keys__:
                 raise Invalid(f"{name} can't be changed; what can: {', '.join(sorted(Changes.__optional_keys__))}")
@@ -187,8 +189,8 @@ class Queue(Queries):
             fields["command"] = "true"
         spec = build(fields)
         stdin = policy.copy_stdin(spec.stdin, self.home, self._engine.owns) if spec.stdin else None
-        said = {name: getattr(spec, name) for name in changes if name not in ("secrets", "reason")}
-        secrets = sorted(spec.secrets) if "secrets" in changes else None
+        said = {name: getattr(spec, name) for name in fields if name in changes and name not in ("secrets", "reason")}
+        secrets = sorted(spec.secrets) if "secrets" in fields else None
 
         def again(tx: Transaction, job: Job) -> list[Event]:
             stored = tx.secrets(job.id) if job.secrets else {}

@@ -171,18 +171,20 @@ def _said(
     environ = os.environ if environ is None else environ
     env_file = dotenv.read() if env_file is None else env_file
     said: dict[str, Resolved] = {}
+    ranks: dict[str, int] = {}
     for key, variable, seed in _PLACES:
-        for get, name, source in (
+        for rank, (get, name, source) in enumerate((
             (environ.get, variable, "environment "),
             (env_file.get, variable, ".env "),
             (stored.get, key, "config set"),
             (environ.get, seed, "environment "),
             (env_file.get, seed, ".env "),
-        ):
+        )):  # fmt: skip
             if name is None:
                 continue
             source = source if source == "config set" else source + name
             text = ""
+            ranks[key] = rank
             try:
                 if text := get(name) or "":
                     said[key] = Resolved(parse(key, text), text, source)
@@ -196,6 +198,8 @@ def _said(
                     continue
                 said[key] = Resolved(None, text, source, error)
                 break
+    if any(ranks[key] < ranks["backoff"] for key in ("backoff-base", "backoff-max") if key in said):
+        said.pop("backoff", None)  # delays that are listed give way to a base that a higher place says
     return said
 
 

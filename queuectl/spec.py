@@ -195,6 +195,8 @@ def _explain(text: str | bytes, why: str) -> str:
     kinds = {"int": "a whole number", "float": "a number", "str": "a string", "array": "a list of strings",
              "bool": "true or false", "object": "an object of strings", "null": "null"}  # fmt: skip
     if wrong := re.fullmatch(r"Expected `(.*?)`, got `(.*?)`(?: - at `(?:key in )?\$\.?(.*)`)?", why):
+        if wrong[3] == "backoff":
+            kinds["array"] = "a list of durations"
         wanted = [kinds.get(kind, kind) for kind in wrong[1].split(" | ") if kind != "null"]
         got = kinds.get(wrong[2], wrong[2]).removesuffix(" of strings")
         if not wrong[3]:

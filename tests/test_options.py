@@ -176,3 +176,34 @@ def test_a_command_has_its_niceness(queuectl: Shell) -> None:
     own = os.getpriority(os.PRIO_PROCESS, 0)
     assert queuectl("logs", "a").ok().out == f"{own + 7}\n"
     assert re.search(r"^nice +7$", queuectl("inspect", "a").ok().out, re.MULTILINE)
+
+
+def test_a_higher_places_base_outranks_listed_delays(queuectl: Shell) -> None:
+    queuectl("config", "set", "backoff", "10s,1m").ok()
+    stored = queuectl("enqueue", "--json", "true").ok().json
+    assert (stored["backoff"], stored["backoff_base"]) == ([10, 60], 2)
+    higher = queuectl("enqueue", "--json", "true", QUEUECTL_BACKOFF_BASE="7").ok().json
+    assert (higher["backoff"], higher["backoff_base"]) == ([], 7)
+    seeds = queuectl("enqueue", "--json", "true", BACKOFF_BASE="7").ok().json
+    assert seeds["backoff"] == [10, 60]
+
+
+def test_a_replaced_setting_may_be_wrong(queuectl: Shell) -> None:
+    queuectl("enqueue", "--backoff-base", "3", "true", QUEUECTL_BACKOFF="soon").ok()
+    assert "QUEUECTL_BACKOFF" in queuectl("enqueue", "true", QUEUECTL_BACKOFF="soon").refused(2)
+
+
+def test_none_changes_nothing_in_a_retry(queuectl: Shell) -> None:
+    id = queuectl("enqueue", "--backoff", "5s", "--nice", "3", "true").ok().lines[0]
+    queuectl("cancel", id).ok()
+    before = queuectl("inspect", id, "--json").ok().json
+    nothing: Any = dict.fromkeys(option.name for option in OPTIONS if not option.only_new and option.name != "timeout")
+    with Queue(queuectl.folder / "q.db") as queue:
+        queue.retry(id, **nothing)
+    after = queuectl("inspect", id, "--json").ok().json
+    assert {name: after[name] for name in IN_EVENT} == {name: before[name] for name in IN_EVENT}
+
+
+def test_a_word_is_read_in_any_case(queuectl: Shell) -> None:
+    assert queuectl("enqueue", "--on-lost", "DEAD", "--json", "true").ok().json["on_lost"] == "dead"
+    assert queuectl("enqueue", "--json", '{"command": "true", "on_lost": "Dead"}').ok().json["on_lost"] == "dead"

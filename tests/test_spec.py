@@ -80,6 +80,7 @@ def test_omitted_fields_are_left_to_the_settings():
         ('{"command": "x", "timeout": 0}', "timeout: 0 is not a duration above 0"),
         ('{"command": "x", "timeout": "x"}', "timeout: 'x' is not a duration"),
         ('{"command": "x", "on_lost": "foo"}', "on_lost: 'foo' is not one of retry, dead"),
+        ('{"command": "x", "backoff": true}', "backoff: must be a number or a string or a list of durations, not true"),
         ('{"command": "x", "env": {"1A": "x"}}', "env: '1A' is not the name of a variable"),
         ('{"command": "x", "env": {"A": 3}}', "env.*: must be a string"),
         ('{"command": "x", "env": ["A=3"]}', "env: must be an object of strings"),

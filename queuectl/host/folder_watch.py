@@ -11,7 +11,7 @@ COARSE = 3_000_000_000
 
 
 class FolderWatch:
-    """One folder: `if watch.changed(): look at what is in it`.
+    """One folder: `if watch.changed():` look at what is in it, and where all was well, `watch.looked()`.
 
     Adding, removing or renaming a file sets the folder's time of change to the kernel's clock, which stands still
     between two ticks: of two changes within a tick the second leaves no trace. So a time is kept only where the clock
@@ -20,10 +20,10 @@ class FolderWatch:
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
-        self._seen = (0, 0, 0)  # device, inode and time of change at the last look
+        self._seen = self._found = (0, 0, 0)  # device, inode and time of change: at the last look, and now
 
     def changed(self) -> bool:
-        """Whether anything may have been added, removed or renamed since the look before; now is the time for one.
+        """Whether anything may have been added, removed or renamed since the last look; now is the time for one.
 
         What changes before the call begins is told by it. Raises OSError where there is no such folder.
         """
@@ -32,9 +32,9 @@ class FolderWatch:
         if seen == self._seen:
             return False
         age = clock.file_time() - found.st_ctime_ns
-        self._seen = seen if age > (FINE if found.st_ctime_ns % 1_000_000_000 else COARSE) else (0, 0, 0)
+        self._found = seen if age > (FINE if found.st_ctime_ns % 1_000_000_000 else COARSE) else (0, 0, 0)
         return True
 
-    def forget(self) -> None:
-        """Have the next call tell of a change: what was found was not as it should be."""
-        self._seen = (0, 0, 0)
+    def looked(self) -> None:
+        """What `changed` told of was looked at, to the end: it is no change any more."""
+        self._seen = self._found

@@ -155,14 +155,16 @@ class TurnWriter:
             try:
                 with self._engine.transaction(None, meanwhile) as tx:
                     endings: list[Ending] = [*reports, *releases]
+                    beat: list[Write] = []
                     if heartbeat or look:
                         me = tx.worker(self.worker)
                         if heartbeat and me is not None and holding:
                             held = [Held(job=lease.job, attempt=lease.attempt) for lease in holding]
-                            tx.append([Write(self._stream, me, [Heartbeat(attempts=held)])], self._actor)
+                            beat = [Write(self._stream, me, [Heartbeat(attempts=held)])]
                         self._look(tx, me, turn)
                         endings += self._unknown(tx, {*holding, *(each.lease for each in (*reports, *releases))})
                     ends = tx.end(endings, self._actor, known)
+                    tx.append(beat, self._actor)
                     turn.fenced, turn.failed = ends.fenced, ends.failed
                     turn.settings = self._settings
                     if want > 0 and not turn.stop:

@@ -77,6 +77,8 @@ def test_simulate_prints_changes_and_assumptions(used: Shell):
     assert (answer["jobs"], answer["given_up_dead"], answer["retries_saved"], answer["waiting_saved"]) == (1, 1, 1, 1)
     assert answer["rescued"] == {"least": 0, "estimate": 0, "most": 0}
     assert len(answer["assumptions"]) == 5
+    assert "base^n seconds" in used("simulate", "--backoff", "none").ok().out
+    assert "1s, then 5s after each failure" in used("simulate", "--backoff", "1s,5s").ok().out
     page = used("simulate", "--max-retries", "3", "--since", "1d").ok().out
     assert "1 dead, of which about 0 (0 to 1) would have completed" in page
     for sentence in answer["assumptions"]:

@@ -44,8 +44,8 @@ def enqueue(
     $ queuectl enqueue '{"id": "job1", "command": "sleep 2", "max_retries": 5}'
     $ find . -name '*.log' -printf 'gzip %p\\n' | queuectl enqueue --file -
 
-    The fields of a JSON spec are command (a list of strings is run without a shell), secrets, and the options below,
-    written max_retries. What a spec says itself wins over the options.
+    The fields of a JSON spec are command (a list of strings is run without a shell) and the options below, with _ for -
+    (max_retries); --secret is secrets. What a spec says itself wins over the options.
     """
     fields = job_options.given_fields(options)
     if file is not None:

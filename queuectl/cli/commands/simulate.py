@@ -46,7 +46,7 @@ def simulate(
     from queuectl.analysis.simulate import simulate as run_simulation
 
     if not tried:
-        raise Invalid(f"say which policy to try: {', '.join(f'--{OF_NAME[name].key}' for name in _TRIED)}")
+        raise Invalid("say which policy to try: --max-retries, --backoff-base, --backoff-max or --backoff")
     policy = RetryPolicy(**job_options.given_fields(tried))
     with opening.open_queue(db) as q:
         bar = progress.bar("Deciding anew")
@@ -98,6 +98,8 @@ def _policy(policy: "RetryPolicy") -> str:
     parts = [f"{retries} {'retry' if retries == 1 else 'retries'}" if retries is not None else ""]
     if policy.backoff:
         parts.append(f"{wording.steps(policy.backoff)} after each failure")
+    elif policy.backoff is not None:
+        parts.append("base^n seconds after the n-th failure")
     else:
         parts.append(f"{units.plain(base)}^n seconds after the n-th failure" if base is not None else "")
         parts.append(f"at most {units.span(most)}" if most is not None else "")

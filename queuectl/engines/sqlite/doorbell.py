@@ -101,8 +101,8 @@ class Bells:
         try:
             if self._watch.changed():
                 self._names = os.listdir(self._folder)
+                self._watch.looked()
         except OSError:
-            self._watch.forget()
             return 0
         rung = 0
         for name in self._names:

@@ -54,9 +54,10 @@ class OpenFiles:
             found = os.stat(self._paths[0])
             if (found.st_dev, found.st_ino) != self._database:
                 return False
-            if self._folder.changed() and tuple(map(_identity, self._paths)) != self._opened:
-                self._folder.forget()
-                return False
+            if self._folder.changed():
+                if tuple(map(_identity, self._paths)) != self._opened:
+                    return False
+                self._folder.looked()
         except (FileNotFoundError, NotADirectoryError):
             return False
         return found.st_mtime_ns == self._changed or not self.overwritten

@@ -120,10 +120,11 @@ class HighWater:
 
     def _is_open(self) -> bool:
         """Whether the file that is open is still the one at its path: it may have been removed, to go on without."""
-        if self._fd < 0:
+        try:
+            found = os.stat(self._path)
+        except FileNotFoundError:
             return False
-        found = os.stat(self._path)
-        return (found.st_dev, found.st_ino) == self._file
+        return self._fd >= 0 and (found.st_dev, found.st_ino) == self._file
 
 
 def _parsed(text: bytes) -> HighWaterMark:

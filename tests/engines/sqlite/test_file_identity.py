@@ -13,6 +13,7 @@ import pytest
 
 from queuectl import Queue
 from queuectl.audit.backup import backup
+from queuectl.engines.sqlite import file_identity
 from queuectl.engines.view import Write
 from queuectl.errors import Replaced, Unusable
 from queuectl.workers.recovery import worker_lock
@@ -53,6 +54,10 @@ def queue(path: str) -> Iterator[Queue]:
 
 def remove(path: str) -> None:
     os.unlink(path)
+
+
+def interrupted(path: str) -> None:
+    raise KeyboardInterrupt
 
 
 def rename(path: str) -> None:
@@ -133,6 +138,16 @@ def test_a_change_after_long_quiet_is_noticed(
     for act in ("enqueue", "status", "enqueue"):
         with pytest.raises(Replaced, match=rf"q\.db{which}: was re"):
             ACTS[act](queue)
+
+
+def test_an_interrupted_check_is_made_again(queue: Queue, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    remove(path + "-wal")
+    with monkeypatch.context() as patched:
+        patched.setattr(file_identity, "_identity", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            queue.enqueue("true")
+    with pytest.raises(Replaced):
+        queue.enqueue("true")
 
 
 def test_a_folder_moved_aside_is_noticed(tmp_path: Path) -> None:

@@ -131,6 +131,16 @@ def test_an_unwritable_high_water_file_blocks_no_commit(path: str, tmp_path: Pat
     assert noted(note) == 2, "and it is made up for"
 
 
+def test_a_removed_note_is_made_anew(path: str, tmp_path: Path) -> None:
+    note = Path(locate(path).high_water)
+    with Queue(path) as queue:
+        queue.enqueue("true")
+        before = noted(note)
+        note.unlink()
+        queue.enqueue("true")
+        assert noted(note) > before
+
+
 def test_high_water_is_never_lowered(path: str, tmp_path: Path) -> None:
     with Queue(path) as queue:
         note = HighWater(locate(queue.url))
