@@ -1,4 +1,7 @@
-"""5,000 jobs `true` by a real `queuectl worker start --drain`, from its start to its exit, beside `xargs -P`."""
+"""5,000 jobs `true`, and 2,000 that execute a program, by a real `queuectl worker start --drain`, beside `xargs -P`.
+
+Timed from its start to its exit.
+"""
 
 import shutil
 import subprocess
@@ -35,20 +38,28 @@ SPOOLER = Runner(
 
 
 def run(options: Options, scratch: Scratch) -> list[Figure]:
-    """Jobs a second with 1, 2, 4 and 8 slots of one worker, and with 4 workers of 2."""
+    """Jobs a second with 1, 2, 4 and 8 slots of one worker, and with 4 workers of 2; and those that are no builtin."""
     jobs = options.of(5_000, 1_000)
     goals = {1: 0.8, 2: 0.8, 4: 0.9, 8: 0.9}
     figures = [
         measure(options, scratch, 1, slots, jobs, goal, runners(options) if slots == 2 else [])
         for slots, goal in options.of(goals, {2: 0.8}).items()
     ]
-    return [*figures, measure(options, scratch, 4, 2, jobs, 0.8, [])]
+    external = measure(options, scratch, 1, 2, options.of(2_000, 500), 0.8, [], "/usr/bin/env true")
+    return [*figures, measure(options, scratch, 4, 2, jobs, 0.8, []), external]
 
 
 def measure(
-    options: Options, scratch: Scratch, workers: int, slots: int, jobs: int, goal: float, others: list[Runner]
+    options: Options,
+    scratch: Scratch,
+    workers: int,
+    slots: int,
+    jobs: int,
+    goal: float,
+    others: list[Runner],
+    program: str = "",
 ) -> Figure:
-    """One number of workers and slots, and the others with as many slots in all."""
+    """One number of workers and slots, and the others with as many slots in all; `program`: instead of `true`."""
     total = workers * slots
     few = jobs // 10  # some of the others take ten times as long
 
@@ -56,10 +67,13 @@ def measure(
         return lambda: few / shell(runner.script.format(slots=total, jobs=few, folder=scratch.fresh()))
 
     what = f"slots {slots}" if workers == 1 else f"{workers} workers, slots {slots} each"
+    if program:
+        what = f"a program, {what}"
+    xargs = f"xargs -P {total} -n1 {program or 'sh -c true'}"
     values, least, *rest = rounds(
         options.rounds,
-        lambda: jobs / drained(scratch.database(), workers, slots, jobs),
-        lambda: jobs / shell(f"seq {jobs} | xargs -P {total} -n1 sh -c true"),
+        lambda: jobs / drained(scratch.database(), workers, slots, jobs, program or "true"),
+        lambda: jobs / shell(f"seq {jobs} | {xargs}"),
         *map(theirs, others),
         what=f"drain, {what}",
     )
@@ -68,16 +82,16 @@ def measure(
         unit="jobs/s",
         better="higher",
         ours=values,
-        floor=Side(f"xargs -P {total} -n1 sh -c true, for as many; nothing is written down", least),
+        floor=Side(f"{xargs}, for as many; nothing is written down", least),
         goal=goal,
         peers=[Side(runner.name, mine, runner.durability) for runner, mine in zip(others, rest, strict=True)],
     )
 
 
-def drained(database: str, workers: int, slots: int, jobs: int) -> float:
+def drained(database: str, workers: int, slots: int, jobs: int, line: str = "true") -> float:
     """Ours, in seconds; enqueued before. Raises RuntimeError unless each job completed in one attempt."""
     with Queue(database) as queue:
-        queue.enqueue_many(["true"] * jobs)
+        queue.enqueue_many([line] * jobs)
     crew = ["--count", str(workers), "--slots", str(slots)]
     took = seconds([*queuectl(), "worker", "start", "--drain", *crew, "--db", database])
     with Queue(database) as queue:
