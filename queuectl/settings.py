@@ -31,6 +31,7 @@ class Settings(JobSettings, frozen=True):
     output_limit: int = 64 << 20
     output_policy: str = "cut"
     disk_floor: int = 100 << 20
+    plain_commands: str = "direct"
     synchronous: str = "full"
     seal_every: float | None = None
     unusable: dict[str, QueueError] = msgspec.field(default_factory=dict[str, QueueError])
@@ -105,6 +106,8 @@ _TABLE = (
     Setting("output-policy", "cut", choice("cut", "kill").read,
             "what becomes of an attempt that writes more: its output's middle is cut out, or it is killed"),
     Setting("disk-floor", "100MiB", _size(0), "the free disk space below which no new job starts"),
+    Setting("plain-commands", "direct", choice("direct", "shell").read,
+            "direct: a command line of plain words runs without the shell; shell: each line runs by it"),
     Setting("synchronous", "full", choice("full", "normal").read,
             "full: what was acknowledged survives a power cut; normal: only a crash of the program"),
     Setting("seal-every", "none", _seal_every,

@@ -88,7 +88,8 @@ def test_ambiguous_variables_are_ignored_with_a_warning(environ: dict[str, str],
         ("max-retries", "0", 0), ("max_retries", "7", 7), ("MAX-RETRIES", "7", 7), ("backoff-base", "1.5", 1.5),
         ("backoff-max", "1h", 3600.0), ("timeout", "none", None), ("timeout", "90", 90.0), ("on-lost", "dead", "dead"),
         ("keep-env", "PATH, LANG", ("PATH", "LANG")), ("keep-env", "none", ()), ("output-limit", "1MiB", 1 << 20),
-        ("synchronous", "normal", "normal"), ("seal-every", "1h", 3600.0), ("seal-every", "None", None),
+        ("synchronous", "normal", "normal"), ("plain-commands", "shell", "shell"),
+        ("seal-every", "1h", 3600.0), ("seal-every", "None", None),
     ],
 )  # fmt: skip
 def test_a_value_is_read(key: str, text: str, value: object):

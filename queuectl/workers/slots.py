@@ -236,6 +236,7 @@ class Slots:
             timeout=job.timeout,
             nice=policy.nice,
             umask=claim.environment.umask if claim.environment is not None else None,
+            direct=self.settings.plain_commands == "direct",
             keep_children=policy.keep_children,
         )
 

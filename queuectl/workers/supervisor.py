@@ -43,7 +43,7 @@ LONG_RESTART = 5.0
 CANT_WRITE = 75
 """The exit code of a worker that could not start because of that: EX_TEMPFAIL. Only supervisors see it."""
 
-WORKER_SETTINGS = ("output_limit", "output_policy", "disk_floor", "synchronous", "seal_every")
+WORKER_SETTINGS = ("output_limit", "output_policy", "disk_floor", "plain_commands", "synchronous", "seal_every")
 """The settings that workers use: none is spawned where one of these can't be read."""
 
 

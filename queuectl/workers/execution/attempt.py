@@ -11,9 +11,11 @@ Its states: running; ending, once `end` was called; reaped, while the remaining 
 done, with an `outcome`.
 """
 
+import functools
 import os
 import resource
 import signal
+from contextlib import suppress
 from typing import Literal
 
 import msgspec
@@ -22,10 +24,11 @@ from queuectl import clock
 from queuectl.decisions import Outcome
 from queuectl.host import processes
 from queuectl.host.pidfd import PidfdSet
-from queuectl.runnable import Runnable
+from queuectl.runnable import Argv, Runnable
 from queuectl.units import size_text
 from queuectl.workers.execution import output
 from queuectl.workers.execution.output import AlreadyStarted as AlreadyStarted
+from queuectl.workers.execution.plain_command import plain_command, shell_status
 from queuectl.workers.execution.spawn import NotStarted, printable, spawn
 from queuectl.workers.execution.traces import OrphanFinder
 
@@ -56,6 +59,8 @@ class Start(msgspec.Struct, kw_only=True):
     """Of the command; None: the worker's."""
     nice: int = 0
     """Added to the niceness of the worker."""
+    direct: bool = False
+    """Run a plain command line without the shell: see `plain_command`."""
     keep_children: bool = False
     """Keep the remaining processes of the group when the main process ends by itself."""
 
@@ -74,10 +79,10 @@ def launch(start: Start, orphans: OrphanFinder = tuple) -> "AttemptProcess":
     pid = -1
     try:
         output.lock(fd)
-        pid = spawn(
-            start.run, env=start.env, cwd=start.cwd, stdin=start.stdin, output=fd, umask=start.umask, nice=start.nice,
+        pid, as_shell = _spawn(start, fd)
+        return AttemptProcess(
+            start, pid, os.pidfd_open(pid), fd, started_at, began, orphans=orphans, as_shell=as_shell
         )  # fmt: skip
-        return AttemptProcess(start, pid, os.pidfd_open(pid), fd, started_at, began, orphans=orphans)
     except NotStarted as problem:
         error, code = str(problem), problem.code
     except OSError as problem:
@@ -101,10 +106,22 @@ def launch(start: Start, orphans: OrphanFinder = tuple) -> "AttemptProcess":
     return AttemptProcess(start, -1, -1, -1, started_at, began, outcome)
 
 
+def _spawn(start: Start, fd: int) -> tuple[int, bool]:
+    """Start the command. Returns its pid, and whether it runs in place of a shell that would stay until it ends."""
+    begin = functools.partial(
+        spawn, cwd=start.cwd, stdin=start.stdin, output=fd, umask=start.umask, nice=start.nice
+    )  # fmt: skip
+    if start.direct and (plain := plain_command(start.run, start.env, start.cwd)) is not None:
+        with suppress(NotStarted):  # it is for the shell to say why
+            return begin(Argv(plain.words), env=plain.env, program=plain.program), plain.shell_stays
+    return begin(start.run, env=start.env), False
+
+
 class AttemptProcess:
     """A started command. The module tells how it is driven; all times are monotonic seconds."""
 
     __slots__ = (
+        "_as_shell",
         "_began",
         "_ended_for",
         "_error",
@@ -135,6 +152,7 @@ class AttemptProcess:
         began: float,
         outcome: Outcome | None = None,
         orphans: OrphanFinder = tuple,
+        as_shell: bool = False,
     ) -> None:
         self.start = start
         self.pid = pid
@@ -144,6 +162,7 @@ class AttemptProcess:
         self.outcome = outcome
         """Set when the attempt has ended."""
         self._output = fd
+        self._as_shell = as_shell
         self._orphans = orphans
         self._started_at = started_at
         self._began = began
@@ -243,6 +262,8 @@ class AttemptProcess:
             if not spare:
                 self._signal(signal.SIGTERM)
             _, status, usage = os.wait4(self.pid, 0)
+            if self._as_shell and self._ended_for is None:
+                status = shell_status(status, self._output)
             self._usage = status, clock.monotonic() - self._began, usage
             os.close(self.pidfd)
             self.pidfd = -1

@@ -90,17 +90,18 @@ def spawn(
     output: int,
     umask: int | None = None,
     nice: int = 0,
+    program: str = "",
 ) -> int:
     """Start a command. Returns its pid, which is also its process group and session.
 
     `umask`: that of the command; None: the worker's. `nice` is added to the worker's niceness. `output`: the descriptor
     of the output file, above 2. `stdin`: the path of a regular file; None: /dev/null. Relative paths are relative to
-    `cwd`, and argv[0] is looked up in the PATH of `env`. Raises NotStarted, or OSError (see `SHORTAGE`) if the system
-    lacks resources; nothing has been started then.
+    `cwd`, and argv[0] is looked up in the PATH of `env`, unless `program` is its path, on no remote file system. Raises
+    NotStarted, or OSError (see `SHORTAGE`) if the system lacks resources; nothing has been started then.
     """
     argv = run.words
     # Any other shell may be missing, or lie on a dead server.
-    program = SHELL if isinstance(run, Shell) and run.shell == SHELL else ""
+    program = SHELL if isinstance(run, Shell) and run.shell == SHELL else program
     path = env.get("PATH", os.defpath)
     remote = remote_paths()
     remote.refresh()
