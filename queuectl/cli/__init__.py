@@ -1,38 +1,39 @@
 """The command line. `main` is the console script: it parses the words, runs one command and returns its exit code.
 
-Each command is a module in `commands/`, imported when the command is called (the table is in `app.py`). This module has
-what all commands share: the handling of `--` and `--db`, and of errors.
+Each command is a module in `commands/`, whose table names them all; it is imported when the command is called. This
+module has what all commands share: the handling of `--` and `--db`, and of errors.
 """
 
+import atexit
 import gc
 import os
 import signal
 import sys
 import warnings
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 
+from queuectl.cli.commands import EVERYWHERE, RUNS_ARGV, changes
 from queuectl.errors import Invalid, Notice, QueueError
-
-_EVERYWHERE = ("--db", "--logs")
-"""Options that may also precede the command."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command (`argv` without the program's name) and return its exit code. Never raises.
 
-    With QUEUECTL_DEBUG=1 an internal error is raised.
+    Without `argv` it is the command of the process, which may end here. With QUEUECTL_DEBUG=1 an internal error is
+    raised.
     """
     try:
-        return _main(list(sys.argv[1:] if argv is None else argv))
+        code = _main(list(sys.argv[1:] if argv is None else argv))
     except KeyboardInterrupt:
-        return 130
+        code = 130
+    if argv is None:
+        _exit(code)
+    return code
 
 
 def _main(words: list[str]) -> int:
     gc.disable()  # imported objects live until the exit: collecting among them costs more than the command itself
-    from cyclopts.exceptions import CycloptsError
-
     from queuectl.cli.ui import output, stdout
 
     output.set_up_streams()
@@ -47,10 +48,6 @@ def _main(words: list[str]) -> int:
         return code
     except QueueError as error:
         return _end(str(error), error.exit_code)
-    except CycloptsError as error:
-        from queuectl.cli.usage_errors import explain
-
-        return _end(explain(error), Invalid.exit_code)
     except KeyboardInterrupt as stop:
         return _end("", 128 + getattr(stop, "number", signal.SIGINT))
     except BrokenPipeError:  # `queuectl events | head -1`
@@ -72,7 +69,7 @@ def _main(words: list[str]) -> int:
 
 
 def _run(words: list[str]) -> int:
-    from queuectl.cli.app import RUNS_ARGV, app, changes, help_words, load_all
+    from queuectl.cli import plain_parser
     from queuectl.cli.ui import stdout
 
     for word in words:
@@ -82,17 +79,18 @@ def _run(words: list[str]) -> int:
             except UnicodeEncodeError:
                 raise Invalid(f"{os.fsencode(word)!r} is not valid UTF-8") from None
     words = _options_last(words)
-    if words[:1] == ["help"]:
-        words = help_words([word for word in words[1:] if word != "help"])
     argv: tuple[str, ...] | None = None
     if words and words[0] in RUNS_ARGV and "--" in words:
         # cyclopts drops the first `--`, even one that is an argument of the program
         cut = words.index("--")
         words, argv = words[:cut], tuple(words[cut + 1 :])
-    if not words or words[0] in ("-h", "--help"):
-        load_all()
-    command, bound, unparsed = app.parse_args(words, exit_on_error=False, print_error=False)
-    if "argv" in unparsed:
+    parsed = plain_parser.parse(words)
+    if parsed is None:
+        from queuectl.cli import app
+
+        parsed = app.parse(words)
+    command, bound = parsed
+    if "argv" in bound.signature.parameters:
         bound.arguments["argv"] = argv
     gc.freeze()
     gc.enable()
@@ -104,7 +102,7 @@ def _run(words: list[str]) -> int:
 def _options_last(words: list[str]) -> list[str]:
     """Return the words with leading options moved behind the command, where cyclopts expects them."""
     leading: list[str] = []
-    while words and words[0].partition("=")[0] in _EVERYWHERE:
+    while words and words[0].partition("=")[0] in EVERYWHERE:
         width = 1 if "=" in words[0] else 2
         if len(words) < width:
             raise Invalid(f"{words[0]} needs a value")
@@ -114,6 +112,16 @@ def _options_last(words: list[str]) -> list[str]:
         return words
     end = words.index("--") if "--" in words else len(words)
     return words[:end] + leading + words[end:]
+
+
+def _exit(code: int) -> None:
+    """End the process at once, rather than free its objects one by one, if that is all that its end has to do."""
+    if "threading" in sys.modules or atexit._ncallbacks() or sys.gettrace() or sys.getprofile():  # pyright: ignore[reportPrivateUsage]
+        return
+    with suppress(OSError, ValueError):  # it fails anew at the end, in Python's words
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _end(message: str, code: int) -> int:

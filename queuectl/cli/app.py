@@ -1,58 +1,15 @@
-"""The table of all commands: name, module and function (imported when called), and group in `--help`."""
+"""The application of cyclopts: parses command lines, explains their errors, and prints help and version."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from inspect import BoundArguments
 
 from cyclopts import App, Group, Parameter
+from cyclopts.exceptions import CycloptsError
 
 from queuectl import __version__
+from queuectl.cli.commands import HEADINGS, RUNS_ARGV
 from queuectl.cli.ui.help import HelpFormatter
-
-JOBS = Group("Jobs", sort_key=1)
-WORKERS = Group("Workers", sort_key=2)
-DEAD = Group("Dead letter queue", sort_key=3)
-HISTORY = Group("History", sort_key=4)
-UPKEEP = Group("Settings and upkeep", sort_key=5)
-
-RUNS_ARGV = ("enqueue", "run")
-"""Commands that run the words after the first `--` as a program and its arguments."""
-
-_COMMANDS = (
-    ("enqueue", "enqueue:enqueue", JOBS),
-    ("run", "run:run", JOBS),
-    ("list", "list:list_jobs", JOBS),
-    ("status", "status:status", JOBS),
-    ("inspect", "inspect:inspect", JOBS),
-    ("logs", "logs:logs", JOBS),
-    ("wait", "wait:wait", JOBS),
-    ("cancel", "cancel:cancel", JOBS),
-    ("retry", "retry:retry", JOBS),
-    ("worker", "worker:app", WORKERS),
-    ("stop-workers", "stop_workers:stop_workers", WORKERS),
-    ("recover", "recover:recover", WORKERS),
-    ("recover-fail", "recover:recover", WORKERS),
-    ("monitor", "monitor:monitor", WORKERS),
-    ("dlq", "dlq:app", DEAD),
-    ("events", "events:events", HISTORY),
-    ("stats", "stats:stats", HISTORY),
-    ("simulate", "simulate:simulate", HISTORY),
-    ("export", "export:export", HISTORY),
-    ("replay", "replay:replay", HISTORY),
-    ("audit", "audit:app", HISTORY),
-    ("config", "config:app", UPKEEP),
-    ("archive", "archive:archive", UPKEEP),
-    ("backup", "backup:backup", UPKEEP),
-    ("import", "import_log:import_log", UPKEEP),
-    ("doctor", "doctor:doctor", UPKEEP),
-    ("selftest", "selftest:selftest", UPKEEP),
-)
-
-CHANGES = frozenset({
-    "enqueue:enqueue", "cancel:cancel", "retry:retry", "worker:stop", "stop_workers:stop_workers", "recover:recover",
-    "dlq:retry", "dlq:purge", "replay:replay", "audit:seal", "config:set_", "config:unset", "archive:archive",
-    "backup:backup", "import_log:import_log",
-})  # fmt: skip
-"""Commands that change something: an answer that can't be written goes to stderr (`stdout.deferred`)."""
-
+from queuectl.errors import Invalid
 
 app = App(
     name="queuectl",
@@ -78,25 +35,71 @@ config set make it.""",
 
 app["--help"].show = False
 app["--version"].show = app["-V"].show = False
-for _place, (_name, _path, _group) in enumerate(_COMMANDS):
-    _usage = {"usage": f"queuectl {_name} [OPTIONS] COMMAND | -- PROGRAM [ARG]..."} if _name in RUNS_ARGV else {}
-    _module = f"queuectl.cli.commands.{_path}"
-    app.command(_module, name=_name, group=_group, sort_key=_place, show=_name != "recover-fail", **_usage)
+
+_GROUPS = {
+    "worker": """Start, list and stop the processes that run jobs.
+
+$ queuectl worker start --count 2
+$ queuectl worker list
+$ queuectl worker stop""",
+    "dlq": """Look after jobs that have failed too often.
+
+$ queuectl dlq list
+$ queuectl dlq retry job1
+$ queuectl dlq retry --all --queue mail""",
+    "audit": """Prove that the log was not tampered with.
+
+$ queuectl audit seal
+$ queuectl audit verify""",
+    "config": """Look at the settings and change them; a change touches later jobs only.
+
+$ queuectl config get
+$ queuectl config set max-retries 5""",
+}
+"""The help of the commands that have commands."""
+
+
+def _add(name: str, group: Group, place: int) -> None:
+    """Add a command, to be imported when it is called."""
+    path, (first, _, inner) = f"queuectl.cli.for_cyclopts:{name}", name.partition(" ")
+    if not inner:
+        usage = {"usage": f"queuectl {name} [OPTIONS] COMMAND | -- PROGRAM [ARG]..."} if name in RUNS_ARGV else {}
+        app.command(path, name=name, group=group, sort_key=place, show=name != "recover-fail", **usage)
+        return
+    if first not in app:
+        app.command(App(name=first, help=_GROUPS[first], group=group, sort_key=place))
+    app[first].command(path, name=inner)
+
+
+for _sort_key, (_heading, _commands) in enumerate(HEADINGS.items(), 1):
+    _group = Group(_heading, sort_key=_sort_key)
+    for _place, _name in enumerate(_commands):
+        _add(_name, _group, _place)
+
+
+def parse(words: Sequence[str]) -> tuple[Callable[..., object], BoundArguments]:
+    """Return the function that the words of a command line call, and its arguments. Raises Invalid."""
+    try:
+        if words[:1] == ["help"]:
+            words = _help_words([word for word in words[1:] if word != "help"])
+        if not words or words[0] in ("-h", "--help"):
+            load_all()
+        command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        from queuectl.cli.usage_errors import explain
+
+        raise Invalid(explain(error)) from None
+    return command, bound
 
 
 def load_all() -> None:
     """Import every command: the list of commands shows the first line of each docstring."""
-    for name, _, _ in _COMMANDS:
+    for name in app:
         app[name]
 
 
-def help_words(words: list[str]) -> list[str]:
+def _help_words(words: list[str]) -> list[str]:
     """Return the words for the help page that `help` names; words that name no command are returned unchanged."""
     names, apps, rest = app.parse_commands(words)
     group = any(not name.startswith("-") for name in apps[-1])
     return list(words) if group and rest and not rest[0].startswith("-") else [*names, "--help"]
-
-
-def changes(command: Callable[..., object]) -> bool:
-    """Whether a command is one of `CHANGES`."""
-    return f"{command.__module__.rpartition('.')[2]}:{command.__name__}" in CHANGES

@@ -3,9 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING, Annotated, Any
 
 from queuectl import settings, spec, units
 from queuectl.cli import parameters as p
@@ -19,31 +17,24 @@ if TYPE_CHECKING:
 
 Command = Annotated[
     str | None,
-    Parameter(
+    p.Parameter(
         name="COMMAND",
         help="A line for /bin/sh, or a job spec as a JSON object. Behind -- a program and its "
         "arguments, run without a shell.",
     ),
 ]
-Words = Annotated[str, Parameter(name="WORD", show=False)]
-Argv = Annotated[tuple[str, ...] | None, Parameter(parse=False)]
+Words = Annotated[str, p.Parameter(name="WORD", extra={"show": False})]
+Argv = Annotated[tuple[str, ...] | None, p.Parameter(extra={"parse": False})]
 
 if TYPE_CHECKING:
     JobOptions = Mapping[str, Any] | None
     ChangeOptions = Mapping[str, Any] | None
 else:
-    _NewLine = Annotated[
-        str | None, p.option("--command", "COMMAND", "Run this line instead.", allow_leading_hyphen=True)
-    ]
+    _NewLine = (str | None, p.option("--command", "COMMAND", "Run this line instead.", allow_leading_hyphen=True))
     _Changes = {option.name: p.job_option(option) for option in OPTIONS if not option.only_new}
-    JobOptions = Annotated[
-        TypedDict("JobOptions", {option.name: p.job_option(option) for option in OPTIONS}, total=False) | None,
-        Parameter(name="*"),
-    ]
+    JobOptions = p.options({option.name: p.job_option(option) for option in OPTIONS})
     """All options of a new job; only given ones are present."""
-    ChangeOptions = Annotated[
-        TypedDict("ChangeOptions", {**_Changes, "command": _NewLine}, total=False) | None, Parameter(name="*")
-    ]
+    ChangeOptions = p.options({**_Changes, "command": _NewLine})
     """The options that change a job when it is retried."""
 
 

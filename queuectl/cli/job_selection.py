@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
-from cyclopts import Parameter
 
+from queuectl.cli import parameters as p
 from queuectl.cli.ui import output
 from queuectl.errors import Invalid
 from queuectl.units import counted
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from projections.jobs import Job
     from queuectl.queue import Queue
 
-Ids = Annotated[str, Parameter(name="ID", help="The jobs; all of them are changed, or none.")]
-All = Annotated[bool, Parameter(name="--all", help="All jobs that it applies to (of --state and --queue, if given).")]
-Yes = Annotated[bool, Parameter(name=["--yes", "-y"], help="Don't ask for confirmation on a terminal.")]
+Ids = Annotated[str, p.Parameter(name="ID", help="The jobs; all of them are changed, or none.")]
+All = Annotated[bool, p.Parameter(name="--all", help="All jobs that it applies to (of --state and --queue, if given).")]
+Yes = Annotated[bool, p.Parameter(name=["--yes", "-y"], help="Don't ask for confirmation on a terminal.")]
 
 
 class JobSelection(msgspec.Struct, frozen=True):

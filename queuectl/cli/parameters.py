@@ -1,43 +1,64 @@
 """The options that several commands share: their names, converters and help."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
-from cyclopts import Group, Parameter, Token
+import msgspec
 
 from queuectl import units
 from queuectl.bounds import check_queue, check_variables
 from queuectl.option_kinds import SWITCH, VARIABLES
 from queuectl.options import OF_NAME, Option
 
-EVERYWHERE = Group("Everywhere", sort_key=20)
+
+class Parameter(msgspec.Struct, frozen=True, kw_only=True):
+    """An option or argument of a command: the annotation of a parameter, for both parsers."""
+
+    name: str | Sequence[str] = ()
+    help: str | None = None
+    metavar: str | None = None
+    read: Callable[[str], Any] | None = None
+    """The value of a word; raises Invalid for what it rejects. None: the word itself."""
+    read_all: Callable[[Sequence[str]], Any] | None = None
+    """The value of an option that may be repeated, from all its words; raises Invalid."""
+    extra: Mapping[str, Any] = {}
+    """What else `cyclopts.Parameter` is given."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Its name and its other names."""
+        return (self.name,) if isinstance(self.name, str) else self.name
 
 
-def converter(read: Callable[[str], Any]) -> Callable[[Any, Sequence[Token]], Any]:
-    """Return a cyclopts converter for an option with one word; `read` raises Invalid for what it rejects."""
-    return lambda _type, tokens: read(tokens[0].value)
+class Options(dict[str, tuple[Any, Parameter]]):
+    """The options of a parameter that is a mapping: by its key, the type and description of each."""
 
 
-def list_converter(read: Callable[[str], Any]) -> Callable[[Any, Sequence[Token]], Any]:
-    """Return a converter for an option that may be repeated."""
-    return lambda _type, tokens: [read(token.value) for token in tokens]
+def each(read: Callable[[str], Any]) -> Callable[[Sequence[str]], Any]:
+    """Return a `read_all` that makes a list."""
+    return lambda words: [read(word) for word in words]
+
+
+def options(described: Mapping[str, tuple[Any, Parameter]]) -> Any:
+    """Return the annotation of a parameter that is given a mapping of those of these options that are given."""
+    return Annotated[Mapping[str, Any] | None, Options(described)]
 
 
 def option(
-    name: str | Sequence[str], metavar: str, text: str, read: Callable[[str], Any] | None = None, **more: Any
+    name: str | Sequence[str], metavar: str, text: str, read: Callable[[str], Any] | None = None, **extra: Any
 ) -> Parameter:
     """Return an option with a value. With `read` the value may begin with a hyphen: `read` has the better message."""
     if read is not None:
-        more = {"converter": converter(read), "allow_leading_hyphen": True} | more
-    return Parameter(name=name, metavar=metavar, help=text, **more)
+        extra["allow_leading_hyphen"] = True
+    return Parameter(name=name, metavar=metavar, help=text, read=read, extra=extra)
 
 
-def _states(_type: Any, tokens: Sequence[Token]) -> list[str]:
+def _states(texts: Sequence[str]) -> list[str]:
     """`--state a,b --state c`."""
     from projections.jobs import STATES
     from queuectl.errors import Invalid
 
-    words = [word.strip() for token in tokens for word in token.value.split(",")]
+    words = [word.strip() for text in texts for word in text.split(",")]
     for word in words:
         if word.lower() not in STATES:
             raise Invalid(f"{word!r} is not a state{units.nearest(word, STATES)}; there are {', '.join(STATES)}")
@@ -65,7 +86,6 @@ Database = Annotated[
         "URL|PATH",
         "The database. Default: QUEUECTL_DB, or DB_PATH (environment, then .env), or queue.db in "
         "the folder for your state files.",
-        group=EVERYWHERE,
     ),
 ]
 Logs = Annotated[
@@ -75,7 +95,6 @@ Logs = Annotated[
         "FOLDER",
         "Where the files about workers and recoveries go. Default: QUEUECTL_LOGS, or logs/ in the "
         "folder beside the database.",
-        group=EVERYWHERE,
     ),
 ]
 Json = Annotated[bool, Parameter(name="--json", help="Answer as JSON.")]
@@ -88,8 +107,8 @@ QueueList = Annotated[
         name="--queue",
         metavar="NAME",
         help="Only jobs of this queue (may be repeated).",
-        converter=list_converter(check_queue),
-        consume_multiple=True,
+        read_all=each(check_queue),
+        extra={"consume_multiple": True},
     ),
 ]
 States = Annotated[
@@ -99,8 +118,8 @@ States = Annotated[
         metavar="STATE[,STATE]",
         help="Only jobs in these states (may be repeated): pending, blocked, processing, failed, completed, dead or "
         "cancelled.",
-        converter=_states,
-        allow_leading_hyphen=True,
+        read_all=_states,
+        extra={"allow_leading_hyphen": True},
     ),
 ]
 
@@ -148,21 +167,17 @@ Job = Annotated[str, Parameter(name="ID", help="The job: its id, or the beginnin
 JobFilter = Annotated[str | None, option("--job", "ID", "Only of this job.")]
 
 
-def job_option(job_option: Option) -> Any:
-    """Return the annotation of an option of a job."""
+def job_option(job_option: Option) -> tuple[Any, Parameter]:
+    """Return the type and description of an option of a job."""
     flag, kind = f"--{job_option.key}", job_option.kind
     default = f" [default: {job_option.default_text}]" if job_option.default_text else ""
     text = job_option.help + kind.note + default
     if kind is SWITCH:
-        return Annotated[bool, Parameter(name=flag, help=text)]
+        return bool, Parameter(name=flag, help=text)
     if not kind.many:
-        return Annotated[str | None, option(flag, job_option.metavar, text, kind.read)]
-
-    def values(_type: Any, tokens: Sequence[Token]) -> Any:
-        words = [token.value for token in tokens]
-        return variables(words) if kind is VARIABLES else tuple(words)
-
-    return Annotated[list[str] | None, Parameter(name=flag, metavar=job_option.metavar, help=text, converter=values)]
+        return str | None, option(flag, job_option.metavar, text, kind.read)
+    values = variables if kind is VARIABLES else tuple
+    return list[str] | None, Parameter(name=flag, metavar=job_option.metavar, help=text, read_all=values)
 
 
 def check_period(since: int | None, until: int | None) -> None:

@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -328,14 +330,21 @@ def test_a_closed_pipe_is_no_failure(queuectl: Shell):
         assert _sh(queuectl, f"({command}; echo $? >&2) | true").err == "0\n"
 
 
+def test_the_end_of_the_process_is_complete(queuectl: Shell):
+    code = (
+        "import atexit, sys; from queuectl.cli import main; sys.argv = ['queuectl', 'enqueue', 'true'];"
+        "atexit.register(print, 'ended'); sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=queuectl.folder, env=queuectl.env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "1\nended\n"
+
+
 def test_the_commands_that_change_something_are_commands():
-    from importlib import import_module
+    from queuectl.cli.commands import CHANGES, COMMANDS
 
-    from queuectl.cli.app import CHANGES
-
-    for path in CHANGES:
-        module, _, function = path.partition(":")
-        assert callable(getattr(import_module(f"queuectl.cli.commands.{module}"), function))
+    assert set(COMMANDS.values()) > CHANGES
 
 
 def test_a_working_directory_that_is_gone(queuectl: Shell):

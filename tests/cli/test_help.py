@@ -69,7 +69,7 @@ def test_the_version(queuectl: Shell):
 
 
 def test_enqueue_loads_nothing_heavy(queuectl: Shell):
-    heavy = ("asyncio", "dotenv", "json", "logging", "platformdirs", "rich", "subprocess", "tempfile", "csv", "shutil")
+    heavy = ("asyncio", "csv", "cyclopts", "dotenv", "json", "logging", "rich", "shutil", "subprocess", "tempfile")
     code = (
         "import sys; from queuectl.cli import main; code = main(['enqueue', '--priority', '3', 'true']);"
         f"print([name for name in {heavy!r} if name in sys.modules], code)"

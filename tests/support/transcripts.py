@@ -91,13 +91,16 @@ def shape(lines: list[str]) -> list[str]:
 def perform(page: list[Step], folder: Path) -> list[list[str]]:
     """Run the steps one after another in one shell at a terminal 120 wide; the lines that each printed.
 
-    A hidden step prints a line only where it failed. Workers that a page left running are stopped.
+    A hidden step prints a line only where it failed. Workers that start in the background are given a second, as they
+    are by a person. Workers that a page left running are stopped.
     """
     mark = "=-=-=-=-="
     commands = [
         f"{{ {step.command}\n}} >/dev/null 2>&1 || echo failed" if step.hidden else step.command for step in page
     ]
-    script = "\n".join(f"{command}\necho {mark}" for command in commands) + "\nqueuectl stop-workers --now\n"
+    pauses = ["\nsleep 1" if "--detach" in command else "" for command in commands]
+    lines = [f"{command}\necho {mark}{pause}" for command, pause in zip(commands, pauses, strict=True)]
+    script = "\n".join(lines) + "\nqueuectl stop-workers --now\n"
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 120, 0, 0))
     shell = subprocess.Popen(

@@ -1,1 +1,54 @@
-"""The commands, one module each, imported when the command is called."""
+"""The commands, a module each: under which name, and under which heading of `--help`, each function is called."""
+
+from collections.abc import Callable
+from importlib import import_module
+
+HEADINGS = {
+    "Jobs": {
+        "enqueue": "enqueue:enqueue", "run": "run:run", "list": "list:list_jobs", "status": "status:status",
+        "inspect": "inspect:inspect", "logs": "logs:logs", "wait": "wait:wait", "cancel": "cancel:cancel",
+        "retry": "retry:retry",
+    },
+    "Workers": {
+        "worker start": "worker:start", "worker list": "worker:list_workers", "worker stop": "worker:stop",
+        "stop-workers": "stop_workers:stop_workers", "recover": "recover:recover", "recover-fail": "recover:recover",
+        "monitor": "monitor:monitor",
+    },
+    "Dead letter queue": {"dlq list": "dlq:list_dead", "dlq retry": "dlq:retry", "dlq purge": "dlq:purge"},
+    "History": {
+        "events": "events:events", "stats": "stats:stats", "simulate": "simulate:simulate", "export": "export:export",
+        "replay": "replay:replay", "audit seal": "audit:seal", "audit verify": "audit:verify",
+    },
+    "Settings and upkeep": {
+        "config get": "config:get", "config set": "config:set_", "config unset": "config:unset",
+        "archive": "archive:archive", "backup": "backup:backup", "import": "import_log:import_log",
+        "doctor": "doctor:doctor", "selftest": "selftest:selftest",
+    },
+}  # fmt: skip
+"""Module and function of each command by its name, in the order of `--help`."""
+
+COMMANDS = {name: path for commands in HEADINGS.values() for name, path in commands.items()}
+
+EVERYWHERE = ("--db", "--logs")
+"""Options that may also precede the command."""
+
+RUNS_ARGV = ("enqueue", "run")
+"""Commands that run the words after the first `--` as a program and its arguments."""
+
+CHANGES = frozenset({
+    "enqueue:enqueue", "cancel:cancel", "retry:retry", "worker:stop", "stop_workers:stop_workers", "recover:recover",
+    "dlq:retry", "dlq:purge", "replay:replay", "audit:seal", "config:set_", "config:unset", "archive:archive",
+    "backup:backup", "import_log:import_log",
+})  # fmt: skip
+"""Commands that change something: an answer that can't be written goes to stderr (`stdout.deferred`)."""
+
+
+def load(name: str) -> Callable[..., object]:
+    """Import the function of a command."""
+    module, _, function = COMMANDS[name].partition(":")
+    return getattr(import_module(f"{__name__}.{module}"), function)
+
+
+def changes(command: Callable[..., object]) -> bool:
+    """Whether a command is one of `CHANGES`."""
+    return f"{command.__module__.rpartition('.')[2]}:{command.__name__}" in CHANGES

@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
-
 from queuectl import clock, units
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
@@ -35,15 +33,15 @@ def archive(
     ] = None,
     states: Annotated[
         list[str] | None,
-        Parameter(
+        p.Parameter(
             name="--state",
             metavar="STATE",
             help=f"Only jobs in this state: {_FINAL} (may be repeated).",
-            converter=p.list_converter(_state),
-            consume_multiple=True,
+            read_all=p.each(_state),
+            extra={"consume_multiple": True},
         ),
     ] = None,
-    dry: Annotated[bool, Parameter(name="--dry-run", help="Only print how much would be archived.")] = False,
+    dry: Annotated[bool, p.Parameter(name="--dry-run", help="Only print how much would be archived.")] = False,
     json: p.Json = False,
     db: p.Database = None,
 ) -> None:

@@ -3,8 +3,6 @@
 import re
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, Parameter
-
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output, progress
@@ -18,14 +16,6 @@ if TYPE_CHECKING:
 _SHOWN = 20
 """Findings that are printed."""
 
-app = App(
-    name="audit",
-    help="""Prove that the log was not tampered with.
-
-$ queuectl audit seal
-$ queuectl audit verify""",
-)
-
 
 def _anchor(text: str) -> "Anchor":
     from queuectl.audit.verify import Anchor
@@ -35,7 +25,6 @@ def _anchor(text: str) -> "Anchor":
     raise Invalid(f"{text!r} is no anchor; give the SEQ:HASH that `queuectl audit seal` printed")
 
 
-@app.command
 def seal(*, json: p.Json = False, db: p.Database = None) -> None:
     """Seal all events up to now, and print the anchor: SEQ:HASH.
 
@@ -58,21 +47,20 @@ def seal(*, json: p.Json = False, db: p.Database = None) -> None:
     output.message(sealed if made.seq else "there are no events yet")
 
 
-@app.command
 def verify(
     *,
     anchor: Annotated[
         list[str] | None,
-        Parameter(
+        p.Parameter(
             name="--anchor",
             metavar="SEQ:HASH",
             help="An anchor that `audit seal` printed, kept elsewhere (may be repeated).",
-            converter=p.list_converter(_anchor),
+            read_all=p.each(_anchor),
         ),
     ] = None,
     archive: Annotated[
         list[str] | None,
-        Parameter(
+        p.Parameter(
             name="--archive",
             metavar="FILE",
             help="Where an archive is now, if it is not where it was written (may be repeated).",
@@ -80,7 +68,7 @@ def verify(
     ] = None,
     allow_missing: Annotated[
         bool,
-        Parameter(
+        p.Parameter(
             name="--allow-missing-archives",
             help="Archives may be elsewhere: their events are reported as unproven, and the exit code is 0.",
         ),

@@ -2,22 +2,20 @@
 
 from typing import Annotated
 
-from cyclopts import Parameter
-
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output, signals
 
 
 def backup(
-    target: Annotated[str, Parameter(name="FILE", help="The file to write.")],
+    target: Annotated[str, p.Parameter(name="FILE", help="The file to write.")],
     /,
     *,
     secrets: Annotated[
         bool,
-        Parameter(name="--with-secrets", help="Also the values given with --secret, which are left out otherwise."),
+        p.Parameter(name="--with-secrets", help="Also the values given with --secret, which are left out otherwise."),
     ] = False,
-    force: Annotated[bool, Parameter(name="--force", help="Replace the file if it exists.")] = False,
+    force: Annotated[bool, p.Parameter(name="--force", help="Replace the file if it exists.")] = False,
     json: p.Json = False,
     db: p.Database = None,
 ) -> None:

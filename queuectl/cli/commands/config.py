@@ -2,27 +2,16 @@
 
 from typing import Annotated, Any
 
-from cyclopts import App, Parameter
-
 from queuectl import settings
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output
 
-Key = Annotated[str, Parameter(name="KEY", help=f"One of {', '.join(settings.SETTINGS)}.")]
-
-app = App(
-    name="config",
-    help="""Look at the settings and change them; a change touches later jobs only.
-
-$ queuectl config get
-$ queuectl config set max-retries 5""",
-)
+Key = Annotated[str, p.Parameter(name="KEY", help=f"One of {', '.join(settings.SETTINGS)}.")]
 
 
-@app.command
 def get(
-    key: Annotated[str | None, Parameter(name="KEY", help="Only this one.")] = None,
+    key: Annotated[str | None, p.Parameter(name="KEY", help="Only this one.")] = None,
     /,
     *,
     json: p.Json = False,
@@ -74,10 +63,9 @@ def _origin(setting: settings.Setting, value: settings.Resolved) -> str:
     return value.source if value.source == "default" else f"{value.source} (default {setting.default})"
 
 
-@app.command(name="set")
 def set_(
     key: Key,
-    value: Annotated[str, Parameter(name="VALUE", help="Its new value.", allow_leading_hyphen=True)],
+    value: Annotated[str, p.Parameter(name="VALUE", help="Its new value.", extra={"allow_leading_hyphen": True})],
     /,
     *,
     reason: p.Reason = None,
@@ -95,7 +83,6 @@ def set_(
         _print_setting(q.config(), key, json)
 
 
-@app.command
 def unset(key: Key, /, *, reason: p.Reason = None, json: p.Json = False, db: p.Database = None) -> None:
     """Take back what `config set` has stored.
 

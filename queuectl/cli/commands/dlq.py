@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from cyclopts import App
-
 from queuectl.cli import job_options, opening
 from queuectl.cli import parameters as p
 from queuectl.cli.job_selection import All, Ids, JobSelection, SelectedJobs, Yes, print_changed, select
@@ -15,17 +13,7 @@ if TYPE_CHECKING:
 
 _DEAD = ("dead",)
 
-app = App(
-    name="dlq",
-    help="""Look after jobs that have failed too often.
 
-$ queuectl dlq list
-$ queuectl dlq retry job1
-$ queuectl dlq retry --all --queue mail""",
-)
-
-
-@app.command(name="list")
 def list_dead(
     *,
     queue: p.Queue = None,
@@ -61,7 +49,6 @@ def list_dead(
             output.message("the dead letter queue is empty")
 
 
-@app.command
 def retry(
     *ids: Ids,
     all: All = False,
@@ -85,7 +72,6 @@ def retry(
             print_changed(q, retried, json, "pending")
 
 
-@app.command
 def purge(
     *ids: Ids,
     all: All = False,

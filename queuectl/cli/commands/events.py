@@ -3,8 +3,6 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
-
 from queuectl import units
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
@@ -34,10 +32,10 @@ Type = Annotated[
 def events(
     *,
     follow: Annotated[
-        bool, Parameter(name=["--follow", "-f"], help="What is appended from now on, until Ctrl-C.")
+        bool, p.Parameter(name=["--follow", "-f"], help="What is appended from now on, until Ctrl-C.")
     ] = False,
     from_start: Annotated[
-        bool, Parameter(name="--from-start", help="With --follow: the whole log first; or give --after or --since.")
+        bool, p.Parameter(name="--from-start", help="With --follow: the whole log first; or give --after or --since.")
     ] = False,
     job: p.JobFilter = None,
     type: Type = None,

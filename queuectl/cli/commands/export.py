@@ -4,8 +4,6 @@ import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import Parameter
-
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.commands.events import Type
@@ -35,7 +33,7 @@ EndedSince = Annotated[int | None, p.ended_since("Jobs or attempts that ended")]
 Target = Annotated[
     str | None, p.option(["--output", "-o"], "FILE", "Into this file, whole or not at all. [default: stdout]")
 ]
-Force = Annotated[bool, Parameter(name="--force", help="Replace the file, if there is one.")]
+Force = Annotated[bool, p.Parameter(name="--force", help="Replace the file, if there is one.")]
 
 
 def export(

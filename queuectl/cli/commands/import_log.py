@@ -4,8 +4,6 @@ import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
-
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output, progress
@@ -19,10 +17,10 @@ if TYPE_CHECKING:
 def import_log(
     source: Annotated[
         str,
-        Parameter(
+        p.Parameter(
             name="FILE",
             help="What `queuectl export` wrote as NDJSON, or `archive`; - is stdin.",
-            allow_leading_hyphen=True,
+            extra={"allow_leading_hyphen": True},
         ),
     ],
     /,

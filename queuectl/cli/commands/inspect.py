@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
-
 from queuectl import clock, units
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
@@ -31,7 +29,7 @@ def inspect(
     /,
     *,
     events: Annotated[
-        bool, Parameter(name="--events", help="Its history, replayed event by event, with the state after each.")
+        bool, p.Parameter(name="--events", help="Its history, replayed event by event, with the state after each.")
     ] = False,
     at: p.At = None,
     version: Annotated[
@@ -40,7 +38,7 @@ def inspect(
     archive: Annotated[
         str | None, p.option("--archive", "FILE", "Of a job that was archived: the file. Its id must be whole.")
     ] = None,
-    json: Annotated[bool, Parameter(name="--json", help="Answer as JSON; with --events one object a line.")] = False,
+    json: Annotated[bool, p.Parameter(name="--json", help="Answer as JSON; with --events one object a line.")] = False,
     db: p.Database = None,
 ) -> None:
     """Show everything about a job: its policy, its attempts, the end of its output.

@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
-
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output, progress
@@ -23,7 +21,7 @@ def list_jobs(
     at: p.At = None,
     limit: Annotated[int | None, p.option("--limit", "N", "At most so many.", p.integer(1, 2**31))] = None,
     all: Annotated[
-        bool, Parameter(name="--all", help="All of them, rather than 1,000 that wait and the last 20 that ended.")
+        bool, p.Parameter(name="--all", help="All of them, rather than 1,000 that wait and the last 20 that ended.")
     ] = False,
     json: p.JsonLines = False,
     db: p.Database = None,

@@ -4,8 +4,6 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
-
 from projections.jobs import FINAL
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
 def logs(
     *ids: Annotated[
         str,
-        Parameter(
+        p.Parameter(
             name="ID",
             help="The jobs: their ids, or the beginnings of those given with --id. None named: what runs now.",
         ),
@@ -31,14 +29,14 @@ def logs(
     ] = None,
     follow: Annotated[
         bool,
-        Parameter(
+        p.Parameter(
             name=["--follow", "-f"],
             help="Go on until each job has ended, through its retries (with --attempt: until that has ended).",
         ),
     ] = False,
     tail: Annotated[int | None, p.option(["--tail", "-n"], "N", "Only the last N lines.", p.integer(0, 2**31))] = None,
     raw: Annotated[
-        bool, Parameter(name="--raw", help="Of a progress bar everything that was written, not only its last state.")
+        bool, p.Parameter(name="--raw", help="Of a progress bar everything that was written, not only its last state.")
     ] = False,
     db: p.Database = None,
 ) -> int:

@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
-from cyclopts import Parameter
 
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
@@ -17,7 +16,7 @@ def recover(
     *,
     hung: Annotated[
         bool,
-        Parameter(name="--hung", help="First listen for 20 seconds, and kill workers that live but say nothing."),
+        p.Parameter(name="--hung", help="First listen for 20 seconds, and kill workers that live but say nothing."),
     ] = False,
     json: p.Json = False,
     logs: p.Logs = None,

@@ -2,8 +2,6 @@
 
 from typing import Annotated
 
-from cyclopts import Parameter
-
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output, progress, signals
@@ -13,13 +11,13 @@ from queuectl.units import counted
 def replay(
     *names: Annotated[
         str,
-        Parameter(name="NAME", help="Only these projections: jobs, attempts, counts, workers, config, or your own."),
+        p.Parameter(name="NAME", help="Only these projections: jobs, attempts, counts, workers, config, or your own."),
     ],
     check: Annotated[
-        bool, Parameter(name="--check", help="Compare and touch nothing; exit 1 with the differences, if any.")
+        bool, p.Parameter(name="--check", help="Compare and touch nothing; exit 1 with the differences, if any.")
     ] = False,
     into: Annotated[
-        str | None, Parameter(name="--into", help="A new database to rebuild all of it in; this one stays as it is.")
+        str | None, p.Parameter(name="--into", help="A new database to rebuild all of it in; this one stays as it is.")
     ] = None,
     json: p.Json = False,
     db: p.Database = None,

@@ -1,10 +1,9 @@
 """`queuectl simulate`: what another retry policy would have made of the recorded failures."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from cyclopts import Parameter
 from msgspec.structs import replace
 
 from queuectl import units
@@ -22,8 +21,7 @@ _TRIED = ("max_retries", "backoff_base", "backoff_max", "backoff")
 if TYPE_CHECKING:
     Tried = Mapping[str, Any] | None
 else:
-    _OPTIONS = {name: p.job_option(replace(OF_NAME[name], setting=None, without=_DEFAULT)) for name in _TRIED}
-    Tried = Annotated[TypedDict("Tried", _OPTIONS, total=False) | None, Parameter(name="*")]
+    Tried = p.options({name: p.job_option(replace(OF_NAME[name], setting=None, without=_DEFAULT)) for name in _TRIED})
 
 
 def simulate(

@@ -3,8 +3,6 @@
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
-
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output, progress
@@ -24,7 +22,7 @@ def status(
     *,
     queue: p.Queue = None,
     at: p.At = None,
-    watch: Annotated[bool, Parameter(name="--watch", help="Show it anew whenever it changes, until Ctrl-C.")] = False,
+    watch: Annotated[bool, p.Parameter(name="--watch", help="Show it anew whenever it changes, until Ctrl-C.")] = False,
     json: p.Json = False,
     db: p.Database = None,
 ) -> None:

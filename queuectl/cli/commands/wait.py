@@ -4,8 +4,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
-
 from queuectl import enclosing_jobs
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
@@ -18,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def wait(
-    *ids: Annotated[str, Parameter(name="ID", help="The jobs. None named: until nothing is left to do.")],
+    *ids: Annotated[str, p.Parameter(name="ID", help="The jobs. None named: until nothing is left to do.")],
     timeout: Annotated[
         float | None, p.option("--timeout", "DURATION", "Give up after so long (exit code 124).", p.positive_duration)
     ] = None,
-    brief: Annotated[bool, Parameter(name="--brief", help="Print how many ended how, not how each did.")] = False,
+    brief: Annotated[bool, p.Parameter(name="--brief", help="Print how many ended how, not how each did.")] = False,
     json: p.JsonLines = False,
     db: p.Database = None,
 ) -> int:

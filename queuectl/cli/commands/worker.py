@@ -3,8 +3,6 @@
 import os
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, Parameter
-
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output
@@ -17,35 +15,25 @@ if TYPE_CHECKING:
     from projections.workers import Worker
     from queuectl.queue import Queue
 
-Now = Annotated[bool, Parameter(name="--now", help="End what they run; it then runs again.")]
+Now = Annotated[bool, p.Parameter(name="--now", help="End what they run; it then runs again.")]
 Timeout = Annotated[
     float | None,
     p.option("--timeout", "DURATION", "Wait at most so long for them (exit code 124).", p.positive_duration),
 ]
 
-app = App(
-    name="worker",
-    help="""Start, list and stop the processes that run jobs.
 
-$ queuectl worker start --count 2
-$ queuectl worker list
-$ queuectl worker stop""",
-)
-
-
-@app.command
 def start(
     *,
     count: Annotated[int, p.option("--count", "N", "How many worker processes.", p.integer(1, 1000))] = 1,
     slots: Annotated[int, p.option("--slots", "M", "How many commands each runs at once.", p.integer(1, 10_000))] = 1,
     queue: p.QueueList = None,
     drain: Annotated[
-        bool, Parameter(name="--drain", help="Stop when nothing is left to do (delayed jobs are left).")
+        bool, p.Parameter(name="--drain", help="Stop when nothing is left to do (delayed jobs are left).")
     ] = False,
     for_: Annotated[float | None, p.option("--for", "DURATION", "Stop after so long.", p.positive_duration)] = None,
     detach: Annotated[
         bool,
-        Parameter(name="--detach", help="In the background, out of reach of this terminal; `worker stop` ends it."),
+        p.Parameter(name="--detach", help="In the background, out of reach of this terminal; `worker stop` ends it."),
     ] = False,
     logs: p.Logs = None,
     db: p.Database = None,
@@ -71,10 +59,9 @@ def start(
     )  # fmt: skip
 
 
-@app.command(name="list")
 def list_workers(
     *,
-    all: Annotated[bool, Parameter(name="--all", help="Also those that have ended.")] = False,
+    all: Annotated[bool, p.Parameter(name="--all", help="Also those that have ended.")] = False,
     json: p.JsonLines = False,
     db: p.Database = None,
 ) -> None:
@@ -130,9 +117,8 @@ def _state(worker: "Worker", alive: bool | None) -> str:
     return "unseen" if alive is None else worker.state if alive else "dead"
 
 
-@app.command
 def stop(
-    *ids: Annotated[str, Parameter(name="ID", help="These workers; all, where none is named.")],
+    *ids: Annotated[str, p.Parameter(name="ID", help="These workers; all, where none is named.")],
     now: Now = False,
     timeout: Timeout = None,
     reason: p.Reason = None,

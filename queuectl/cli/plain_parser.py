@@ -1,0 +1,102 @@
+"""A parser of plain command lines, without cyclopts, whose import takes longer than most commands.
+
+A line is plain if its options have their full names, and no value or argument begins with a hyphen. All else is left to
+cyclopts, errors and help too: a line that is parsed here is one that cyclopts would parse to the same call.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from inspect import BoundArguments, Signature, signature
+from typing import Any, get_args
+
+import msgspec
+
+from queuectl.cli import commands
+from queuectl.cli import parameters as p
+from queuectl.errors import Invalid
+
+
+class _NotPlain(Exception):
+    """A line that cyclopts must parse."""
+
+
+class _Option(msgspec.Struct, frozen=True):
+    path: tuple[str, ...]
+    """The name of its parameter, and its key if that is a mapping."""
+    type: Any
+    described: p.Parameter
+    texts: list[str]
+    """What it is given."""
+
+
+def parse(words: Sequence[str]) -> tuple[Callable[..., object], BoundArguments] | None:
+    """Return the function that a command line calls, and its arguments; None if the line is not plain."""
+    for width in (1, 2):
+        name = " ".join(words[:width])
+        if name in commands.COMMANDS and name.split(" ") == list(words[:width]):
+            command = commands.load(name)
+            called = signature(command)
+            options = list(_options(called))
+            try:
+                operands = _distribute(words[width:], options)
+                return command, called.bind(*operands, **_values(options))
+            except (_NotPlain, Invalid, TypeError):  # TypeError: too many operands, or too few
+                return None
+    return None
+
+
+def _options(called: Signature) -> Iterator[_Option]:
+    """Yield the options of a command, none of them given."""
+    for parameter in called.parameters.values():
+        match get_args(parameter.annotation):
+            case _, p.Options() as mapping:
+                for key, (type_, described) in mapping.items():
+                    yield _Option((parameter.name, key), type_, described, [])
+            case type_, p.Parameter() as described:
+                yield _Option((parameter.name,), type_, described, [])
+            case _:
+                pass
+
+
+def _distribute(words: Sequence[str], options: Sequence[_Option]) -> list[str]:
+    """Give the options their texts, and return the operands. Raises _NotPlain."""
+    named = {name: option for option in options for name in option.described.names}
+    operands: list[str] = []
+    complete = False
+    rest = iter(words)
+    for word in rest:
+        if word.startswith("-"):
+            if (option := named.get(word)) is None:
+                raise _NotPlain
+            option.texts.append("" if option.type is bool else next(rest, "-"))
+            if option.texts[-1].startswith("-"):
+                raise _NotPlain
+            complete = bool(operands)
+        elif complete:  # there are operands on both sides of an option
+            raise _NotPlain
+        else:
+            operands.append(word)
+    return operands
+
+
+def _values(options: Sequence[_Option]) -> dict[str, Any]:
+    """Return the values of the options that were given. Raises _NotPlain, or Invalid for a value."""
+    values: dict[str, Any] = {}
+    for option in options:
+        if option.texts:
+            *outer, key = option.path
+            (values.setdefault(outer[0], {}) if outer else values)[key] = _value(option)
+    return values
+
+
+def _value(option: _Option) -> Any:
+    if option.described.read_all is not None:
+        return option.described.read_all(option.texts)
+    if len(option.texts) > 1:
+        raise _NotPlain
+    if option.type is bool:
+        return True
+    if option.described.read is not None:
+        return option.described.read(option.texts[0])
+    if option.type not in (str, str | None):
+        raise _NotPlain
+    return option.texts[0]
