@@ -22,6 +22,7 @@ LAYERS: list[tuple[str, ...]] = [
         "queuectl.spec",
         "queuectl.settings",
         "queuectl.dotenv",
+        "queuectl.dotenv_syntax",
         "queuectl.home",
         "queuectl.environment",
     ),
@@ -224,7 +225,7 @@ def loaded_by(statement: str) -> set[str]:
 
 
 def test_importing_the_library_is_cheap() -> None:
-    heavy = {"apsw", "asyncio", "cyclopts", "dotenv", "freezegun", "platformdirs", "psycopg", "rich", "subprocess"}
+    heavy = {"apsw", "asyncio", "cyclopts", "dotenv", "freezegun", "psycopg", "rich", "subprocess"}
     assert not loaded_by("import queuectl") & heavy
 
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import dotenv
+from queuectl import dotenv, dotenv_syntax
 from queuectl.errors import Invalid, SettingWarning, Unusable
 
 ENVIRON = {"HOME": "/home/ann", "EMPTY": ""}
 
 
 def parsed(text: str) -> dotenv.EnvFile:
-    return dotenv.parsed("/x/.env", text, ENVIRON.get)
+    return dotenv_syntax.parsed("/x/.env", text, ENVIRON.get)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
 """The ranking of the places that may set a value, and the values that each setting accepts."""
 
 import os
+import pwd
 import re
 from pathlib import Path
 
 import pytest
 
-from queuectl import dotenv, settings
+from queuectl import dotenv, dotenv_syntax, settings
 from queuectl.dotenv import EnvFile
 from queuectl.errors import Invalid, SettingWarning, Unusable
 
@@ -18,7 +19,7 @@ def test_the_defaults_are_the_seeds():
 
 
 def env_file(text: str) -> EnvFile:
-    return dotenv.parsed("/x/.env", text)
+    return dotenv_syntax.parsed("/x/.env", text)
 
 
 def test_every_place_outranks_the_next():
@@ -125,6 +126,20 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def test_the_state_folder_follows_the_xdg_specification(here: Path, monkeypatch: pytest.MonkeyPatch):
+    own = pwd.getpwuid(os.getuid()).pw_dir
+    for state, home, folder in (
+        ("/s", "/h", "/s"), ("", "/h", "/h/.local/state"), ("relative", "/h/", "/h/.local/state"),
+        ("", "relative", f"{own}/.local/state"), ("", "", f"{own}/.local/state"),
+    ):  # fmt: skip
+        monkeypatch.setenv("XDG_STATE_HOME", state)
+        monkeypatch.setenv("HOME", home)
+        assert settings.database().path == f"{folder}/queuectl/queue.db"
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
+    with pytest.raises(Unusable, match="set HOME"):
+        settings.database()
 
 
 def test_the_database_comes_from_environment_or_dotenv(here: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,6 +1,5 @@
 """What can be asked of an engine at one point of the log (`View`), and what a transaction can do (`Transaction`)."""
 
-import random
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -169,6 +168,8 @@ class Transaction(View, NumberQuestions):
         `known`: jobs that need not be loaded, since most often nothing has happened to them since they were. Raises
         Conflict as `append` does, and Refused as `decisions.finish` does.
         """
+        import random
+
         ends = finish(endings, lambda id: known.get(id) or self.job(id), self.now, random.random)
         self.append([Write(f"job:{end.job.id}", end.job, end.events) for end in ends.jobs], actor)
         self.forget_secrets(ends.forget)

@@ -26,11 +26,7 @@ class Vocabulary:
     def __init__(self, payloads: tuple[type[Any], ...], upcasts: dict[tuple[str, int], Upcast]) -> None:
         self.payloads = {payload.type: payload for payload in payloads}
         self.upcasts = upcasts
-        self._decoders = {
-            (payload.type, v): msgspec.json.Decoder(payload).decode
-            for payload in payloads
-            for v in range(payload.readable_from or payload.v, payload.v + 1)
-        }
+        self._decoders: dict[tuple[str, int], Callable[[str], Any]] = {}
 
     def decode(self, kind: str, v: int, data: str) -> Any:
         """Return the event of a stored payload.
@@ -42,6 +38,9 @@ class Vocabulary:
             if decoder is not None:
                 return decoder(data)
             payload = self.payloads.get(kind)
+            if payload is not None and (payload.readable_from or payload.v) <= v <= payload.v:
+                self._decoders[kind, v] = decoder = msgspec.json.Decoder(payload).decode
+                return decoder(data)
             if v < 1:
                 raise Unreadable(f"there is no version {v} of an event of type {kind!r}")
             if payload is None or v > payload.v:

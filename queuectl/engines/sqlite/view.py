@@ -6,7 +6,6 @@ from typing import Any
 import apsw
 
 from projections.store import marks
-from queuectl.engines.figures import FIGURES
 from queuectl.engines.sqlite.health import SqliteHealth
 from queuectl.engines.sqlite.store import SqliteStore
 from queuectl.engines.view import ALL, Filter, Leaf
@@ -164,6 +163,8 @@ class SqliteView(SqliteHealth):
         return list(rows)
 
     def figure(self, name: str, *, after: int, upto: int, queue: str | None, limit: int) -> list[dict[str, Any]]:
+        from queuectl.engines.figures import FIGURES
+
         cursor = self._db.cursor()
         cursor.row_trace = _named
         self._db.set_progress_handler(lambda: False, 10_000)  # lets a Ctrl-C through
