@@ -241,24 +241,9 @@ def database(flag: str | None = None) -> DatabaseName:
         raise Unusable(f"{error}; {instead}") from None
     if env_file.opaque:
         raise Unusable(f"{env_file.refusal}: it may name the database; {instead}")
-    return DatabaseName(os.path.join(_state_folder(), "queuectl", "queue.db"), None)
+    from platformdirs import user_state_dir  # only who names no database pays for it
 
-
-def _state_folder() -> str:
-    """The folder of the user's state files: that of the XDG Base Directory Specification, by which a path is absolute.
-
-    Raises Unusable for a user without a home.
-    """
-    if os.path.isabs(named := os.environ.get("XDG_STATE_HOME", "")):
-        return named
-    if not os.path.isabs(home := os.environ.get("HOME", "")):
-        import pwd
-
-        try:
-            home = pwd.getpwuid(os.getuid()).pw_dir
-        except KeyError:
-            raise Unusable("there is no home folder: set HOME, or name the database with --db or QUEUECTL_DB") from None
-    return os.path.join(home, ".local", "state")
+    return DatabaseName(os.path.join(user_state_dir("queuectl", appauthor=False), "queue.db"), None)
 
 
 def logs(env_file: EnvFile) -> str | None:

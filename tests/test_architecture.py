@@ -225,7 +225,7 @@ def loaded_by(statement: str) -> set[str]:
 
 
 def test_importing_the_library_is_cheap() -> None:
-    heavy = {"apsw", "asyncio", "cyclopts", "dotenv", "freezegun", "psycopg", "rich", "subprocess"}
+    heavy = {"apsw", "asyncio", "cyclopts", "dotenv", "freezegun", "platformdirs", "psycopg", "rich", "subprocess"}
     assert not loaded_by("import queuectl") & heavy
 
 

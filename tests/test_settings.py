@@ -1,7 +1,6 @@
 """The ranking of the places that may set a value, and the values that each setting accepts."""
 
 import os
-import pwd
 import re
 from pathlib import Path
 
@@ -126,20 +125,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def test_the_state_folder_follows_the_xdg_specification(here: Path, monkeypatch: pytest.MonkeyPatch):
-    own = pwd.getpwuid(os.getuid()).pw_dir
-    for state, home, folder in (
-        ("/s", "/h", "/s"), ("", "/h", "/h/.local/state"), ("relative", "/h/", "/h/.local/state"),
-        ("", "relative", f"{own}/.local/state"), ("", "", f"{own}/.local/state"),
-    ):  # fmt: skip
-        monkeypatch.setenv("XDG_STATE_HOME", state)
-        monkeypatch.setenv("HOME", home)
-        assert settings.database().path == f"{folder}/queuectl/queue.db"
-    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
-    with pytest.raises(Unusable, match="set HOME"):
-        settings.database()
 
 
 def test_the_database_comes_from_environment_or_dotenv(here: Path, monkeypatch: pytest.MonkeyPatch):
