@@ -122,10 +122,12 @@ SETTINGS = tuple(option for option in OPTIONS if option.setting is not None)
 IN_EVENT = tuple(option.name for option in OPTIONS if option.name in Enqueued.__struct_fields__)
 """The options that the `enqueued` event has by their name."""
 
+_EXCLUSIVE = tuple(option for option in OPTIONS if option.instead_of)
+
 
 def refuse_both(names: Collection[str], spelled: Callable[[Option], str] = lambda option: option.name) -> None:
     """Raise Invalid where two of these options exclude each other."""
-    for option in OPTIONS:
+    for option in _EXCLUSIVE:
         for other in option.instead_of:
             if option.name in names and other in names:
                 raise Invalid(f"give {spelled(option)} or {spelled(OF_NAME[other])}, not both")

@@ -7,7 +7,6 @@ reads the database.
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -22,13 +21,14 @@ from queuectl.options import OF_NAME, OPTIONS, refuse_both
 FIELDS = ("command", *(option.name for option in OPTIONS))
 """The fields of a JSON spec."""
 
-_values = attrgetter(*FIELDS[1:])
-_DEFAULTS = _values(Spec())
+_OPTIONS = len(Spec.__struct_fields__) - len(OPTIONS)
+"""Where the options begin among the fields of Spec."""
+_DEFAULTS = structs.astuple(Spec())[_OPTIONS:]
 
 
 def said(spec: Spec) -> dict[str, Any]:
     """What was said of a job beside its command: option by option, in the order of the table."""
-    values = _values(spec)
+    values = structs.astuple(spec)[_OPTIONS:]
     if values == _DEFAULTS:
         return {}
     return {name: value for name, value, default in zip(FIELDS[1:], values, _DEFAULTS, strict=True) if value != default}
@@ -96,8 +96,10 @@ def parse(text: str | bytes) -> Spec:
 def as_spec(command: str | Sequence[str] | Spec, fields: Mapping[str, Any]) -> Spec:
     """The job that a call of the library asks for, checked. Raises Invalid, which names the field."""
     if isinstance(command, Spec):
+        if not fields:
+            return check(command)
         said = {name: value for name, value in structs.asdict(command).items() if value is not UNSET}
-        return build({**said, **fields}) if fields else check(command)
+        return build({**said, **fields})
     if isinstance(command, str):
         return build({"command": command, **fields}) if fields else check(Spec(command=command))
     if not isinstance(command, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
