@@ -22,7 +22,6 @@ from queuectl.settings import Settings
 from queuectl.spec import as_spec, build
 from queuectl.units import span
 
-PAGE = 1000
 PARTING = 2.0
 """Seconds that the parent of workers that were stopped is waited for: it may have others to recover."""
 CHUNK = 2000
@@ -82,7 +81,7 @@ class Queue(Queries):
         `command` is a line of shell, a sequence of words to run without a shell, or a whole Spec; `fields` are those of
         Spec. Raises Invalid for a bad value, Refused for an id that is taken.
         """
-        return self.enqueue_many([as_spec(command, fields)])[0]
+        return self._enqueue([as_spec(command, fields)])[0]
 
     def enqueue_many(
         self, specs: Iterable[str | Sequence[str] | Spec], *, progress: Callable[[int], None] | None = None
@@ -91,7 +90,10 @@ class Queue(Queries):
 
         `progress` is called with how many are in. Raises as `enqueue` does.
         """
-        wanted = [as_spec(spec, {}) for spec in specs]
+        return self._enqueue([as_spec(spec, {}) for spec in specs], progress)
+
+    def _enqueue(self, wanted: Sequence[Spec], progress: Callable[[int], None] | None = None) -> list[str]:
+        """Add the jobs of checked specs."""
         asked = {spec.stdin for spec in wanted if spec.stdin}  # once: there is but one standard input
         inputs = {path: policy.copy_stdin(path, self.home, self._engine.owns) for path in asked}
         folder = _here() if any(spec.cwd is None for spec in wanted) else "/"
@@ -258,7 +260,9 @@ class Queue(Queries):
                     if ids:
                         left = len(set(ids)) - len(ended)
                     else:
-                        left = _unfinished(view) - enclosing_jobs.waiting_inside(view, inside)
+                        left = sum(
+                            jobs for state, jobs in view.counts().items() if state not in FINAL
+                        ) - enclosing_jobs.waiting_inside(view, inside)
                 most = max(most, left)
                 if progress is not None:
                     progress(len(ended) if ids else most - left, len(set(ids)) if ids else most)
@@ -387,10 +391,6 @@ def _among(view: View, ids: Sequence[str], states: Collection[str] | None) -> It
         job = get_job(view, id) if states is None else view.job(id)
         if job is not None and (states is None or job.state in states):
             yield job
-
-
-def _unfinished(view: View) -> int:
-    return sum(jobs for state, jobs in view.counts().items() if state not in FINAL)
 
 
 def _here() -> str:
