@@ -105,15 +105,14 @@ class Queue(Queries):
                 chunk = wanted[start : start + CHUNK]
                 self._refuse_taken(tx, chunk)
                 numbers = iter(tx.numbers(len(chunk)))
-                writes: list[Write] = []
+                jobs: list[tuple[str, Enqueued]] = []
                 for spec in chunk:
                     policy.check_settings(settings, spec)
                     id = str(next(numbers)) if spec.id is None else spec.id
                     stdin = inputs[spec.stdin] if spec.stdin else None
-                    job = policy.resolve(spec, plain, tx.now, stdin)
-                    writes.append(Write(f"job:{id}", None, decisions.enqueue(job)))
+                    jobs.append((id, policy.resolve(spec, plain, tx.now, stdin)))
                     ids.append(id)
-                tx.append(writes, self.actor)
+                tx.enqueue(jobs, self.actor)
                 for spec, id in zip(chunk, ids[start:], strict=True):
                     if spec.secrets:
                         tx.keep_secrets(id, spec.secrets)

@@ -15,8 +15,8 @@ from projections.jobs import Job, JobQuestions
 from projections.numbers import NumberQuestions
 from projections.replay import Progress
 from projections.workers import WorkerQuestions
-from queuectl.decisions import Ending, Ends, finish
-from queuectl.events import Event, Recorded
+from queuectl.decisions import Ending, Ends, enqueue, finish
+from queuectl.events import Enqueued, Event, Recorded
 
 
 class Write(msgspec.Struct, frozen=True, gc=False):
@@ -161,6 +161,10 @@ class Transaction(View, NumberQuestions):
     @abstractmethod
     def append(self, writes: Iterable[Write], actor: str) -> list[Change]:
         """Append events and fold them into every projection. Raises Conflict where a stream has moved on."""
+
+    def enqueue(self, jobs: Sequence[tuple[str, Enqueued]], actor: str) -> None:
+        """Append new jobs, each an id and a policy. Raises as `append` does."""
+        self.append([Write(f"job:{id}", None, enqueue(policy)) for id, policy in jobs], actor)
 
     def end(self, endings: Iterable[Ending], actor: str, known: Mapping[str, Job]) -> Ends:
         """Decide these endings together (R32), append what becomes of the jobs, and forget what is not needed any more.

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import apsw
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
-from projections import Change, Projection, evolve
+from projections import Change, Projection, bulk, evolve
+from projections.bulk import Alike
 from projections.config import Config
 from queuectl import clock
 from queuectl.engines.sqlite.copy import INSERT
@@ -14,7 +15,7 @@ from queuectl.engines.sqlite.projection_registry import Registry
 from queuectl.engines.sqlite.view import SqliteView
 from queuectl.engines.view import Leaf, Transaction, Write
 from queuectl.errors import Conflict, Refused
-from queuectl.events import ConfigSet, Recorded, encode
+from queuectl.events import ConfigSet, Enqueued, Recorded, encode
 
 
 class Known:
@@ -75,22 +76,47 @@ class SqliteTransaction(SqliteView, Transaction):
                 before = after
         if not changes:
             return changes
+        self._insert(rows)
+        self._registry.fold(self._folding, changes)
+        self._appended(changes[-1].record)
+        return changes
+
+    def enqueue(self, jobs: Sequence[tuple[str, Enqueued]], actor: str) -> None:
+        if len(jobs) < 2 or not self._registry.only_ours:  # users' projections are given every change
+            super().enqueue(jobs, actor)
+            return
+        rows: list[tuple[Any, ...]] = []
+        groups: list[Alike] = []
+        template: Enqueued | None = None
+        seq, at, kind, v = self.seq, self.at, Enqueued.type, Enqueued.v
+        for id, policy in jobs:
+            seq += 1
+            row = (seq, f"job:{id}", 1, kind, v, at, actor, encode(policy).decode())
+            rows.append(row)
+            if (rest := replace(policy, command=None)) != template:
+                template = rest
+                groups.append((evolve(None, Recorded(*row), policy), []))
+            else:
+                groups[-1][1].append((seq, id, policy.command))
+        self._insert(rows)
+        bulk.insert(groups, self._store)
+        self.types.add(kind)
+        self._appended(Recorded(*rows[-1]))
+
+    def _insert(self, rows: Sequence[tuple[Any, ...]]) -> None:
         try:
             self._db.executemany(INSERT, rows)
         except apsw.ConstraintError as error:
             # Some of the rows are in: a caller that catches this must not commit them.
             self._conflict = Conflict(f"{error}: load it again and decide again")
             raise self._conflict from error
-        self._registry.fold(self._folding, changes)
-        self.seq = seq
-        self._forget(changes)
-        return changes
 
-    def _forget(self, changes: Sequence[Change]) -> None:
-        """What these changes make unknown. Where they end with the last number that was given, that is the highest."""
+    def _appended(self, record: Recorded) -> None:
+        """Note what the events up to this one make unknown. Where it has the last number given, that is the highest."""
+        self.seq = record.seq
         if ConfigSet.type in self.types:
             self._known.has_config = False
-        last = changes[-1].record.subject
+        last = record.subject
         self._known.number = int(last) if self._numbers and last == str(self._numbers[-1]) else None
 
     def finish(self) -> None:
