@@ -9,7 +9,7 @@ import msgspec
 
 from queuectl import engines
 from queuectl.errors import Outdated, QueueError, SettingWarning, Unusable
-from queuectl.host import subreaper
+from queuectl.host import subreaper, time_slice
 from queuectl.queue import Queue
 from queuectl.workers.chores.file_monitor import QueueGone, inode
 from queuectl.workers.journal import Journal
@@ -20,6 +20,9 @@ from queuectl.workers.stderr import say
 from queuectl.workers.supervisor import CANT_WRITE, Supervisor
 from queuectl.workers.worker import WorkerLoop
 from queuectl.workers.worker_process import SIGNALS
+
+TIME_SLICE = 1e-4
+"""Seconds that a worker has the processor at a time: it starts a command and sleeps, and is to be back soon."""
 
 
 def main(argv: list[str]) -> int:
@@ -45,6 +48,7 @@ def _work(options: WorkerOptions) -> int:
     if options.orders is not None:
         os.set_inheritable(options.orders, False)  # not for the commands
     subreaper.become_subreaper()
+    time_slice.shorten(TIME_SLICE)
     if options.database is not None and inode(engines.files(options.url)[0]) != options.database:
         raise QueueGone(f"{options.url}: is not there any more, or another one: worker {options.worker} does not start")
     with Queue(options.url, create=False, actor=f"worker:{options.worker}", logs=options.logs) as queue:
