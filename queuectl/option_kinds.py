@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -38,24 +39,14 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
 
 def whole(low: int, high: int) -> Kind:
     """A whole number within bounds."""
-    return Kind(
-        type="int",
-        json=int,
-        documented="integer",
-        read=lambda text: units.integer(text, low, high),
-        check=lambda name, value: bounds.within(name, value, low, high),
-    )
+    read, check = partial(units.integer, low=low, high=high), partial(bounds.within, low=low, high=high)
+    return Kind(type="int", json=int, documented="integer", read=read, check=check)
 
 
 def number(low: float, high: float) -> Kind:
     """A number within bounds."""
-    return Kind(
-        type="float",
-        json=float,
-        documented="number",
-        read=lambda text: units.number(text, low, high),
-        check=lambda name, value: bounds.within(name, value, low, high),
-    )
+    read, check = partial(units.number, low=low, high=high), partial(bounds.within, low=low, high=high)
+    return Kind(type="float", json=float, documented="number", read=read, check=check)
 
 
 def text(check: Callable[[str], str]) -> Kind:
@@ -144,7 +135,7 @@ DURATION = Kind(
     documented="duration",
     read=units.duration,
     load=_seconds,
-    check=lambda name, value: bounds.within(name, value, 0, units.LONGEST),
+    check=partial(bounds.within, low=0, high=units.LONGEST),
 )
 MOMENT = Kind(
     type="int",
@@ -152,7 +143,7 @@ MOMENT = Kind(
     documented="moment",
     read=when,
     load=lambda value: when(value if isinstance(value, str) else units.decimal(value)),
-    check=lambda name, value: bounds.within(name, value, 0, units.LATEST),
+    check=partial(bounds.within, low=0, high=units.LATEST),
 )
 TIMEOUT = Kind(
     type="float | None",
