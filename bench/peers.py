@@ -137,8 +137,10 @@ def peer(name: str, package: str, durability: str, doing: Callable[..., float], 
     return Peer(name, package, durability, partial(doing, taking=False, **how), partial(doing, taking=True, **how))
 
 
+RIVAL = "huey, fsync"
+"""The peer that an enqueue is to be ahead of: the best known of those that are as durable."""
 PEERS = (
-    peer("huey, fsync", "huey", "power cut (WAL, FULL)", huey, fsync=True),
+    peer(RIVAL, "huey", "power cut (WAL, FULL)", huey, fsync=True),
     peer("huey, no fsync", "huey", "death of the program only (WAL, OFF)", huey, fsync=False),
     peer("litequeue", "litequeue", "a power cut may lose the last commits (WAL, NORMAL)", litequeue),
     peer("persist-queue", "persistqueue", "power cut (WAL, FULL)", persist_queue),
