@@ -6,5 +6,10 @@ where they are installed; beside each stands what its work survives, because spe
 What has no floor, such as how soon a job is picked up, holds for the machine that the report names.
 
 To add a workload, write a module in `bench/workloads/` with `run(options, scratch) -> list[Figure]` and name it in
-`bench.workloads.WORKLOADS`. `RESULTS.md` is one whole run, made by `python -m bench --write`.
+`bench.workloads.WORKLOADS`. `RESULTS.md` is what `python -m bench --write` made: a whole run in each `--dir`.
+
+Drains and commits depend on the file system, and an old one is not as quick as a new one. A new one, in a file:
+
+    truncate -s 8G disk.img && mkfs.ext4 -q disk.img && mkdir new && sudo mount -o loop disk.img new
+    sudo chown "$USER" new && python -m bench --write --dir new --dir .
 """

@@ -1,13 +1,15 @@
-"""`python -m bench [drain|startup ...] [--json] [--quick] [--write] [--dir FOLDER]`."""
+"""`python -m bench [drain|startup ...] [--json] [--quick] [--write] [--dir FOLDER ...]`."""
 
 import argparse
 import os
 import sys
+from contextlib import ExitStack
 
 import msgspec
 
 from bench import report
 from bench.measure import Options
+from bench.report import Run
 from bench.scratch import Scratch
 from bench.workloads import WORKLOADS
 
@@ -28,7 +30,12 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="one JSON document, with every round")
     parser.add_argument("--quick", action="store_true", help="a tenth of the work or less, to see that it runs")
     parser.add_argument("--write", action="store_true", help=f"also write {os.path.relpath(RECORD)}, from a whole run")
-    parser.add_argument("--dir", help="where the scratch folders are made; not tmpfs, where a sync costs nothing")
+    parser.add_argument(
+        "--dir",
+        action="append",
+        metavar="FOLDER",
+        help="where the scratch folders are made; not tmpfs, where a sync costs nothing; given again, a run in each",
+    )
     asked = parser.parse_args()
     names: list[str] = asked.workload or list(WORKLOADS)
     if unknown := [name for name in names if name not in WORKLOADS]:
@@ -36,17 +43,21 @@ def main() -> int:
     if asked.write and (asked.quick or asked.workload):
         parser.error("--write is for a whole run: without --quick, and without naming workloads")
     options = Options(quick=asked.quick)
-    with Scratch(asked.dir) as scratch:
-        facts = report.machine(scratch)
-        results = {name: WORKLOADS[name](options, scratch) for name in names}
+    facts = report.machine()
+    with ExitStack() as stack:  # no folder is removed before all runs are done
+        scratches = [stack.enter_context(Scratch(folder)) for folder in asked.dir or [None]]
+        runs = [
+            Run(report.place(scratch), {name: WORKLOADS[name](options, scratch) for name in names})
+            for scratch in scratches
+        ]
     if asked.write:
         with open(RECORD, "w", encoding="utf-8") as file:
-            file.write(report.page(results, facts))
+            file.write(report.page(runs, facts))
     if asked.json:
-        print(msgspec.json.format(msgspec.json.encode(report.document(results, facts))).decode())
+        print(msgspec.json.format(msgspec.json.encode(report.document(runs, facts))).decode())
     else:
-        print(report.table(results, facts))
-    missed = any(figure.reached is False for figures in results.values() for figure in figures)
+        print(report.table(runs, facts))
+    missed = any(figure.reached is False for run in runs for figures in run.results.values() for figure in figures)
     return 1 if missed and not options.quick else 0
 
 

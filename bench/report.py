@@ -7,12 +7,22 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from bench.measure import Figure, Side, ratios
 from bench.scratch import Scratch
 from queuectl import __version__, clock
 
 Results = Mapping[str, Sequence[Figure]]
 """The figures of each workload."""
+
+
+class Run(msgspec.Struct, frozen=True):
+    """What came out in one folder."""
+
+    place: Mapping[str, str]
+    results: Results
+
 
 FIGURES = ("figure", "ours", "floor", "ratio", "spread", "goal", "")
 PEERS = ("figure", "peer", "theirs", "ours to theirs", "spread", "what it survives")
@@ -21,8 +31,8 @@ VERDICTS = {True: "reached", False: "MISSED", None: ""}
 PACKAGES = ("apsw", "cyclopts", "msgspec", "huey", "litequeue", "persist-queue", "dbos")
 
 
-def machine(scratch: Scratch) -> dict[str, str]:
-    """What the numbers depend on: the interpreter, the libraries, the cores, the file system and its present mood."""
+def machine() -> dict[str, str]:
+    """What the numbers of all runs depend on: the interpreter, the libraries, the cores."""
     installed = {found.name.lower(): found.version for found in importlib.metadata.distributions()}
     return {
         "queuectl": __version__,
@@ -31,7 +41,16 @@ def machine(scratch: Scratch) -> dict[str, str]:
         "kernel": platform.release(),
         "processor": processor(),
         "cores": str(len(os.sched_getaffinity(0))),
+    }
+
+
+def place(scratch: Scratch) -> dict[str, str]:
+    """What else those of one run depend on: the file system, and its present mood."""
+    space = os.statvfs(scratch.root)
+    return {
         "file system": filesystem(scratch.root),
+        "size": amount(space.f_blocks * space.f_frsize / 1e9, "GB"),
+        "in use": amount(100 * (1 - space.f_bfree / space.f_blocks), "%"),
         "new file": amount(scratch.creation(), "us"),
         "sync": amount(scratch.sync(), "ms"),
     }
@@ -45,39 +64,42 @@ def processor() -> str:
 
 
 def filesystem(folder: str) -> str:
-    """The type of the file system that holds a folder, as the kernel names it."""
+    """The type and the device of the file system that holds a folder, as the kernel names them."""
     device = os.stat(folder).st_dev
     wanted = f"{os.major(device)}:{os.minor(device)}"
     with open("/proc/self/mountinfo", encoding="utf-8") as mounts:
         for line in mounts:
             if line.split()[2] == wanted:
-                return line.partition(" - ")[2].split()[0]
+                kind, source = line.partition(" - ")[2].split()[:2]
+                return f"{kind} on {source}"
     return "unknown"
 
 
-def document(results: Results, facts: Mapping[str, str]) -> dict[str, Any]:
+def document(runs: Sequence[Run], facts: Mapping[str, str]) -> dict[str, Any]:
     """Everything measured, each round of it."""
-    return {
-        "machine": facts,
-        "figures": [
-            {
-                "workload": workload,
-                "figure": figure.name,
-                "unit": figure.unit,
-                "better": figure.better,
-                "median": statistics.median(figure.ours),
-                "rounds": figure.ours,
-                "floor": against(figure.ours, figure.floor) if figure.floor is not None else None,
-                "goal": figure.goal,
-                "judge": figure.judge,
-                "value": figure.value,
-                "reached": figure.reached,
-                "peers": [against(figure.ours, peer) for peer in figure.peers],
-            }
-            for workload, figures in results.items()
-            for figure in figures
-        ],
-    }
+    return {"machine": facts, "runs": [{"place": run.place, "figures": entries(run.results)} for run in runs]}
+
+
+def entries(results: Results) -> list[dict[str, Any]]:
+    """The figures of a run, one after the other."""
+    return [
+        {
+            "workload": workload,
+            "figure": figure.name,
+            "unit": figure.unit,
+            "better": figure.better,
+            "median": statistics.median(figure.ours),
+            "rounds": figure.ours,
+            "floor": against(figure.ours, figure.floor) if figure.floor is not None else None,
+            "goal": figure.goal,
+            "judge": figure.judge,
+            "value": figure.value,
+            "reached": figure.reached,
+            "peers": [against(figure.ours, peer) for peer in figure.peers],
+        }
+        for workload, figures in results.items()
+        for figure in figures
+    ]
 
 
 def against(ours: Sequence[float], side: Side) -> dict[str, Any]:
@@ -93,28 +115,33 @@ def against(ours: Sequence[float], side: Side) -> dict[str, Any]:
     }
 
 
-def page(results: Results, facts: Mapping[str, str]) -> str:
-    """The whole as Markdown, with the day."""
+def page(runs: Sequence[Run], facts: Mapping[str, str]) -> str:
+    """The whole as Markdown, with the day, each run under a heading."""
     table = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
+    parts = "\n\n".join(f"## {listed(run.place)}\n\n```\n{text(run.results)}\n```" for run in runs)
     return f"""\
 # What `python -m bench --write` measured on {clock.text(clock.now())[:10]}
 
-A run of everything. Medians of the rounds; a ratio is the median of the rounds' ratios, its spread the least and the
-greatest of them. Only ratios are goals, but for the few figures without a floor, which hold for this machine:
+A run of everything on each file system. Medians of the rounds; a ratio is the median of the rounds' ratios, its spread
+the least and the greatest of them. Only ratios are goals, but for the few figures without a floor, which hold for this
+machine:
 
 | | |
 |---|---|
 {table}
 
-```
-{text(results)}
-```
+{parts}
 """
 
 
-def table(results: Results, facts: Mapping[str, str]) -> str:
+def table(runs: Sequence[Run], facts: Mapping[str, str]) -> str:
     """The whole for a terminal."""
-    return "\n\n".join(["  ".join(f"{name} {value}" for name, value in facts.items()), text(results)])
+    return "\n\n".join([listed(facts), *(f"{listed(run.place)}\n\n{text(run.results)}" for run in runs)])
+
+
+def listed(facts: Mapping[str, str]) -> str:
+    """Names and values in one line."""
+    return ", ".join(f"{name} {value}" for name, value in facts.items())
 
 
 def text(results: Results) -> str:

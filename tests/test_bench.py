@@ -11,7 +11,10 @@ import apsw
 import pytest
 
 from bench import floor, report
-from bench.measure import Figure, Side, rounds
+from bench.__main__ import main
+from bench.measure import Figure, Options, Side, rounds
+from bench.report import Run
+from bench.scratch import Scratch
 from bench.workloads import WORKLOADS
 from bench.workloads.waiting import gaps
 from projections.attempts import Attempt
@@ -29,6 +32,10 @@ def figure(**changes: object) -> Figure:
         "goal": 0.7,
     }
     return Figure(**{**known, **changes})  # type: ignore[arg-type]
+
+
+def run(of: Figure, **place: str) -> Run:
+    return Run(place, {"drain": [of]})
 
 
 def test_the_median_of_the_ratios_is_judged() -> None:
@@ -77,19 +84,27 @@ def line_of(name: str, text: str) -> str:
 
 
 def test_the_table_shows_median_ratio_and_spread() -> None:
-    line = line_of("drain ", report.table({"drain": [figure()]}, {"cores": "2"}))
+    line = line_of("drain ", report.table([run(figure())], {"cores": "2"}))
     assert line.split() == "drain 80.0 jobs/s 100.0 jobs/s 0.80 0.10 - 0.90 >= 0.70 reached".split()
 
 
 def test_the_table_shows_figures_without_floor_with_units() -> None:
-    line = line_of("drain ", report.table({"drain": [figure(floor=None, goal=85.0)]}, {"cores": "2"}))
+    line = line_of("drain ", report.table([run(figure(floor=None, goal=85.0))], {"cores": "2"}))
     assert line.split() == "drain 80.0 jobs/s 10.0 - 90.0 jobs/s >= 85.0 jobs/s MISSED".split()
 
 
 def test_a_peer_is_shown_with_what_it_survives() -> None:
     slow = Side("slow", [20.0, 30.0, 5.0], "power cut")
-    page = report.page({"drain": [figure(peers=[slow])]}, {"cores": "2"})
+    page = report.page([run(figure(peers=[slow]))], {"cores": "2"})
     assert line_of("drain   slow", page).split() == "drain slow 20.0 jobs/s 3.00 2.00 - 4.00 power cut".split()
+
+
+def test_each_run_stands_under_its_file_system() -> None:
+    runs = [run(figure(), device="vda"), run(figure(ours=[70.0, 75.0, 72.0]), device="loop0")]
+    shown = [part.splitlines() for part in report.page(runs, {"cores": "2"}).split("## device ")[1:]]
+    ratios = [next(line.split()[5] for line in lines if line.startswith("drain ")) for lines in shown]
+    assert [lines[0] for lines in shown] == ["vda", "loop0"]
+    assert ratios == ["0.80", "0.72"]
 
 
 def test_the_floor_writes_what_the_queue_wrote(tmp_path: Path) -> None:
@@ -150,6 +165,27 @@ def test_a_workload_runs(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [], "the scratch folders are gone at the end"
 
 
+def test_each_folder_gets_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [tmp_path / "one", tmp_path / "two"]
+    used: list[Path] = []
+    for folder in folders:
+        folder.mkdir()
+
+    def workload(_: Options, scratch: Scratch) -> list[Figure]:
+        used.append(Path(scratch.fresh()).parent.parent)
+        return [figure(ours=[float(len(used))] * 3, goal=None)]
+
+    monkeypatch.setattr("bench.__main__.WORKLOADS", {"drain": workload})
+    monkeypatch.setattr("sys.argv", ["bench", "--json", *(f"--dir={folder}" for folder in folders)])
+    assert main() == 0
+    runs = json.loads(capsys.readouterr().out)["runs"]
+    assert used == folders
+    assert [run["figures"][0]["median"] for run in runs] == [1.0, 2.0]
+    assert [list(folder.iterdir()) for folder in folders] == [[], []], "the scratch folders are gone at the end"
+
+
 @pytest.mark.torture  # not for its cruelty: for the minute that it takes
 @pytest.mark.timeout(300)
 def test_no_ratio_falls_far_below_its_goal(tmp_path: Path) -> None:
@@ -181,7 +217,8 @@ def measured(folder: Path, *workloads: str) -> list[dict[str, Any]]:
     """The figures of a quick run."""
     done = bench(*workloads, "--quick", "--json", "--dir", str(folder))
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)["figures"]
+    (run,) = json.loads(done.stdout)["runs"]
+    return run["figures"]
 
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
