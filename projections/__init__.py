@@ -56,13 +56,23 @@ class Projection(Protocol):
         ...
 
 
+class Builtin(Projection, Protocol):
+    """A projection of which each row follows from one stream alone (R45), so that whole streams can be folded."""
+
+    @property
+    def reads(self) -> frozenset[str] | None:
+        """The types of the events that it must be given one by one. None: of each stream one change is enough, with the
+        subject before its first event and after its last."""
+        ...
+
+
 def evolve(before: Any, record: Recorded, event: Any) -> Any:
     """The subject of a stream after one more event; None where the stream has no subject."""
     fold = EVOLVE.get(record.stream.partition(":")[0])
     return fold(before, record, event) if fold is not None else None
 
 
-def builtin() -> tuple[Projection, ...]:
+def builtin() -> tuple[Builtin, ...]:
     """The built-in projections, in the order in which they are folded."""
     from projections import attempts, counts, numbers
 

@@ -49,6 +49,7 @@ TABLE = Table("attempts", Attempt, ("seq",))
 schema = f"{TABLE.schema} create unique index attempts_of_job on attempts (job, lease);"
 
 OUTCOMES = frozenset({"completed", "failed", "cancelled", "released", "interrupted"})
+reads = frozenset({"claimed", "purged", "archived"}) | OUTCOMES
 
 _COLUMNS = TABLE.columns
 _END = _COLUMNS[_COLUMNS.index("outcome") :]
@@ -61,23 +62,34 @@ _ENDS = TABLE.part(_END, ("job", "lease"))
 
 def fold(changes: Sequence["Change"], store: Store) -> None:
     """Insert a row for each claim, fill it at the outcome, and delete it when its job is purged or archived."""
-    claims: dict[tuple[str, int], tuple[Any, ...]] = {}
-    outcomes: dict[tuple[str, int], tuple[Any, ...]] = {}
-    purged: set[str] = set()
+    held: dict[tuple[str, int], tuple[Any, ...]] = {}
+    rows: list[tuple[Any, ...]] = []
+    ends: list[tuple[Any, ...]] = []
+    gone: set[str] = set()
     for change in changes:
         record, event = change.record, change.event
         kind = record.type
         if kind == "claimed":
             job = change.after.id
-            claims[job, record.version] = _claimed(job, record, event)
-        elif kind in OUTCOMES and event.attempt is not None:  # a waiting job is cancelled without an attempt
-            outcomes[change.after.id, change.before.lease] = _ended(record, event)
+            held[job, record.version] = _claimed(job, record, event)
+        elif kind in OUTCOMES:
+            if event.attempt is not None:  # a waiting job is cancelled without an attempt
+                before = change.before
+                key = (before.id, before.lease)
+                claim = held.pop(key, None)
+                end = _ended(record, event)
+                if claim is not None:
+                    rows.append(claim + end)
+                else:
+                    ends.append(end + key)
         elif kind == "purged" or (kind == "archived" and record.stream.startswith("job:")):
-            purged.add(record.subject)
-    new = [(*claim, *outcomes.pop(key, _HELD)) for key, claim in claims.items() if key[0] not in purged]
-    store.insert(_ROWS, new)
-    store.update(_ENDS, [(*outcome, *key) for key, outcome in outcomes.items()])
-    store.delete(TABLE, "job", sorted(purged))
+            gone.add(record.subject)
+    rows += [claim + _HELD for claim in held.values()]
+    if gone:
+        rows = [row for row in rows if row[1] not in gone]
+    store.insert(_ROWS, rows)
+    store.update(_ENDS, ends)
+    store.delete(TABLE, "job", sorted(gone))
 
 
 _execution = attrgetter(*(column for column in _COLUMNS if column in Execution.__struct_fields__))

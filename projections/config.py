@@ -44,6 +44,7 @@ class StoredSetting(msgspec.Struct, frozen=True):
 name = "config"
 version = 2
 tables = ("config",)
+reads = frozenset({"config_set"})
 TABLE = Table("config", StoredSetting, ("key",))
 schema = TABLE.schema
 

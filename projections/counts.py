@@ -24,6 +24,7 @@ class Count(msgspec.Struct, frozen=True, order=True):
 name = "counts"
 version = 2
 tables = ("counts",)
+reads = None
 TABLE = Table("counts", Count, ("queue", "state"), merge={"jobs": "counts.jobs + excluded.jobs"})
 schema = TABLE.schema
 

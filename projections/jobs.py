@@ -91,13 +91,12 @@ def evolve(job: Job | None, record: Recorded, event: Any) -> Job | None:
 
     Raises Unreadable for a history that `decisions` can't produce: the log is damaged.
     """
-    step = _STEPS.get(event.__class__)
+    step = (_FIRST if job is None else _LATER).get(event.__class__)
     if step is None:
-        raise Unreadable(f"{record.stream} has a {record.type!r} event (seq {record.seq}), which is none of a job")
-    if job is not None and step is _enqueued:
-        raise Unreadable(f"{record.stream} is enqueued a second time (seq {record.seq})")
-    if job is None and step is not _enqueued and step is not _gone:
-        raise Unreadable(f"{record.stream} has a {record.type!r} event (seq {record.seq}) but no job before it")
+        what = f"{record.stream} has a {record.type!r} event (seq {record.seq})"
+        if event.__class__ not in _FIRST | _LATER:
+            raise Unreadable(f"{what}, which is none of a job")
+        raise Unreadable(f"{what} but no job before it" if job is None else f"{what} after it was enqueued before")
     return step(job, record, event)
 
 
@@ -213,8 +212,12 @@ def _gone(job: Job | None, record: Recorded, event: Purged | Archived) -> None:
     return None
 
 
-_STEPS: dict[type, Any] = {
-    Enqueued: _enqueued,
+_ENDS: dict[type, Any] = {Purged: _gone, Archived: _gone}
+
+_FIRST: dict[type, Any] = {Enqueued: _enqueued, **_ENDS}
+"""By type of event: the step from no job."""
+
+_LATER: dict[type, Any] = {
     Claimed: _claimed,
     Completed: _completed,
     Failed: _failed,
@@ -226,15 +229,16 @@ _STEPS: dict[type, Any] = {
     Cancelled: _cancelled,
     Released: _released,
     Interrupted: _interrupted,
-    Purged: _gone,
-    Archived: _gone,
+    **_ENDS,
 }
+"""The step from a job."""
 
 # -- the table -------------------------------------------------------------------------------------------------------
 
 name = "jobs"
 version = 6
 tables = ("jobs",)
+reads = None
 
 WAITING = "state in ('pending', 'failed')"
 ENDED = "state in ('completed', 'dead', 'cancelled')"

@@ -22,6 +22,7 @@ class HighestNumber(msgspec.Struct, frozen=True):
 name = "numbers"
 version = 2
 tables = ("numbers",)
+reads = None
 TABLE = Table(
     "numbers",
     HighestNumber,
@@ -35,9 +36,8 @@ def fold(changes: Sequence["Change"], store: Store) -> None:
     """Store the highest id of digits. Users can't give such ids, so all count, also of jobs that are archived."""
     last = 0
     for change in changes:
-        record = change.record
-        if record.type in ("enqueued", "archived"):
-            kind, _, id = record.stream.partition(":")
+        if change.before is None:
+            kind, _, id = change.record.stream.partition(":")
             if kind == "job" and id.isdecimal():
                 last = max(last, int(id))
     if last:

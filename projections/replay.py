@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from projections import EVOLVE, Change, Projection, Store, evolve
+from projections import EVOLVE, Builtin, Change, Projection, Store, evolve
 from queuectl.events import VOCABULARY, Recorded
 
 Progress = Callable[[int, int], None]
@@ -17,6 +17,9 @@ History = Callable[[Collection[str], int], Iterable[Recorded]]
 """(streams, seq) -> the events of these streams before that seq, in order within each stream."""
 
 Row = tuple[Any, ...]
+
+BATCH = 1000
+"""Events folded at a time: so few that what is made of them stays in the processor's cache."""
 
 
 class Subjects:
@@ -68,57 +71,70 @@ def fold(
     total: int = 0,
 ) -> None:
     """Fold pages of the log into the projections' tables, which must be at the seq where the pages begin."""
-    _fold(projections, map(Subjects(history).changes, pages), store, progress, total)
+    subjects = Subjects(history)
+    done = 0
+    for page in pages:
+        changes = subjects.changes(page)
+        for projection in projections:
+            projection.fold(changes, store)
+        done += len(page)
+        if progress is not None:
+            progress(done, total)
 
 
 def fold_streams(
-    projections: Sequence[Projection],
-    pages: Iterable[Sequence[Recorded]],
+    projections: Sequence[Builtin],
+    records: Iterable[Recorded],
     store: Store,
     progress: Progress | None = None,
     total: int = 0,
 ) -> int:
-    """Fold pages of whole streams, one after the other, into empty tables. Returns the number of events.
+    """Fold whole streams, one after the other, into empty tables. Returns the number of events.
 
-    This takes half as long as folding in the order of the log, and keeps one subject in memory at a time. Only for
-    projections in which no stream depends on another, such as the built-in ones (R45).
+    This takes half as long as folding in the order of the log: one subject at a time is in memory, and projections that
+    only compare subjects are given one change for each stream. Only for the built-in ones, in which no stream depends
+    on another (R45).
     """
-    return _fold(projections, _changes_of_streams(pages), store, progress, total)
-
-
-def _changes_of_streams(pages: Iterable[Sequence[Recorded]]) -> Iterator[list[Change]]:
-    """The changes of events that come stream by stream, each from its first event."""
-    decode = VOCABULARY.decode
-    step: Callable[[Any, Recorded, Any], Any] = evolve
-    stream = subject = None
-    for page in pages:
-        changes: list[Change] = []
-        for record in page:
-            if record.stream != stream:
-                stream, subject = record.stream, None
-                step = EVOLVE.get(stream.partition(":")[0], evolve)
-            event = decode(record.type, record.v, record.data)
-            before = subject
-            subject = step(before, record, event)
-            changes.append(Change(record, event, before, subject))
-        yield changes
-
-
-def _fold(
-    projections: Sequence[Projection],
-    pages: Iterable[Sequence[Change]],
-    store: Store,
-    progress: Progress | None,
-    total: int,
-) -> int:
+    reads = frozenset[str]().union(*(projection.reads or () for projection in projections))
     done = 0
-    for changes in pages:
+    for events, read, whole in _whole_streams(records, reads):
         for projection in projections:
-            projection.fold(changes, store)
-        done += len(changes)
+            projection.fold(whole if projection.reads is None else read, store)
+        done += events
         if progress is not None:
             progress(done, total)
     return done
+
+
+def _whole_streams(
+    records: Iterable[Recorded], reads: Collection[str]
+) -> Iterator[tuple[int, list[Change], list[Change]]]:
+    """Batches of streams: how many events, the changes of those whose type is in `reads`, and of streams that ended."""
+    decode = VOCABULARY.decode
+    step: Callable[[Any, Recorded, Any], Any] = evolve
+    stream = subject = event = last = None
+    read: list[Change] = []
+    whole: list[Change] = []
+    events = 0
+    for record in records:
+        if record.stream != stream:
+            if last is not None:
+                whole.append(Change(last, event, None, subject))
+            stream, subject = record.stream, None
+            step = EVOLVE.get(stream.partition(":")[0], evolve)
+        event = decode(record.type, record.v, record.data)
+        before = subject
+        subject = step(before, record, event)
+        if record.type in reads:
+            read.append(Change(record, event, before, subject))
+        last = record
+        events += 1
+        if events >= BATCH:
+            yield events, read, whole
+            read, whole, events = [], [], 0
+    if last is not None:
+        whole.append(Change(last, event, None, subject))
+        yield events, read, whole
 
 
 def differences(projection: Projection, live: Store, scratch: Store, most: int = 5) -> list[str]:

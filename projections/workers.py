@@ -101,6 +101,7 @@ def evolve(worker: Worker | None, record: Recorded, event: Any) -> Worker | None
 name = "workers"
 version = 3
 tables = ("workers",)
+reads = None
 
 LIVE = "state in ('running', 'stopping')"
 """Condition of the partial index below. A query must repeat it word for word to use the index."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any
+from unittest import mock
 
 import msgspec
 import pytest
@@ -28,10 +29,16 @@ def test_any_cut_into_batches_gives_the_same_tables(log: list[Recorded], sizes: 
 
 
 @FEW
-@given(logs, st.lists(st.integers(0, 12), max_size=20))
-def test_folding_by_stream_gives_the_same_tables(log: list[Recorded], sizes: list[int]) -> None:
+@given(logs, st.integers(1, 30))
+def test_folding_by_stream_gives_the_same_tables(log: list[Recorded], batch: int) -> None:
     tables = Tables(log)
-    assert replay.fold_streams(tables.projections, cut(by_stream(log), sizes), tables.store) == len(log)
+    told: list[tuple[int, int]] = []
+    with mock.patch.object(replay, "BATCH", batch):
+        done = replay.fold_streams(
+            builtin(), by_stream(log), tables.store, lambda *progress: told.append(progress), len(log)
+        )
+    assert done == len(log)
+    assert told[-1:] == [(done, done)] * bool(log)
     assert tables.rows() == Tables(log).fold([log]).rows()
 
 

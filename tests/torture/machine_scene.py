@@ -96,6 +96,7 @@ def simulated() -> Iterator[None]:
             "queuectl.engines.sqlite.location.check_mounts": lambda location: None,
             "queuectl.engines.sqlite.projection_registry.installed": dict,
             "queuectl.engines.sqlite.projection_registry.PAGE": 5,
+            "projections.replay.BATCH": 5,
             "queuectl.queries.PAGE": 3,
             "queuectl.listing.PAGE": 3,
             "queuectl.queue.CHUNK": 2,

@@ -240,7 +240,7 @@ class SqliteEngine(Engine):
         found: list[str] = []
         try:
             upto = view.head()[0]
-            replay.fold(projections, self._registry.pages(0, upto), view.history, store, progress, upto)
+            self._registry.fold_anew(projections, upto, store, progress)
             # Whatever came meanwhile is folded within the snapshot in which the tables are compared.
             with self._db:
                 head = view.head()[0]

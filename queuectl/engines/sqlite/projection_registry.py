@@ -8,7 +8,6 @@ stops. A user's projection is known by its import path, kept in the database by 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
-from itertools import islice
 from typing import Any
 
 import apsw
@@ -187,7 +186,7 @@ class Registry:
                 _run(db, projection.schema)
             self._unindexed(db, [*self._builtin.values()])
             chosen = [projection for name, projection in self._builtin.items() if name in names]
-            replay.fold_streams(chosen, self._streams(seq), SqliteStore(db), progress, seq)
+            replay.fold_streams(chosen, self._view.by_stream(seq), SqliteStore(db), progress, seq)
         except BaseException:
             db.close()
             raise
@@ -209,17 +208,27 @@ class Registry:
         self._unindexed(db, projections)
         return projections, db
 
+    def fold_anew(
+        self, projections: Sequence[Projection], upto: int, store: SqliteStore, progress: Progress | None = None
+    ) -> None:
+        """Fold the log up to an event into empty tables: ours stream by stream, users' own in the order of the log.
+
+        Raises Unreadable where the log is damaged.
+        """
+        ours = [projection for projection in self._builtin.values() if projection in projections]
+        theirs = [projection for projection in projections if projection not in ours]
+        if ours:
+            folded = replay.fold_streams(ours, self._view.by_stream(upto), store, progress, upto)
+            if lost := self._view.size(upto) - folded:
+                raise Unreadable(f"{lost} events belong to streams of which the first event is missing")
+        if theirs:
+            replay.fold(theirs, self.pages(0, upto), self._view.history, store, progress, upto)
+
     def pages(self, after: int, head: int) -> Iterator[list[Recorded]]:
         """The log from after `after` to `head`, in pages; no cursor is left open between two."""
         while after < head and (page := self._view.events(after=after, upto=head, limit=PAGE)):
             yield page
             after = page[-1].seq
-
-    def _streams(self, upto: int) -> Iterator[list[Recorded]]:
-        """The log up to event `upto` stream after stream, in pages."""
-        records = self._view.by_stream(upto)
-        while page := [*islice(records, PAGE)]:
-            yield page
 
     def _exist(self, tables: Sequence[str]) -> bool:
         marks = ", ".join("?" * len(tables))
@@ -245,12 +254,7 @@ class Registry:
                 self._db.execute(f'drop table if exists "{table}"')
             _run(self._db, projection.schema)
         indexes = self._unindexed(self._db, projections)
-        if source is None:
-            folded = replay.fold_streams(projections, self._streams(head), self._store, progress, head)
-            if lost := self._view.size() - folded:
-                raise Unreadable(f"{lost} events belong to streams of which the first event is missing")
-        else:
-            replay.fold(projections, self.pages(0, head), self._view.history, self._store, progress, head)
+        self.fold_anew(projections, head, self._store, progress)
         for index in indexes:
             self._db.execute(index)
         for projection in projections:

@@ -1,6 +1,7 @@
 """Reading the log in SQLite. The questions of the subjects are asked through the store."""
 
 from collections.abc import Collection, Iterable, Iterator
+from itertools import chain, starmap
 from typing import Any
 
 import apsw
@@ -107,15 +108,18 @@ class SqliteView(SqliteHealth):
                 and later.seq <= ?3
             order by first.seq, later.version
         """
-        after = 0
-        while (end := self._db.execute(find, (after, upto)).get) is not None:
-            for row in self._db.execute(read, (after, end, upto)):
-                yield Recorded(*row)
-            after = end
 
-    def size(self) -> int:
-        """How many events there are."""
-        return self._db.execute("select count(*) from events").get
+        def parts() -> Iterator[Iterator[Recorded]]:
+            after = 0
+            while (end := self._db.execute(find, (after, upto)).get) is not None:
+                yield starmap(Recorded, self._db.execute(read, (after, end, upto)))
+                after = end
+
+        return chain.from_iterable(parts())
+
+    def size(self, upto: int) -> int:
+        """How many events there are up to this one."""
+        return self._db.execute("select count(*) from events where seq <= ?", (upto,)).get
 
     def archivable(self, at: int, states: Collection[str]) -> dict[str, int]:
         sql = f"""

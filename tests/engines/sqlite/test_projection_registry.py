@@ -168,7 +168,7 @@ def test_newer_code_at_the_database_stops_older_code(path: Path) -> None:
 
 def test_newer_code_rebuilds_what_older_code_made(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Counts2:
-        name, version, tables = "counts", counts.version + 1, ("counts",)
+        name, version, tables, reads = "counts", counts.version + 1, ("counts",), counts.reads
         schema = "create table counts (queue text, state text, jobs integer, extra text, primary key (queue, state));"
 
         def fold(self, changes: list[Change], store: Store) -> None:
@@ -240,7 +240,13 @@ def test_evicted_subjects_are_read_from_the_log(path: Path, monkeypatch: pytest.
     before = dump(path)
     monkeypatch.setattr(projection_registry, "PAGE", 1)
     monkeypatch.setattr(replay.Subjects.__init__, "__defaults__", (0,))
+    sql(path, *(f"delete from {table}" for table in TABLES), "update projection_state set seq = 0")
     with Queue(path) as queue:
         assert queue.check() == []
-        queue.replay()
     assert dump(path) == before
+
+
+def test_check_refuses_streams_without_their_first_event(path: Path) -> None:
+    sql(path, "drop trigger events_no_delete", "delete from events where stream = 'job:3' and version = 1")
+    with Queue(path) as queue, pytest.raises(Unusable, match="3 events belong to streams of which the first event"):
+        queue.check()
