@@ -236,7 +236,7 @@ _LATER: dict[type, Any] = {
 # -- the table -------------------------------------------------------------------------------------------------------
 
 name = "jobs"
-version = 6
+version = 7
 tables = ("jobs",)
 reads = None
 
@@ -245,12 +245,12 @@ ENDED = "state in ('completed', 'dead', 'cancelled')"
 """Conditions of the partial indexes below. A query must repeat them word for word to use these indexes."""
 
 # The policy is not stored twice: it is read from the log, by seq. Only that of an edited job is stored here, whole, in
-# the present form; so a new version of `enqueued` needs a new version of this table.
+# the present form; so a new version of `enqueued` needs a new version of this table. Nor is there an index of ids: the
+# log has one of its streams, and a job has the seq of the event that its stream begins with.
 TABLE = Table(
     "jobs",
     Job,
     ("seq",),
-    unique=("id",),
     apart=("policy",),
     codecs={
         "secrets": Codec(
@@ -319,7 +319,7 @@ class JobQuestions(Questions):
 
     def job(self, id: str) -> Job | None:
         """The job of exactly this id."""
-        rows = self._store.execute(f"{_SELECT} where j.id = ?", (id,))
+        rows = self._store.execute(f"{_SELECT} where e.stream = ? and e.version = 1", (f"job:{id}",))
         return _read(rows[0]) if rows else None
 
     def jobs(self, seqs: Sequence[int]) -> list[Job]:
@@ -330,8 +330,11 @@ class JobQuestions(Questions):
 
     def ids(self, prefix: str, limit: int = 10) -> list[str]:
         """Ids of jobs that begin with `prefix`."""
-        sql = "select id from jobs where id >= ? and id < ? order by id limit ?"
-        return [id for (id,) in self._store.rows(sql, (prefix, prefix + "\U0010ffff", limit))]
+        sql = """
+            select j.id from events e join jobs j on j.seq = e.seq
+            where e.stream >= ? and e.stream < ? and e.version = 1 order by e.stream limit ?
+        """
+        return [id for (id,) in self._store.rows(sql, (f"job:{prefix}", f"job:{prefix}\U0010ffff", limit))]
 
     def jobs_of(self, worker: str) -> list[Job]:
         """The jobs that this worker holds."""

@@ -2,11 +2,12 @@
 
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from msgspec.structs import replace
 
+from projections.new_jobs import Alike
 from queuectl.clock import SECOND, text
 from queuectl.errors import Invalid, Unusable, shown
 from queuectl.events import Enqueued
@@ -31,11 +32,37 @@ def template(settings: Settings, here: str, environment: str | None = None) -> E
     return changed(plain, {option.name: getattr(settings, option.name) for option in SETTINGS})
 
 
-def check_settings(settings: Settings, spec: Spec) -> None:
-    """Raise, as QueueError, what is wrong with a setting that this job needs."""
+def alike(
+    specs: Iterable[Spec], ids: Iterable[str], settings: Settings, base: Enqueued, now: int, inputs: Mapping[str, str]
+) -> list[Alike]:
+    """New jobs with their whole policies, of checked Specs: those of which the same was said, one after the other, are
+    together.
+
+    `base` is the template, `inputs` has the names of the copies of what they read. Raises, as QueueError, what is wrong
+    with a setting that one of them needs.
+    """
+    groups: list[Alike] = []
+    jobs: list[tuple[str, str | None]] = []
+    before: dict[str, Any] | None = None
+    for spec, id in zip(specs, ids, strict=True):
+        asked = said(spec)
+        if spec.id is not None:
+            del asked["id"]
+        if spec.argv is not None:
+            asked["argv"] = spec.argv
+        if asked != before:
+            before = asked
+            _check_settings(settings, asked)
+            jobs = []
+            groups.append(Alike(resolve(spec, base, now, inputs[spec.stdin] if spec.stdin else None), jobs))
+        jobs.append((id, spec.command))
+    return groups
+
+
+def _check_settings(settings: Settings, said: Mapping[str, Any]) -> None:
+    """Raise, as QueueError, what is wrong with a setting that a job of which this was said needs."""
     if settings.unusable:
-        own = said(spec)
-        needed = [option.name for option in SETTINGS if not own.keys() & {option.name, *option.instead_of}]
+        needed = [option.name for option in SETTINGS if not said.keys() & {option.name, *option.instead_of}]
         settings.require("keep_env", *needed)
 
 

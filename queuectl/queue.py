@@ -104,17 +104,12 @@ class Queue(Queries):
             for start in range(0, len(wanted), CHUNK):
                 chunk = wanted[start : start + CHUNK]
                 self._refuse_taken(tx, chunk)
-                numbers = iter(tx.numbers(len(chunk)))
-                jobs: list[tuple[str, Enqueued]] = []
-                for spec in chunk:
-                    policy.check_settings(settings, spec)
-                    id = str(next(numbers)) if spec.id is None else spec.id
-                    stdin = inputs[spec.stdin] if spec.stdin else None
-                    jobs.append((id, policy.resolve(spec, plain, tx.now, stdin)))
-                    ids.append(id)
-                tx.enqueue(jobs, self.actor)
-                for spec, id in zip(chunk, ids[start:], strict=True):
-                    if spec.secrets:
+                numbers = map(str, tx.numbers(len(chunk)))
+                ids += [next(numbers) if spec.id is None else spec.id for spec in chunk]
+                groups = policy.alike(chunk, ids[start:], settings, plain, tx.now, inputs)
+                tx.enqueue(groups, self.actor)
+                if any(group.policy.secrets for group in groups):
+                    for spec, id in zip(chunk, ids[start:], strict=True):
                         tx.keep_secrets(id, spec.secrets)
                 if progress is not None:
                     progress(len(ids))

@@ -101,7 +101,10 @@ def as_spec(command: str | Sequence[str] | Spec, fields: Mapping[str, Any]) -> S
         said = {name: value for name, value in structs.asdict(command).items() if value is not UNSET}
         return build({**said, **fields})
     if isinstance(command, str):
-        return build({"command": command, **fields}) if fields else check(Spec(command=command))
+        if fields:
+            return build({"command": command, **fields})
+        _check_line(command)
+        return Spec(command=command)
     if not isinstance(command, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise Invalid(f"the command must be a string or a sequence of strings, not {command!r}")
     return build({"argv": tuple(command), **fields})
@@ -166,9 +169,7 @@ def check(spec: Spec) -> Spec:
     if spec.command is not None:
         if spec.argv is not None:
             raise Invalid("give a shell command or an argv, not both")
-        if not spec.command or spec.command.isspace():
-            raise Invalid("the command is empty")
-        bounds.passable("the command", spec.command)
+        _check_line(spec.command)
     else:
         bounds.check_argv(spec.argv)
     options = said(spec)
@@ -186,6 +187,12 @@ def check(spec: Spec) -> Spec:
     if spec.shell is not None and spec.command is None:
         raise Invalid("shell: what is given as words is run without a shell")
     return structs.replace(spec, **changed) if changed else spec
+
+
+def _check_line(command: str) -> None:
+    if not command or command.isspace():
+        raise Invalid("the command is empty")
+    bounds.passable("the command", command)
 
 
 def _explain(text: str | bytes, why: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from projections import Change
 from projections.attempts import AttemptQuestions
@@ -12,11 +13,12 @@ from projections.config import ConfigQuestions
 from projections.environments import EnvironmentQuestions
 from projections.job_list import JobLists
 from projections.jobs import Job, JobQuestions
+from projections.new_jobs import Alike
 from projections.numbers import NumberQuestions
 from projections.replay import Progress
 from projections.workers import WorkerQuestions
 from queuectl.decisions import Ending, Ends, enqueue, finish
-from queuectl.events import Enqueued, Event, Recorded
+from queuectl.events import Event, Recorded
 
 
 class Write(msgspec.Struct, frozen=True, gc=False):
@@ -162,8 +164,9 @@ class Transaction(View, NumberQuestions):
     def append(self, writes: Iterable[Write], actor: str) -> list[Change]:
         """Append events and fold them into every projection. Raises Conflict where a stream has moved on."""
 
-    def enqueue(self, jobs: Sequence[tuple[str, Enqueued]], actor: str) -> None:
-        """Append new jobs, each an id and a policy. Raises as `append` does."""
+    def enqueue(self, groups: Sequence[Alike], actor: str) -> None:
+        """Append new jobs, those that are alike together. Raises as `append` does."""
+        jobs = [(id, replace(group.policy, command=command)) for group in groups for id, command in group.jobs]
         self.append([Write(f"job:{id}", None, enqueue(policy)) for id, policy in jobs], actor)
 
     def end(self, endings: Iterable[Ending], actor: str, known: Mapping[str, Job]) -> Ends:

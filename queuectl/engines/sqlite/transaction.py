@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import apsw
-from msgspec.structs import astuple, replace
+from msgspec.structs import astuple
 
-from projections import Change, Projection, bulk, evolve
-from projections.bulk import Alike
+from projections import Change, Projection, evolve, new_jobs
 from projections.config import Config
+from projections.jobs import Job
+from projections.new_jobs import Alike
 from queuectl import clock
 from queuectl.engines.sqlite.copy import INSERT
 from queuectl.engines.sqlite.projection_registry import Registry
@@ -81,25 +82,21 @@ class SqliteTransaction(SqliteView, Transaction):
         self._appended(changes[-1].record)
         return changes
 
-    def enqueue(self, jobs: Sequence[tuple[str, Enqueued]], actor: str) -> None:
-        if len(jobs) < 2 or not self._registry.only_ours:  # users' projections are given every change
-            super().enqueue(jobs, actor)
+    def enqueue(self, groups: Sequence[Alike], actor: str) -> None:
+        if not self._registry.only_ours:  # users' projections are given every change
+            super().enqueue(groups, actor)
             return
         rows: list[tuple[Any, ...]] = []
-        groups: list[Alike] = []
-        template: Enqueued | None = None
-        seq, at, kind, v = self.seq, self.at, Enqueued.type, Enqueued.v
-        for id, policy in jobs:
-            seq += 1
-            row = (seq, f"job:{id}", 1, kind, v, at, actor, encode(policy).decode())
-            rows.append(row)
-            if (rest := replace(policy, command=None)) != template:
-                template = rest
-                groups.append((evolve(None, Recorded(*row), policy), []))
-            else:
-                groups[-1][1].append((seq, id, policy.command))
+        new: list[tuple[Job, Alike]] = []
+        seq, at, kind, v = self.seq + 1, self.at, Enqueued.type, Enqueued.v
+        for group in groups:
+            made = zip(group.jobs, group.payloads(), strict=True)
+            first = len(rows)
+            rows += [(seq, f"job:{id}", 1, kind, v, at, actor, data) for seq, ((id, _), data) in enumerate(made, seq)]
+            seq += len(group.jobs)
+            new.append((evolve(None, Recorded(*rows[first]), group.policy), group))
         self._insert(rows)
-        bulk.insert(groups, self._store)
+        new_jobs.insert(new, self._store)
         self.types.add(kind)
         self._appended(Recorded(*rows[-1]))
 

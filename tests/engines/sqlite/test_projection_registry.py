@@ -208,14 +208,15 @@ def test_a_raising_fold_rolls_back_the_append(path: Path, monkeypatch: pytest.Mo
         raise OSError("out of luck")
 
     with Queue(path) as queue:
+        id = queue.enqueue("true")
         before = list(queue.events())
         with monkeypatch.context() as broken:
             broken.setattr(attempts, "fold", explode)
             with pytest.raises(OSError, match="out of luck"):
-                queue.enqueue("true")
+                queue.cancel(id)
         assert list(queue.events()) == before
         assert queue.check() == []
-        queue.enqueue("true")
+        queue.cancel(id)
 
 
 def test_the_names_of_tables_that_others_may_read(path: Path) -> None:

@@ -1,8 +1,9 @@
-"""Jobs enqueued in bulk: their rows are made of the first of them, and equal what the log folds into."""
+"""New jobs: rows and events are made of the first that is alike, and equal what folding and encoding make."""
 
 from pathlib import Path
 
 from queuectl import Queue, Spec
+from queuectl.events import encode
 from tests.support.folded_tables import assert_every_fold_agrees
 
 
@@ -12,6 +13,7 @@ def test_alike_jobs_get_the_rows_of_folding(tmp_path: Path) -> None:
         queue.enqueue_many(["a", "b 'c'", ("echo", "a b"), ("echo", "a b"), ("ls",), "a"])
         assert [job.command for job in queue.jobs()] == ["true", "a", "b 'c'", "echo 'a b'", "echo 'a b'", "ls", "a"]
         assert_every_fold_agrees(queue)
+        assert_every_event_is_as_encoded(queue)
 
 
 def test_different_jobs_get_the_rows_of_folding(tmp_path: Path) -> None:
@@ -27,3 +29,18 @@ def test_different_jobs_get_the_rows_of_folding(tmp_path: Path) -> None:
         assert queue.status().counts["pending"] == 6
         assert queue.enqueue("true") == "6", "numbers go on"
         assert_every_fold_agrees(queue)
+        assert_every_event_is_as_encoded(queue)
+
+
+def test_one_job_gets_the_row_of_folding(tmp_path: Path) -> None:
+    with Queue(tmp_path / "q.db") as queue:
+        queue.enqueue('printf "%s\\n" ä', queue="mail", max_retries=1)
+        queue.enqueue(["ls", "-l"], id="own")
+        assert_every_fold_agrees(queue)
+        assert_every_event_is_as_encoded(queue)
+
+
+def assert_every_event_is_as_encoded(queue: Queue) -> None:
+    with queue.engine.snapshot() as view:
+        for record in view.events():
+            assert record.data == encode(record.event).decode()
