@@ -4,17 +4,17 @@ Each command is a module in `commands/`, whose table names them all; it is impor
 module has what all commands share: the handling of `--` and `--db`, and of errors.
 """
 
-import atexit
 import gc
 import os
 import signal
 import sys
 import warnings
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 
 from queuectl.cli.commands import EVERYWHERE, RUNS_ARGV, changes
 from queuectl.errors import Invalid, Notice, QueueError
+from queuectl.host.leaving import leave
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,15 +28,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         code = 130
     if argv is None:
-        _exit(code)
+        leave(code)
     return code
 
 
 def _main(words: list[str]) -> int:
     gc.disable()  # imported objects live until the exit: collecting among them costs more than the command itself
-    from queuectl.cli.ui import output, stdout
+    from queuectl.cli.ui import stdout
 
-    output.set_up_streams()
+    stdout.set_up_streams()
     if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:  # that would take away the exit codes of what we start
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     warnings.filterwarnings("default", category=Notice)
@@ -69,9 +69,6 @@ def _main(words: list[str]) -> int:
 
 
 def _run(words: list[str]) -> int:
-    from queuectl.cli import plain_parser
-    from queuectl.cli.ui import stdout
-
     for word in words:
         if not word.isascii():
             try:
@@ -84,6 +81,26 @@ def _run(words: list[str]) -> int:
         # cyclopts drops the first `--`, even one that is an argument of the program
         cut = words.index("--")
         words, argv = words[:cut], tuple(words[cut + 1 :])
+    with _worker_ahead(words) if words[:2] == ["worker", "start"] and "--detach" not in words else nullcontext():
+        return _call(words, argv)
+
+
+def _worker_ahead(words: list[str]) -> AbstractContextManager[None]:
+    """A context for the call of this line: one that starts workers has the first one spawned before it is parsed.
+
+    Not within a job, where workers are spawned only without its traces (R17).
+    """
+    from queuectl.workers import worker_process
+    from queuectl.workers.execution.traces import TAG
+
+    return nullcontext() if TAG in os.environ else worker_process.one_ahead(*words)
+
+
+def _call(words: list[str], argv: tuple[str, ...] | None) -> int:
+    """Parse the words, and run the command that they call; returns its exit code. Raises Invalid."""
+    from queuectl.cli import plain_parser
+    from queuectl.cli.ui import stdout
+
     parsed = plain_parser.parse(words)
     if parsed is None:
         from queuectl.cli import app
@@ -112,16 +129,6 @@ def _options_last(words: list[str]) -> list[str]:
         return words
     end = words.index("--") if "--" in words else len(words)
     return words[:end] + leading + words[end:]
-
-
-def _exit(code: int) -> None:
-    """End the process at once, rather than free its objects one by one, if that is all that its end has to do."""
-    if "threading" in sys.modules or atexit._ncallbacks() or sys.gettrace() or sys.getprofile():  # pyright: ignore[reportPrivateUsage]
-        return
-    with suppress(OSError, ValueError):  # it fails anew at the end, in Python's words
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
 
 
 def _end(message: str, code: int) -> int:

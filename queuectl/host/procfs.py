@@ -5,14 +5,13 @@ import itertools
 import os
 import re
 from collections.abc import Iterator
-
-import msgspec
+from typing import NamedTuple
 
 SIGKILL = 1 << 8
 """The signal as a bit of a signal set. (To import `signal` costs each command a millisecond.)"""
 
 
-class Process(msgspec.Struct, frozen=True):
+class Process(NamedTuple):
     """A process as /proc/PID/stat describes it."""
 
     state: str

@@ -6,7 +6,7 @@ import sys
 import msgspec
 
 from queuectl.errors import QueueError, shown
-from queuectl.queue import Queue
+from queuectl.events import encode
 from queuectl.workers import worker_process
 from queuectl.workers.journal import open_log_file
 from queuectl.workers.start_options import READY, SupervisorOptions
@@ -16,19 +16,18 @@ READY_FD = 9
 """The descriptor to which the supervisor writes that it is ready."""
 
 
-def detached(options: SupervisorOptions) -> int:
-    """Start a supervisor whose messages go to `logs/worker.log`, and wait until it has spawned its workers.
+def detached(options: SupervisorOptions, logs: str) -> int:
+    """Start a supervisor whose messages go to `worker.log` in this folder, and wait until it has spawned its workers.
 
     Returns the exit code. Raises QueueError where it has ended before.
     """
-    with Queue(options.worker.url, create=False, logs=options.worker.logs) as queue:
-        logs, log = queue.logs, f"{queue.logs}/worker.log"
+    log = f"{logs}/worker.log"
     out = open_log_file(logs, "worker.log")
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
     nothing = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     pid = os.posix_spawn(
         sys.executable,
-        worker_process.command(msgspec.structs.replace(options, ready=READY_FD)),
+        worker_process.command(encode(msgspec.structs.replace(options, ready=READY_FD)).decode()),
         # Inside of no job: a command that detaches workers does not wait for them.
         {name: value for name, value in os.environ.items() if name != "QUEUECTL_JOB_ID"},
         file_actions=[

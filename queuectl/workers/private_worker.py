@@ -16,6 +16,7 @@ from typing import Self
 from projections.jobs import FINAL
 from queuectl import clock, enclosing_jobs
 from queuectl.admission import WAITING
+from queuectl.events import encode
 from queuectl.host import procfs
 from queuectl.queue import Queue
 from queuectl.workers import worker_process
@@ -98,7 +99,7 @@ class PrivateWorker:
         try:
             self._pid = os.posix_spawn(
                 sys.executable,
-                worker_process.command(SupervisorOptions(options, 1, leash=LEASH)),
+                worker_process.command(encode(SupervisorOptions(options, 1, leash=LEASH)).decode()),
                 env,
                 file_actions=inherited,
                 setpgroup=0,

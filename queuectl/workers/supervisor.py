@@ -10,12 +10,14 @@ import select
 import signal
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 
 from queuectl.clock import monotonic
 from queuectl.decisions import Stop
 from queuectl.errors import QueueError, shown
+from queuectl.events import encode
 from queuectl.host import subreaper
 from queuectl.host.oom import PERHAPS, OomKills
 from queuectl.queue import Queue
@@ -29,8 +31,16 @@ from queuectl.workers.recovery.termination import GRACE
 from queuectl.workers.recovery.worker_lock import NoLockFile
 from queuectl.workers.start_options import READY, SupervisorOptions, WorkerOptions
 from queuectl.workers.stderr import is_watched, say
-from queuectl.workers.worker import ORDER_KILL, ORDER_STOP
-from queuectl.workers.worker_process import SIGNALS, WorkerProcess, spawn_worker, stop_signals
+from queuectl.workers.worker_process import (
+    CANT_WRITE,
+    ORDER_KILL,
+    ORDER_STOP,
+    ORDERS_FD,
+    SIGNALS,
+    WorkerProcess,
+    spawn_worker,
+    stop_signals,
+)  # fmt: skip
 
 TAKE_OVER = 2.0
 """Seconds for which a dead worker's lock is tried; then its recovery is left to others."""
@@ -40,8 +50,6 @@ RESTART = 1.0
 """Seconds between a worker's crash and the spawn of its successor."""
 LONG_RESTART = 5.0
 """The same where a successor could not start, because the database or its folder could not be used just then."""
-CANT_WRITE = 75
-"""The exit code of a worker that could not start because of that: EX_TEMPFAIL. Only supervisors see it."""
 
 WORKER_SETTINGS = ("output_limit", "output_policy", "disk_floor", "plain_commands", "synchronous", "seal_every")
 """The settings that workers use: none is spawned where one of these can't be read."""
@@ -56,8 +64,18 @@ class CrashedWorker(msgspec.Struct):
     """Until when to try its lock, which a command that it was just spawning may still hold."""
 
 
-def start(
-    url: str,
+def start(url: str, *, logs: str | None = None, **options: Any) -> int:
+    """Open the queue and `supervise` workers on it. `logs`: another folder for `worker.jsonl`.
+
+    Raises Unusable where the database can't be used, Absent where there is none.
+    """
+    leave_job()
+    with Queue(url, create=False, logs=logs) as queue:
+        return supervise(queue, **options)
+
+
+def supervise(
+    queue: Queue,
     *,
     count: int = 1,
     slots: int = 1,
@@ -65,27 +83,26 @@ def start(
     drain: bool = False,
     seconds: float | None = None,
     detach: bool = False,
-    logs: str | None = None,
 ) -> int:
     """Run `count` workers with `slots` commands each until they are stopped; returns the exit code.
 
     `queues`: the queues to serve; empty: all. `drain`: stop once nothing is left to do. `seconds`: stop after so many.
-    `detach`: run in the background, out of reach of this terminal; returns at once. `logs`: another folder for
-    `worker.jsonl`. Raises Unusable where the database can't be used, Absent where there is none.
+    `detach`: run in the background, out of reach of this terminal; returns at once. Raises Unusable where the database
+    can't be used, Invalid for more slots than the limit of open files allows.
     """
-    leave_job()
     raise_file_limit(slots)
-    options = SupervisorOptions(WorkerOptions(url, "", slots, list(queues), drain, seconds, logs=logs), count)
-    return detached(options) if detach else Supervisor(options).run()
+    worker = WorkerOptions(queue.url, "", slots, list(queues), drain, seconds, logs=queue.logs)
+    options = SupervisorOptions(worker, count)
+    return detached(options, queue.logs) if detach else Supervisor(options, queue).run()
 
 
 class Supervisor:
     """Runs in one thread, which waits for the ends of workers and for signals."""
 
-    def __init__(self, options: SupervisorOptions) -> None:
-        """Opens the database, so that what is wrong with it shows before any worker is spawned. Raises Unusable."""
+    def __init__(self, options: SupervisorOptions, queue: Queue) -> None:
+        """Raises what is wrong with settings that workers use: Invalid, Unusable."""
         self._options = options
-        self._queue = Queue(options.worker.url, create=False, logs=options.worker.logs)
+        self._queue = queue
         with self._queue.engine.snapshot() as view:
             self._queue.settings(view).require(*WORKER_SETTINGS)
         self._files = QueueFiles(self._queue)
@@ -103,9 +120,6 @@ class Supervisor:
         """How many signals to stop have come."""
         self._code = 0
         self._leash = options.leash
-        for fd in (options.ready, options.leash):
-            if fd is not None:
-                os.set_inheritable(fd, False)  # in a worker it would stay open, and its end is waited for
 
     def run(self) -> int:
         """Run until all workers have ended; returns the exit code."""
@@ -132,7 +146,6 @@ class Supervisor:
                 os.close(worker.orders)  # an order to stop
             for each in self._rescuers:
                 each.abandon()
-            self._queue.close()
             os.close(wakeup)
             os.close(write_end)
         return self._code
@@ -142,14 +155,16 @@ class Supervisor:
         if self._until is not None:
             options = msgspec.structs.replace(options, seconds=max(0.0, self._until - monotonic()))
         try:
-            worker = spawn_worker(options, self._oom_kills.count(), successor)
+            worker = spawn_worker("--db", options.url)
         except OSError as error:
             if not successor:
                 raise
             say(f"can't start another worker just now: {error.strerror}")
             self._restarts.append(monotonic() + LONG_RESTART)
             return
+        worker.oom_kills, worker.successor = self._oom_kills.count(), successor
         self._workers[worker.pidfd] = worker
+        worker.begin(encode(msgspec.structs.replace(options, worker=worker.id, orders=ORDERS_FD)))
 
     def _announce(self) -> None:
         if self._options.ready is not None:

@@ -31,12 +31,10 @@ from queuectl.workers.slots import Slots
 from queuectl.workers.start_options import WorkerOptions
 from queuectl.workers.stderr import say
 from queuectl.workers.turn import Turn, TurnWriter
+from queuectl.workers.worker_process import ORDER_KILL
 
 PAUSE = 1.0
 """Seconds to wait when the database can't be written, before the next try."""
-
-ORDER_STOP = b"s"
-ORDER_KILL = b"k"
 
 
 class WorkerLoop:

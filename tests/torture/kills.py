@@ -61,14 +61,13 @@ KINDS = {
 LAUNCH = """
 import json, sys
 from queuectl import liveness
-from queuectl.events import encode
 from queuectl.host import procfs
 from queuectl.workers import supervisor, worker_process
 worker, boot, restart, url, options = sys.argv[1:]
 if boot:
     liveness.boot_id = procfs.boot_id = lambda: boot
 supervisor.RESTART = float(restart)
-worker_process.command = lambda what: [sys.executable, "-c", worker, boot, encode(what).decode()]
+worker_process.command = lambda *words: [sys.executable, "-c", worker, boot, *words]
 sys.exit(supervisor.start(url, **json.loads(options)))
 """
 """A parent as `queuectl worker start` makes it, in the boot that it is told, with workers in the same one."""

@@ -380,9 +380,9 @@ def test_supervisor_abandons_a_recovery_that_cannot_write(tmp_path: Path) -> Non
         def abandon(self) -> None:
             self.left = True
 
-    Queue(tmp_path / "q.db").close()
-    supervisor, failing = Supervisor(SupervisorOptions(WorkerOptions(str(tmp_path / "q.db"), "", 1), 0)), Failing()
-    supervisor._rescuers.append(failing)  # type: ignore[arg-type]
-    supervisor._code = 4
-    assert supervisor.run() == 4
+    with Queue(tmp_path / "q.db") as queue:
+        supervisor, failing = Supervisor(SupervisorOptions(WorkerOptions(queue.url, "", 1), 0), queue), Failing()
+        supervisor._rescuers.append(failing)  # type: ignore[arg-type]
+        supervisor._code = 4
+        assert supervisor.run() == 4
     assert failing.left

@@ -47,16 +47,15 @@ def start(
     Ctrl-C, SIGTERM and SIGHUP let what runs finish, claim no more, and exit 0; a second one ends what runs,
     which then runs again. A worker that crashes is started anew.
     """
-    from queuectl.workers.supervisor import start
+    from queuectl.workers.inheritance import leave_job
 
-    with opening.open_queue(
-        db, logs, create=True
-    ) as q:  # the one place where workers make a queue: none comes back by them
-        url = q.url
-    return start(
-        url, count=count, slots=slots, queues=tuple(dict.fromkeys(queue or ())), drain=drain, seconds=for_,
-        detach=detach, logs=os.path.abspath(logs) if logs else None,
-    )  # fmt: skip
+    leave_job()
+    # The one place where workers make a queue: none comes back by them.
+    with opening.open_queue(db, logs, create=True) as q:
+        from queuectl.workers.supervisor import supervise
+
+        queues = list(dict.fromkeys(queue or ()))
+        return supervise(q, count=count, slots=slots, queues=queues, drain=drain, seconds=for_, detach=detach)
 
 
 def list_workers(

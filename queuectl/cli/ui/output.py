@@ -3,7 +3,6 @@
 The answer goes to stdout, messages go to stderr. Functions named by a noun (`line`, `table` ...) print.
 """
 
-import io
 import os
 import sys
 import unicodedata
@@ -30,24 +29,6 @@ _LEAST = 8
 """Minimum width of a truncated column."""
 _AS_EMOJI = "\ufe0f"
 """The variation selector that asks for a symbol as an emoji."""
-
-
-def set_up_streams() -> None:
-    """Make stdout and stderr accept any text: characters missing in their encoding are escaped.
-
-    A stdout that the caller has closed (`>&-`) fails on write; a closed stderr discards. stdout is buffered even
-    with PYTHONUNBUFFERED, because an unbuffered write to a pipe may be partial.
-    """
-    for number, name, access in ((1, "stdout", os.O_RDONLY), (2, "stderr", os.O_WRONLY)):
-        if getattr(sys, name) is None:
-            while (fd := os.open(os.devnull, access)) < number:
-                pass  # a file that is opened later must not take the number of a standard stream
-            setattr(sys, name, open(fd, "w", encoding="utf-8"))  # noqa: SIM115 - for the life of the process
-    if isinstance(raw := getattr(sys.stdout, "buffer", None), io.FileIO):
-        sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), encoding=sys.stdout.encoding, errors=sys.stdout.errors)
-    for stream in (sys.stdout, sys.stderr):
-        if stream.errors != "backslashreplace":
-            stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
 
 
 def is_terminal() -> bool:

@@ -1,4 +1,7 @@
-"""Standard output that fails: where the answer goes if it can't be written there."""
+"""The standard streams: how they are set up, and where the answer goes if it can't be written to stdout.
+
+Nothing of it imports much: that is done before anything else.
+"""
 
 import errno
 import io
@@ -7,6 +10,24 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TextIO
+
+
+def set_up_streams() -> None:
+    """Make stdout and stderr accept any text: characters missing in their encoding are escaped.
+
+    A stdout that the caller has closed (`>&-`) fails on write; a closed stderr discards. stdout is buffered even
+    with PYTHONUNBUFFERED, because an unbuffered write to a pipe may be partial.
+    """
+    for number, name, access in ((1, "stdout", os.O_RDONLY), (2, "stderr", os.O_WRONLY)):
+        if getattr(sys, name) is None:
+            while (fd := os.open(os.devnull, access)) < number:
+                pass  # a file that is opened later must not take the number of a standard stream
+            setattr(sys, name, open(fd, "w", encoding="utf-8"))  # noqa: SIM115 - for the life of the process
+    if isinstance(raw := getattr(sys.stdout, "buffer", None), io.FileIO):
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), encoding=sys.stdout.encoding, errors=sys.stdout.errors)
+    for stream in (sys.stdout, sys.stderr):
+        if stream.errors != "backslashreplace":
+            stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
 
 
 class _Buffer(io.TextIOWrapper):

@@ -35,7 +35,7 @@ from queuectl.workers import worker_process, supervisor; from queuectl.workers.c
 alone, constants = sys.argv[2:]
 for path, value in json.loads(constants).items():
     setattr(file_monitor, path.rpartition(".")[2], value)
-worker_process.command = lambda what: [sys.executable, "-c", alone, worker_process.encode(what).decode(), constants]
+worker_process.command = lambda role, *_: [sys.executable, "-c", alone, role, constants]
 supervisor.RESTART = 0.05
 sys.exit(supervisor.start(sys.argv[1]))
 """
