@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 from queuectl.cli.commands import EVERYWHERE, RUNS_ARGV, changes
 from queuectl.errors import Invalid, Notice, QueueError
@@ -106,13 +107,12 @@ def _call(words: list[str], argv: tuple[str, ...] | None) -> int:
         from queuectl.cli import app
 
         parsed = app.parse(words)
-    command, bound = parsed
-    if "argv" in bound.signature.parameters:
-        bound.arguments["argv"] = argv
+    if "argv" in parsed.func.__annotations__:
+        parsed = partial(parsed, argv=argv)
     gc.freeze()
     gc.enable()
-    with stdout.deferred() if changes(command) else nullcontext():
-        code = command(*bound.args, **bound.kwargs)
+    with stdout.deferred() if changes(parsed.func) else nullcontext():
+        code = parsed()
     return code if isinstance(code, int) else 0
 
 

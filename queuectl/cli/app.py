@@ -1,7 +1,7 @@
 """The application of cyclopts: parses command lines, explains their errors, and prints help and version."""
 
-from collections.abc import Callable, Sequence
-from inspect import BoundArguments
+from collections.abc import Sequence
+from functools import partial
 
 from cyclopts import App, Group, Parameter
 from cyclopts.exceptions import CycloptsError
@@ -77,8 +77,8 @@ for _sort_key, (_heading, _commands) in enumerate(HEADINGS.items(), 1):
         _add(_name, _group, _place)
 
 
-def parse(words: Sequence[str]) -> tuple[Callable[..., object], BoundArguments]:
-    """Return the function that the words of a command line call, and its arguments. Raises Invalid."""
+def parse(words: Sequence[str]) -> partial[object]:
+    """Return the call that the words of a command line make. Raises Invalid."""
     try:
         if words[:1] == ["help"]:
             words = _help_words([word for word in words[1:] if word != "help"])
@@ -89,7 +89,7 @@ def parse(words: Sequence[str]) -> tuple[Callable[..., object], BoundArguments]:
         from queuectl.cli.usage_errors import explain
 
         raise Invalid(explain(error)) from None
-    return command, bound
+    return partial(command, *bound.args, **bound.kwargs)
 
 
 def load_all() -> None:

@@ -4,8 +4,9 @@ A line is plain if its options have their full names, and no value or argument b
 cyclopts, errors and help too: a line that is parsed here is one that cyclopts would parse to the same call.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from inspect import BoundArguments, Signature, signature
+from collections.abc import Callable, Container, Iterator, Sequence
+from functools import partial
+from types import FunctionType
 from typing import Any, get_args
 
 import msgspec
@@ -13,6 +14,9 @@ import msgspec
 from queuectl.cli import commands
 from queuectl.cli import parameters as p
 from queuectl.errors import Invalid
+
+_VARARGS = 4
+"""The flag of code that takes any number of arguments (`inspect.CO_VARARGS`)."""
 
 
 class _NotPlain(Exception):
@@ -28,31 +32,43 @@ class _Option(msgspec.Struct, frozen=True):
     """What it is given."""
 
 
-def parse(words: Sequence[str]) -> tuple[Callable[..., object], BoundArguments] | None:
-    """Return the function that a command line calls, and its arguments; None if the line is not plain."""
+def parse(words: Sequence[str]) -> partial[object] | None:
+    """Return the call that a command line makes; None if the line is not plain."""
     for width in (1, 2):
         name = " ".join(words[:width])
         if name in commands.COMMANDS and name.split(" ") == list(words[:width]):
             command = commands.load(name)
-            called = signature(command)
-            options = list(_options(called))
+            options = list(_options(command))
             try:
                 operands = _distribute(words[width:], options)
-                return command, called.bind(*operands, **_values(options))
-            except (_NotPlain, Invalid, TypeError):  # TypeError: too many operands, or too few
+                values = _values(options)
+            except (_NotPlain, Invalid):
                 return None
+            return partial(command, *operands, **values) if _takes(command, len(operands), values) else None
     return None
 
 
-def _options(called: Signature) -> Iterator[_Option]:
+def _takes(command: Callable[..., object], operands: int, values: Container[str]) -> bool:
+    """Whether a command can be called so. `inspect` could tell, but its import takes longer than all else here."""
+    assert isinstance(command, FunctionType)
+    code, may_lack = command.__code__, command.__kwdefaults__ or {}
+    if operands < code.co_argcount - len(command.__defaults__ or ()):
+        return False
+    if operands > code.co_argcount and not code.co_flags & _VARARGS:
+        return False
+    named = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    return all(name in may_lack or name in values for name in named)
+
+
+def _options(command: Callable[..., object]) -> Iterator[_Option]:
     """Yield the options of a command, none of them given."""
-    for parameter in called.parameters.values():
-        match get_args(parameter.annotation):
+    for name, annotation in command.__annotations__.items():
+        match get_args(annotation):
             case _, p.Options() as mapping:
                 for key, (type_, described) in mapping.items():
-                    yield _Option((parameter.name, key), type_, described, [])
+                    yield _Option((name, key), type_, described, [])
             case type_, p.Parameter() as described:
-                yield _Option((parameter.name,), type_, described, [])
+                yield _Option((name,), type_, described, [])
             case _:
                 pass
 

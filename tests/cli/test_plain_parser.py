@@ -1,7 +1,9 @@
 """The parser of plain command lines: it makes the call that cyclopts makes, or leaves the line to cyclopts."""
 
-from collections.abc import Callable
-from inspect import BoundArguments, signature
+import inspect
+import subprocess
+import sys
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from msgspec.structs import replace
 
 from queuectl.cli import app, commands, plain_parser
 from queuectl.errors import Invalid
+from tests.support.paths import ROOT
 
 PLAIN = (
     "enqueue true", "enqueue", "enqueue --id a --max-retries 3 --env A=1 --env B=2 --keep-children --json true",
@@ -50,7 +53,7 @@ def _option(option: Any) -> st.SearchStrategy[list[str]]:
 
 def _line(name: str) -> st.SearchStrategy[list[str]]:
     """Lines that call a command: mostly of its own options, and of few words else."""
-    options = plain_parser._options(signature(commands.load(name)))  # pyright: ignore[reportPrivateUsage]
+    options = plain_parser._options(commands.load(name))  # pyright: ignore[reportPrivateUsage]
     any_option = st.one_of([_option(each) for each in options if "-" in "".join(each.described.names)])
     operand = st.sampled_from(TEXTS).map(lambda text: [text])
     foreign = st.sampled_from(NOT_PLAIN).map(lambda word: [word])
@@ -59,9 +62,8 @@ def _line(name: str) -> st.SearchStrategy[list[str]]:
     return (parts | plain).map(lambda parts: [*name.split(), *(word for part in parts for word in part)])
 
 
-def _call(parsed: tuple[Callable[..., object], BoundArguments]) -> object:
-    command, bound = parsed
-    return command.__module__, command.__name__, bound.args, bound.kwargs
+def _call(call: partial[object]) -> object:
+    return call.func.__module__, call.func.__name__, call.args, call.keywords
 
 
 @freeze_time("2026-11-25T10:00:00Z")
@@ -88,3 +90,23 @@ def test_plain_lines_are_not_left_to_cyclopts(line: str):
     plain = plain_parser.parse(line.split())
     assert plain is not None
     assert _call(plain) == _call(app.parse(line.split()))
+
+
+def test_options_are_given_by_name_alone():
+    """`_takes` counts operands, and looks for what must be given by name."""
+    for name in commands.COMMANDS:
+        for parameter in inspect.signature(commands.load(name)).parameters.values():
+            described = [each for each in getattr(parameter.annotation, "__metadata__", ()) if hasattr(each, "names")]
+            if parameter.kind is not parameter.KEYWORD_ONLY:
+                assert not any(option.startswith("-") for each in described for option in each.names)
+
+
+def test_plain_lines_need_no_heavy_modules():
+    """Whoever has typing_extensions imports `inspect` with msgspec."""
+    code = (
+        "import sys; sys.modules['typing_extensions'] = None; from queuectl.cli import plain_parser\n"
+        "assert plain_parser.parse(['enqueue', 'true']); print(*sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30).stdout
+    assert "queuectl.cli.commands.enqueue" in said.split()
+    assert not {"inspect", "cyclopts", "dataclasses", "apsw"} & set(said.split())

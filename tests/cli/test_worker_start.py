@@ -27,9 +27,7 @@ def _python(queuectl: Shell, code: str, *words: str, shell: str = "") -> Answer:
         (("--db", "text"), 4, "text: is not a SQLite database"),
     ],
 )
-def test_a_start_that_is_refused_leaves_no_process_and_no_file(
-    queuectl: Shell, words: tuple[str, ...], code: int, told: str
-):
+def test_a_refused_start_leaves_nothing(queuectl: Shell, words: tuple[str, ...], code: int, told: str):
     (queuectl.folder / "text").write_text("no database")
     orphans = (  # adopted, they would be children of this process
         "import os, sys; from queuectl.host.subreaper import become_subreaper; become_subreaper()\n"
@@ -41,7 +39,7 @@ def test_a_start_that_is_refused_leaves_no_process_and_no_file(
     assert [path.name for path in queuectl.folder.iterdir()] == ["text"]
 
 
-def test_the_first_worker_is_spawned_before_anything_else_is_imported(queuectl: Shell):
+def test_the_first_worker_is_spawned_before_imports(queuectl: Shell):
     code = (
         "import os, sys; spawn = os.posix_spawn\n"
         "def watched(*words, **options):\n"
@@ -55,7 +53,7 @@ def test_the_first_worker_is_spawned_before_anything_else_is_imported(queuectl: 
     assert len(queuectl("worker", "list", "--all", "--json").ndjson) == 2
 
 
-def test_no_worker_is_ahead_of_one_in_the_background(queuectl: Shell):
+def test_no_worker_is_ahead_when_detached(queuectl: Shell):
     code = (
         "import os, sys; spawn = os.posix_spawn\n"
         "def watched(path, words, *more, **options):\n"

@@ -29,11 +29,11 @@ def test_what_was_written_is_flushed() -> None:
         ("sys.settrace(lambda *_: None)", "said\nand ended\n"),
     ],
 )
-def test_a_process_with_more_to_do_at_its_end_is_not_left_at_once(before: str, told: str) -> None:
+def test_what_runs_at_the_end_is_kept(before: str, told: str) -> None:
     assert run(before) == (0, told, "")
 
 
-def test_what_cannot_be_flushed_is_told_by_the_ordinary_end() -> None:
+def test_what_cannot_be_flushed_is_told() -> None:
     code, _, told = run("None", shell="> /dev/full")
     assert code == 1
     assert "No space left" in told

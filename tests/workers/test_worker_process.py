@@ -57,7 +57,7 @@ def test_what_spawns_workers_imports_nothing_heavy() -> None:
     assert not {"msgspec", "apsw", "queuectl.queue"} & set(said.split())
 
 
-def test_a_worker_whose_supervisor_ends_before_it_begins_does_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_worker_without_options_does_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     worker = worker_process.spawn_worker()
     os.close(worker.orders)
     _, status = os.waitpid(worker.pid, 0)
@@ -65,14 +65,14 @@ def test_a_worker_whose_supervisor_ends_before_it_begins_does_nothing(capfd: pyt
     assert (os.waitstatus_to_exitcode(status), *capfd.readouterr()) == (0, "", "")
 
 
-def test_a_worker_that_nobody_asks_for_is_ended_and_reaped() -> None:
+def test_a_worker_nobody_asks_for_is_reaped() -> None:
     before = children()
     with worker_process.one_ahead():
         assert len(children() - before) == 1
     assert children() == before
 
 
-def test_the_worker_ahead_is_the_first_to_be_spawned() -> None:
+def test_the_worker_ahead_is_taken_first() -> None:
     before = children()
     with worker_process.one_ahead():
         ahead = children() - before
