@@ -6,9 +6,12 @@ within about 20 ms by the run times it has just seen, and none when jobs are lon
 
 from collections import deque
 
+import msgspec
+
 from queuectl.clock import monotonic
 from queuectl.decisions import Lease
 from queuectl.workers.chores.chore import NEVER
+from queuectl.workers.execution.attempt import Start
 from queuectl.workers.outbox import Outbox
 from queuectl.workers.slots import Slots
 from queuectl.workers.turn import Claim, Turn
@@ -27,6 +30,16 @@ LONGEST_PAUSE = 30.0
 """Seconds that this pause grows to when that happens again and again."""
 
 
+class Waiting(msgspec.Struct, eq=False):
+    """A job that is claimed and not started."""
+
+    claim: Claim
+    since: float
+    """The moment of its claim."""
+    start: Start | None = None
+    """How it starts, where that is worked out already."""
+
+
 class Claims:
     """The jobs that are claimed and not started, oldest first; a chore that gives back those that wait too long."""
 
@@ -35,8 +48,7 @@ class Claims:
         self._slots = slots
         self._outbox = outbox
         self._ahead = ahead
-        self._waiting: deque[tuple[Claim, float]] = deque()
-        """Each with the moment of its claim."""
+        self._waiting: deque[Waiting] = deque()
         self._next_claim = self._next_try = monotonic()
         """When there may be something to claim; and when to claim again after nothing could be started."""
         self._pause = PAUSE / 2
@@ -48,23 +60,29 @@ class Claims:
     @property
     def leases(self) -> list[Lease]:
         """Of all of them."""
-        return [claim.lease for claim, _ in self._waiting]
+        return [waiting.claim.lease for waiting in self._waiting]
 
     @property
     def due(self) -> float:
         """See `Chore`."""
-        return self._waiting[0][1] + GIVE_BACK if self._waiting else NEVER
+        return self._waiting[0].since + GIVE_BACK if self._waiting else NEVER
 
     def run(self, now: float) -> None:
         """See `Chore`."""
-        while self._waiting and now >= self._waiting[0][1] + GIVE_BACK:
-            self._outbox.release(self._waiting.popleft()[0].lease, "not started in time", now)
+        while now >= self.due:
+            self._outbox.release(self._waiting.popleft().claim.lease, "not started in time", now)
             self._may_claim_ahead = False
 
     def start(self, now: float) -> None:
         """Start them as far as slots are free."""
         while self._waiting and self._slots.free > 0:
-            self._slots.start(self._waiting.popleft()[0], now)
+            first = self._waiting.popleft()
+            self._slots.start(first.claim, now, first.start)
+
+    def prepare(self) -> None:
+        """Work out how the first of them starts, so that it need not be done once a slot is free."""
+        if self._waiting and self._waiting[0].start is None:
+            self._waiting[0].start = self._slots.prepare(self._waiting[0].claim)
 
     @property
     def next_claim(self) -> float:
@@ -85,7 +103,7 @@ class Claims:
 
     def claimed(self, turn: Turn, want: int, now: float) -> None:
         """Take over what a turn has claimed, where it wanted so many."""
-        self._waiting.extend((claim, now) for claim in turn.claims)
+        self._waiting.extend(Waiting(claim, now) for claim in turn.claims)
         if want > 0:
             full = len(turn.claims) == want
             self._next_claim = now + (0.0 if full else min(LOOK, turn.due_in if turn.due_in is not None else LOOK))
@@ -104,10 +122,10 @@ class Claims:
     def give_back_all(self, now: float) -> None:
         """Give back all of them, since the worker stops."""
         while self._waiting:
-            self._outbox.release(self._waiting.popleft()[0].lease, "its worker stops", now)
+            self._outbox.release(self._waiting.popleft().claim.lease, "its worker stops", now)
 
     def cancel(self, id: str, now: float) -> None:
         """Give back a job that is to be cancelled."""
-        for item in [item for item in self._waiting if item[0].job.id == id]:
-            self._waiting.remove(item)
-            self._outbox.release(item[0].lease, "cancelled before it started", now)
+        for waiting in [each for each in self._waiting if each.claim.job.id == id]:
+            self._waiting.remove(waiting)
+            self._outbox.release(waiting.claim.lease, "cancelled before it started", now)

@@ -22,6 +22,7 @@ from queuectl.workers.chores.chore import NEVER
 from queuectl.workers.execution import attempt as attempts
 from queuectl.workers.execution import traces
 from queuectl.workers.execution.attempt import AttemptProcess
+from queuectl.workers.execution.plain_command import plain_command
 from queuectl.workers.execution.spawn import environment
 from queuectl.workers.outbox import Outbox
 from queuectl.workers.recovery.attempt_table import AttemptTable
@@ -82,6 +83,8 @@ class Slots:
         self._not_started = not_started
         self._env = {name: value for name, value in os.environ.items() if name != traces.TAG}
         self._running: dict[int, Slot] = {}
+        self._ended: list[Slot] = []
+        """What has succeeded and is not reported yet."""
         self._terminations: list[tuple[Claim, Termination]] = []
         self._next_output = 0.0
         self._orphans = Orphans()
@@ -133,12 +136,15 @@ class Slots:
             times.append(self._next_output)
         return min(times, default=NEVER)
 
-    def start(self, claim: Claim, now: float) -> None:
-        """Start a claimed job, once nothing of its earlier attempts is left: never two attempts of a job at a time."""
+    def start(self, claim: Claim, now: float, prepared: attempts.Start | None = None) -> None:
+        """Start a claimed job, once nothing of its earlier attempts is left: never two attempts of a job at a time.
+
+        `prepared` is what `prepare` has made of the claim.
+        """
         if claim.earlier and (left := self._find_earlier(claim)) is not None:
             self._terminations.append((claim, Termination(*left, orphans=self._find_orphans)))
         else:
-            self._launch(claim, now)
+            self._launch(claim, now, prepared or self.prepare(claim))
 
     def run(self, now: float) -> None:
         """See `Chore`: timeouts and grace periods, the sizes of output files, the ends of earlier attempts."""
@@ -158,11 +164,19 @@ class Slots:
                 self.start(claim, now)
 
     def collect(self, fd: int, now: float) -> None:
-        """Take in that this descriptor is readable: a process has ended."""
-        slot = self._running[fd]
-        self._check_output(slot, now)
-        slot.attempt.collect(now)
+        """Take in that this descriptor is readable: a process has ended.
+
+        Where its command has succeeded, the report is left to `report`, so that the slot can be filled before. What has
+        failed is reported at once: nothing may start while an order to stop may come that explains it.
+        """
+        self._running[fd].attempt.collect(now)
         self._refresh(fd, now)
+
+    def report(self, now: float) -> None:
+        """Have the next turn report what has succeeded."""
+        for slot in self._ended:
+            self._report(slot, now)
+        self._ended.clear()
 
     def cancel(self, id: str, now: float) -> None:
         """End what runs of this job, or give it back where it still waits."""
@@ -189,12 +203,12 @@ class Slots:
         termination.close()
         self._terminations.remove((claim, termination))
 
-    def _launch(self, claim: Claim, now: float) -> None:
+    def _launch(self, claim: Claim, now: float, start: attempts.Start) -> None:
         began = monotonic()
         job, lease = claim.job, claim.lease
         killed = self._count_oom_kills(now)
         try:
-            attempt = attempts.launch(self._start_of(claim), self._find_orphans)
+            attempt = attempts.launch(start, self._find_orphans)
         except attempts.AlreadyStarted:
             # Recovery took this worker for dead; where it has decided about the attempt, the release is refused.
             self._outbox.release(lease, "its output file exists already", now)
@@ -209,34 +223,36 @@ class Slots:
         # The system takes most of this: spawning is much work when the machine is busy.
         self._start_time += 0.2 * (monotonic() - began - self._start_time)
         row = None
-        if attempt.outcome is None:
+        if not attempt.ended:
             row = self._table.add(attempt.pid, job.seq, lease.version, attempt.started_at)
         self._track(Slot(claim, attempt, row, self.blocked, killed), now)
 
-    def _start_of(self, claim: Claim) -> attempts.Start:
+    def prepare(self, claim: Claim) -> attempts.Start:
+        """Work out all of a start that can be known before a slot is free."""
         job, lease, policy = claim.job, claim.lease, claim.job.policy
-        mark = tag(self._identity, job.id, lease.version)
+        env = environment(
+            self._env,
+            claim.environment,
+            policy.env,
+            claim.secrets,
+            database=self._queue.url,
+            job=job.id,
+            attempt=lease.attempt,
+            queue=job.queue,
+            tag=tag(self._identity, job.id, lease.version),
+            cwd=policy.cwd,
+        )
+        direct = self.settings.plain_commands == "direct"
         return attempts.Start(
             output=self._queue.home.output_of(self._identity, job.id, lease.version),
-            env=environment(
-                self._env,
-                claim.environment,
-                policy.env,
-                claim.secrets,
-                database=self._queue.url,
-                job=job.id,
-                attempt=lease.attempt,
-                queue=job.queue,
-                tag=mark,
-                cwd=policy.cwd,
-            ),
+            env=env,
             run=policy.runnable,
             cwd=policy.cwd,
             stdin=f"{self._queue.home.stdin}/{policy.stdin}" if policy.stdin is not None else None,
             timeout=job.timeout,
             nice=policy.nice,
             umask=claim.environment.umask if claim.environment is not None else None,
-            direct=self.settings.plain_commands == "direct",
+            plain=plain_command(policy.runnable, env, policy.cwd) if direct else None,
             keep_children=policy.keep_children,
         )
 
@@ -288,28 +304,34 @@ class Slots:
         return None
 
     def _track(self, slot: Slot, now: float) -> None:
-        if slot.attempt.outcome is not None:
-            self._report(slot, slot.attempt.outcome, now)
-        else:
+        if not slot.attempt.ended:
             self._running[slot.attempt.fileno()] = slot
             self._poll.register(slot.attempt.fileno(), select.POLLIN)
+            return
+        if slot.attempt.succeeded or slot.attempt.start.keep_children:
+            # Before the next command starts: of what is found later, it could not be said whose it is.
+            self._orphans.keep(self.main_pids(), slot.claim.job.id)
+        self._ended.append(slot)
+        if not slot.attempt.succeeded:
+            self.report(now)
 
     def _refresh(self, fd: int, now: float) -> None:
         """Look at the attempt behind `fd` anew: it may have ended, or wait for another descriptor now."""
         slot = self._running[fd]
         if slot.row is not None and (end := slot.attempt.own_end) is not None:
             self._table.set_end(slot.row, *end)  # what it has left may take longer to end than this worker has to live
-        if slot.attempt.outcome is not None or slot.attempt.fileno() != fd:
+        if slot.attempt.ended or slot.attempt.fileno() != fd:
             del self._running[fd]
             self._poll.unregister(fd)
             self._track(slot, now)
 
-    def _report(self, slot: Slot, outcome: Outcome, now: float) -> None:
+    def _report(self, slot: Slot, now: float) -> None:
+        self._check_output(slot, now)
+        outcome = slot.attempt.outcome
+        assert outcome is not None
         if (error := self._explain(slot, outcome)) is not None:
             outcome = msgspec.structs.replace(outcome, error=error)
         outcome = decisions.explained(outcome, self._outbox.stop)
-        if outcome.cause is None or slot.attempt.start.keep_children:
-            self._orphans.keep(self.main_pids(), slot.claim.job.id)
         self._outbox.report(Report(slot.claim.lease, outcome), slot.row, now)
         # While the worker writes it notices no ends, so that a slow disk would make short commands look long.
         seen = max(0.0, (outcome.run_seconds or 0.0) - (self.blocked - slot.blocked))

@@ -106,10 +106,14 @@ class WorkerLoop:
         wake = min(self._next_turn(now), *dues)
         if wake > now and not self._holds():
             self._checkpoint.idle(now)
+        self._claims.prepare()
         self._poll_events(max(0.0, wake - now))
 
     def _poll_events(self, seconds: float) -> None:
-        """Take in what happens within so many seconds: ends of commands, orders, doorbells."""
+        """Take in what happens within so many seconds: ends of commands, orders, doorbells.
+
+        A slot that becomes free is filled at once, and the end that made it so is reported while the next command runs.
+        """
         found = self._poll.poll(seconds * 1000)
         now = monotonic()
         for fd, _ in found:
@@ -120,9 +124,12 @@ class WorkerLoop:
                 self._read_orders(fd)
             else:
                 self._bells.clear()
+        self._claims.run(now)
+        self._start(now)
+        self._slots.report(now)
 
     def _meanwhile(self) -> None:
-        """While others write, which may take long: commands end and run into their timeouts, and orders come."""
+        """While others write, which may take long: commands start, end and run into their timeouts, and orders come."""
         self._poll_events(0.0)
         self._slots.run(monotonic())
 

@@ -329,9 +329,9 @@ def test_end_lets_a_process_handle_sigterm(scene: Scene) -> None:
     assert end([pid], 1000, lambda found: found == pid) == []
     attempt = scene._attempt
     assert attempt is not None
-    outcome = attempt.collect(clock.monotonic())
-    assert outcome is not None
-    assert outcome.exit_code == 7
+    attempt.collect(clock.monotonic())
+    assert attempt.outcome is not None
+    assert attempt.outcome.exit_code == 7
 
 
 def test_end_kills_a_process_that_ignores_sigterm(scene: Scene) -> None:

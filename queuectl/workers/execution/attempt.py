@@ -3,12 +3,12 @@
 An `AttemptProcess` is created by `launch` and driven by the worker's loop, which it never blocks:
 
     attempt = launch(start)             # raises AlreadyStarted if recovery has released this attempt (R11)
-    ...                                 # while attempt.outcome is None: poll attempt.fileno() until next_deadline
+    ...                                 # while not attempt.ended: poll attempt.fileno() until next_deadline
     attempt.tick(now)                   # at the deadline: TERM on timeout, KILL after the grace period
-    outcome = attempt.collect(now)      # when readable: unregister the fd first, register the new one after None
+    attempt.collect(now)                # when readable: unregister the fd first, register the new one after False
 
 Its states: running; ending, once `end` was called; reaped, while the remaining processes of its group are ended (R15);
-done, with an `outcome`.
+ended, when another command may start in its place. The `outcome` of an ended attempt is made when it is asked for.
 """
 
 import functools
@@ -28,7 +28,7 @@ from queuectl.runnable import Argv, Runnable
 from queuectl.units import size_text
 from queuectl.workers.execution import output
 from queuectl.workers.execution.output import AlreadyStarted as AlreadyStarted
-from queuectl.workers.execution.plain_command import plain_command, shell_status
+from queuectl.workers.execution.plain_command import PlainCommand, shell_status
 from queuectl.workers.execution.spawn import NotStarted, printable, spawn
 from queuectl.workers.execution.traces import OrphanFinder
 
@@ -59,8 +59,8 @@ class Start(msgspec.Struct, kw_only=True):
     """Of the command; None: the worker's."""
     nice: int = 0
     """Added to the niceness of the worker."""
-    direct: bool = False
-    """Run a plain command line without the shell: see `plain_command`."""
+    plain: PlainCommand | None = None
+    """What to execute instead of the shell; None: nothing else than `run`."""
     keep_children: bool = False
     """Keep the remaining processes of the group when the main process ends by itself."""
 
@@ -111,7 +111,7 @@ def _spawn(start: Start, fd: int) -> tuple[int, bool]:
     begin = functools.partial(
         spawn, cwd=start.cwd, stdin=start.stdin, output=fd, umask=start.umask, nice=start.nice
     )  # fmt: skip
-    if start.direct and (plain := plain_command(start.run, start.env, start.cwd)) is not None:
+    if (plain := start.plain) is not None:
         with suppress(NotStarted):  # it is for the shell to say why
             return begin(Argv(plain.words), env=plain.env, program=plain.program), plain.shell_stays
     return begin(start.run, env=start.env), False
@@ -130,13 +130,14 @@ class AttemptProcess:
         "_kills",
         "_leftovers",
         "_orphans",
+        "_outcome",
         "_output",
         "_rss_floor",
         "_started_at",
         "_timeout_at",
         "_trim",
         "_usage",
-        "outcome",
+        "ended",
         "pid",
         "pidfd",
         "start",
@@ -159,8 +160,9 @@ class AttemptProcess:
         """The pid of the main process, its process group and session; -1 if none was started."""
         self.pidfd = pidfd
         """The pidfd of the main process; -1 once it is reaped."""
-        self.outcome = outcome
-        """Set when the attempt has ended."""
+        self.ended = outcome is not None
+        """Whether nothing of it runs any more."""
+        self._outcome = outcome
         self._output = fd
         self._as_shell = as_shell
         self._orphans = orphans
@@ -200,7 +202,7 @@ class AttemptProcess:
     @property
     def next_deadline(self) -> float | None:
         """When to call `tick`; None: never."""
-        if self.outcome is not None:
+        if self.ended:
             return None
         if self._kill_at is not None:
             return self._kill_at
@@ -209,7 +211,7 @@ class AttemptProcess:
     @property
     def stuck(self) -> tuple[int, ...]:
         """The pids of processes that survived a KILL (another user's, or waiting for a dead disk)."""
-        if self._kills < 2 or self.outcome is not None:
+        if self._kills < 2 or self.ended:
             return ()
         return (self.pid,) if self._leftovers is None else tuple(self._leftovers.living())
 
@@ -219,7 +221,7 @@ class AttemptProcess:
         The first cause counts; a later call can only shorten the grace period. Returns False if the command had already
         ended by itself.
         """
-        if self.outcome is not None:
+        if self.ended:
             return False
         if self._usage is None and self._ended_for is None:
             if not self._has_ended():
@@ -237,7 +239,7 @@ class AttemptProcess:
 
     def tick(self, now: float) -> None:
         """Send the signals that are due."""
-        if self.outcome is not None:
+        if self.ended:
             return
         if self._timeout_at is not None and self._usage is None and now >= self._timeout_at:
             self._timeout_at = None
@@ -250,13 +252,13 @@ class AttemptProcess:
             else:
                 self._leftovers.signal(signal.SIGKILL)
 
-    def collect(self, now: float) -> Outcome | None:
-        """Handle the end of a process. Returns the outcome, or None while others run: see `fileno`, `next_deadline`."""
-        if self.outcome is not None:
-            return self.outcome
+    def collect(self, now: float) -> bool:
+        """Handle the end of a process. Returns whether the attempt has ended; if not, see `fileno`, `next_deadline`."""
+        if self.ended:
+            return True
         if self._usage is None:
             if not self._has_ended():
-                return None
+                return False
             # Until its leader is reaped, the number of the group can't be reused.
             spare = self.start.keep_children and self._ended_for is None
             if not spare:
@@ -269,10 +271,11 @@ class AttemptProcess:
             self.pidfd = -1
             if spare:
                 self._kept = _exists(self.pid) and bool(processes.group(self.pid))
-                return self._done()
-        if self._leftovers is None and not _exists(self.pid) and not self._orphans_to_end():
-            return self._done()
-        return None if self._end_leftovers(now) else self._done()
+                self.ended = True
+                return True
+        gone = self._leftovers is None and not _exists(self.pid) and not self._orphans_to_end()
+        self.ended = gone or not self._end_leftovers(now)
+        return self.ended
 
     def _end_leftovers(self, now: float) -> bool:
         if self._leftovers is None:
@@ -306,13 +309,25 @@ class AttemptProcess:
         except (ProcessLookupError, PermissionError):
             pass  # all processes are another user's: see `stuck`
 
-    def _done(self) -> Outcome:
+    @property
+    def succeeded(self) -> bool:
+        """Whether the attempt has ended and its command exited with 0 by itself."""
+        return self.ended and self._usage is not None and self._usage[0] == 0 and self._ended_for is None
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What has become of it; None until it has ended. To make it, the output file is looked at and closed."""
+        if self.ended and self._outcome is None:
+            self._outcome = self._conclude()
+        return self._outcome
+
+    def _conclude(self) -> Outcome:
         assert self._usage is not None, "the main process is reaped"
         status, seconds, usage = self._usage
         code = os.waitstatus_to_exitcode(status)
         found = self._stat()
         self.close_output()
-        self.outcome = Outcome(
+        return Outcome(
             cause=self._ended_for or ("signal" if code < 0 else "exit" if code else None),
             exit_code=code if code >= 0 else None,
             signal=-code if code < 0 else None,
@@ -325,7 +340,6 @@ class AttemptProcess:
             kept=self._kept,
             error=self._error,
         )
-        return self.outcome
 
     def close_output(self) -> None:
         """Close the worker's descriptor of the output file; the command's own hold the lock."""
@@ -339,7 +353,7 @@ class AttemptProcess:
         With `kill`, or if the file system can't cut, the attempt is ended (cause output).
         """
         found = self._stat()
-        if found is not None and found.st_size > limit and self.outcome is None:
+        if found is not None and found.st_size > limit and self._outcome is None:
             fd = self._output if self._output >= 0 else os.open(self.start.output, os.O_WRONLY | os.O_CLOEXEC)
             why = "output-policy is kill"
             try:

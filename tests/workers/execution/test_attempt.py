@@ -202,7 +202,7 @@ def test_leftovers_that_ignore_term_are_killed(begin: Begin, ready: Ready) -> No
     child = ready.pidfd()
     wait_until_ended(attempt)
     now = clock.monotonic()
-    assert attempt.collect(now) is None
+    assert not attempt.collect(now)
     assert attempt.pidfd == -1
     assert attempt.next_deadline == pytest.approx(now + 30)
     assert not has_ended(child, 0.2)
@@ -272,7 +272,7 @@ def test_what_cannot_be_ended_is_named(begin: Begin, monkeypatch: pytest.MonkeyP
             assert attempt.stuck == ()
             attempt.tick(now + later)
         assert attempt.stuck == (attempt.pid,)
-        assert attempt.collect(now + 7) is None
+        assert not attempt.collect(now + 7)
         assert attempt.next_deadline is not None
     attempt.tick(now + 10)
     assert finish(attempt).cause == "cancel"
@@ -282,7 +282,7 @@ def test_what_cannot_be_ended_is_named(begin: Begin, monkeypatch: pytest.MonkeyP
 def test_collecting_too_early_does_no_harm(begin: Begin, ready: Ready) -> None:
     attempt = begin("echo $$ >$READY; sleep 1000")
     ready.pid()
-    assert attempt.collect(clock.monotonic()) is None
+    assert not attempt.collect(clock.monotonic())
     assert not has_ended(attempt.pidfd, 0.1)
 
 

@@ -62,7 +62,8 @@ def test_command_holds_the_lock_without_its_worker(tmp_path: Path) -> None:
     os.write(go, b"\n")
     wait_until_ended(attempt)
     assert flock.locked(attempt.start.output) is False
-    outcome = attempt.collect(clock.monotonic())
+    attempt.collect(clock.monotonic())
+    outcome = attempt.outcome
     assert outcome is not None
     assert outcome.output_bytes == 0
     os.close(go)
@@ -108,7 +109,8 @@ def test_too_much_output_loses_its_middle(tmp_path: Path, keep: bool) -> None:
     os.write(go, b"\n")
     wait_until_ended(attempt)
     cut = attempt.check_output(limit, clock.monotonic())
-    outcome = attempt.collect(clock.monotonic())
+    attempt.collect(clock.monotonic())
+    outcome = attempt.outcome
     os.close(go)
     assert outcome is not None
     assert (outcome.cause, outcome.output_bytes, outcome.output_cut) == (None, 25_000_011, cut)
@@ -174,6 +176,7 @@ def test_attempt_ends_if_no_hole_can_be_punched(tmp_path: Path, monkeypatch: pyt
     while attempt.next_deadline is None:  # which is then that of the KILL
         attempt.check_output(1_000_000, clock.monotonic())
     wait_until_ended(attempt)
-    outcome = attempt.collect(clock.monotonic())
+    attempt.collect(clock.monotonic())
+    outcome = attempt.outcome
     assert outcome is not None
     assert (outcome.cause, outcome.signal, outcome.output_cut) == ("output", 15, None)

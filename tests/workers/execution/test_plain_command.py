@@ -95,10 +95,12 @@ def both(shell: str, cwd: str) -> Both:
         assert told(direct) == told(by_shell)
         return direct
 
-    def run(line: str, env: dict[str, str] | None, **what: object) -> tuple[Outcome, bytes]:
+    def run(*, direct: bool, line: str, env: dict[str, str] | None, **what: object) -> tuple[Outcome, bytes]:
         path = Path(cwd) / "output"
         path.unlink(missing_ok=True)
-        start = {"run": Shell(line, shell), "env": env or environment(cwd), "cwd": cwd, "output": str(path), **what}
+        command, env = Shell(line, shell), env or environment(cwd)
+        plain = plain_command(command, env, cwd) if direct else None
+        start = {"run": command, "env": env, "cwd": cwd, "output": str(path), "plain": plain, **what}
         attempt = launch(Start(**start))  # type: ignore[arg-type]
         while attempt.outcome is None:
             assert select.select([attempt], [], [], 10)[0], "the command does not end"

@@ -263,7 +263,8 @@ from queuectl.workers.execution.attempt import Start, launch
 for fd in (0, 1, 2): os.close(fd)
 attempt = launch(Start(run=Shell("echo out; echo err >&2; cat"), output=sys.argv[1], env={}))
 select.select([attempt], [], [])
-os._exit(attempt.collect(clock.monotonic()).exit_code)
+attempt.collect(clock.monotonic())
+os._exit(attempt.outcome.exit_code)
 """
     output = tmp_path / "output"
     done = subprocess.run(
