@@ -54,6 +54,11 @@ class Outbox:
         doubtful = now < self.doubtful_until
         return [*takewhile(lambda each: not (doubtful and decisions.is_from_outside(each.outcome)), self.reports)]
 
+    @property
+    def leases(self) -> list[Lease]:
+        """Of all of these, also of reports that are not settled."""
+        return [each.lease for each in (*self.reports, *self.releases)]
+
     def explain(self, stop: Stop | None) -> None:
         """The worker was told to stop, by `stop` where that is known: it explains ends that are not yet reported."""
         self.stop = stop or self.stop

@@ -137,6 +137,7 @@ class TurnWriter:
         want: int,
         *,
         holding: Sequence[Lease] = (),
+        ended: Sequence[Lease] = (),
         heartbeat: bool = False,
         look: bool = False,
         drain: int | None = None,
@@ -144,10 +145,10 @@ class TurnWriter:
     ) -> Turn:
         """Report, give back, write a heartbeat and claim at most `want` jobs, in one transaction.
 
-        `holding` are the leases that stay with this worker, for the heartbeat. `look` also reads cancels, stops and
-        settings. `drain`: find out whether anything is left but so many jobs that can't be ended. `meanwhile` is called
-        while others write. Raises Unusable where nothing could be written: nothing has happened then, and the turn can
-        be taken again.
+        `holding` are the leases that stay with this worker, for the heartbeat, `ended` those of attempts that it will
+        report in a later turn. `look` also reads cancels, stops and settings. `drain`: find out whether anything is
+        left but so many jobs that can't be ended. `meanwhile` is called while others write. Raises Unusable where
+        nothing could be written: nothing has happened then, and the turn can be taken again.
         """
         known = self._claimed
         while True:
@@ -162,7 +163,9 @@ class TurnWriter:
                             held = [Held(job=lease.job, attempt=lease.attempt) for lease in holding]
                             beat = [Write(self._stream, me, [Heartbeat(attempts=held)])]
                         self._look(tx, me, turn)
-                        endings += self._unknown(tx, {*holding, *(each.lease for each in (*reports, *releases))})
+                        endings += self._unknown(
+                            tx, {*holding, *ended, *(each.lease for each in (*reports, *releases))}
+                        )
                     ends = tx.end(endings, self._actor, known)
                     tx.append(beat, self._actor)
                     turn.fenced, turn.failed = ends.fenced, ends.failed

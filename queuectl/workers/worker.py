@@ -198,6 +198,7 @@ class WorkerLoop:
                 releases,
                 want,
                 holding=[*self._slots.leases, *self._claims.leases],
+                ended=self._outbox.leases,
                 heartbeat=heartbeat,
                 look=rung or heartbeat,
                 drain=self._stuck() if self._drains else None,

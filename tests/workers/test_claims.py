@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -199,6 +200,22 @@ def test_slots_beyond_the_file_limit_are_refused(lab: Lab) -> None:
     )
     _, said = lab.ended(lab.python(code, lab.database))
     assert "--slots 100 needs 528 open files, the limit is 200" in said
+
+
+def test_an_end_not_yet_reported_stays_known(lab: Lab) -> None:
+    """A report waits behind that of a killed command, which an order to stop may explain, while the worker looks."""
+    lab.queue.enqueue("kill -9 $$", max_retries=0)
+    counted = lab.queue.enqueue("echo >> ran; exit 3", max_retries=0, cwd=str(lab.folder))
+    worker = lab.worker(slots=2)
+    lab.until(lambda: (lab.folder / "ran").exists())
+    for _ in range(20):
+        lab.queue.set_config("jitter", "0")  # which has the worker look
+        time.sleep(0.02)
+    lab.until(lambda: lab.queue.job(counted).state == "dead")
+    assert (lab.folder / "ran").read_text() == "\n"
+    assert lab.records("released", counted) == []
+    lab.queue.stop_workers()
+    lab.ended(worker)
 
 
 def test_claim_unknown_to_its_worker_is_released(lab: Lab) -> None:
