@@ -10,20 +10,22 @@ from typing import Any, Protocol
 
 import msgspec
 
-from projections import config, environments, jobs, workers
+from projections import config, environments, jobs, queues, workers
 from projections.store import Store as Store
 from queuectl.events import Recorded
 
 GROUP = "queuectl.projections"
 """The entry point group in which an installed package offers a projection."""
 
-Subject = jobs.Job | workers.Worker | config.Config | environments.Environment
+Subject = jobs.Job | workers.Worker | config.Config | queues.QueueState | environments.Environment
 """What the events of a stream fold into."""
 
 EVOLVE: dict[str, Callable[[Any, Recorded, Any], Any]] = {
     "job": jobs.evolve,
     "worker": workers.evolve,
     "config": config.evolve,
+    "queue": queues.evolve,
+    "queues": queues.evolve,
     "env": environments.evolve,
 }
 """The fold of each kind of stream. Streams of other kinds have no subject."""
@@ -74,6 +76,6 @@ def evolve(before: Any, record: Recorded, event: Any) -> Any:
 
 def builtin() -> tuple[Builtin, ...]:
     """The built-in projections, in the order in which they are folded."""
-    from projections import attempts, counts, numbers
+    from projections import attempts, counts, numbers, starts
 
-    return (jobs, attempts, counts, workers, config, numbers)
+    return (jobs, attempts, counts, workers, config, queues, starts, numbers)

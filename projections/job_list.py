@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
+from projections.claimable import PRIORITIES
 from projections.counts import CountQuestions
-from projections.jobs import ENDED, PRIORITIES, WAITING
+from projections.jobs import ENDED, WAITING
 
 Question = tuple[str, tuple[Any, ...]]
 """A query and its values. Its rows are in order, the last column is the seq of a job."""
@@ -99,12 +100,13 @@ class JobLists(CountQuestions):
         if now is None:
             yield [(f"select seq from jobs where {which} and {scope}", bounds)]
             return
-        rows = self._store.execute(f"{PRIORITIES} select priority from waiting where priority is not null")
-        priorities = [priority for (priority,) in rows]
-        one = f"from jobs where {which} and priority = ? and {scope} and run_at"
-        for priority in priorities:
-            yield [(f"select run_at, seq {one} <= ? order by run_at, seq", (priority, *bounds, now))]
-        yield [
-            (f"select run_at, -priority, seq {one} > ? order by run_at, seq", (priority, *bounds, now))
-            for priority in priorities
-        ]
+        for held in (0, 1):  # what is held will run after what is not
+            sql = f"{PRIORITIES} select priority from waiting where priority is not null"
+            priorities = [priority for (priority,) in self._store.execute(sql, (held, held))]
+            one = f"from jobs where {which} and held = {held} and priority = ? and {scope} and run_at"
+            for priority in priorities:
+                yield [(f"select run_at, seq {one} <= ? order by run_at, seq", (priority, *bounds, now))]
+            yield [
+                (f"select run_at, -priority, seq {one} > ? order by run_at, seq", (priority, *bounds, now))
+                for priority in priorities
+            ]

@@ -20,12 +20,15 @@ from queuectl.events import (
     Edited,
     Enqueued,
     Failed,
+    Forced,
+    Held,
     Interrupted,
     Purged,
     Recorded,
     Released,
     Requeued,
     Retried,
+    Unheld,
     Unreadable,
     encode,
 )
@@ -76,6 +79,10 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     claimed_at: int | None = None
     """The moment of that event."""
     cancel_requested: bool = False
+    held: bool = False
+    """Whether it does not start until it is released."""
+    forced: bool = False
+    """Whether it starts next, or was started, past pause, hold, delay and limits of its queue."""
     finished_at: int | None = None
     exit_code: int | None = None
     signal: int | None = None
@@ -116,6 +123,7 @@ def _enqueued(_: None, record: Recorded, event: Enqueued) -> Job:
         max_retries=event.max_retries,
         timeout=event.timeout,
         secrets=event.secrets,
+        held=event.held,
     )
 
 
@@ -125,7 +133,7 @@ def _enqueued(_: None, record: Recorded, event: Enqueued) -> Job:
 def _claimed(job: Job, record: Recorded, event: Claimed) -> Job:
     return replace(
         job, version=record.version, state="processing", attempt=event.attempt, worker=event.worker,
-        lease=record.version, claimed_at=record.at, finished_at=None,
+        lease=record.version, claimed_at=record.at, held=False, finished_at=None,
     )  # fmt: skip
 
 
@@ -133,16 +141,16 @@ def _completed(job: Job, record: Recorded, event: Completed) -> Job:
     # The names of secrets stay, so that a retry can ask for their values, which are deleted now.
     return replace(
         job, version=record.version, state="completed", interruptions=0, worker=None, lease=None, claimed_at=None,
-        cancel_requested=False, finished_at=record.at, exit_code=event.exit_code, signal=event.signal, cause=None,
-        error=None,
+        cancel_requested=False, forced=False, finished_at=record.at, exit_code=event.exit_code, signal=event.signal,
+        cause=None, error=None,
     )  # fmt: skip
 
 
 def _failed(job: Job, record: Recorded, event: Failed) -> Job:
     return replace(
         job, version=record.version, state="failed", failures=job.failures + 1, interruptions=0, worker=None,
-        lease=None, claimed_at=None, cancel_requested=False, exit_code=event.exit_code, signal=event.signal,
-        cause=event.cause, error=event.error,
+        lease=None, claimed_at=None, cancel_requested=False, forced=False, exit_code=event.exit_code,
+        signal=event.signal, cause=event.cause, error=event.error,
     )  # fmt: skip
 
 
@@ -185,12 +193,24 @@ def _cancel_requested(job: Job, record: Recorded, event: CancelRequested) -> Job
     return replace(job, version=record.version, cancel_requested=True)
 
 
+def _held(job: Job, record: Recorded, event: Held) -> Job:
+    return replace(job, version=record.version, held=True, forced=False)
+
+
+def _unheld(job: Job, record: Recorded, event: Unheld) -> Job:
+    return replace(job, version=record.version, held=False)
+
+
+def _forced(job: Job, record: Recorded, event: Forced) -> Job:
+    return replace(job, version=record.version, forced=True)
+
+
 def _cancelled(job: Job, record: Recorded, event: Cancelled) -> Job:
     if event.attempt is None:  # it was waiting: the outcome of its latest attempt stays
-        return replace(job, version=record.version, state="cancelled", finished_at=record.at)
+        return replace(job, version=record.version, state="cancelled", held=False, forced=False, finished_at=record.at)
     return replace(
         job, version=record.version, state="cancelled", worker=None, lease=None, claimed_at=None,
-        cancel_requested=False, finished_at=record.at, exit_code=event.exit_code, signal=event.signal,
+        cancel_requested=False, forced=False, finished_at=record.at, exit_code=event.exit_code, signal=event.signal,
     )  # fmt: skip
 
 
@@ -205,6 +225,7 @@ def _interrupted(job: Job, record: Recorded, event: Interrupted) -> Job:
     return replace(
         job, version=record.version, state="failed" if job.failures else "pending",
         interruptions=job.interruptions + 1, worker=None, lease=None, claimed_at=None, cancel_requested=False,
+        forced=False,
     )  # fmt: skip
 
 
@@ -229,6 +250,9 @@ _LATER: dict[type, Any] = {
     Cancelled: _cancelled,
     Released: _released,
     Interrupted: _interrupted,
+    Held: _held,
+    Unheld: _unheld,
+    Forced: _forced,
     **_ENDS,
 }
 """The step from a job."""
@@ -260,16 +284,18 @@ TABLE = Table(
 )
 
 # Two indexes are for claims: of workers that serve all queues, and of those that serve some. Both hold waiting jobs
-# only, so finished jobs cost a claim nothing. They begin with the priority, so that jobs claimed in turn lie close
-# together however many queues and delayed jobs there are; SQLite orders equal entries by seq.
+# only, so finished jobs cost a claim nothing; those that are held come last, so that they cost nothing either. Then
+# comes the priority, so that jobs claimed in turn lie close together however many queues and delayed jobs there are;
+# SQLite orders equal entries by seq.
 # The others are for lists: `jobs_ended` gives the latest ends of each state, also of one queue, without the rest.
 schema = f"""
 {TABLE.schema}
-create index jobs_waiting on jobs (priority, run_at) where {WAITING};
-create index jobs_waiting_by_queue on jobs (priority, queue, run_at) where {WAITING};
-create index jobs_failed on jobs (priority, run_at) where state = 'failed';
+create index jobs_waiting on jobs (held, priority, run_at) where {WAITING};
+create index jobs_waiting_by_queue on jobs (held, priority, queue, run_at) where {WAITING};
+create index jobs_failed on jobs (held, priority, run_at) where state = 'failed';
+create index jobs_forced on jobs (seq) where forced = 1;
 create index jobs_blocked on jobs (queue) where state = 'blocked';
-create index jobs_held on jobs (worker) where worker is not null;
+create index jobs_claimed on jobs (worker) where worker is not null;
 create index jobs_ended on jobs (state, finished_at, queue) where {ENDED};
 """
 
@@ -293,24 +319,16 @@ def fold(changes: Sequence["Change"], store: Store) -> None:
 
 # -- questions -------------------------------------------------------------------------------------------------------
 
-_SELECT = f"""
+SELECT = f"""
 select {TABLE.select("j")}, case when j.edited is null then e.v else {Enqueued.v} end, coalesce(j.edited, e.data)
 from jobs j join events e on e.seq = j.seq
 """
+"""The columns of a job. A condition on `j` follows; its rows are for `read`."""
 _V, _POLICY = len(TABLE.columns), len(TABLE.columns) + 1
 
-PRIORITIES = f"""
-with recursive waiting (priority) as (
-    select max(priority) from jobs where {WAITING}
-    union all
-    select (select max(priority) from jobs where {WAITING} and priority < waiting.priority)
-    from waiting where priority is not null
-)
-"""
-"""All priorities of waiting jobs, highest first: one step in the index for each, however many jobs wait."""
 
-
-def _read(row: tuple[Any, ...]) -> Job:
+def read(row: tuple[Any, ...]) -> Job:
+    """The job of a row of `SELECT`."""
     return TABLE.read(row, VOCABULARY.decode("enqueued", row[_V], row[_POLICY]))
 
 
@@ -319,13 +337,13 @@ class JobQuestions(Questions):
 
     def job(self, id: str) -> Job | None:
         """The job of exactly this id."""
-        rows = self._store.execute(f"{_SELECT} where e.stream = ? and e.version = 1", (f"job:{id}",))
-        return _read(rows[0]) if rows else None
+        rows = self._store.execute(f"{SELECT} where e.stream = ? and e.version = 1", (f"job:{id}",))
+        return read(rows[0]) if rows else None
 
     def jobs(self, seqs: Sequence[int]) -> list[Job]:
         """The jobs with these seqs (a page at most), in this order; those that are gone are left out."""
-        rows = self._store.rows(f"{_SELECT} where j.seq in ({marks(seqs)})", seqs) if seqs else ()
-        found = {job.seq: job for job in map(_read, rows)}
+        rows = self._store.rows(f"{SELECT} where j.seq in ({marks(seqs)})", seqs) if seqs else ()
+        found = {job.seq: job for job in map(read, rows)}
         return [found[seq] for seq in seqs if seq in found]
 
     def ids(self, prefix: str, limit: int = 10) -> list[str]:
@@ -338,45 +356,8 @@ class JobQuestions(Questions):
 
     def jobs_of(self, worker: str) -> list[Job]:
         """The jobs that this worker holds."""
-        return [_read(row) for row in self._store.rows(f"{_SELECT} where j.worker = ?", (worker,))]
+        return [read(row) for row in self._store.rows(f"{SELECT} where j.worker = ?", (worker,))]
 
     def workers_with_jobs(self) -> list[str]:
         """The ids of the workers that hold any job, in no order; ended ones and unknown ones too."""
         return [id for (id,) in self._store.rows("select distinct worker from jobs where worker is not null")]
-
-    def due(self, queues: Sequence[str], limit: int, now: int) -> list[Job]:
-        """The waiting jobs that are due at `now`, in the order of claims."""
-        found: list[Job] = []
-        scopes = _scopes(queues)
-        for scope, values in scopes:
-            one = f"{WAITING} and {scope} priority = waiting.priority and run_at <= ?"
-            sql = f"{PRIORITIES} select priority from waiting where exists (select 1 from jobs where {one})"
-            left = limit
-            for (priority,) in self._store.rows(sql, (*values, now)):  # no further than there are jobs wanted
-                where = f"{WAITING} and {scope} priority = ? and run_at <= ? order by j.run_at, j.seq limit ?"
-                rows = self._store.rows(f"{_SELECT} where {where}", (*values, priority, now, left))
-                page = [_read(row) for row in rows]
-                found += page
-                left -= len(page)
-                if left <= 0:
-                    break
-        if len(scopes) > 1:
-            found.sort(key=lambda job: (-job.priority, job.run_at, job.seq))
-        return found[:limit]
-
-    def next_due(self, queues: Sequence[str] = ()) -> int | None:
-        """The earliest `run_at` (µs UTC) of the waiting jobs, or None."""
-        first = "select min(run_at) from jobs where {} and {} priority = waiting.priority"
-        due = [
-            moment
-            for scope, values in _scopes(queues)
-            for (moment,) in self._store.execute(
-                f"{PRIORITIES} select min(({first.format(WAITING, scope)})) from waiting", values
-            )
-        ]
-        return min((moment for moment in due if moment is not None), default=None)
-
-
-def _scopes(queues: Sequence[str]) -> list[tuple[str, tuple[Any, ...]]]:
-    """How to ask for waiting jobs: once over all queues, or once for each that is named."""
-    return [("queue = ? and", (queue,)) for queue in dict.fromkeys(queues)] or [("", ())]

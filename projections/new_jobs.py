@@ -45,11 +45,11 @@ def insert(new: Sequence[tuple[Job, Alike]], store: Store) -> None:
     With those that are alike goes the first of them, as its event makes it; the seqs of the others follow its own.
     """
     rows: list[tuple[Any, ...]] = []
-    entered: dict[tuple[str, str], int] = {}
+    entered: dict[tuple[str, str, bool], int] = {}
     for job, alike in new:
         shared, line = _shared(TABLE.row(job)), job.command
         rows += [(seq, id, command or line, *shared) for seq, (id, command) in enumerate(alike.jobs, job.seq)]
-        key = (job.queue, job.state)
+        key = (job.queue, job.state, job.held)
         entered[key] = entered.get(key, 0) + len(alike.jobs)
     store.insert(_ROWS, rows)
     store.upsert(counts.TABLE, [Count(*key, jobs) for key, jobs in sorted(entered.items())])

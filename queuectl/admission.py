@@ -5,14 +5,18 @@ it has to know of the queue is in `Facts`, which are collected once and hold for
 """
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import msgspec
 
 from projections.jobs import Job
+from projections.queues import ALL, QueueGate
 from queuectl.clock import text
 from queuectl.disk import Disk
 from queuectl.errors import Refused
+from queuectl.events import Recorded
+from queuectl.units import counted
 
 WAITING = ("pending", "failed")
 """The states of jobs that wait for a start."""
@@ -25,7 +29,7 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
     """Why a job does not start. Moments are µs UTC."""
 
     kind: str
-    """One of delayed, backoff, disk, no_worker, busy, priority."""
+    """One of held, paused, delayed, backoff, concurrency, rate, disk, no_worker, busy, priority."""
     text: str
     """In words."""
     since: int | None = None
@@ -41,6 +45,11 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
     estimated: bool = False
     """Whether `when` is an estimate."""
 
+    def json(self) -> dict[str, Any]:
+        """The document, its moments as RFC 3339 text."""
+        found = msgspec.structs.asdict(self)
+        return found | {name: text(found[name]) for name in ("since", "when") if found[name] is not None}
+
 
 class Servers(msgspec.Struct, frozen=True):
     """The workers that are up and serve the same queues."""
@@ -51,15 +60,15 @@ class Servers(msgspec.Struct, frozen=True):
     free: int
     """Slots without a job."""
     first: tuple[Job, ...] = ()
-    """The due jobs of these queues that are claimed first: one for each free slot, or one; fewer if no more are due."""
+    """The jobs of these queues that are claimed first: one for each free slot, or one; fewer if no more may start."""
     full_since: int | None = None
     """The moment (µs UTC) of the latest claim of what they hold."""
     next_end: int | None = None
     """When the first of their jobs will end (µs UTC), by the median run time of its queue; None: not known."""
 
     def takes(self, job: Job) -> bool:
-        """Whether a due job of these queues is among the first."""
-        return len(self.first) < max(1, self.free) or order(job) <= order(self.first[-1])
+        """Whether a job is among the first."""
+        return any(job.id == other.id for other in self.first)
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -69,14 +78,20 @@ class Facts(msgspec.Struct, frozen=True):
     servers: tuple[Servers, ...] | None = None
     failed_at: Mapping[str, int] = {}
     """The moments (µs UTC) of the latest failures of jobs, by id, as far as they were looked for."""
+    holds: Mapping[str, Recorded] = {}
+    """The events by which jobs are held, by id, as far as they were looked for."""
+    gates: Mapping[str, QueueGate] = {}
+    """The queues of which anything was said, by name; `ALL`: what was said of all of them."""
 
     def serving(self, queue: str) -> list[Servers]:
         """Those that take the jobs of a queue."""
         return [each for each in self.servers or () if not each.queues or queue in each.queues]
 
     def unserved(self, job: Job, now: int) -> bool:
-        """Whether a job is due at `now`, and no worker serves its queue: the reason in short, for many jobs."""
-        return job.state in WAITING and job.run_at <= now and self.servers is not None and not self.serving(job.queue)
+        """Whether a job could start at `now`, on this disk or another, and no worker serves its queue."""
+        if job.state not in WAITING or self.servers is None or self.serving(job.queue):
+            return False
+        return all(reason.kind in ("disk", "no_worker") for reason in _reasons(job, self, now))
 
 
 NOTHING = Facts()
@@ -90,18 +105,34 @@ def reasons(job: Job, facts: Facts, now: int) -> list[Reason]:
     """
     if job.state not in WAITING:
         raise Refused(f"job {job.id} is {job.state}, not waiting to be claimed")
-    found: list[Reason] = []
-    if job.run_at > now:
-        found.append(_not_due(job, facts))
+    return [*_reasons(job, facts, now)]
+
+
+def first(job: Job, facts: Facts, now: int) -> Reason | None:
+    """The first of these reasons; None where there is none, or the job does not wait."""
+    return next(_reasons(job, facts, now), None) if job.state in WAITING else None
+
+
+def _reasons(job: Job, facts: Facts, now: int) -> Iterator[Reason]:
+    if not job.forced:
+        if job.held:
+            yield _held(job, facts.holds.get(job.id))
+        gate, all_queues = facts.gates.get(job.queue), facts.gates.get(ALL)
+        for each in (gate, all_queues):
+            if each is not None and each.state.is_paused(now):
+                yield _paused(each)
+        if job.run_at > now:
+            yield _not_due(job, facts)
+        if gate is not None:
+            yield from _limited(gate, now)
     if facts.disk is not None and facts.disk.low:
-        found.append(low_disk(facts.disk))
+        yield low_disk(facts.disk)
     if facts.servers is not None:
         serving = facts.serving(job.queue)
         if not serving:
-            found.append(_no_worker(job))
-        elif job.run_at <= now:
-            found += _in_line(job, serving, now)
-    return found
+            yield _no_worker(job)
+        elif job.run_at <= now or job.forced:
+            yield from _in_line(job, serving, now)
 
 
 def low_disk(disk: Disk) -> Reason:
@@ -115,12 +146,49 @@ def start_worker(queue: str) -> str:
     return f"queuectl worker start --queue {shlex.quote(queue)}"
 
 
+def _held(job: Job, event: Recorded | None) -> Reason:
+    since, by, why = (event.at, event.actor, getattr(event.event, "reason", None)) if event else (None, None, None)
+    return Reason(kind="held", text="held", since=since, by=by, why=why, frees=f"queuectl release {job.id}")
+
+
+def _paused(gate: QueueGate) -> Reason:
+    """The reason for the jobs of a paused queue, or for all jobs."""
+    state = gate.state
+    what = f"the queue {state.name} is paused" if state.name != ALL else "all queues are paused"
+    if state.paused_job is not None:
+        what += f", since job {state.paused_job} died"
+    if state.paused_until is not None:
+        what += f" until {text(state.paused_until)}"
+    return Reason(
+        kind="paused",
+        text=what,
+        since=state.paused_at,
+        by=state.paused_by,
+        why=state.paused_reason,
+        frees=f"queuectl resume {shlex.quote(state.name)}" if state.name != ALL else "queuectl resume",
+        when=state.paused_until,
+    )
+
+
+def _limited(gate: QueueGate, now: int) -> Iterator[Reason]:
+    """The reasons for the jobs of a queue that has reached its limits."""
+    state = gate.state
+    change = f"queuectl queue set {shlex.quote(state.name)}"
+    if gate.is_full:
+        what = f"{counted(gate.processing, 'job')} of the queue {state.name} run, and {state.concurrency} may"
+        yield Reason(kind="concurrency", text=what, frees=f"{change} --concurrency {gate.processing + 1}")
+    if state.rate is not None and (opens := gate.opens(now)) > now:
+        what = f"the queue {state.name} starts {state.rate}: the next at {text(opens)}"
+        yield Reason(kind="rate", text=what, frees=f"{change} --rate none", when=opens)
+
+
 def _not_due(job: Job, facts: Facts) -> Reason:
-    what, when = f"not due before {text(job.run_at)}", job.run_at
+    what, when, frees = f"not due before {text(job.run_at)}", job.run_at, f"queuectl start {job.id}"
     if job.state == "pending":
         by, why = job.enqueued_by, job.policy.reason
-        return Reason(kind="delayed", text=what, since=job.enqueued_at, by=by, why=why, when=when)
-    return Reason(kind="backoff", text=what, since=facts.failed_at.get(job.id), why=job.error or job.cause, when=when)
+        return Reason(kind="delayed", text=what, since=job.enqueued_at, by=by, why=why, frees=frees, when=when)
+    since, why = facts.failed_at.get(job.id), job.error or job.cause
+    return Reason(kind="backoff", text=what, since=since, why=why, frees=frees, when=when)
 
 
 def _no_worker(job: Job) -> Reason:
@@ -128,30 +196,28 @@ def _no_worker(job: Job) -> Reason:
     return Reason(kind="no_worker", text=what, since=job.run_at, frees=start_worker(job.queue))
 
 
-def _in_line(job: Job, serving: list[Servers], now: int) -> list[Reason]:
+def _in_line(job: Job, serving: list[Servers], now: int) -> Iterator[Reason]:
     """The reasons of a due job that workers serve: all slots are taken, or will be taken by other jobs."""
-    found: list[Reason] = []
     free = [each for each in serving if each.free]
     if not free:
         slots = sum(each.slots for each in serving)
         ends = [each.next_end for each in serving if each.next_end is not None]
-        found.append(
-            Reason(
-                kind="busy",
-                text=f"all slots that serve the queue {job.queue} are taken ({slots})",
-                since=max(job.run_at, *(each.full_since or 0 for each in serving)),
-                frees=start_worker(job.queue),
-                when=max(now, min(ends)) if ends else None,
-                estimated=bool(ends),
-            )
+        yield Reason(
+            kind="busy",
+            text=f"all slots that serve the queue {job.queue} are taken ({slots})",
+            since=max(job.run_at, *(each.full_since or 0 for each in serving)),
+            frees=start_worker(job.queue),
+            when=max(now, min(ends)) if ends else None,
+            estimated=bool(ends),
         )
     if not any(each.takes(job) for each in free or serving):
         ids = [other.id for other in (free or serving)[0].first]
         ahead = f"{', '.join(ids[:3])}{', …' if len(ids) > 3 else ''}"
-        found.append(Reason(kind="priority", text=f"these start before it: {ahead}", since=job.run_at))
-    return found
+        yield Reason(kind="priority", text=f"these start before it: {ahead}", since=job.run_at)
 
 
-def order(job: Job) -> tuple[int, int, int]:
-    """The key by which due jobs are claimed, the least first."""
-    return -job.priority, job.run_at, job.seq
+def order(job: Job) -> tuple[bool, int, int, int]:
+    """The key by which due jobs are claimed, the least first: those that are forced before all others."""
+    if job.forced:
+        return False, 0, 0, job.seq
+    return True, -job.priority, job.run_at, job.seq

@@ -8,7 +8,9 @@ from queuectl.clock import SECOND
 from queuectl.disk import Disk
 from queuectl.engines.base import Engine
 from queuectl.engines.view import View
+from queuectl.events import Recorded
 from queuectl.liveness import Life, liveness
+from queuectl.selection import select
 
 SAMPLE = 20
 """Jobs of which the run time of a queue is estimated: those that completed last."""
@@ -27,7 +29,15 @@ def collect(view: View, engine: Engine, disk: Disk | None, now: int, about: Job 
     servers = tuple(_servers(view, queues, workers, now, about) for queues, workers in alike.items())
     ends = [attempt.ended_at for attempt in view.attempts(about.id)] if about is not None else []
     failed_at = {about.id: at} if about is not None and ends and (at := ends[-1]) is not None else {}
-    return Facts(disk, servers, failed_at)
+    gates = view.gates()
+    holds = {about.id: event} if about is not None and about.held and (event := _hold(view, about)) else {}
+    return Facts(disk, servers, failed_at, holds, gates)
+
+
+def _hold(view: View, job: Job) -> Recorded | None:
+    """The event by which a job is held."""
+    holds = [record for record in view.stream(f"job:{job.id}") if record.type in ("held", "enqueued")]
+    return holds[-1] if holds else None
 
 
 def _servers(view: View, queues: tuple[str, ...], workers: list[Worker], now: int, about: Job | None) -> Servers:
@@ -43,7 +53,7 @@ def _servers(view: View, queues: tuple[str, ...], workers: list[Worker], now: in
         queues=queues,
         slots=sum(worker.slots for worker in workers),
         free=free,
-        first=tuple(view.due(queues, max(1, free), now)),
+        first=tuple(job for job, _ in select(view, queues, now, max(1, free), max(1, free)).jobs),
         full_since=max(claims, default=None) if not free else None,
         next_end=min(ends, default=None),
     )

@@ -46,6 +46,8 @@ class Spec(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Leave what it left running in the background, rather than end it with the command."""
     nice: int = 0
     """Run it at a lower priority for the processor: N, up to 19, is added to its worker's niceness."""
+    held: bool = False
+    """Hold it: it does not start until `queuectl release`."""
     cwd: str | None = None
     """Where it runs."""
     stdin: str | None = None
@@ -104,6 +106,7 @@ class Fields(Policy, total=False):
     queue: str
     delay: float
     at: int
+    held: bool
 
 
 class Changes(Policy, total=False):

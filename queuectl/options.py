@@ -99,6 +99,8 @@ OPTIONS = (
            help="Leave what it left running in the background, rather than end it with the command."),
     Option(name="nice", kind=whole(0, 19), metavar="N", default=0, without="0",
            help="Run it at a lower priority for the processor: N, up to 19, is added to its worker's niceness."),
+    Option(name="held", kind=SWITCH, default=False, only_new=True, flag="hold",
+           help="Hold it: it does not start until `queuectl release`."),
     Option(name="cwd", kind=FOLDER, metavar="FOLDER", without="here", help="Where it runs."),
     Option(name="stdin", kind=INPUT, metavar="FILE", without="nothing", help="What it reads, copied now; - is stdin."),
     Option(name="shell", kind=text(bounds.check_shell), metavar="PATH", setting=SHELL,

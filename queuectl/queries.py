@@ -1,7 +1,6 @@
 """The questions people ask of a queue, each answered from one moment of the log."""
 
 import os
-from collections import Counter
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, Self
@@ -15,8 +14,6 @@ from projections.job_list import JobFilter
 from projections.jobs import STATES, Job
 from projections.workers import Worker
 from queuectl import disk, environment, history, settings
-from queuectl.admission import Facts, Reason, reasons
-from queuectl.admission_facts import collect
 from queuectl.clock import now, text
 from queuectl.disk import Disk
 from queuectl.dotenv import EnvFile
@@ -41,6 +38,8 @@ class Status(msgspec.Struct, frozen=True):
     seq: int
     at: int
     """Microseconds UTC of the last event; 0 in an empty log."""
+    held: int = 0
+    """How many of those that wait are held."""
 
     @property
     def total(self) -> int:
@@ -58,6 +57,7 @@ class Status(msgspec.Struct, frozen=True):
             "blocked": counts["blocked"],
             "cancelled": counts["cancelled"],
             "as_of": {"seq": self.seq, "at": text(self.at) if self.seq else None},
+            "held": self.held,
         }
 
 
@@ -173,11 +173,11 @@ class Queries:
         if then is None:
             yield from listing.read(self._engine.snapshot, now())
             return
-        with self._as_of(then, ("jobs", "counts"), progress) as view:
+        with self.as_of(then, ("jobs", "counts"), progress) as view:
             yield from listing.read(lambda: nullcontext(view), then.at or view.head()[1])
 
     @contextmanager
-    def _as_of(self, then: Then | None, names: Collection[str], progress: Progress | None) -> Generator[View]:
+    def as_of(self, then: Then | None, names: Collection[str], progress: Progress | None) -> Generator[View]:
         """A view of the present, or of what these projections were. Raises NotFound for one before the log began."""
         if then is None:
             with self._engine.snapshot() as view:
@@ -196,10 +196,11 @@ class Queries:
         The past is folded from the log, which takes a second for some 100,000 events; `progress` is called meanwhile.
         Raises NotFound for a moment before the log began.
         """
-        with self._as_of(then, ("counts", "workers"), progress) as view:
-            counts = view.counts((queue,) if queue is not None else ())
+        with self.as_of(then, ("counts", "workers"), progress) as view:
+            queues = (queue,) if queue is not None else ()
+            counts, held = view.counts(queues), view.held_jobs(queues)
             seq, at = view.head()
-            return Status({state: counts.get(state, 0) for state in STATES}, view.running_workers(), seq, at)
+            return Status({state: counts.get(state, 0) for state in STATES}, view.running_workers(), seq, at, held)
 
     def history(self, id: str) -> list[Moment]:
         """Everything that happened to a job, replayed from the log, with the job after each event. Raises NotFound."""
@@ -311,35 +312,6 @@ class Queries:
         """The workers that have started and not ended, in the log; or all there ever were."""
         with self._engine.snapshot() as view:
             return view.workers(live=not all)
-
-    def facts(self) -> Facts:
-        """What `admission.reasons` has to know of the workers, to be asked of many jobs."""
-        with self._engine.snapshot() as view:
-            return collect(view, self._engine, None, now())
-
-    def reasons(self, id: str) -> list[Reason]:
-        """Every reason why a job does not start, in the order in which they have to go; none: it is to start.
-
-        Raises NotFound, and Refused where the job does not wait.
-        """
-        with self._engine.snapshot() as view:
-            moment, job = now(), get_job(view, id)
-            facts = collect(view, self._engine, disk.space(self.home, self.settings(view)), moment, job)
-            return reasons(job, facts, moment)
-
-    def unserved(self, ids: Sequence[str] = ()) -> dict[str, int]:
-        """The queues with due jobs that no worker takes, and how many jobs (all, or of those named) wait in each."""
-        facts, moment = self.facts(), now()
-        with self._engine.snapshot() as view:
-            if ids:
-                jobs = [job for id in ids if (job := view.job(id)) is not None]
-                return Counter(job.queue for job in jobs if facts.unserved(job, moment))
-            return {
-                queue: jobs
-                for queue, jobs in view.waiting_by_queue().items()
-                for first in view.due((queue,), 1, moment)
-                if facts.unserved(first, moment)
-            }
 
     def endings(self, after: int) -> Endings:
         """How the jobs that have ended since event `after` of the log did so; of each one its latest end."""

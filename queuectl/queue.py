@@ -14,10 +14,12 @@ from queuectl.engines.base import Progress
 from queuectl.engines.view import Transaction, View, Write
 from queuectl.errors import Deadline, Invalid, NotFound, Refused
 from queuectl.events import ConfigSet, Enqueued, Event, StopRequested
+from queuectl.flow_control import FlowControl, jobs_among
 from queuectl.host.working_directory import working_directory
 from queuectl.job_fields import Changes, Fields, Spec
 from queuectl.liveness import Life, any_lives, parents
-from queuectl.queries import Queries, get_job
+from queuectl.queries import get_job
+from queuectl.rest import live_jobs
 from queuectl.settings import Settings
 from queuectl.spec import as_spec, build
 from queuectl.units import span
@@ -29,7 +31,7 @@ CHUNK = 2000
 what is made of them stays in the processor's cache."""
 
 
-class Queue(Queries):
+class Queue(FlowControl):
     """A queue of shell commands in one database, which is made on first use. A context manager.
 
     `url` is a path or `sqlite:///path`; left out, it is found as the command line does (QUEUECTL_DB, DB_PATH, the
@@ -159,7 +161,7 @@ class Queue(Queries):
         jobs: dict[str, Job] = {}
 
         def cancels(tx: Transaction) -> Iterator[Cancel]:
-            for job in _among(tx, ids, among):
+            for job in jobs_among(tx, ids, among):
                 jobs[job.id] = job
                 yield Cancel(job.id, reason)
 
@@ -213,17 +215,6 @@ class Queue(Queries):
         """The ids of the jobs in the dead letter queue, the latest death first."""
         return [job.id for job in self.jobs(state="dead", queue=queue)]
 
-    def _change(
-        self,
-        ids: Sequence[str],
-        among: Collection[str] | None,
-        decide: Callable[[Transaction, Job], list[Event]],
-    ) -> list[str]:
-        with self._engine.transaction() as tx:
-            writes = [Write(f"job:{job.id}", job, decide(tx, job)) for job in _among(tx, ids, among)]
-            tx.append(writes, self.actor)
-        return [write.before.id for write in writes]
-
     def wait(
         self,
         *ids: str,
@@ -254,9 +245,7 @@ class Queue(Queries):
                     if ids:
                         left = len(set(ids)) - len(ended)
                     else:
-                        left = sum(
-                            jobs for state, jobs in view.counts().items() if state not in FINAL
-                        ) - enclosing_jobs.waiting_inside(view, inside)
+                        left = live_jobs(view) - enclosing_jobs.waiting_inside(view, inside)
                 most = max(most, left)
                 if progress is not None:
                     progress(len(ended) if ids else most - left, len(set(ids)) if ids else most)
@@ -377,14 +366,6 @@ def caller() -> str:
     except KeyError:
         user = str(os.geteuid())
     return f"{user}@{os.uname().nodename}"
-
-
-def _among(view: View, ids: Sequence[str], states: Collection[str] | None) -> Iterator[Job]:
-    """The jobs of these ids, each once. Raises NotFound, unless only those in these states are asked for."""
-    for id in dict.fromkeys(ids):
-        job = get_job(view, id) if states is None else view.job(id)
-        if job is not None and (states is None or job.state in states):
-            yield job
 
 
 def _here() -> str:

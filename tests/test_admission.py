@@ -49,11 +49,19 @@ def test_a_wish_for_later_is_no_backoff() -> None:
     due = BEGIN + SECOND
     words = f"not due before {text(due)}"
     assert reasons(waiting(run_at=due, reason="after lunch"), NOTHING, BEGIN) == [
-        Reason(kind="delayed", text=words, since=BEGIN, by="cli:ann@here", why="after lunch", when=due)
+        Reason(
+            kind="delayed",
+            text=words,
+            since=BEGIN,
+            by="cli:ann@here",
+            why="after lunch",
+            frees="queuectl start j1",
+            when=due,
+        )
     ]
     facts = Facts(failed_at={"j1": BEGIN - SECOND})
     [backoff] = reasons(waiting(run_at=due, state="failed"), facts, BEGIN)
-    assert backoff == Reason(kind="backoff", text=words, since=BEGIN - SECOND, when=due)
+    assert backoff == Reason(kind="backoff", text=words, since=BEGIN - SECOND, frees="queuectl start j1", when=due)
     assert reasons(waiting(run_at=due), NOTHING, due) == []
 
 
@@ -76,7 +84,7 @@ def test_a_free_slot_goes_to_the_first_jobs() -> None:
 
 
 def test_busy_slots_have_an_estimated_end() -> None:
-    taken = Servers(queues=(), slots=2, free=0, full_since=BEGIN - SECOND, next_end=BEGIN + 5)
+    taken = Servers(queues=(), slots=2, free=0, first=(waiting(),), full_since=BEGIN - SECOND, next_end=BEGIN + 5)
     [reason] = reasons(waiting(), Facts(None, (taken,)), BEGIN)
     assert (reason.since, reason.when, reason.estimated) == (BEGIN, BEGIN + 5, True)
     [reason] = reasons(waiting(), Facts(None, (taken,)), BEGIN + 9)

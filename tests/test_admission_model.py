@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from projections.jobs import FINAL, Job
 from queuectl import Queue, Spec, clock, disk
-from queuectl.admission import FOR_WORKERS, WAITING, reasons
+from queuectl.admission import FOR_WORKERS, WAITING, order, reasons
 from queuectl.admission_facts import collect
 from queuectl.clock import SECOND
 from queuectl.decisions import Outcome, Release, Report
@@ -48,8 +48,9 @@ class Admission(RuleBasedStateMachine):
     @rule(dice=dice)
     def step(self, dice: int) -> None:
         pick = Random(dice)
-        often = (self.turn,) * 5 + (self.free,) * 3 + (self.enqueue, self.start, self.pass_time) * 2
-        pick.choice((*often, self.stop, self.change, self.fill_disk))(pick)
+        often = (self.turn,) * 6 + (self.free,) * 3 + (self.enqueue, self.start, self.pass_time) * 2
+        people = (self.change, self.hold, self.hold, self.limit, self.limit, self.pause)
+        pick.choice((*often, *people, self.stop, self.fill_disk))(pick)
 
     def writer(self, id: str, queues: tuple[str, ...]) -> TurnWriter:
         return TurnWriter(self.queue, id, queues, self.identity)
@@ -104,6 +105,29 @@ class Admission(RuleBasedStateMachine):
         elif live := [job for job in jobs if job.state not in FINAL]:
             self.queue.cancel(pick.choice(live).id)
 
+    def hold(self, pick: Random) -> None:
+        """A person holds, releases or starts a job that waits."""
+        if jobs := self.waiting():
+            pick.choice((self.queue.hold, self.queue.release, self.queue.start))(pick.choice(jobs).id)
+
+    def limit(self, pick: Random) -> None:
+        """A person changes the limits of a queue."""
+        name = pick.choice(("a", "a", "b"))
+        if pick.random() < 0.5:
+            self.queue.limit(name, concurrency=pick.choice((1, 1, 2, None)))
+        else:
+            self.queue.limit(name, rate=pick.choice(("10/m", "5/h", "5/h", None)))
+            if self.queue.queue(name).state.rate is not None:
+                self.queue.limit(name, burst=pick.choice((1, 1, 2, 4)))
+
+    def pause(self, pick: Random) -> None:
+        """A person pauses a queue, or all, or resumes what is paused."""
+        name = pick.choice(("a", "b", None))
+        if not self.queue.queue(name).is_paused:
+            self.queue.pause(name, seconds=pick.choice((None, 30.0)))
+        elif name is None or not self.queue.queue(None).is_paused:
+            self.queue.resume(name)
+
     def pass_time(self, pick: Random) -> None:
         """Some time passes, or all until a job is due, or nearly all."""
         due = [job.run_at - clock.now() for job in self.waiting() if job.run_at > clock.now()]
@@ -117,16 +141,27 @@ class Admission(RuleBasedStateMachine):
         """What the first reason of a job names is done: the reason goes."""
         named = [(job, each[0]) for job in self.waiting() if (each := self.queue.reasons(job.id)) and each[0].frees]
         if named:
-            job, reason = pick.choice(named)
+            job, reason = min(named, key=lambda each: (self.tally[f"freed {each[1].kind}"], pick.random()))
             assert reason.frees is not None
             match shlex.split(reason.frees):
                 case ["queuectl", "config", "set", key, value]:
                     self.queue.set_config(key, value)
                 case ["queuectl", "worker", "start", "--queue", name]:
                     self.start_worker((name,), 1)
+                case ["queuectl", "start", id]:
+                    self.queue.start(id)
+                case ["queuectl", "release", id]:
+                    self.queue.release(id)
+                case ["queuectl", "resume", *names]:
+                    self.queue.resume(*names)
+                case ["queuectl", "queue", "set", name, "--concurrency", jobs]:
+                    self.queue.limit(name, concurrency=int(jobs))
+                case ["queuectl", "queue", "set", name, "--rate", "none"]:
+                    self.queue.limit(name, rate=None)
                 case command:
                     raise AssertionError(command)
-            assert reason.kind not in [each.kind for each in self.queue.reasons(job.id)], reason
+            left = [(each.kind, each.frees) for each in self.queue.reasons(job.id)]
+            assert (reason.kind, reason.frees) not in left, reason
             self.tally[f"freed {reason.kind}"] += 1
 
     # -- what must always be so --------------------------------------------------------------------------------------
@@ -144,6 +179,29 @@ class Admission(RuleBasedStateMachine):
             assert facts.unserved(job, now) == ([kind for kind in kinds[job.id] if kind != "disk"][:1] == ["no_worker"])
         return kinds
 
+    def within_limits(self, jobs: list[Job]) -> set[str]:
+        """Of jobs that could start, those that the limits of their queues let start together."""
+        found: set[str] = set()
+        running = Counter(job.queue for job in self.queue.jobs(state="processing"))
+        with self.queue.engine.snapshot() as view:
+            gates = view.gates()
+        arrivals = {name: gate.arrival for name, gate in gates.items()}
+        for job in sorted(jobs, key=order):
+            gate, now = gates.get(job.queue), clock.now()
+            if gate is not None:
+                limit, rate = gate.state.concurrency, gate.state.rate
+                full = limit is not None and running[job.queue] >= limit
+                # Of a bucket of `burst` tokens, one more every interval: is there one?
+                ahead = max(0, (arrivals[job.queue] or now) - now)
+                early = rate is not None and ahead > (rate.burst - 1) * rate.interval
+                if (full or early) and not job.forced:
+                    continue
+                running[job.queue] += 1
+                if rate is not None:
+                    arrivals[job.queue] = now + min(ahead, rate.burst * rate.interval) + rate.interval
+            found.add(job.id)
+        return found
+
     def claimed(self, queues: tuple[str, ...], want: int) -> set[str]:
         """What a worker of these queues would claim: it is given back at once."""
         probe = self.writer("probe", queues)
@@ -159,8 +217,9 @@ class Admission(RuleBasedStateMachine):
         kinds = self.kinds(jobs)
         self.tally.update(kind for found in kinds.values() for kind in found)
         for queues in ((), ("a",), ("b", "a")):
-            served = {job.id for job in jobs if not queues or job.queue in queues}
-            assert self.claimed(queues, ALL) == {id for id in served if FOR_WORKERS.issuperset(kinds[id])}
+            served = [job for job in jobs if not queues or job.queue in queues]
+            startable = [job for job in served if FOR_WORKERS.issuperset(kinds[job.id])]
+            assert self.claimed(queues, ALL) == self.within_limits(startable)
         free: Counter[tuple[str, ...]] = Counter()
         for id, (_, slots, queues) in self.workers.items():
             free[queues] += slots - len(self.held[id])
@@ -180,10 +239,13 @@ def test_reasons_agree_with_claims_at_every_step() -> None:
     run_state_machine_as_test(
         Admission,
         settings=settings(
-            max_examples=25, stateful_step_count=25, deadline=None, database=None, phases=(Phase.generate,)
+            max_examples=30, stateful_step_count=30, deadline=None, database=None, phases=(Phase.generate,)
         ),
     )
 
     # It is worth nothing unless all of this has been seen.
-    kinds = ("delayed", "backoff", "disk", "no_worker", "busy", "priority")
-    assert not {*kinds, "freed disk", "freed no_worker", "freed busy"} - Admission.tally.keys()
+    kinds = (
+        "held", "paused", "delayed", "backoff", "concurrency", "rate", "disk", "no_worker", "busy", "priority",
+    )  # fmt: skip
+    freed = {f"freed {kind}" for kind in kinds if kind != "priority"}
+    assert not {*kinds, *freed} - Admission.tally.keys()

@@ -12,7 +12,7 @@ from tests.support.paths import ROOT
 LAYERS: list[tuple[str, ...]] = [
     ("queuectl.errors", "queuectl.clock"),
     ("queuectl.units", "queuectl.host"),
-    ("queuectl.runnable", "queuectl.backoff"),
+    ("queuectl.runnable", "queuectl.backoff", "queuectl.rate"),
     ("queuectl.events",),
     (
         "queuectl.bounds",
@@ -27,7 +27,7 @@ LAYERS: list[tuple[str, ...]] = [
         "queuectl.environment",
     ),
     ("projections",),
-    ("queuectl.policy", "queuectl.disk", "queuectl.admission"),
+    ("queuectl.policy", "queuectl.disk", "queuectl.admission", "queuectl.limits", "queuectl.waits"),
     ("queuectl.decisions",),
     ("queuectl.engines",),
     (
@@ -38,7 +38,12 @@ LAYERS: list[tuple[str, ...]] = [
         "queuectl.listing",
         "queuectl.queries",
         "queuectl.admission_facts",
+        "queuectl.rest",
+        "queuectl.selection",
+        "queuectl.queue_summary",
+        "queuectl.flow_queries",
     ),
+    ("queuectl.flow_control",),
     ("queuectl.queue",),
     ("queuectl.audit", "queuectl.export", "queuectl.analysis"),
     ("queuectl.workers",),

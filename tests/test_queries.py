@@ -15,7 +15,7 @@ from queuectl.decisions import Outcome
 from queuectl.engines.sqlite.location import locate
 from queuectl.engines.view import Write
 from queuectl.errors import Invalid, NotFound, OutputGone
-from queuectl.events import Heartbeat, Held
+from queuectl.events import Heartbeat, HeldAttempt
 from queuectl.queries import PAGE
 from tests.support import ends
 from tests.support.engine_actions import ACTOR, claim, report, start_worker
@@ -191,7 +191,7 @@ def lived(queue: Queue) -> Queue:
         for cause in ("exit", None):
             frozen.tick(10)
             [(_, lease)] = claim(queue.engine, "w")
-            for attempts in ([Held("a", lease.attempt)], [Held("b", 1)], [Held("a", 9)]):
+            for attempts in ([HeldAttempt("a", lease.attempt)], [HeldAttempt("b", 1)], [HeldAttempt("a", 9)]):
                 with queue.engine.transaction() as tx:
                     tx.append([Write("worker:w", tx.worker("w"), [Heartbeat(attempts=attempts)])], ACTOR)
             report(queue.engine, lease, cause)
@@ -199,7 +199,7 @@ def lived(queue: Queue) -> Queue:
                 queue.retry("a")
         frozen.tick(10)
         with queue.engine.transaction() as tx:
-            tx.append([Write("worker:w", tx.worker("w"), [Heartbeat(attempts=[Held("a", 2)])])], ACTOR)
+            tx.append([Write("worker:w", tx.worker("w"), [Heartbeat(attempts=[HeldAttempt("a", 2)])])], ACTOR)
         queue.purge("a")
     return queue
 
@@ -219,7 +219,7 @@ def test_a_running_job_shows_the_heartbeats_so_far(queue: Queue) -> None:
     queue.enqueue("true", id="a")
     claim(queue.engine, "w")
     with queue.engine.transaction() as tx:
-        tx.append([Write("worker:w", tx.worker("w"), [Heartbeat(attempts=[Held("a", 1)])])], ACTOR)
+        tx.append([Write("worker:w", tx.worker("w"), [Heartbeat(attempts=[HeldAttempt("a", 1)])])], ACTOR)
     assert told(queue, "a")[-1] == ("heartbeat", "processing")
 
 

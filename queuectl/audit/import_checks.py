@@ -41,6 +41,8 @@ STREAM_KINDS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(WORKER_TYPES, ("worker",)),
     "config_set": ("config",),
     "sealed": ("audit",),
+    **dict.fromkeys(("queue_paused", "queue_resumed"), ("queue", "queues")),
+    "queue_limited": ("queue",),
     "archived": ("job", "worker"),
     "environment_kept": ("env",),
 }
@@ -96,7 +98,7 @@ class LogCheck:
 def _check_stream(record: Recorded) -> None:
     kind, colon, id = record.stream.partition(":")
     kinds = STREAM_KINDS.get(record.type, ("job",))
-    if kind not in kinds or bool(colon) != (kind not in ("config", "audit")):
+    if kind not in kinds or bool(colon) != (kind not in ("config", "audit", "queues")):
         raise Invalid(f"stands in a stream of {' or '.join(kinds)}")
     if kind == "job" and id.isdecimal() and id.isascii():
         if str(int(id[:20])) != id or not 0 < int(id) < LIMIT:

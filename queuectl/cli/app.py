@@ -21,8 +21,8 @@ $ queuectl status                         how many jobs are in which state
 $ queuectl inspect 1 --events             what happened to job 1, event by event
 
 `queuectl help COMMAND` (or COMMAND --help) explains a command. The database is --db, or QUEUECTL_DB, or
-DB_PATH (also in .env), or queue.db in the folder for your state files; enqueue, run, worker start, import and
-config set make it.""",
+DB_PATH (also in .env), or queue.db in the folder for your state files; enqueue, run, worker start, import,
+config set, pause and queue set make it.""",
     version=__version__,
     version_flags=["--version", "-V"],
     help_format="plaintext",
@@ -47,6 +47,10 @@ $ queuectl worker stop""",
 $ queuectl dlq list
 $ queuectl dlq retry job1
 $ queuectl dlq retry --all --queue mail""",
+    "queue": """Look at the queues, and limit what runs in each.
+
+$ queuectl queue list
+$ queuectl queue set encode --concurrency 2""",
     "audit": """Prove that the log was not tampered with.
 
 $ queuectl audit seal

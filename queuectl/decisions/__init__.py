@@ -1,18 +1,20 @@
-"""Decisions: pure functions from a job and a request to events, or to a refusal.
+"""Decisions: pure functions from a subject and a request to events, or to a refusal.
 
 They do no I/O and read neither a clock nor a random generator: `now` (microseconds UTC, the transaction's raw clock)
 and `draw` (in [0, 1)) are arguments. Every list of events returned here can be folded by `projections.evolve`. Apart
 from tombstones, nothing else may be appended to the stream of a job.
 
-`job` has what begins or changes a job, `finish` what ends attempts and jobs.
+`job` has what begins or changes a job, `finish` what ends attempts and jobs, `queue` what becomes of queues.
 """
 
 from queuectl.decisions.finish import Cancel, Ending, Ends, Refusal, Release, Report, finish
-from queuectl.decisions.job import claim, edit, enqueue, purge, requeue
+from queuectl.decisions.job import claim, edit, enqueue, force, hold, purge, release, requeue
 from queuectl.decisions.lease import Lease, lease
 from queuectl.decisions.outcome import Outcome, Stop, explained, is_from_outside
+from queuectl.decisions.queue import LimitChanges, limit, pause, resume
 
 __all__ = [
-    "Cancel", "Ending", "Ends", "Lease", "Outcome", "Refusal", "Release", "Report", "Stop", "claim", "edit", "enqueue",
-    "explained", "finish", "is_from_outside", "lease", "purge", "requeue",
+    "Cancel", "Ending", "Ends", "Lease", "LimitChanges", "Outcome", "Refusal", "Release", "Report", "Stop", "claim",
+    "edit", "enqueue", "explained", "finish", "force", "hold", "is_from_outside", "lease", "limit", "pause", "purge",
+    "release", "requeue", "resume",
 ]  # fmt: skip

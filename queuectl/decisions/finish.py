@@ -1,11 +1,12 @@
 """The ends of attempts and jobs: all of a transaction are decided together (R32)."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from projections.jobs import Job, evolve
+from projections.queues import QueueGate, QueueState
 from queuectl.clock import SECOND, text
 from queuectl.decisions.lease import Lease, is_held, lease
 from queuectl.decisions.outcome import Outcome, Stop
@@ -18,6 +19,7 @@ from queuectl.events import (
     Event,
     Failed,
     Interrupted,
+    QueuePaused,
     Recorded,
     Released,
     Retried,
@@ -88,6 +90,10 @@ class Ends(msgspec.Struct):
     """Each job once, in the order of the endings; without those of which nothing new is asked."""
     fenced: list[Lease]
     """Leases that are no longer held: these attempts were decided elsewhere."""
+    queues: list[tuple[QueueState, list[Event]]] = []
+    """Queues as they were before, with what is to be appended to their streams."""
+    frees: bool = False
+    """Whether something may start now that could not, for the limit of a queue."""
 
     @property
     def failed(self) -> list[tuple[Lease, str]]:
@@ -101,18 +107,27 @@ class Ends(msgspec.Struct):
         return [end.job.id for end in self.jobs if end.job.secrets and type(end.events[-1]) is Completed]
 
 
-def finish(endings: Iterable[Ending], load: Callable[[str], Job | None], now: int, draw: Callable[[], float]) -> Ends:
+def finish(
+    endings: Iterable[Ending],
+    load: Callable[[str], Job | None],
+    now: int,
+    draw: Callable[[], float],
+    gates: Mapping[str, QueueGate] = {},
+    charged: Callable[[Lease], bool] = lambda lease: False,
+) -> Ends:
     """Decide all endings of a transaction, in their order.
 
     `load` gives a job by its id, as it is before all of them (None: it is gone), `draw` a random number in [0, 1) for
-    each report. An ending under a lease that is not held is only listed. Raises Refused where a job that is to be
-    cancelled has completed, is cancelled already, or is gone.
+    each report. `gates` are those of the queues of which anything was said, by name; `charged` tells whether a claim
+    counted as a start of its queue's rate. An ending under a lease that is not held is only listed. Raises Refused
+    where a job that is to be cancelled has completed, is cancelled already, or is gone.
 
     What an end does to other jobs (those that wait for it, those of its batch) is decided in the loop: their endings
     follow the one that causes them, their jobs are loaded as all are, and each is still written once.
     """
     ends: dict[str, JobEnd] = {}
     fenced: list[Lease] = []
+    found = dict(gates)
     for ending in endings:
         end = ends.get(ending.job)
         job = load(ending.job) if end is None else _after(end)
@@ -124,14 +139,20 @@ def finish(endings: Iterable[Ending], load: Callable[[str], Job | None], now: in
         elif isinstance(ending, Report):
             events = _reported(job, ending, now, draw())
         elif isinstance(ending, Release):
-            events = _released(job, ending)
+            events = _released(job, ending, found, charged)
         else:
             events = _refused(job, ending)
         if end is not None:
             end.events += events
         elif job is not None and events:
             ends[job.id] = JobEnd(job, events)
-    return Ends([*ends.values()], fenced)
+    jobs = [*ends.values()]
+    queues = [*_pauses(jobs, gates)] if gates else []
+    frees = any(
+        end.job.state == "processing" and (gate := gates.get(end.job.queue)) is not None and gate.state.is_limited
+        for end in jobs
+    )
+    return Ends(jobs, fenced, queues, frees)
 
 
 def _after(end: JobEnd) -> Job | None:
@@ -170,8 +191,24 @@ def _reported(job: Job, report: Report, now: int, draw: float) -> list[Event]:
     return [failed, Retried(run_at=text(now + round(delay * SECOND)), delay=delay)]
 
 
-def _released(job: Job, release: Release) -> list[Event]:
-    released = Released(attempt=release.lease.attempt, reason=release.reason)
+def _pauses(ends: Sequence[JobEnd], gates: Mapping[str, QueueGate]) -> Iterator[tuple[QueueState, list[Event]]]:
+    """The queues that are paused because one of their jobs has died, each once."""
+    died: dict[str, str] = {}
+    for end in ends:
+        if any(type(event) is Dead for event in end.events):
+            died.setdefault(end.job.queue, end.job.id)
+    for queue, job in died.items():
+        state = gates[queue].state if queue in gates else None
+        if state is not None and state.pause_on_failure and not state.paused_for_good:
+            yield state, [QueuePaused(cause="failure", job=job)]
+
+
+def _released(job: Job, release: Release, gates: dict[str, QueueGate], charged: Callable[[Lease], bool]) -> list[Event]:
+    gate, rates = gates.get(job.queue), dict[str, str]()
+    if gate is not None and gate.state.rate is not None and charged(release.lease):
+        gates[job.queue] = gate = gate.refunded()
+        rates = {job.queue: text(gate.arrival)} if gate.arrival is not None else {}
+    released = Released(attempt=release.lease.attempt, rates=rates, reason=release.reason)
     return [released, Cancelled()] if job.cancel_requested else [released]
 
 

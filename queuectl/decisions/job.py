@@ -3,10 +3,11 @@
 from collections.abc import Collection, Sequence
 
 from projections.jobs import FINAL, Job
-from queuectl.admission import NOTHING, reasons
+from projections.queues import QueueGate
+from queuectl.admission import NOTHING, WAITING, Facts, reasons
 from queuectl.clock import text
 from queuectl.errors import Refused
-from queuectl.events import Claimed, Edited, Enqueued, Event, Purged, Requeued
+from queuectl.events import Claimed, Edited, Enqueued, Event, Forced, Held, Purged, Requeued, Unheld
 
 
 def enqueue(policy: Enqueued) -> list[Event]:
@@ -14,11 +15,43 @@ def enqueue(policy: Enqueued) -> list[Event]:
     return [policy]
 
 
-def claim(job: Job, worker: str, now: int) -> list[Event]:
-    """The next attempt of a job. Raises Refused where the job is not waiting, or not due at `now`."""
-    if found := reasons(job, NOTHING, now):
+def claim(job: Job, worker: str, now: int, gate: QueueGate | None = None) -> list[Event]:
+    """The next attempt of a job. `gate`: that of its queue, where anything was said of it.
+
+    Raises Refused where the job, or the gate, does not let it start at `now`.
+    """
+    if found := reasons(job, Facts(gates={job.queue: gate}) if gate is not None else NOTHING, now):
         raise Refused(f"job {job.id} is {found[0].text}")
-    return [Claimed(attempt=job.attempt + 1, worker=worker)]
+    arrival = gate.started(now).arrival if gate is not None and gate.state.rate is not None else None
+    rates = {job.queue: text(arrival)} if arrival is not None else {}
+    return [Claimed(attempt=job.attempt + 1, worker=worker, rates=rates, forced=job.forced)]
+
+
+def hold(job: Job, reason: str | None = None) -> list[Event]:
+    """Keep a waiting job from starting; no events where it is held. Raises Refused where it does not wait."""
+    if job.state == "processing":
+        raise Refused(f"job {job.id} is processing: what runs can't be held; cancel it, or hold it once it waits again")
+    if job.state not in WAITING:
+        raise Refused(f"job {job.id} is {job.state}: only a job that waits can be held")
+    return [Held(reason=reason)] if not job.held else []
+
+
+def release(job: Job, reason: str | None = None) -> list[Event]:
+    """Let a held job start; no events where it is not held. Raises Refused where it does not wait."""
+    if job.state not in (*WAITING, "processing"):
+        raise Refused(f"job {job.id} is {job.state}: only a job that waits can be released")
+    return [Unheld(reason=reason)] if job.held else []
+
+
+def force(job: Job, reason: str | None = None) -> list[Event]:
+    """Have a waiting job start next, past pause, hold, delay and limits; no events where it will.
+
+    Raises Refused where it does not wait.
+    """
+    if job.state not in WAITING:
+        hint = "it runs already" if job.state == "processing" else f"retry it: queuectl retry {job.id}"
+        raise Refused(f"job {job.id} is {job.state}: only a job that waits can be started; {hint}")
+    return [Forced(reason=reason)] if not job.forced else []
 
 
 def requeue(

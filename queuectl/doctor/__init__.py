@@ -14,7 +14,7 @@ from queuectl import dotenv, engines
 from queuectl.doctor.checks import environment, log, workers
 from queuectl.doctor.finding import Finding, Severity, problem
 from queuectl.errors import QueueError, shown
-from queuectl.queries import Queries
+from queuectl.flow_queries import FlowQueries
 
 CHECKS: dict[str, Callable[["InspectedQueue", ProgressBars], Iterator[Finding]]] = {
     "file": log.file,
@@ -34,7 +34,7 @@ CHECKS: dict[str, Callable[["InspectedQueue", ProgressBars], Iterator[Finding]]]
 """All checks by name, in the order in which they run."""
 
 
-class InspectedQueue(Queries):
+class InspectedQueue(FlowQueries):
     """An existing queue, opened for examination; a context manager."""
 
     def __init__(self, url: str, *, progress: Progress | None = None) -> None:

@@ -9,16 +9,18 @@ from msgspec.structs import replace
 
 from projections import Change
 from projections.attempts import AttemptQuestions
+from projections.claimable import ClaimQuestions
 from projections.config import ConfigQuestions
 from projections.environments import EnvironmentQuestions
 from projections.job_list import JobLists
 from projections.jobs import Job, JobQuestions
 from projections.new_jobs import Alike
 from projections.numbers import NumberQuestions
+from projections.queues import QueueQuestions, stream
 from projections.replay import Progress
 from projections.workers import WorkerQuestions
-from queuectl.decisions import Ending, Ends, enqueue, finish
-from queuectl.events import Event, Recorded
+from queuectl.decisions import Ending, Ends, Lease, enqueue, finish
+from queuectl.events import Claimed, Event, Recorded
 
 
 class Write(msgspec.Struct, frozen=True, gc=False):
@@ -68,7 +70,16 @@ class ProjectionStatus(msgspec.Struct, frozen=True):
     """What it raised, where it was set aside."""
 
 
-class View(JobQuestions, JobLists, AttemptQuestions, WorkerQuestions, ConfigQuestions, EnvironmentQuestions):
+class View(
+    JobQuestions,
+    ClaimQuestions,
+    JobLists,
+    AttemptQuestions,
+    WorkerQuestions,
+    ConfigQuestions,
+    QueueQuestions,
+    EnvironmentQuestions,
+):
     """Reading, all of it at one point of the log. The questions of each subject are beside its table."""
 
     @abstractmethod
@@ -159,6 +170,8 @@ class Transaction(View, NumberQuestions):
     """The raw clock, read once the write lock was held: every due time is computed from it and compared with it."""
     at: int
     """What the events of this transaction are stamped with: `now`, or later, so that the log never goes back."""
+    wakes: bool
+    """Whether workers are to look for work, whatever was appended."""
 
     @abstractmethod
     def append(self, writes: Iterable[Write], actor: str) -> list[Change]:
@@ -177,10 +190,19 @@ class Transaction(View, NumberQuestions):
         """
         import random
 
-        ends = finish(endings, lambda id: known.get(id) or self.job(id), self.now, random.random)
-        self.append([Write(f"job:{end.job.id}", end.job, end.events) for end in ends.jobs], actor)
+        ends = finish(
+            endings, lambda id: known.get(id) or self.job(id), self.now, random.random, self.gates(), self._charged
+        )
+        writes = [Write(f"job:{end.job.id}", end.job, end.events) for end in ends.jobs]
+        self.append([*writes, *(Write(stream(state.name), state, events) for state, events in ends.queues)], actor)
+        self.wakes = self.wakes or ends.frees
         self.forget_secrets(ends.forget)
         return ends
+
+    def _charged(self, lease: Lease) -> bool:
+        """Whether the claim of this lease counted as a start of its queue's rate."""
+        claims = [record.event for record in self.stream(f"job:{lease.job}") if record.version == lease.version]
+        return any(isinstance(event, Claimed) and event.rates for event in claims)
 
     def ready(self, queues: Sequence[str], limit: int) -> list[Job]:
         """The jobs that may be claimed now, best first: of all queues where none are named."""

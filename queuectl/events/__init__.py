@@ -21,25 +21,32 @@ from queuectl.events.job import Edited as Edited
 from queuectl.events.job import Ended as Ended
 from queuectl.events.job import Enqueued as Enqueued
 from queuectl.events.job import Failed as Failed
+from queuectl.events.job import Forced as Forced
+from queuectl.events.job import Held as Held
 from queuectl.events.job import Interrupted as Interrupted
 from queuectl.events.job import Passed as Passed
 from queuectl.events.job import Purged as Purged
 from queuectl.events.job import Released as Released
 from queuectl.events.job import Requeued as Requeued
 from queuectl.events.job import Retried as Retried
+from queuectl.events.job import Unheld as Unheld
 from queuectl.events.log import ConfigSet as ConfigSet
 from queuectl.events.log import EnvironmentKept as EnvironmentKept
 from queuectl.events.log import Sealed as Sealed
 from queuectl.events.payload import Payload as Payload
+from queuectl.events.queue import QueueLimited as QueueLimited
+from queuectl.events.queue import QueuePaused as QueuePaused
+from queuectl.events.queue import QueueResumed as QueueResumed
 from queuectl.events.vocabulary import Newer as Newer
 from queuectl.events.vocabulary import Unreadable as Unreadable
 from queuectl.events.vocabulary import Vocabulary
 from queuectl.events.worker import Heartbeat as Heartbeat
-from queuectl.events.worker import Held as Held
+from queuectl.events.worker import HeldAttempt as HeldAttempt
 from queuectl.events.worker import StopRequested as StopRequested
 from queuectl.events.worker import WorkerLost as WorkerLost
 from queuectl.events.worker import WorkerStarted as WorkerStarted
 from queuectl.events.worker import WorkerStopped as WorkerStopped
+from queuectl.rate import Rate as Rate
 
 Event = (
     Enqueued
@@ -54,6 +61,9 @@ Event = (
     | Cancelled
     | Released
     | Interrupted
+    | Held
+    | Unheld
+    | Forced
     | Purged
     | Archived
     | WorkerStarted
@@ -61,6 +71,9 @@ Event = (
     | StopRequested
     | WorkerStopped
     | WorkerLost
+    | QueuePaused
+    | QueueResumed
+    | QueueLimited
     | EnvironmentKept
     | ConfigSet
     | Sealed

@@ -14,7 +14,7 @@ class Enqueued(Payload, frozen=True, kw_only=True):
     """A job was added. Carries its whole policy, so later changes of the settings do not affect it."""
 
     type: ClassVar[str] = "enqueued"
-    v: ClassVar[int] = 3
+    v: ClassVar[int] = 4
     readable_from: ClassVar[int] = 1
     wakes_workers: ClassVar[bool] = True
     command: str | None = None
@@ -51,6 +51,8 @@ class Enqueued(Payload, frozen=True, kw_only=True):
     keep_children: bool = False
     nice: int = 0
     """What is added to the niceness of the worker (0 to 19)."""
+    held: bool = False
+    """Whether it is held from the beginning: it does not start until it is released."""
     reason: str | None = None
 
     @property
@@ -70,8 +72,14 @@ class Claimed(Payload, frozen=True, kw_only=True):
     """A worker took the job. `attempt` counts over the job's whole life. The version of this event is the lease."""
 
     type: ClassVar[str] = "claimed"
+    v: ClassVar[int] = 2
+    readable_from: ClassVar[int] = 1
     attempt: int
     worker: str
+    rates: dict[str, str] = {}
+    """By queue with a rate: the theoretical arrival time after this start (see `queuectl.rate`)."""
+    forced: bool = False
+    """Whether it passed pause, hold, delay and limits, since `queuectl start` asked for that."""
 
 
 class Ended(Execution, Payload, frozen=True):
@@ -159,8 +167,12 @@ class Released(Payload, frozen=True, kw_only=True):
     """A claim was given back before its command started. It uses no retry and no attempt number."""
 
     type: ClassVar[str] = "released"
+    v: ClassVar[int] = 2
+    readable_from: ClassVar[int] = 1
     wakes_workers: ClassVar[bool] = True
     attempt: int
+    rates: dict[str, str] = {}
+    """By queue with a rate: the theoretical arrival time without the start that did not come to be."""
     reason: str | None = None
 
 
@@ -170,6 +182,30 @@ class Interrupted(Ended, frozen=True, kw_only=True):
     type: ClassVar[str] = "interrupted"
     wakes_workers: ClassVar[bool] = True
     by: str | None = None
+    reason: str | None = None
+
+
+class Held(Payload, frozen=True, kw_only=True):
+    """The waiting job does not start until it is released."""
+
+    type: ClassVar[str] = "held"
+    wakes_workers: ClassVar[bool] = True
+    reason: str | None = None
+
+
+class Unheld(Payload, frozen=True, kw_only=True):
+    """The job is not held any more."""
+
+    type: ClassVar[str] = "unheld"
+    wakes_workers: ClassVar[bool] = True
+    reason: str | None = None
+
+
+class Forced(Payload, frozen=True, kw_only=True):
+    """The waiting job starts next: once, past pause, hold, delay, concurrency and rate."""
+
+    type: ClassVar[str] = "forced"
+    wakes_workers: ClassVar[bool] = True
     reason: str | None = None
 
 

@@ -32,7 +32,7 @@ class WorkerStarted(Payload, frozen=True, kw_only=True):
     """Whether the worker runs given jobs only; then it serves no queue."""
 
 
-class Held(msgspec.Struct, frozen=True, gc=False):
+class HeldAttempt(msgspec.Struct, frozen=True, gc=False):
     """One attempt that a heartbeat covers."""
 
     job: str
@@ -43,7 +43,7 @@ class Heartbeat(Payload, frozen=True, kw_only=True):
     """The worker is alive and holds these attempts."""
 
     type: ClassVar[str] = "heartbeat"
-    attempts: list[Held] = []
+    attempts: list[HeldAttempt] = []
 
 
 class StopRequested(Payload, frozen=True, kw_only=True):

@@ -53,6 +53,8 @@ class Claims:
         """When there may be something to claim; and when to claim again after nothing could be started."""
         self._pause = PAUSE / 2
         self._may_claim_ahead = True
+        self._closed = False
+        """Whether the last claim has passed queues over that have reached a limit."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -94,6 +96,11 @@ class Claims:
         return (rung or now >= self._next_claim) and now >= self._next_try
 
     @property
+    def free(self) -> int:
+        """How many slots no claimed job will take."""
+        return max(0, self._slots.free - len(self._waiting))
+
+    @property
     def wanted(self) -> int:
         """How many jobs to claim: for every free slot, and ahead what will start within about 20 ms."""
         free = self._slots.free - len(self._waiting)
@@ -105,12 +112,17 @@ class Claims:
         """Take over what a turn has claimed, where it wanted so many."""
         self._waiting.extend(Waiting(claim, now) for claim in turn.claims)
         if want > 0:
-            full = len(turn.claims) == want
+            full = len(turn.claims) == want or turn.slots_wanted
+            self._closed = turn.closed
+            if turn.slots_wanted:
+                self._may_claim_ahead = False  # what is left is not claimed ahead: a slot has to be free
             self._next_claim = now + (0.0 if full else min(LOOK, turn.due_in if turn.due_in is not None else LOOK))
 
     def attempt_ended(self) -> None:
         """What was started has ended: claims may be made ahead, and without a pause."""
         self._may_claim_ahead = True
+        if self._closed:
+            self._next_claim = monotonic()  # the queue that has reached its limit may be its own
         self._pause = PAUSE / 2
 
     def back_off(self, now: float) -> None:

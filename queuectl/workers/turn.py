@@ -8,15 +8,18 @@ import msgspec
 from projections.attempts import Attempt
 from projections.environments import Environment
 from projections.jobs import FINAL, Job
+from projections.queues import ALL
 from projections.workers import Worker
 from queuectl import decisions, disk, enclosing_jobs
-from queuectl.admission import NOTHING, WAITING, low_disk, order, reasons
+from queuectl.admission import NOTHING, WAITING, first, low_disk, order
 from queuectl.decisions import Ending, Lease, Refusal, Release, Report, Stop
 from queuectl.engines.view import Filter, Transaction, View, Write
 from queuectl.errors import Busy, Conflict, Unusable
-from queuectl.events import Heartbeat, Held, StopRequested, WorkerStarted, WorkerStopped
+from queuectl.events import Heartbeat, HeldAttempt, StopRequested, WorkerStarted, WorkerStopped
 from queuectl.host import processes, procfs
 from queuectl.queue import Queue
+from queuectl.rest import at_rest
+from queuectl.selection import select
 from queuectl.settings import Settings
 
 ENVIRONMENTS = 64
@@ -52,7 +55,11 @@ class Turn(msgspec.Struct):
     stopped_by: Stop | None = None
     """Who asked for it, where that is known."""
     due_in: float | None = None
-    """Seconds until the next waiting job is due; None where none waits."""
+    """Seconds until the next waiting job is due, or a queue opens; None where none waits for that."""
+    closed: bool = False
+    """Whether queues were passed over that are paused or have reached a limit."""
+    slots_wanted: bool = False
+    """Whether jobs were left because they are not claimed ahead: each needs a free slot."""
     drained: bool = False
     """Whether its queues hold nothing that will run by itself."""
     settings: Settings = Settings()
@@ -136,6 +143,7 @@ class TurnWriter:
         releases: Sequence[Release],
         want: int,
         *,
+        free: int | None = None,
         holding: Sequence[Lease] = (),
         ended: Sequence[Lease] = (),
         heartbeat: bool = False,
@@ -145,10 +153,11 @@ class TurnWriter:
     ) -> Turn:
         """Report, give back, write a heartbeat and claim at most `want` jobs, in one transaction.
 
-        `holding` are the leases that stay with this worker, for the heartbeat, `ended` those of attempts that it will
-        report in a later turn. `look` also reads cancels, stops and settings. `drain`: find out whether anything is
-        left but so many jobs that can't be ended. `meanwhile` is called while others write. Raises Unusable where
-        nothing could be written: nothing has happened then, and the turn can be taken again.
+        `free`: how many of them can start at once; all, where that is not said. `holding` are the leases that stay with
+        this worker, for the heartbeat, `ended` those of attempts that it will report in a later turn. `look` also reads
+        cancels, stops and settings. `drain`: find out whether anything is left but so many jobs that can't be ended.
+        `meanwhile` is called while others write. Raises Unusable where nothing could be written: nothing has happened
+        then, and the turn can be taken again.
         """
         known = self._claimed
         while True:
@@ -160,7 +169,7 @@ class TurnWriter:
                     if heartbeat or look:
                         me = tx.worker(self.worker)
                         if heartbeat and me is not None and holding:
-                            held = [Held(job=lease.job, attempt=lease.attempt) for lease in holding]
+                            held = [HeldAttempt(job=lease.job, attempt=lease.attempt) for lease in holding]
                             beat = [Write(self._stream, me, [Heartbeat(attempts=held)])]
                         self._look(tx, me, turn)
                         endings += self._unknown(
@@ -173,7 +182,7 @@ class TurnWriter:
                     if want > 0 and not turn.stop:
                         self._check_claims(tx, turn)
                     if want > 0 and not turn.stop and turn.hindrance is None:
-                        turn.claims = self._claim(tx, want)
+                        self._claim(tx, turn, want, want if free is None else free)
                     if len(turn.claims) < want or (drain is not None and not turn.claims):
                         self._look_ahead(tx, turn, drain)
                 for ending in endings:
@@ -209,16 +218,17 @@ class TurnWriter:
         if (space := disk.space(self._queue.home, self._settings)).low:
             turn.hindrance = low_disk(space).text
 
-    def _claim(self, tx: Transaction, want: int) -> list[Claim]:
+    def _claim(self, tx: Transaction, turn: Turn, want: int, free: int) -> None:
+        among: list[Job] | None = None
         if self._only:
             waiting = [job for job in self._own_jobs(tx) if job.state in WAITING]
-            jobs = sorted((job for job in waiting if not reasons(job, NOTHING, tx.now)), key=order)[:want]
-        else:
-            jobs = tx.ready(self._queues, want)
-        changes = tx.append(
-            [Write(f"job:{job.id}", job, decisions.claim(job, self.worker, tx.now)) for job in jobs], self._actor
-        )
-        claims: list[Claim] = []
+            among = sorted((job for job in waiting if first(job, NOTHING, tx.now) is None), key=order)
+        selection = select(tx, self._queues, tx.now, want, free, among)
+        turn.closed, turn.slots_wanted = selection.closed, selection.slots_wanted
+        writes = [
+            Write(f"job:{job.id}", job, decisions.claim(job, self.worker, tx.now, gate)) for job, gate in selection.jobs
+        ]
+        changes = tx.append(writes, self._actor)
         refusals: list[Refusal] = []
         for change in changes:
             claimed: Job = change.after
@@ -229,9 +239,8 @@ class TurnWriter:
             if missing or (environment is None and claimed.policy.environment is not None):
                 refusals.append(Refusal(lease, missing))
             else:
-                claims.append(Claim(claimed, lease, secrets, environment, self._earlier(tx, claimed)))
+                turn.claims.append(Claim(claimed, lease, secrets, environment, self._earlier(tx, claimed)))
         tx.end(refusals, self._actor, {change.after.id: change.after for change in changes})
-        return claims
 
     def _environment(self, tx: Transaction, name: str | None) -> Environment | None:
         if name is None:
@@ -255,17 +264,20 @@ class TurnWriter:
         return found
 
     def _look_ahead(self, tx: Transaction, turn: Turn, drain: int | None) -> None:
+        gates = tx.gates()
         if self._only:
             left = self._own_jobs(tx)
             turn.drained = not left
-            due = min((job.run_at for job in left if job.state in WAITING), default=None)
+            dues = [job.run_at for job in left if job.state in WAITING and not job.held]
         else:
-            due = tx.next_due(self._queues)
+            closed = [name for name, gate in gates.items() if gate.is_closed(tx.now)]
+            due = tx.next_due(self._queues, closed) if ALL not in closed else None
+            dues = [due] if due is not None else []
             if drain is not None and (due is None or due > tx.now):
-                counts = tx.counts(self._queues)
                 ours = drain + enclosing_jobs.waiting_inside(tx, self._inside, self._queues)
-                turn.drained = not counts.get("failed") and counts.get("processing", 0) <= ours
-        turn.due_in = max(0.0, (due - tx.now) / 1e6) if due is not None else None
+                turn.drained = at_rest(tx, self._queues, tx.now, ours)
+        dues += [moment for gate in gates.values() if (moment := gate.reopens(tx.now)) is not None]
+        turn.due_in = max(0.0, (min(dues) - tx.now) / 1e6) if dues else None
 
     def _own_jobs(self, tx: Transaction) -> list[Job]:
         """Of the jobs that this worker is for, those that have not ended."""

@@ -197,6 +197,7 @@ class WorkerLoop:
                 reports,
                 releases,
                 want,
+                free=self._claims.free,
                 holding=[*self._slots.leases, *self._claims.leases],
                 ended=self._outbox.leases,
                 heartbeat=heartbeat,

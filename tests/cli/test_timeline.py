@@ -21,7 +21,7 @@ from queuectl.events import (
     Event,
     Failed,
     Heartbeat,
-    Held,
+    HeldAttempt,
     Purged,
     Recorded,
     Released,
@@ -77,7 +77,7 @@ class Past:
     def beats(self, count: int) -> "Past":
         """A heartbeat every five seconds."""
         for _ in range(count):
-            self.after(5, Heartbeat(attempts=[Held("j", 1)]))
+            self.after(5, Heartbeat(attempts=[HeldAttempt("j", 1)]))
         return self
 
     def entries(self, now: float | None = None) -> list[TimelineEntry]:

@@ -22,7 +22,7 @@ from queuectl import Queue, clock, decisions
 from queuectl.clock import SECOND
 from queuectl.decisions import Outcome, Report
 from queuectl.engines.view import Write
-from queuectl.events import Heartbeat, Held, StopRequested, WorkerLost, WorkerStarted, WorkerStopped
+from queuectl.events import Heartbeat, HeldAttempt, StopRequested, WorkerLost, WorkerStarted, WorkerStopped
 from queuectl.job_fields import Spec
 from queuectl.workers.turn import Claim, TurnWriter
 from tests.support import ends
@@ -121,7 +121,7 @@ def live(queue: Queue) -> None:
         ]
         writes.append(Write("worker:w1", tx.worker("w1"), [WorkerLost(reason="process 70 is gone")]))
         tx.append(writes, "recovery:w2")
-    make.event("w2", Heartbeat(attempts=[Held(job="31", attempt=1)]), "worker:w2")
+    make.event("w2", Heartbeat(attempts=[HeldAttempt(job="31", attempt=1)]), "worker:w2")
     make.event("watch", StopRequested(now=True, reason="home time"), "cli:ann@old")
     make.event("watch", WorkerStopped(reason="asked to"), "worker:watch")
 

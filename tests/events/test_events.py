@@ -121,7 +121,10 @@ def insert(path: Path, sql: str) -> None:
     db.close()
 
 
-LATER = {"archived", "edited", "environment_kept", "interrupted", "sealed"}
+LATER = {
+    "archived", "edited", "environment_kept", "forced", "held", "interrupted", "queue_limited", "queue_paused",
+    "queue_resumed", "sealed", "unheld",
+}  # fmt: skip
 """Types that came after version 1."""
 
 

@@ -17,7 +17,7 @@ from queuectl.events import (
     Enqueued,
     Event,
     Heartbeat,
-    Held,
+    HeldAttempt,
     Recorded,
     StopRequested,
     WorkerLost,
@@ -166,7 +166,7 @@ class World:
             )
             self.append(stream, [started])
             return
-        held = [Held(id, job.attempt) for id in self.ids if (job := self.job(id)) and job.worker == stream[7:]]
+        held = [HeldAttempt(id, job.attempt) for id in self.ids if (job := self.job(id)) and job.worker == stream[7:]]
         other: list[Event] = [
             Heartbeat(attempts=held),
             StopRequested(now=command.again, reason="enough"),

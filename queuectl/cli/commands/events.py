@@ -73,13 +73,14 @@ def _print_events(records: Iterable["Recorded"], follow: bool) -> None:
     import sys
 
     from queuectl.cli.ui import wording
+    from queuectl.cli.ui.event_wording import event_text
 
     room = output.width()
     for record in records:
         stream = output.escape(record.stream)
         blank = " " * (16 - output.display_width(stream))
         head = f"{record.seq:>7}  {wording.local_time(record.at):<8}  {stream}{blank}  "
-        text = output.escape(wording.event_text(record))
+        text = output.escape(event_text(record))
         line = f"{head}{text}  [{output.escape(record.actor)}]"
         if output.display_width(line) > room:  # the actor is dropped first
             line = output.truncate(head + text, room)

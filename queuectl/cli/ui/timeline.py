@@ -14,6 +14,7 @@ import msgspec
 from projections.jobs import FINAL
 from queuectl import units
 from queuectl.cli.ui import output, wording
+from queuectl.cli.ui.event_wording import event_text
 from queuectl.clock import SECOND
 from queuectl.events import Cancelled, Claimed, Execution, Failed, Heartbeat, Interrupted, Released, Retried
 from queuectl.history import Moment
@@ -52,7 +53,7 @@ def build(moments: Sequence[Moment], now: int | None = None) -> list[TimelineEnt
         else:
             record = block[0].record
             change = (_change(before, block), record.actor)
-            entries.append(_entry(_DOT, block, wording.event_text(record), (change,)))
+            entries.append(_entry(_DOT, block, event_text(record), (change,)))
         before = block[-1]
     if now is not None and before is not None and before.job is not None and before.job.state not in FINAL:
         entries += _present(before, moments, now)
@@ -87,10 +88,10 @@ def _attempt(before: Moment | None, block: list[Moment], claimed: Claimed) -> It
         if isinstance(event, Heartbeat):
             beats.append(record.at)
         elif ending is not None:
-            follows.append((wording.event_text(record),))
+            follows.append((event_text(record),))
         elif isinstance(event, Execution | Released):
             ending, actor = event, record.actor
-            what = wording.event_text(record)
+            what = event_text(record)
         else:
             aside.append(moment)
     change = [_change(before, block), claim.actor]
@@ -103,7 +104,7 @@ def _attempt(before: Moment | None, block: list[Moment], claimed: Claimed) -> It
         used += _used(ending)
     yield _entry(_DOT, block, what, (change, used, *follows))
     for moment in aside:
-        yield _entry(_BRANCH, [moment], f"{wording.event_text(moment.record)} · {moment.record.actor}")
+        yield _entry(_BRANCH, [moment], f"{event_text(moment.record)} · {moment.record.actor}")
 
 
 def _entry(mark: str, block: Sequence[Moment], what: str, more: Sequence[Sequence[str]] = ()) -> TimelineEntry:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from projections.attempts import Attempt
     from projections.environments import Environment
     from projections.jobs import Job
+    from projections.queues import QueueState
     from queuectl.admission import Facts
 
 
@@ -49,14 +50,34 @@ def state_detail(job: "Job", now: int | None = None, facts: "Facts | None" = Non
         return words + (", being cancelled" if job.cancel_requested else "")
     if job.state in ("pending", "failed"):
         words = f"{end_cause(job)}, " if job.state == "failed" else ""
-        if job.run_at > now:
-            return f"{words}{'retry' if words else 'due'} {relative_time(job.run_at, now)}"
-        if facts is not None and facts.unserved(job, now):
-            return f"{words}no worker serves its queue"
-        return f"{words}retry due" if words else "ready"
+        return words + _situation(job, now, facts)
     if job.state == "dead":
         return f"{end_cause(job)}, {_ago(job, now)}"
     return _ago(job, now)
+
+
+def _situation(job: "Job", now: int, facts: "Facts | None") -> str:
+    """Return what a waiting job waits for, in few words."""
+    from queuectl.admission import NOTHING, first
+
+    reason = first(job, facts if facts is not None else NOTHING, now)
+    retry = "retry" if job.state == "failed" else "due"
+    match reason.kind if reason is not None else "":
+        case "delayed" | "backoff":
+            return f"{retry} {relative_time(job.run_at, now)}"
+        case "held":
+            return "held"
+        case "paused" if reason is not None:
+            until = f" until {local_time(reason.when, now)}" if reason.when is not None else ""
+            return f"paused{until}"
+        case "concurrency":
+            return "queue at its limit"
+        case "rate" if reason is not None:
+            return f"rate limit, {relative_time(reason.when or now, now)}"
+        case "no_worker":
+            return "no worker serves its queue"
+        case _:
+            return "retry due" if job.state == "failed" else "ready"
 
 
 def _ago(job: "Job", now: int) -> str:
@@ -129,71 +150,24 @@ def steps(seconds: "Sequence[float]") -> str:
     return ", then ".join(map(units.span, seconds))
 
 
-def event_text(record: events.Recorded) -> str:
-    """Return what an event says, with its reason."""
-    event = record.event
-    reason = getattr(event, "reason", None)
-    return _description(record, event) + (f" — {reason}" if reason else "")
+def queue_limits(limits: "QueueState | events.QueueLimited") -> str:
+    """Return the limits of a queue: `2 at a time, 10/s, pauses on failure`; `none`."""
+    words = [f"{limits.concurrency} at a time"] if limits.concurrency is not None else []
+    words += [str(limits.rate)] if limits.rate is not None else []
+    words += ["pauses on failure"] if limits.pause_on_failure else []
+    return ", ".join(words) or "none"
 
 
-def _description(record: events.Recorded, event: events.Event) -> str:
-    match event:
-        case events.Enqueued():
-            command = event.runnable.text
-            late = (clock.micros(event.run_at) - record.at) / 1_000_000
-            due = f", due {local_time(clock.micros(event.run_at), record.at)}" if late > 1 else ""
-            return f"enqueued in {event.queue}{due}: {command}"
-        case events.Claimed():
-            return f"claimed: attempt {event.attempt}"
-        case events.Completed():
-            return f"attempt {event.attempt} completed{_took(event)}"
-        case events.Failed():
-            more = f": {event.error}" if event.error else ""
-            return f"attempt {event.attempt} failed: {end_cause(event)}{_took(event)}{more}"
-        case events.Retried():
-            return (
-                f"will be retried in {units.span(event.delay)}, at {local_time(clock.micros(event.run_at), record.at)}"
-            )
-        case events.Dead():
-            return "went to the dead letter queue"
-        case events.Requeued():
-            return "requeued, with its retry budget anew"
-        case events.Edited():
-            return f"edited: {'; '.join(_change(name, *values) for name, values in event.changes.items())}"
-        case events.CancelRequested():
-            return "asked to be cancelled"
-        case events.Cancelled():
-            return "cancelled" + (f" in attempt {event.attempt}{_took(event)}" if event.attempt is not None else "")
-        case events.Released():
-            return f"attempt {event.attempt} given back before it started"
-        case events.Interrupted():
-            by = f": its worker was stopped by {event.by}" if event.by else ""
-            return f"attempt {event.attempt} interrupted{_took(event)}{by}"
-        case events.Purged():
-            return "purged"
-        case events.Archived():
-            return f"archived in {event.file}, {units.counted(event.events, 'event')}, {event.state}"
-        case events.WorkerStarted():
-            queues = f", for {', '.join(event.queues)}" if event.queues else ""
-            alone = ", for one job alone" if event.private else ""
-            return (
-                f"worker started on {event.host}, pid {event.pid}, {units.counted(event.slots, 'slot')}{queues}{alone}"
-            )
-        case events.Heartbeat():
-            held = ", ".join(f"{held.job} ({held.attempt})" for held in event.attempts)
-            return f"still running {held}" if held else "alive"
-        case events.StopRequested():
-            return "asked to stop" + (" now" if event.now else "")
-        case events.WorkerStopped():
-            return "worker stopped"
-        case events.WorkerLost():
-            return "worker lost"
-        case events.Sealed():
-            return f"sealed {units.counted(event.events, 'event')} up to {event.upto}: {event.hash}"
-        case events.EnvironmentKept():
-            return f"environment kept: {environment_size(event)}"
-        case events.ConfigSet():
-            return f"{event.key} set to {event.value}" if event.value is not None else f"{event.key} unset"
+def pause(queue: "QueueState", now: int) -> str:
+    """Return since when, by whom and why a queue is paused; nothing where it is not."""
+    if not queue.is_paused(now):
+        return ""
+    words = f"{relative_time(queue.paused_at or now, now)} by {queue.paused_by}"
+    if queue.paused_job is not None:
+        words += f", since job {queue.paused_job} died"
+    if queue.paused_until is not None:
+        words += f", until {local_time(queue.paused_until, now)}"
+    return words + (f": {queue.paused_reason}" if queue.paused_reason else "")
 
 
 def environment_size(environment: "Environment | events.EnvironmentKept") -> str:
@@ -203,32 +177,6 @@ def environment_size(environment: "Environment | events.EnvironmentKept") -> str
     umask = environment.umask
     mask = f", umask {umask:04o}" if isinstance(umask, int) else f", umask {umask}" if umask is not None else ""
     return f"{units.counted(count, 'variable')}{those}{mask}"
-
-
-def _change(name: str, was: Any, new: Any) -> str:
-    return f"{name} {_value(name, was)} → {_value(name, new)}"
-
-
-def _value(name: str, value: Any) -> str:
-    if value is None:
-        return "none"
-    if name in ("timeout", "backoff_max"):
-        return units.span(value)
-    if name == "backoff":
-        return steps(value) or "none"
-    if name == "env":
-        import shlex
-
-        return shlex.join(f"{variable}={text}" for variable, text in value.items()) or "none"
-    if name == "argv":
-        import shlex
-
-        return shlex.join(value)
-    return str(value)
-
-
-def _took(event: Any) -> str:
-    return f" after {units.span(event.run_seconds)}" if event.run_seconds is not None else ""
 
 
 def job_outcome(job: "Job") -> str:

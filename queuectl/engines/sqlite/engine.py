@@ -213,7 +213,7 @@ class SqliteEngine(Engine):
         if self._gate.worker is None:
             self.checkpoint()
         if tx.types:
-            kinds = ("log", "work") if tx.types & WAKING else ("log",)
+            kinds = ("log", "work") if tx.wakes or tx.types & WAKING else ("log",)
             self._bells.ring(kinds)
 
     def listen(self, kind: str) -> Listener:

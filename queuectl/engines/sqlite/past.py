@@ -42,8 +42,9 @@ class PastView(SqliteView):
             self._take_in(page, seq)
         scratch.execute(
             """
-            insert into counts (queue, state, jobs) select queue, state, count(*) from gone where true group by 1, 2
-            on conflict (queue, state) do update set jobs = counts.jobs + excluded.jobs
+            insert into counts (queue, state, held, jobs)
+            select queue, state, 0, count(*) from gone where true group by 1, 2
+            on conflict (queue, state, held) do update set jobs = counts.jobs + excluded.jobs
             """
         )
 

@@ -54,6 +54,7 @@ class SqliteTransaction(SqliteView, Transaction):
         self._folding = known.folding
         self.now = clock.now()
         self.at = max(self.now, known.at + 1)
+        self.wakes = False
         self.types: set[str] = set()
         self._numbers = range(0)
         self._conflict: Conflict | None = None

@@ -7,7 +7,7 @@ from queuectl.clock import SECOND
 from queuectl.engines.base import Engine
 from queuectl.engines.view import Filter, Write
 from queuectl.errors import NotFound
-from queuectl.events import ConfigSet, Heartbeat, Held, Purged, StopRequested, WorkerLost, WorkerStopped
+from queuectl.events import ConfigSet, Heartbeat, HeldAttempt, Purged, StopRequested, WorkerLost, WorkerStopped
 from tests.engines.conftest import Site
 from tests.support import ends
 from tests.support.engine_actions import ACTOR, add, change, claim, policy, report, start_worker
@@ -292,7 +292,7 @@ def test_workers_from_their_start_to_their_end(engine: Engine) -> None:
     for id in ("w1", "w2", "w3"):
         start_worker(engine, id, slots=3)
     with engine.transaction() as tx:
-        tx.append([Write("worker:w1", tx.worker("w1"), [Heartbeat(attempts=[Held("a", 1)])])], ACTOR)
+        tx.append([Write("worker:w1", tx.worker("w1"), [Heartbeat(attempts=[HeldAttempt("a", 1)])])], ACTOR)
         beat = tx.at
         tx.append([Write("worker:w2", tx.worker("w2"), [StopRequested(reason="enough"), WorkerStopped()])], ACTOR)
         tx.append([Write("worker:w3", tx.worker("w3"), [WorkerLost(reason="gone")])], ACTOR)

@@ -295,8 +295,8 @@ def test_a_script_of_several_statements_runs_completely(path: Path) -> None:
     assert (
         set(
             "events events_of_stream events_no_update events_no_delete events_no_overwrite projection_state secrets"
-            " jobs jobs_waiting jobs_waiting_by_queue jobs_held jobs_failed jobs_blocked jobs_ended"
-            " attempts attempts_of_job counts workers workers_live config numbers".split()
+            " jobs jobs_waiting jobs_waiting_by_queue jobs_claimed jobs_forced jobs_failed jobs_blocked jobs_ended"
+            " attempts attempts_of_job counts workers workers_live config queues starts numbers".split()
         )
         <= names
     )

@@ -74,7 +74,7 @@ def test_a_replay_discards_foreign_changes_of_the_tables(path: Path) -> None:
         path,
         "update jobs set state = 'completed'",
         "delete from attempts",
-        "insert into counts values ('x', 'dead', 9)",
+        "insert into counts values ('x', 'dead', 0, 9)",
     )
     with Queue(path) as queue:
         differences = queue.check()
@@ -169,7 +169,11 @@ def test_newer_code_at_the_database_stops_older_code(path: Path) -> None:
 def test_newer_code_rebuilds_what_older_code_made(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Counts2:
         name, version, tables, reads = "counts", counts.version + 1, ("counts",), counts.reads
-        schema = "create table counts (queue text, state text, jobs integer, extra text, primary key (queue, state));"
+        schema = """
+            create table counts (
+                queue text, state text, held integer, jobs integer, extra text, primary key (queue, state, held)
+            );
+        """
 
         def fold(self, changes: list[Change], store: Store) -> None:
             counts.fold(changes, store)

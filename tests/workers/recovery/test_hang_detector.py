@@ -11,7 +11,7 @@ import pytest
 from queuectl import clock
 from queuectl.engines.view import Write
 from queuectl.errors import Unusable
-from queuectl.events import Heartbeat, Held, WorkerStopped, encode
+from queuectl.events import Heartbeat, HeldAttempt, WorkerStopped, encode
 from queuectl.host import processes, procfs
 from queuectl.workers import monitor
 from queuectl.workers.chores.recovery_watch import RecoveryWatch
@@ -264,4 +264,4 @@ def test_monitor_is_not_counted_as_a_worker(lab: Lab) -> None:
 def test_what_heartbeats_say(lab: Lab, observer: TurnWriter) -> None:
     observer.write_heartbeat(1.0)
     last = list(lab.queue.events(type="heartbeat"))[-1]
-    assert last.event == Heartbeat(attempts=list[Held]())
+    assert last.event == Heartbeat(attempts=list[HeldAttempt]())

@@ -1,0 +1,135 @@
+"""Events in words. Nothing here is escaped: `output` escapes what it prints."""
+
+from typing import Any
+
+from queuectl import clock, events, units
+from queuectl.cli.ui.wording import end_cause, environment_size, local_time, queue_limits, steps
+
+
+def event_text(record: events.Recorded) -> str:
+    """Return what an event says, with its reason."""
+    event = record.event
+    reason = getattr(event, "reason", None)
+    return _description(record, event) + (f" — {reason}" if reason else "")
+
+
+def _description(record: events.Recorded, event: events.Event) -> str:
+    return _of_job(record, event) or _of_worker(event) or _of_others(record, event)
+
+
+def _of_job(record: events.Recorded, event: events.Event) -> str:
+    match event:
+        case events.Enqueued():
+            command = event.runnable.text
+            late = (clock.micros(event.run_at) - record.at) / 1_000_000
+            due = f", due {local_time(clock.micros(event.run_at), record.at)}" if late > 1 else ""
+            return f"enqueued in {event.queue}{due}: {command}"
+        case events.Claimed():
+            return f"claimed: attempt {event.attempt}"
+        case events.Completed():
+            return f"attempt {event.attempt} completed{_took(event)}"
+        case events.Failed():
+            more = f": {event.error}" if event.error else ""
+            return f"attempt {event.attempt} failed: {end_cause(event)}{_took(event)}{more}"
+        case events.Retried():
+            return (
+                f"will be retried in {units.span(event.delay)}, at {local_time(clock.micros(event.run_at), record.at)}"
+            )
+        case events.Dead():
+            return "went to the dead letter queue"
+        case events.Requeued():
+            return "requeued, with its retry budget anew"
+        case events.Edited():
+            return f"edited: {'; '.join(_change(name, *values) for name, values in event.changes.items())}"
+        case events.CancelRequested():
+            return "asked to be cancelled"
+        case events.Cancelled():
+            return "cancelled" + (f" in attempt {event.attempt}{_took(event)}" if event.attempt is not None else "")
+        case events.Released():
+            return f"attempt {event.attempt} given back before it started"
+        case events.Interrupted():
+            by = f": its worker was stopped by {event.by}" if event.by else ""
+            return f"attempt {event.attempt} interrupted{_took(event)}{by}"
+        case events.Held():
+            return "held"
+        case events.Unheld():
+            return "released from hold"
+        case events.Forced():
+            return "to start next, past pause, hold, delay and limits"
+        case events.Purged():
+            return "purged"
+        case _:
+            return ""
+
+
+def _of_worker(event: events.Event) -> str:
+    match event:
+        case events.WorkerStarted():
+            queues = f", for {', '.join(event.queues)}" if event.queues else ""
+            alone = ", for one job alone" if event.private else ""
+            return (
+                f"worker started on {event.host}, pid {event.pid}, {units.counted(event.slots, 'slot')}{queues}{alone}"
+            )
+        case events.Heartbeat():
+            held = ", ".join(f"{held.job} ({held.attempt})" for held in event.attempts)
+            return f"still running {held}" if held else "alive"
+        case events.StopRequested():
+            return "asked to stop" + (" now" if event.now else "")
+        case events.WorkerStopped():
+            return "worker stopped"
+        case events.WorkerLost():
+            return "worker lost"
+        case _:
+            return ""
+
+
+def _of_others(record: events.Recorded, event: events.Event) -> str:
+    match event:
+        case events.Archived():
+            return f"archived in {event.file}, {units.counted(event.events, 'event')}, {event.state}"
+        case events.Sealed():
+            return f"sealed {units.counted(event.events, 'event')} up to {event.upto}: {event.hash}"
+        case events.QueuePaused():
+            since = f", since job {event.job} died" if event.job is not None else ""
+            until = f" until {local_time(clock.micros(event.until), record.at)}" if event.until is not None else ""
+            return f"{_queue(record)} paused{until}{since}"
+        case events.QueueResumed():
+            return f"{_queue(record)} resumed"
+        case events.QueueLimited():
+            return f"{_queue(record)} limited: {queue_limits(event)}"
+        case events.EnvironmentKept():
+            return f"environment kept: {environment_size(event)}"
+        case events.ConfigSet():
+            return f"{event.key} set to {event.value}" if event.value is not None else f"{event.key} unset"
+        case _:
+            return ""
+
+
+def _queue(record: events.Recorded) -> str:
+    return f"queue {record.subject}" if record.subject else "all queues"
+
+
+def _change(name: str, was: Any, new: Any) -> str:
+    return f"{name} {_value(name, was)} → {_value(name, new)}"
+
+
+def _value(name: str, value: Any) -> str:
+    if value is None:
+        return "none"
+    if name in ("timeout", "backoff_max"):
+        return units.span(value)
+    if name == "backoff":
+        return steps(value) or "none"
+    if name == "env":
+        import shlex
+
+        return shlex.join(f"{variable}={text}" for variable, text in value.items()) or "none"
+    if name == "argv":
+        import shlex
+
+        return shlex.join(value)
+    return str(value)
+
+
+def _took(event: Any) -> str:
+    return f" after {units.span(event.run_seconds)}" if event.run_seconds is not None else ""

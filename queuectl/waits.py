@@ -1,0 +1,52 @@
+"""Why the jobs of a queue wait, summed up: each first reason, and how many jobs it keeps."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from projections.jobs import Job
+from queuectl.admission import Facts, Reason, first
+from queuectl.clock import text
+
+OF_ONE_JOB = ("held", "delayed", "backoff")
+"""Kinds of reasons that each job has for itself; of the others many have the same."""
+
+
+class Wait(msgspec.Struct):
+    """The jobs that wait for the same first reason."""
+
+    reason: Reason
+    jobs: int
+    oldest: int
+    """When the first of them was enqueued (µs UTC)."""
+
+    def json(self) -> dict[str, Any]:
+        """The document."""
+        return {"jobs": self.jobs, "oldest": text(self.oldest), **self.reason.json()}
+
+
+def waits(jobs: Iterable[Job], facts: Facts, now: int) -> list[Wait]:
+    """Sum up the first reasons of these jobs, as far as they wait; the reason that keeps most of them first."""
+    found: dict[tuple[str, str], Wait] = {}
+    for job in jobs:
+        reason = first(job, facts, now)
+        if reason is None:
+            continue
+        key = (reason.kind, "" if reason.kind in OF_ONE_JOB else reason.text)
+        if (wait := found.get(key)) is None:
+            found[key] = Wait(reason, 1, job.enqueued_at)
+            continue
+        wait.jobs += 1
+        wait.oldest = min(wait.oldest, job.enqueued_at)
+        if reason.when is not None:
+            wait.reason = min(wait.reason, reason, key=lambda each: each.when if each.when is not None else 1 << 62)
+    for wait in found.values():
+        if wait.jobs > 1 and wait.reason.kind in OF_ONE_JOB:
+            wait.reason = Reason(kind=wait.reason.kind, text=_common(wait.reason), when=wait.reason.when)
+    return sorted(found.values(), key=lambda wait: -wait.jobs)
+
+
+def _common(reason: Reason) -> str:
+    """What the reasons of several jobs share."""
+    return "held" if reason.when is None else f"not due: the first at {text(reason.when)}"

@@ -1,0 +1,78 @@
+"""Rates: how many starts any span of time has, bursts, refunds, and clocks that are set back (R36)."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from queuectl.clock import SECOND
+from queuectl.errors import Invalid
+from queuectl.limits import rate_from
+from queuectl.rate import Rate
+
+BEGIN = 1_800_000_000 * SECOND
+
+
+def starts(rate: Rate, moments: list[int]) -> list[int]:
+    """The moments at which a start is let through, of those at which one is wanted."""
+    arrival: int | None = None
+    found: list[int] = []
+    for now in moments:
+        if rate.opens(arrival, now) <= now:
+            arrival = rate.started(arrival, now)
+            found.append(now)
+    return found
+
+
+@given(
+    st.integers(1, 50),
+    st.sampled_from([0.1, 1.0, 60.0]),
+    st.integers(1, 10),
+    st.lists(st.integers(0, 3 * SECOND), min_size=1, max_size=120),
+)
+def test_no_span_has_more_than_its_share(count: int, seconds: float, burst: int, gaps: list[int]) -> None:
+    rate = Rate(count, seconds, burst)
+    moments = [BEGIN]
+    for gap in gaps:
+        moments.append(moments[-1] + gap)
+    found = starts(rate, moments)
+    for i, first in enumerate(found):
+        for j in range(i, len(found)):
+            assert j - i + 1 <= burst + (found[j] - first) / rate.interval
+
+
+def test_a_burst_then_evenly_spaced() -> None:
+    rate = Rate(10, 1.0, 3)
+    found = starts(rate, [BEGIN + step * 10_000 for step in range(60)])
+    assert [moment - BEGIN for moment in found] == [0, 10_000, 20_000, 100_000, 200_000, 300_000, 400_000, 500_000]
+
+
+def test_what_was_given_back_is_free_again() -> None:
+    rate = Rate(1, 60.0)
+    arrival = rate.started(None, BEGIN)
+    assert rate.opens(arrival, BEGIN) == BEGIN + 60 * SECOND
+    assert rate.opens(rate.refunded(arrival), BEGIN) == BEGIN
+
+
+def test_a_clock_set_back_shuts_no_queue() -> None:
+    rate = Rate(1, 60.0, 2)
+    arrival = rate.started(None, BEGIN + 365 * 86400 * SECOND)
+    assert rate.opens(arrival, BEGIN) == BEGIN + 60 * SECOND
+
+
+WRITTEN = [
+    ("10/s", 10, 1.0, "10/s"), ("3/m", 3, 60.0, "3/m"), (" 1 / 90s ", 1, 90.0, "1/90s"),
+    ("5/2m30s", 5, 150.0, "5/150s"),
+]  # fmt: skip
+NONSENSE = ["", "10", "0/s", "-1/s", "10/", "10/fortnight", "1.5/s", "10/0s", "9999999/s", "1/400d"]
+
+
+@pytest.mark.parametrize("text, starts, seconds, shown", WRITTEN)
+def test_rates_are_read_as_written(text: str, starts: int, seconds: float, shown: str) -> None:
+    rate = rate_from(text)
+    assert (rate.starts, rate.seconds, rate.burst, rate.text) == (starts, seconds, 1, shown)
+
+
+@pytest.mark.parametrize("text", NONSENSE)
+def test_nonsense_is_no_rate(text: str) -> None:
+    with pytest.raises(Invalid, match=r"^rate: "):
+        rate_from(text)

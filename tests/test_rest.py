@@ -1,0 +1,71 @@
+"""At rest (R46): what keeps `--drain` and `wait` going, and what does not."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from queuectl import Queue, clock
+from queuectl.rest import at_rest, live_jobs
+from tests.support.shell import Shell
+
+
+@pytest.fixture
+def queue(queuectl: Shell) -> Iterator[Queue]:
+    with Queue(queuectl.folder / "q.db") as queue:
+        yield queue
+
+
+def rests(queue: Queue, *queues: str) -> bool:
+    with queue.engine.snapshot() as view:
+        return at_rest(view, queues, clock.now(), 0)
+
+
+def live(queue: Queue) -> int:
+    with queue.engine.snapshot() as view:
+        return live_jobs(view)
+
+
+def test_held_jobs_wait_for_a_person(queue: Queue) -> None:
+    assert rests(queue)
+    id = queue.enqueue("true", held=True)
+    assert rests(queue)
+    assert live(queue) == 0
+    queue.start(id)
+    assert not rests(queue), "it was asked to start"
+    queue.hold(id)
+    queue.release(id)
+    assert not rests(queue)
+    assert live(queue) == 1
+
+
+def test_only_a_pause_without_end_is_rest(queue: Queue) -> None:
+    queue.enqueue("true", queue="a")
+    queue.enqueue("true", queue="b")
+    queue.pause("a", seconds=60)
+    queue.pause("b")
+    assert (rests(queue, "a"), rests(queue, "b"), rests(queue)) == (False, True, False)
+    assert live(queue) == 1
+    queue.pause()
+    assert rests(queue)
+    assert live(queue) == 0
+
+
+def test_limits_and_delays_are_told_apart(queue: Queue) -> None:
+    queue.enqueue("true", queue="a", delay=3600)
+    assert rests(queue), "its user asked for the delay"
+    assert live(queue) == 1, "but whoever waits for all waits for it"
+    queue.enqueue("true", queue="b")
+    queue.limit("b", rate="1/h")
+    assert not rests(queue)
+
+
+def test_a_drain_ends_beside_held_and_paused_jobs(queuectl: Shell) -> None:
+    queuectl("enqueue", "--hold", "true")
+    queuectl("enqueue", "--queue", "shut", "true")
+    queuectl("enqueue", "--queue", "slow", "true")
+    queuectl("enqueue", "--queue", "slow", "true")
+    queuectl("queue", "set", "slow", "--rate", "2/s")
+    queuectl("pause", "shut")
+    queuectl("worker", "start", "--drain").ok()
+    status = queuectl("status").ok().json
+    assert (status["completed"], status["pending"], status["held"]) == (2, 2, 1)
