@@ -4,7 +4,7 @@ import re
 
 from queuectl import units
 from queuectl.errors import Invalid
-from queuectl.rate import UNITS, Rate
+from queuectl.rate import Rate
 
 MOST = 1_000_000
 """The highest concurrency, and the most starts of a rate and of its burst."""
@@ -30,12 +30,10 @@ def rate_from(text: str) -> Rate:
     if match is None:
         raise Invalid(f"rate: {text!r} is not a rate; write 10/s, 3/m, 100/h or 1/90s")
     starts, span = int(match[1]), match[2]
-    seconds = next((length for length, unit in UNITS.items() if span == unit), None)
-    if seconds is None:
-        try:
-            seconds = units.duration(span)
-        except Invalid:
-            raise Invalid(f"rate: {text!r} is not a rate; write 10/s, 3/m, 100/h or 1/90s") from None
+    try:
+        seconds = units.duration(span if span[0].isdigit() else f"1{span}")
+    except Invalid:
+        raise Invalid(f"rate: {text!r} is not a rate; write 10/s, 3/m, 100/h or 1/90s") from None
     if not 1 <= starts <= MOST or not 0.001 <= seconds <= 366 * 86400:
         raise Invalid(f"rate: {text!r} is out of bounds: from 1 to {MOST:,} starts in 1ms to 366d")
     return Rate(starts, seconds)

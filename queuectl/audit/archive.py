@@ -69,7 +69,7 @@ class ArchiveResult(msgspec.Struct):
 def preview(queue: Queue, before: int, states: Collection[str] = FINAL) -> ArchiveResult:
     """Return what `archive` would archive; changes nothing."""
     with queue.engine.snapshot() as view:
-        streams = view.archivable(before, states)
+        streams = view.archivable(before, states, clock.now())
     jobs = sum(map(_is_job, streams))
     return ArchiveResult(jobs=jobs, workers=len(streams) - jobs, events=sum(streams.values()))
 
@@ -93,7 +93,7 @@ def archive(
     with queue.engine.transaction() as tx:  # in which a projection that is only late catches up
         _check_projections(tx)
     with queue.engine.snapshot() as view:
-        streams, upto = view.archivable(before, states), view.seq_at(before)
+        streams, upto = view.archivable(before, states, clock.now()), view.seq_at(before)
     if os.path.lexists(path):
         held = _read_begun(queue, path, bars("Reading the archive"))
         more = sum(_is_job(stream) for stream in streams if stream not in held)
@@ -250,7 +250,7 @@ class _Removal:
         done = ArchiveResult(file=self._path, bytes=os.stat(self._path).st_size, more=more)
         self._remove(filter(_is_job, self._held), ended, done)
         with self._queue.engine.snapshot() as view:
-            ended = view.archivable(before, ())
+            ended = view.archivable(before, (), clock.now())
         self._remove((stream for stream in self._held if stream.startswith("worker:")), ended, done)
         self._progress(1, 1)
         return done

@@ -108,11 +108,12 @@ class View(
         """A page of the leaves: those with `after` < seq <= `upto`, in order, as with `events`."""
 
     @abstractmethod
-    def archivable(self, at: int, states: Collection[str]) -> dict[str, int]:
+    def archivable(self, at: int, states: Collection[str], now: int) -> dict[str, int]:
         """The streams that were through by then (µs UTC), each with the version of its last event.
 
         Those of jobs that came to one of these final states, of purged jobs, and of workers that ended and of whose
-        attempts only those of jobs that are named with them are left.
+        attempts only those of jobs that are named with them are left. Not those of jobs whose start still counts for
+        the rate of its queue at `now` (R36).
         """
 
     @abstractmethod

@@ -49,7 +49,10 @@ class RandomQueue:
         """Carry out one command, most often of a worker, and return what it added to the log."""
         head = self.queue.status().seq
         pick = Random(dice)
-        users = (self.enqueue, self.enqueue, self.cancel, self.retry, self.retry, self.edit, self.purge, self.configure)
+        users = (
+            *(self.enqueue, self.enqueue, self.cancel, self.retry, self.retry, self.edit, self.purge, self.configure),
+            *(self.hold, self.hold, self.limit, self.pause),
+        )
         workers = (self.start, self.ask_to_stop, self.stop, self.lose, self.turn, self.turn)
         archivers = (self.seal, self.archive, self.archive, self.move)
         [commands] = pick.choices((users, workers, (self.turn,), archivers), (3, 2, 4, 1))
@@ -73,7 +76,29 @@ class RandomQueue:
             max_retries=pick.choice((None, 0, 1)),
             backoff_max=0.0,
             secrets=pick.choice(({}, {}, {"TOKEN": "x"})),
+            held=pick.random() < 0.2,
         )
+
+    def hold(self, pick: Random) -> None:
+        """Hold, release or start jobs that wait."""
+        states = ("pending", "failed")
+        change = pick.choice((self.queue.hold, self.queue.release, self.queue.start))
+        change(*self._ids(pick, states), among=states)
+
+    def limit(self, pick: Random) -> None:
+        """Change the limits of a queue."""
+        queue = pick.choice(QUEUES)
+        self.queue.limit(queue, concurrency=pick.choice((1, 3, None)), pause_on_failure=pick.random() < 0.2)
+        self.queue.limit(queue, rate=pick.choice(("1000/s", "1/ms", None)))
+
+    def pause(self, pick: Random) -> None:
+        """Pause a queue, or all, for a moment or for good; most often resume it."""
+        queue = pick.choice((*QUEUES, None))
+        if pick.random() < 0.3:
+            self.queue.pause(queue, seconds=pick.choice((None, 0.001)))
+        else:
+            with suppress(Refused):  # all are paused
+                self.queue.resume(queue)
 
     def cancel(self, pick: Random) -> None:
         states = ("pending", "failed", "processing", "dead")

@@ -121,18 +121,23 @@ class SqliteView(SqliteHealth):
         """How many events there are up to this one."""
         return self._db.execute("select count(*) from events where seq <= ?", (upto,)).get
 
-    def archivable(self, at: int, states: Collection[str]) -> dict[str, int]:
+    def archivable(self, at: int, states: Collection[str], now: int) -> dict[str, int]:
         sql = f"""
-            with over as (select id, version from jobs where finished_at <= ? and state in ({marks(states)}))
+            with over as (
+                select id, version from jobs
+                where finished_at <= ? and state in ({marks(states)})
+                    and id not in (select job from starts where next > ?)
+            )
             select 'job:' || id, version from over
             union all
             select stream, version from events purge where type = 'purged' and seq <= ?
                 and not exists (select 1 from events where stream = purge.stream and version > purge.version)
+                and substr(stream, 5) not in (select job from starts where next > ?)
             union all
             select 'worker:' || id, version from workers
             where ended_at <= ? and id not in (select worker from attempts where job not in (select id from over))
         """
-        return dict(self._db.execute(sql, (at, *states, self.seq_at(at), at)))
+        return dict(self._db.execute(sql, (at, *states, now, self.seq_at(at), now, at)))
 
     def seq_at(self, at: int) -> int:
         # Moments rise with the numbers, so the place is found by halving: no index is needed.
