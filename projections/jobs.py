@@ -260,7 +260,7 @@ _LATER: dict[type, Any] = {
 # -- the table -------------------------------------------------------------------------------------------------------
 
 name = "jobs"
-version = 7
+version = 8
 tables = ("jobs",)
 reads = None
 

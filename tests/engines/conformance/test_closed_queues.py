@@ -1,5 +1,6 @@
 """Every engine: claims past queues that are closed, and jobs that are held or forced (R31)."""
 
+from collections.abc import Callable, Sequence
 from random import Random
 
 from projections.jobs import Job
@@ -9,7 +10,7 @@ from queuectl.clock import SECOND
 from queuectl.decisions import LimitChanges
 from queuectl.engines.base import Engine
 from queuectl.engines.view import Transaction, Write
-from queuectl.events import Rate
+from queuectl.events import Event, Rate
 from tests.support.engine_actions import ACTOR, add, claim, policy
 
 
@@ -18,11 +19,10 @@ def due(engine: Engine, limit: int = 100, queues: tuple[str, ...] = (), closed: 
         return [job.id for job in tx.due(queues, limit, tx.now, closed)]
 
 
-def on_job(engine: Engine, id: str, decide: object) -> None:
+def on_job(engine: Engine, id: str, decide: Callable[[Job], Sequence[Event]]) -> None:
     with engine.transaction() as tx:
         job = tx.job(id)
         assert job is not None
-        assert callable(decide)
         tx.append([Write(f"job:{id}", job, decide(job))], ACTOR)
 
 
