@@ -83,6 +83,8 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     """Whether it does not start until it is released."""
     forced: bool = False
     """Whether it starts next, or was started, past pause, hold, delay and limits of its queue."""
+    cancel_signal: str | None = None
+    """The name of the signal that the latest request to cancel it asks for; None: its own."""
     finished_at: int | None = None
     exit_code: int | None = None
     signal: int | None = None
@@ -91,6 +93,11 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     error: str | None = None
     edited: str | None = None
     """`policy` as JSON, where it differs from its `enqueued` event."""
+
+    @property
+    def stop_signal(self) -> str:
+        """The name of the signal by which its attempt is asked to end, were it now."""
+        return (self.cancel_signal if self.cancel_requested else None) or self.policy.stop_signal
 
 
 def evolve(job: Job | None, record: Recorded, event: Any) -> Job | None:
@@ -190,7 +197,8 @@ def _edited(job: Job, record: Recorded, event: Edited) -> Job:
 
 
 def _cancel_requested(job: Job, record: Recorded, event: CancelRequested) -> Job:
-    return replace(job, version=record.version, cancel_requested=True)
+    before = job.cancel_signal if job.cancel_requested else None
+    return replace(job, version=record.version, cancel_requested=True, cancel_signal=event.signal or before)
 
 
 def _held(job: Job, record: Recorded, event: Held) -> Job:

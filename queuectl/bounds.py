@@ -98,6 +98,12 @@ def check_argv(argv: tuple[str, ...] | None) -> None:
         raise Invalid(f"the command is {total} bytes long; at most {LONGEST_COMMAND} can be run: put it in a script")
 
 
+def check_codes(ok: Collection[int], no_retry: Collection[int]) -> None:
+    """Look whether an exit code is to be success and a failure. Raises Invalid."""
+    if both := {*ok} & {*no_retry}:
+        raise Invalid(f"exit code {min(both)} is among ok-codes and among no-retry-codes: choose")
+
+
 def passable(what: str, text: str) -> int:
     """The bytes of a text that can be an argument of a program. Raises Invalid."""
     if "\0" in text:

@@ -46,6 +46,15 @@ class Spec(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Leave what it left running in the background, rather than end it with the command."""
     nice: int = 0
     """Run it at a lower priority for the processor: N, up to 19, is added to its worker's niceness."""
+    grace: float | None = None
+    """How long it has to end when it is asked to: at its timeout, by a cancel, with its worker. Then it is killed."""
+    stop_signal: int | str | None = None
+    """What asks it to end: INT, SIGINT or 2. Its whole process group is sent this signal, and KILL once the grace is
+    over."""
+    ok_codes: tuple[int, ...] | None = None
+    """The exit codes that count as success; 0 always does."""
+    no_retry_codes: tuple[int, ...] | None = None
+    """The exit codes of failures that are not retried: the job goes to the dead letter queue at once."""
     held: bool = False
     """Hold it: it does not start until `queuectl release`."""
     cwd: str | None = None
@@ -74,6 +83,7 @@ class JobSettings(Struct, frozen=True):
     backoff: tuple[float, ...] = ()
     timeout: float | None = 60.0
     on_lost: str = "retry"
+    grace: float = 5.0
     shell: str = "/bin/sh"
 
 
@@ -90,6 +100,10 @@ class Policy(TypedDict, total=False):
     on_lost: Literal["retry", "dead"]
     keep_children: bool
     nice: int
+    grace: float
+    stop_signal: int | str
+    ok_codes: tuple[int, ...]
+    no_retry_codes: tuple[int, ...]
     cwd: str
     stdin: str
     shell: str

@@ -3,12 +3,14 @@
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
+from signal import SIGSTOP
 from typing import Any
 
 import msgspec
 
 from queuectl import bounds, clock, units
 from queuectl.errors import Invalid
+from queuectl.host import signal_names
 from queuectl.host.working_directory import working_directory
 
 
@@ -100,6 +102,43 @@ def _check_steps(name: str, steps: tuple[float, ...]) -> tuple[float, ...]:
     return steps
 
 
+def codes(low: int, *always: int) -> Kind:
+    """Exit codes from `low` on, in order; `always`: those that are among them without being named."""
+
+    def read(value: int | str | Sequence[int]) -> tuple[int, ...]:
+        if isinstance(value, str):
+            value = () if _is_none(value) else [units.integer(each, low, 255) for each in value.split(",")]
+        return (*sorted({*always, *(value if isinstance(value, Sequence) else (value,))}),)
+
+    def check(name: str, value: Sequence[int]) -> tuple[int, ...]:
+        for code in value:
+            bounds.within(name, code, low, 255)
+        return read(value)
+
+    return Kind(
+        type="tuple[int, ...]", json=int | str | list[int], documented="integer, or array of integers", read=read,
+        load=read, check=check,
+    )  # fmt: skip
+
+
+def _signal(value: int | str) -> str:
+    try:
+        found = signal_names.number(str(value))
+    except ValueError:
+        near = units.nearest(str(value).strip().upper().removeprefix("SIG"), signal_names.NAMES)
+        raise Invalid(f"{value!r} is no signal{near}; write INT, SIGINT or 2") from None
+    if found == SIGSTOP:
+        raise Invalid(f"{value!r} asks nothing to end: it only stops it")
+    return signal_names.name(found)
+
+
+def _check_signal(name: str, value: int | str) -> str:
+    try:
+        return _signal(value)
+    except Invalid as error:
+        raise Invalid(f"{name}: {error}") from None
+
+
 def _folder(name: str, path: str) -> str:
     found = _path(name, path)
     if path.startswith("/") or ".." in path.split("/"):
@@ -160,6 +199,14 @@ STEPS = Kind(
     read=_steps,
     load=_steps,
     check=_check_steps,
+)
+SIGNAL = Kind(
+    type="int | str",
+    json=int | str,
+    documented="string, or integer",
+    read=_signal,
+    load=_signal,
+    check=_check_signal,
 )
 VARIABLES = Kind(
     type="dict[str, str]",

@@ -29,7 +29,8 @@ def template(settings: Settings, here: str, environment: str | None = None) -> E
     `here` is the enqueuer's folder, `environment` names what is kept of the enqueuer's.
     """
     plain = Enqueued(run_at="", cwd=here, environment=environment, max_retries=0, backoff_base=1.0, backoff_max=0.0)
-    return changed(plain, {option.name: getattr(settings, option.name) for option in SETTINGS})
+    values = {option.name: getattr(settings, option.name) for option in SETTINGS}
+    return changed(plain, {name: value for name, value in values.items() if value != getattr(plain, name)})
 
 
 def alike(

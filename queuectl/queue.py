@@ -8,6 +8,7 @@ from projections.config import Config
 from projections.jobs import FINAL, Job
 from projections.workers import Worker
 from queuectl import decisions, dotenv, enclosing_jobs, engines, environment, policy, settings
+from queuectl.bounds import check_codes
 from queuectl.clock import monotonic
 from queuectl.decisions import Cancel
 from queuectl.engines.base import Progress
@@ -15,9 +16,11 @@ from queuectl.engines.view import Transaction, View, Write
 from queuectl.errors import Deadline, Invalid, NotFound, Refused
 from queuectl.events import ConfigSet, Enqueued, Event, StopRequested
 from queuectl.flow_control import FlowControl, jobs_among
+from queuectl.host.user import caller
 from queuectl.host.working_directory import working_directory
 from queuectl.job_fields import Changes, Fields, Spec
 from queuectl.liveness import Life, any_lives, parents
+from queuectl.option_kinds import SIGNAL
 from queuectl.queries import get_job
 from queuectl.rest import live_jobs
 from queuectl.settings import Settings
@@ -152,18 +155,26 @@ class Queue(FlowControl):
 
     # -- changing ----------------------------------------------------------------------------------------------------
 
-    def cancel(self, *ids: str, among: Collection[str] | None = None, reason: str | None = None) -> list[str]:
+    def cancel(
+        self,
+        *ids: str,
+        among: Collection[str] | None = None,
+        reason: str | None = None,
+        signal: int | str | None = None,
+    ) -> list[str]:
         """Cancel jobs, all or none: a waiting one at once, a running one as soon as its worker has ended it.
 
-        Returns the ids of those that were changed: where states are named (`among`), who is in another by now is passed
-        over, as who is gone is.
+        `signal`, a name or a number, asks a running one to end in the place of its stop signal; a further cancel may
+        name another one. Returns the ids of those that were changed: where states are named (`among`), who is in
+        another by now is passed over, as who is gone is. Raises Invalid for what is no signal.
         """
         jobs: dict[str, Job] = {}
+        name = SIGNAL.check("signal", signal) if signal is not None else None
 
         def cancels(tx: Transaction) -> Iterator[Cancel]:
             for job in jobs_among(tx, ids, among):
                 jobs[job.id] = job
-                yield Cancel(job.id, reason)
+                yield Cancel(job.id, reason, name)
 
         with self._engine.transaction() as tx:
             tx.end(cancels(tx), self.actor, jobs)
@@ -195,7 +206,8 @@ class Queue(FlowControl):
             if spec.secrets:
                 tx.keep_secrets(job.id, spec.secrets)
             requeued = decisions.requeue(job, tx.now, secrets, spec.reason, stored=stored)
-            return [*decisions.edit(job, policy.changed(job.policy, said, stdin=stdin)), *requeued]
+            check_codes((wanted := policy.changed(job.policy, said, stdin=stdin)).ok_codes, wanted.no_retry_codes)
+            return [*decisions.edit(job, wanted), *requeued]
 
         return self._change(ids, among, again)
 
@@ -355,17 +367,6 @@ class Queue(FlowControl):
     def check(self, progress: Progress | None = None) -> list[str]:
         """Fold the log into scratch tables and compare: a line for each difference, none when all is true."""
         return self._engine.check(progress)
-
-
-def caller() -> str:
-    """`user@host` of this process, for the log."""
-    try:
-        import pwd
-
-        user = pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        user = str(os.geteuid())
-    return f"{user}@{os.uname().nodename}"
 
 
 def _here() -> str:

@@ -180,6 +180,7 @@ def check(spec: Spec) -> Spec:
     for name, value in options.items():
         if (used := OF_NAME[name].kind.check(name, value)) is not value:
             changed[name] = used
+    bounds.check_codes(changed.get("ok_codes", ()), changed.get("no_retry_codes", ()))
     if spec.env:
         bounds.check_env(spec.env, spec.env_in_log)
     if twice := spec.env.keys() & spec.secrets.keys():
@@ -195,6 +196,10 @@ def _check_line(command: str) -> None:
     bounds.passable("the command", command)
 
 
+_NUMBERS = {"backoff": "a list of durations", **dict.fromkeys(("ok_codes", "no_retry_codes"), "a list of exit codes")}
+"""The fields whose array is no list of strings."""
+
+
 def _explain(text: str | bytes, why: str) -> str:
     """What msgspec found wrong, in the words of the person who wrote the spec."""
     if unknown := re.search(r"unknown field `(.*)`", why):
@@ -204,8 +209,8 @@ def _explain(text: str | bytes, why: str) -> str:
     kinds = {"int": "a whole number", "float": "a number", "str": "a string", "array": "a list of strings",
              "bool": "true or false", "object": "an object of strings", "null": "null"}  # fmt: skip
     if wrong := re.fullmatch(r"Expected `(.*?)`, got `(.*?)`(?: - at `(?:key in )?\$\.?(.*)`)?", why):
-        if wrong[3] == "backoff":
-            kinds["array"] = "a list of durations"
+        if wrong[3] in _NUMBERS:
+            kinds["array"] = _NUMBERS[wrong[3]]
         wanted = [kinds.get(kind, kind) for kind in wrong[1].split(" | ") if kind != "null"]
         got = kinds.get(wrong[2], wrong[2]).removesuffix(" of strings")
         if not wrong[3]:

@@ -274,6 +274,58 @@ def test_missing_secrets_make_a_job_dead() -> None:
     assert isinstance(dead, Dead)
 
 
+# -- exit codes and signals ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cause", ["exit", "spawn"])
+def test_some_exit_codes_are_not_retried(cause: str) -> None:
+    _, job, lease = held_job(max_retries=5, no_retry_codes=(64, 127))
+    outcome = Outcome(cause=cause, exit_code=127)
+    assert ends.report(job, lease, outcome, BEGIN, 0.5) == [
+        Failed(attempt=1, cause=cause, exit_code=127), Dead(reason="exit code 127 is not retried (no-retry-codes)"),
+    ]  # fmt: skip
+    assert ends.report(job, lease, Outcome(cause=cause, exit_code=1), BEGIN, 0.5)[1].type == "retried"
+
+
+@pytest.mark.parametrize("cause", ["timeout", "output", "lost"])
+def test_the_code_of_an_ended_command_means_nothing(cause: str) -> None:
+    _, job, lease = held_job(max_retries=5, no_retry_codes=(64,), ok_codes=(0, 3))
+    for code in (3, 64):
+        ended = decisions.judged(Outcome(cause=cause, exit_code=code), job.policy.ok_codes)
+        assert [event.type for event in ends.report(job, lease, ended, BEGIN, 0.5)] == ["failed", "retried"]
+
+
+def test_further_exit_codes_are_success() -> None:
+    _, job, lease = held_job(ok_codes=(0, 3))
+    ended = decisions.judged(Outcome(cause="exit", exit_code=3), job.policy.ok_codes)
+    assert ends.report(job, lease, ended, BEGIN, 0.5) == [Completed(attempt=1, exit_code=3)]
+    assert decisions.judged(Outcome(cause="exit", exit_code=4), (0, 3)).cause == "exit"
+
+
+def test_a_cancel_is_repeated_by_another_signal() -> None:
+    world, job, _ = held_job(stop_signal="INT")
+    assert job.stop_signal == "INT"
+    for signal in (None, None, "INT", "HUP", "HUP", None, "KILL"):
+        found = world.job("1")
+        assert found is not None
+        world.append("job:1", ends.cancel(found, signal=signal))
+    asked = [record.data for record in world.log if record.type == "cancel_requested"]
+    assert asked == ["{}", '{"signal":"HUP"}', '{"signal":"KILL"}']
+    found = world.job("1")
+    assert found is not None
+    assert (found.stop_signal, found.cancel_signal) == ("KILL", "KILL")
+
+
+def test_a_cancels_signal_is_forgotten_with_it() -> None:
+    world, job, _ = held_job()
+    world.append("job:1", ends.cancel(job, signal="KILL"))
+    for command in ("release", "requeue", "claim", "cancel"):
+        world.do(Command(command))
+    found = world.job("1")
+    assert found is not None
+    assert (found.cancel_requested, found.stop_signal) == (True, "TERM")
+
+
 # -- interruptions ---------------------------------------------------------------------------------------------------
 
 STOP = Stop("cli:ann@here", "the machine goes down")

@@ -26,12 +26,14 @@ BY_TYPE: dict[str, tuple[Any, Any]] = {
     "boolean": (True, True),
     "object of strings": ("COLOUR=red", {"COLOUR": "red"}),
     "array of strings": ("A_KEY", ["A_KEY"]),
+    "string, or integer": ("sigint", "INT"),
 }
 """By the type of an option a value: as a flag or a setting has it, and as the job then has it."""
 BY_NAME: dict[str, tuple[Any, Any]] = {
     "id": ("mine", "mine"), "queue": ("mail", "mail"), "shell": ("/bin/bash", "/bin/bash"), "cwd": ("/", "/"),
     "stdin": ("/etc/hostname", None), "reason": ("because", "because"), "secrets": ("COLOUR=red", ["COLOUR"]),
     "at": ("2099-01-01T00:00:00Z", "2099-01-01T00:00:00.000000Z"),
+    "ok_codes": ("24,3", [0, 3, 24]), "no_retry_codes": ("78,64", [64, 78]),
 }  # fmt: skip
 """The same for options whose type does not say enough."""
 
@@ -142,6 +144,20 @@ def test_options_are_fields_of_the_event() -> None:
         (("--nice", "-1"), "--nice: '-1' is not a whole number from 0 to 19"),
         (("--backoff", "10s,soon"), "--backoff: 'soon' is not a duration"),
         (("--backoff", ""), "--backoff: '' is not a duration"),
+        (("--grace", "-1"), "--grace: '-1' is not a duration"),
+        (
+            ("--stop-signal", "TREM"),
+            "--stop-signal: 'TREM' is no signal (did you mean 'TERM'?); write INT, SIGINT or 2",
+        ),
+        (("--stop-signal", "STOP"), "--stop-signal: 'STOP' asks nothing to end"),
+        (("--stop-signal", "0"), "--stop-signal: '0' is no signal"),
+        (("--ok-codes", "256"), "--ok-codes: '256' is not a whole number from 0 to 255"),
+        (("--ok-codes", "1,"), "--ok-codes: '' is not a whole number from 0 to 255"),
+        (("--no-retry-codes", "0"), "--no-retry-codes: '0' is not a whole number from 1 to 255"),
+        (
+            ("--no-retry-codes", "3", "--ok-codes", "3"),
+            "exit code 3 is among ok-codes and among no-retry-codes: choose",
+        ),
     ],
 )
 def test_a_wrong_option_is_refused(queuectl: Shell, given: tuple[str, ...], message: str) -> None:

@@ -33,6 +33,7 @@ def test_every_field_of_a_spec_is_read():
         '{"command": "x", "id": "a", "queue": "mail", "priority": -3, "at": "2026-11-24T09:00:00Z", "max_retries": 0,'
         ' "backoff_base": 1.5, "backoff_max": "1h", "jitter": 0.1, "timeout": 2, "env": {"A": "1"}, "cwd": "/tmp",'
         ' "env_in_log": ["A_KEY"], "secrets": {"B": "2"}, "shell": "/bin/bash",'
+        ' "grace": "2m", "stop_signal": "SIGINT", "ok_codes": 3, "no_retry_codes": [78, 64],'
         ' "stdin": "/etc/hostname", "on_lost": "dead", "keep_children": true, "nice": 19, "reason": "why"}'
     )
     assert structs.asdict(job) == {
@@ -41,6 +42,7 @@ def test_every_field_of_a_spec_is_read():
         "timeout": 2.0, "env": {"A": "1"}, "env_in_log": ("A_KEY",), "secrets": {"B": "2"},
         "shell": "/bin/bash", "cwd": "/tmp", "stdin": "/etc/hostname", "on_lost": "dead",
         "keep_children": True, "reason": "why", "backoff": None, "nice": 19,
+        "grace": 120.0, "stop_signal": "INT", "ok_codes": (0, 3), "no_retry_codes": (64, 78),
     }  # fmt: skip
 
 

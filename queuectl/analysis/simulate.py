@@ -16,8 +16,8 @@ from projections import evolve
 from projections.jobs import Job
 from queuectl.backoff import Backoff
 from queuectl.clock import text
-from queuectl.decisions import Outcome, Report, finish, lease
-from queuectl.events import Cancelled, Completed, Dead, Enqueued, Failed, Recorded, Requeued, Retried
+from queuectl.decisions import Outcome, Report, finish, judged, lease
+from queuectl.events import Cancelled, Completed, Dead, Enqueued, Event, Failed, Recorded, Requeued, Retried
 from queuectl.policy import changed
 from queuectl.queries import Progress
 from queuectl.queue import Queue
@@ -35,7 +35,10 @@ ASSUMPTIONS = (
     ),
     "Waiting is the delay before each retry, without the wait for a free worker and the run; jitter is 0.",
     "Retry budgets are judged one by one: what somebody sent back by hand would have been sent back all the same.",
-    "What was not given (delays, retries) is as each job had it; on-lost decides as it did.",
+    (
+        "What was not given (delays, retries, exit codes) is as each job had it; on-lost decides as it did. What has "
+        "completed stays so, whatever its exit code."
+    ),
 )
 """What the answer rests on, a sentence each; told with every answer."""
 
@@ -49,6 +52,8 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     backoff_max: float | None = None
     backoff: tuple[float, ...] | None = None
     max_retries: int | None = None
+    ok_codes: tuple[int, ...] | None = None
+    no_retry_codes: tuple[int, ...] | None = None
 
     def applied_to(self, job: Job) -> Job:
         """The job as if it had been enqueued with this policy."""
@@ -102,6 +107,12 @@ class Simulation(msgspec.Struct, kw_only=True):
     """Given up earlier, and dead in any case."""
     given_up_other: int = 0
     """Given up earlier; recorded as cancelled, or not ended yet."""
+    succeeded_completed: int = 0
+    """Those with a recorded failure that would have been a success, by its exit code: recorded as completed later."""
+    succeeded_dead: int = 0
+    """Recorded as dead."""
+    succeeded_other: int = 0
+    """Recorded as cancelled, or not ended yet."""
     going_on: int = 0
     """Dead ones that would have been tried again."""
     rescued: Bounds = Bounds(0, 0, 0)
@@ -128,8 +139,9 @@ class Rates:
 
     def count(self, budget: Budget) -> None:
         """Count the retries of a budget."""
-        job, failed = budget.failures[0].job, len(budget.failures)
+        failed = len(budget.failures)
         for number in range(2, failed + (budget.end == "completed") + 1):
+            job = budget.failures[0].job
             for kind, name in _groups(job.command, job.queue):
                 self._tried[kind, name, number] += 1
                 self._succeeded[kind, name, number] += number > failed
@@ -180,7 +192,7 @@ def simulate(
     for histories in _pages(queue, since, queue_name, progress):
         result.jobs += len(histories)
         for budget in (each for records in histories for each in budgets(records) if each.failures):
-            rates.count(budget)
+            rates.count(recounted(budget, policy))
             compare(budget, policy, result, continued)
     estimate(result, continued, rates)
     return result
@@ -223,7 +235,7 @@ def budgets(records: Iterable[Recorded]) -> Iterator[Budget]:
                     yield budget
                 budget = Budget()
             case Failed():
-                budget.failures.append(Failure(job, Outcome(cause=event.cause), record.at))
+                budget.failures.append(Failure(job, Outcome(cause=event.cause, exit_code=event.exit_code), record.at))
             case Retried():
                 budget.failures[-1].delay = event.delay
             case Completed() | Dead() | Cancelled():
@@ -235,6 +247,14 @@ def budgets(records: Iterable[Recorded]) -> Iterator[Budget]:
         yield budget
 
 
+def recounted(budget: Budget, policy: RetryPolicy) -> Budget:
+    """The budget up to the first recorded failure that the policy takes for a success."""
+    for number, failure in enumerate(budget.failures):
+        if isinstance(_decided(policy.applied_to(failure.job), failure), Completed):
+            return Budget(budget.failures[:number], "completed")
+    return budget
+
+
 def compare(budget: Budget, policy: RetryPolicy, result: Simulation, continued: "Counter[Continuation]") -> None:
     """Add to the result what the policy would have changed in one budget; what would go on is added to `continued`."""
     delays = [failure.delay for failure in budget.failures if failure.delay is not None]
@@ -242,36 +262,31 @@ def compare(budget: Budget, policy: RetryPolicy, result: Simulation, continued: 
     result.retries += len(delays)
     result.waiting += sum(delays)
     for number, failure in enumerate(budget.failures):
-        delay = _retry_delay(policy.applied_to(failure.job), failure)
-        if failure.delay is not None and delay is not None:
-            result.waiting_changed += delay - failure.delay
-        elif failure.delay is not None:
+        job = policy.applied_to(failure.job)
+        decided = _decided(job, failure)
+        if failure.delay is not None and isinstance(decided, Retried):
+            result.waiting_changed += decided.delay - failure.delay
+        elif failure.delay is not None or isinstance(decided, Completed):
             result.retries_saved += len(delays) - number
             result.waiting_saved += sum(delays[number:])
-            match budget.end:
-                case "completed":
-                    result.given_up_completed += 1
-                case "dead":
-                    result.given_up_dead += 1
-                case _:
-                    result.given_up_other += 1
+            what = "succeeded" if isinstance(decided, Completed) else "given_up"
+            field = f"{what}_{budget.end if budget.end in ('completed', 'dead') else 'other'}"
+            setattr(result, field, getattr(result, field) + 1)
             return
-        elif delay is not None and _retry_delay(failure.job, failure) is None:  # else no policy made it dead
-            job = policy.applied_to(failure.job)
+        elif isinstance(decided, Retried) and isinstance(_decided(failure.job, failure), Dead):  # as a policy had it
             result.going_on += 1
             continued[Continuation(job.command, job.queue, number + 1, job.max_retries, job.policy.delays)] += 1
             return
     result.unchanged += 1
 
 
-def _retry_delay(job: Job, failure: Failure) -> float | None:
-    """Seconds to the retry that a worker would decide on; None where the job would be dead.
+def _decided(job: Job, failure: Failure) -> Event:
+    """What a worker would decide on: Retried, Dead or Completed.
 
     The draw is the middle of the jitter, which is the delay without any.
     """
-    report = Report(lease(job), failure.outcome)
-    last = finish([report], {job.id: job}.get, failure.at, lambda: 0.5).jobs[0].events[-1]
-    return last.delay if isinstance(last, Retried) else None
+    report = Report(lease(job), judged(failure.outcome, job.policy.ok_codes))
+    return finish([report], {job.id: job}.get, failure.at, lambda: 0.5).jobs[0].events[-1]
 
 
 def estimate(result: Simulation, continued: "Counter[Continuation]", rates: Rates) -> None:

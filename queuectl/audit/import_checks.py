@@ -19,6 +19,7 @@ from queuectl.environment import digest
 from queuectl.errors import Invalid
 from queuectl.events import (
     Archived,
+    CancelRequested,
     Claimed,
     ConfigSet,
     Edited,
@@ -31,6 +32,7 @@ from queuectl.events import (
     WorkerStarted,
 )
 from queuectl.job_fields import Spec
+from queuectl.option_kinds import SIGNAL
 from queuectl.options import IN_EVENT, OF_NAME
 
 LIMIT = 1 << 53
@@ -158,8 +160,10 @@ def _check_enqueued(_: Recorded, event: Enqueued) -> None:
         raise Invalid(f"cwd: {event.cwd!r} is not an absolute path")
     for name in IN_EVENT:
         value = getattr(event, name)
-        if value is not None and name not in ("secrets", "stdin"):
-            OF_NAME[name].kind.check(name, value)
+        if value is None or name in ("cwd", "secrets", "stdin"):
+            continue
+        if OF_NAME[name].kind.check(name, value) != value:
+            raise Invalid(f"{name}: {value!r} is not how it is written")
     _check_names(event.secrets)
     if event.stdin is not None and not re.fullmatch("[0-9a-f]{64}", event.stdin):
         raise Invalid(f"stdin: {event.stdin!r} names no input that was kept")
@@ -205,6 +209,11 @@ def _check_requeued(_: Recorded, event: Requeued) -> None:
     _check_names(event.secrets)
 
 
+def _check_cancel_requested(_: Recorded, event: CancelRequested) -> None:
+    if event.signal is not None:
+        SIGNAL.check("signal", event.signal)
+
+
 def _check_claimed(_: Recorded, event: Claimed) -> None:
     bounds.check_name("worker", event.worker)
     if event.attempt < 1:
@@ -243,6 +252,7 @@ _CHECKS: dict[str, Callable[[Recorded, Any], None]] = {
     Edited.type: _check_edited,
     EnvironmentKept.type: _check_environment,
     Requeued.type: _check_requeued,
+    CancelRequested.type: _check_cancel_requested,
     Claimed.type: _check_claimed,
     WorkerStarted.type: _check_worker,
     ConfigSet.type: _check_setting,

@@ -21,7 +21,8 @@ def open_queue(db: str | None, logs: str | None = None, *, create: bool = False,
     """
     from queuectl.cli.ui import output, progress
     from queuectl.errors import Absent, shown
-    from queuectl.queue import Queue, caller
+    from queuectl.host.user import caller
+    from queuectl.queue import Queue
     from queuectl.settings import database
 
     named = database(db)

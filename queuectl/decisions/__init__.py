@@ -10,11 +10,11 @@ from tombstones, nothing else may be appended to the stream of a job.
 from queuectl.decisions.finish import Cancel, Ending, Ends, Refusal, Release, Report, finish
 from queuectl.decisions.job import claim, edit, enqueue, force, hold, purge, release, requeue
 from queuectl.decisions.lease import Lease, lease
-from queuectl.decisions.outcome import Outcome, Stop, explained, is_from_outside
+from queuectl.decisions.outcome import Outcome, Stop, explained, is_from_outside, judged
 from queuectl.decisions.queue import LimitChanges, limit, pause, resume
 
 __all__ = [
     "Cancel", "Ending", "Ends", "Lease", "LimitChanges", "Outcome", "Refusal", "Release", "Report", "Stop", "claim",
-    "edit", "enqueue", "explained", "finish", "force", "hold", "is_from_outside", "lease", "limit", "pause", "purge",
-    "release", "requeue", "resume",
+    "edit", "enqueue", "explained", "finish", "force", "hold", "is_from_outside", "judged", "lease", "limit", "pause",
+    "purge", "release", "requeue", "resume",
 ]  # fmt: skip

@@ -63,11 +63,16 @@ class Refusal(Leased, frozen=True, gc=False):
 
 
 class Cancel(msgspec.Struct, frozen=True, gc=False):
-    """A waiting or dead job is cancelled; of a processing one the cancel is requested, unless it was already."""
+    """A waiting or dead job is cancelled; of a processing one the cancel is requested.
+
+    Where it was requested already, it is so again only if another signal is asked for.
+    """
 
     job: str
     """Its id."""
     reason: str | None = None
+    signal: str | None = None
+    """The name of the signal by which a processing one is asked to end; None: its own."""
 
 
 Ending = Report | Release | Refusal | Cancel
@@ -167,7 +172,8 @@ def _reported(job: Job, report: Report, now: int, draw: float) -> list[Event]:
     """Completed; failed and retried; failed and dead; interrupted; or cancelled.
 
     A job whose cancel was requested is cancelled, unless its command succeeded before it was ended: then it has
-    completed. An interruption counts as a failure where the job itself asked for the stop, and after too many in a row.
+    completed. Whether a retry is of use the exit code says only of a command that ended by itself. An interruption
+    counts as a failure where the job itself asked for the stop, and after too many in a row.
     """
     outcome = report.outcome
     if outcome.cause is None:
@@ -183,6 +189,8 @@ def _reported(job: Job, report: Report, now: int, draw: float) -> list[Event]:
     cause = "signal" if outcome.cause == "cancel" else outcome.cause
     failed = Failed(cause=cause, error=error, **_ended(report))
     failures = job.failures + 1
+    if cause in ("exit", "spawn") and outcome.exit_code in job.policy.no_retry_codes:
+        return [failed, Dead(reason=f"exit code {outcome.exit_code} is not retried (no-retry-codes)")]
     if cause == "lost" and job.policy.on_lost == "dead":
         return [failed, Dead(reason="its attempt was lost, and on-lost is dead")]
     if failures > job.max_retries:
@@ -223,7 +231,9 @@ def _refused(job: Job, refusal: Refusal) -> list[Event]:
 
 def _cancelled(job: Job | None, cancel: Cancel) -> list[Event]:
     if job is not None and job.state == "processing":
-        return [] if job.cancel_requested else [CancelRequested(reason=cancel.reason)]
+        if job.cancel_requested and cancel.signal in (None, job.stop_signal):
+            return []
+        return [CancelRequested(signal=cancel.signal, reason=cancel.reason)]
     if job is None or job.state in ("completed", "cancelled"):
         raise Refused(f"job {cancel.job} is {job.state if job is not None else 'gone'} already; nothing to cancel")
     return [Cancelled(reason=cancel.reason)]

@@ -1,6 +1,7 @@
 """Outcomes of attempts, and the stops of workers that explain some of them."""
 
 import signal
+from collections.abc import Collection
 
 import msgspec
 
@@ -34,6 +35,13 @@ class Outcome(Execution, frozen=True, kw_only=True, gc=False):
 
 OUTSIDE = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGKILL})
 """Signals by which service managers and shells end all processes of a group."""
+
+
+def judged(outcome: Outcome, ok_codes: Collection[int]) -> Outcome:
+    """The outcome of a command that ended by itself, which succeeded where its exit code is one of these."""
+    if outcome.cause != "exit" or outcome.exit_code not in ok_codes:
+        return outcome
+    return msgspec.structs.replace(outcome, cause=None)
 
 
 def is_from_outside(outcome: Outcome) -> bool:

@@ -51,6 +51,14 @@ class Enqueued(Payload, frozen=True, kw_only=True):
     keep_children: bool = False
     nice: int = 0
     """What is added to the niceness of the worker (0 to 19)."""
+    grace: float = 5.0
+    """Seconds that an attempt that is ended has from the stop signal to SIGKILL."""
+    stop_signal: str = "TERM"
+    """The name of the signal by which it is asked to end."""
+    ok_codes: tuple[int, ...] = (0,)
+    """The exit codes that are success, in order; 0 is always one of them."""
+    no_retry_codes: tuple[int, ...] = ()
+    """The exit codes of failures after which the job is dead, in order."""
     held: bool = False
     """Whether it is held from the beginning: it does not start until it is released."""
     reason: str | None = None
@@ -142,10 +150,12 @@ class Edited(Payload, frozen=True, kw_only=True):
 
 
 class CancelRequested(Payload, frozen=True, kw_only=True):
-    """A running job is to be cancelled. Its worker ends the command."""
+    """A running job is to be cancelled. Its worker ends the command. Another one may follow, with another signal."""
 
     type: ClassVar[str] = "cancel_requested"
     wakes_workers: ClassVar[bool] = True
+    signal: str | None = None
+    """The name of the signal that is sent in the place of the job's stop signal."""
     reason: str | None = None
 
 

@@ -6,6 +6,8 @@ import select
 import signal
 from collections.abc import Callable, Iterable
 
+from queuectl.host.procfs import is_ignored
+
 Still = Callable[[int], bool]
 """Whether the process with this pid (still) is one of those that are meant."""
 
@@ -19,7 +21,7 @@ class PidfdSet:
     def add(self, pid: int, still: Still, number: int = signal.SIGTERM) -> bool:
         """Signal a process, if it then still is one of those meant; whether it was signalled.
 
-        Never this process, its group, its parent, or init.
+        Where it ignores the signal, it is sent SIGTERM. Never this process, its group, its parent, or init.
         """
         if pid in self._fds:
             return True
@@ -39,7 +41,7 @@ class PidfdSet:
             os.close(fd)
             return False
         self._fds[pid] = fd
-        _send(fd, number)
+        _send(fd, signal.SIGTERM if is_ignored(pid, number) else number)
         return True
 
     def signal(self, number: int) -> None:
@@ -69,8 +71,8 @@ class PidfdSet:
 def _send(pidfd: int, number: int) -> None:
     try:
         signal.pidfd_send_signal(pidfd, number)
-        if number == signal.SIGTERM:
-            signal.pidfd_send_signal(pidfd, signal.SIGCONT)  # a stopped process would not see the TERM
+        if number != signal.SIGKILL:
+            signal.pidfd_send_signal(pidfd, signal.SIGCONT)  # a stopped process would not see it
     except (ProcessLookupError, PermissionError):
         pass  # it has ended; or it is another user's, and stays among the living
 

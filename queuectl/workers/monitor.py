@@ -36,7 +36,7 @@ def monitor(queue: Queue) -> Iterator[RecoveryReport]:
             pidfd.wait([], max(0.0, watch.due - monotonic()))
 
 
-def recover_hung(queue: Queue, *, patience: float = 30.0) -> RecoveryReport:
+def recover_hung(queue: Queue, *, patience: float | None = None) -> RecoveryReport:
     """Watch long enough to find the workers that hang, kill them, and recover all that are dead (see `recover`)."""
     with observer(queue) as me:
         detector = HangDetector(queue, me)

@@ -14,6 +14,7 @@ import msgspec
 from queuectl import decisions
 from queuectl.clock import monotonic
 from queuectl.decisions import Lease, Outcome, Report
+from queuectl.host import signal_names
 from queuectl.host.flock import locked
 from queuectl.host.oom import PERHAPS, OomKills
 from queuectl.queue import Queue
@@ -142,7 +143,11 @@ class Slots:
         `prepared` is what `prepare` has made of the claim.
         """
         if claim.earlier and (left := self._find_earlier(claim)) is not None:
-            self._terminations.append((claim, Termination(*left, orphans=self._find_orphans)))
+            number = signal_names.number(claim.job.stop_signal)
+            termination = Termination(
+                *left, grace=claim.job.policy.grace, number=number, orphans=self._find_orphans
+            )  # fmt: skip
+            self._terminations.append((claim, termination))
         else:
             self._launch(claim, now, prepared or self.prepare(claim))
 
@@ -178,16 +183,16 @@ class Slots:
             self._report(slot, now)
         self._ended.clear()
 
-    def cancel(self, id: str, now: float) -> None:
-        """End what runs of this job, or give it back where it still waits."""
+    def cancel(self, id: str, signal_name: str, now: float) -> None:
+        """End what runs of this job, by this signal, or give it back where it still waits."""
         for fd, slot in list(self._running.items()):
             if slot.claim.job.id == id:
-                slot.attempt.end("cancel", now)
+                slot.attempt.end("cancel", now, number=signal_names.number(signal_name))
                 self._refresh(fd, now)
         self.give_up_waiting(now, id)
 
     def end(self, now: float) -> None:
-        """End all that runs: TERM, the grace period of each, KILL."""
+        """End all that runs: the stop signal and the grace period of each, KILL."""
         for fd, slot in list(self._running.items()):
             slot.attempt.end("lost", now)  # until an order to stop explains it
             self._refresh(fd, now)
@@ -250,6 +255,9 @@ class Slots:
             cwd=policy.cwd,
             stdin=f"{self._queue.home.stdin}/{policy.stdin}" if policy.stdin is not None else None,
             timeout=job.timeout,
+            grace=policy.grace,
+            stop_signal=signal_names.number(policy.stop_signal),
+            ok_codes=policy.ok_codes,
             nice=policy.nice,
             umask=claim.environment.umask if claim.environment is not None else None,
             plain=plain_command(policy.runnable, env, policy.cwd) if direct else None,

@@ -27,7 +27,6 @@ from queuectl.workers.inheritance import leave_job, raise_file_limit
 from queuectl.workers.recovery import attempt_table, worker_lock
 from queuectl.workers.recovery.orphans import Orphans
 from queuectl.workers.recovery.rescuer import RecoveryReport, Rescuer, take_lock, unreported_outcomes, write_report
-from queuectl.workers.recovery.termination import GRACE
 from queuectl.workers.recovery.worker_lock import NoLockFile
 from queuectl.workers.start_options import READY, SupervisorOptions, WorkerOptions
 from queuectl.workers.stderr import is_watched, say
@@ -335,7 +334,7 @@ class Supervisor:
                         known=known,
                         died=crashed.how,
                         orphans=self._find_orphans,
-                        grace=GRACE if self._signals <= 2 else 0.0,
+                        at_once=self._signals > 2,
                     )
                 )
             if held is not None or now >= crashed.until:

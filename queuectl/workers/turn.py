@@ -46,8 +46,8 @@ class Turn(msgspec.Struct):
     """Leases of reports that were refused: these attempts were decided elsewhere."""
     failed: list[tuple[Lease, str]] = []
     """Leases of attempts that failed, with what became of the job."""
-    cancel: list[str] = []
-    """Ids of jobs that this worker runs and that are to be cancelled."""
+    cancel: dict[str, str] = {}
+    """By id the jobs that this worker runs and that are to be cancelled, with the name of the signal for each."""
     stop: bool = False
     """Whether this worker is to stop."""
     stop_now: bool = False
@@ -161,7 +161,7 @@ class TurnWriter:
         """
         known = self._claimed
         while True:
-            turn = Turn(claims=[], cancel=[])
+            turn = Turn(claims=[])
             try:
                 with self._engine.transaction(None, meanwhile) as tx:
                     endings: list[Ending] = [*reports, *releases]
@@ -200,7 +200,7 @@ class TurnWriter:
         return [Release(lease, "its worker does not know of it") for lease in leases if lease not in known]
 
     def _look(self, tx: Transaction, me: Worker | None, turn: Turn) -> None:
-        turn.cancel = [job.id for job in tx.jobs_of(self.worker) if job.cancel_requested]
+        turn.cancel = {job.id: job.stop_signal for job in tx.jobs_of(self.worker) if job.cancel_requested}
         # Not live in the log: recovery took it for dead, and its jobs with it. What still runs is to be ended.
         turn.stop = me is None or me.state != "running"
         turn.stop_now = me is None or me.stop_now

@@ -231,8 +231,8 @@ class WorkerLoop:
         self._seals.set_interval(turn.settings.seal_every)
         if turn.hindrance is not None:
             self._not_started(turn.hindrance, now)
-        for id in turn.cancel:
-            self._slots.cancel(id, now)
+        for id, signal_name in turn.cancel.items():
+            self._slots.cancel(id, signal_name, now)
             self._claims.cancel(id, now)
         if turn.stop:
             self.stop("asked to", turn.stopped_by, kill=turn.stop_now)

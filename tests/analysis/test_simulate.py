@@ -19,10 +19,11 @@ def queue(tmp_path: Path) -> Iterator[Queue]:
 
 
 def job(story: Story, id: str, *causes: str | None, **more: Any) -> None:
-    """A job whose attempts end so."""
+    """A job whose attempts end so; `exit 3` has an exit code."""
     story.enqueue(id, **more)
     for cause in causes:
-        story.attempt(id, cause)
+        name, _, code = (cause or "").partition(" ")
+        story.attempt(id, name or None, code=int(code) if code else None)
 
 
 def test_the_policy_that_the_jobs_had_changes_nothing(queue: Queue) -> None:
@@ -142,6 +143,45 @@ def test_jobs_are_selected_by_time_and_queue(queue: Queue) -> None:
     assert simulate(queue, policy, since=first + 1).jobs == 1
     assert simulate(queue, policy, since=second + 1) == Simulation()
     assert simulate(queue, policy, queue_name="mail").jobs == 1
+
+
+def test_codes_that_are_not_retried_save_retries(queue: Queue) -> None:
+    story = Story()
+    job(story, "late", "exit 64", "exit 64", None)
+    job(story, "dead", "exit 1", "exit 64", "exit 64", "exit 64")
+    job(story, "other", "exit 1", "timeout 64", None)
+    found = simulate(story.told(queue), RetryPolicy(no_retry_codes=(64,)))
+    assert (found.given_up_completed, found.given_up_dead, found.unchanged) == (1, 1, 1)
+    assert (found.retries, found.retries_saved, found.waiting_saved) == (2 + 3 + 2, 2 + 2, (2 + 4) + (4 + 8))
+
+
+def test_codes_that_succeed_complete_jobs_earlier(queue: Queue) -> None:
+    story = Story()
+    job(story, "late", "exit 1", "exit 24", None)
+    job(story, "dead", "exit 24", "exit 24", "exit 24", "exit 24")
+    job(story, "open", "exit 24")
+    job(story, "other", "exit 1", "timeout 24", None)
+    found = simulate(story.told(queue), RetryPolicy(ok_codes=(0, 24)))
+    assert (found.succeeded_completed, found.succeeded_dead, found.succeeded_other, found.unchanged) == (1, 1, 1, 1)
+    assert (found.retries_saved, found.waiting_saved) == (1 + 3 + 1, 4 + (2 + 4 + 8) + 2)
+    assert (found.given_up_completed, found.going_on) == (0, 0)
+
+
+def test_without_its_final_codes_a_job_goes_on(queue: Queue) -> None:
+    story = Story()
+    job(story, "dead", "exit 64", no_retry_codes=(64,))
+    job(story, "same", "exit 1", None, no_retry_codes=(64,))
+    found = simulate(story.told(queue), RetryPolicy(no_retry_codes=()))
+    assert (found.going_on, found.unchanged) == (1, 1)
+
+
+def test_estimates_count_codes_that_succeed(queue: Queue) -> None:
+    story = Story()
+    job(story, "dead", "exit 1", "exit 1", max_retries=1)
+    for number in range(9):
+        job(story, f"other{number}", "exit 1", "exit 24", max_retries=1)
+    found = simulate(story.told(queue), RetryPolicy(max_retries=2, ok_codes=(0, 24)))
+    assert found.rescued == Bounds(0, 0.9, 1), "the third attempt is taken to succeed as often as the second"
 
 
 def test_many_jobs_are_read_in_pages(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,7 +102,7 @@ def test_an_empty_log_has_nothing_to_be_sealed(tmp_path: Path) -> None:
         "data = cast(data as blob)",
         "type = 'completed'",
         "version = 9",
-        "v = 4",
+        "v = 9",
         "stream = 'job:99'",
     ],
 )

@@ -72,12 +72,16 @@ def test_stats_of_an_empty_log_is_one_line(queuectl: Shell):
 def test_simulate_prints_changes_and_assumptions(used: Shell):
     answer = used("simulate", "--max-retries", "0", "--json").ok().json
     assert answer["policy"] == {
-        "backoff_base": None, "backoff_max": None, "backoff": None, "max_retries": 0, "jitter": 0,
+        "backoff_base": None, "backoff_max": None, "backoff": None, "max_retries": 0, "ok_codes": None,
+        "no_retry_codes": None, "jitter": 0,
     }  # fmt: skip
     assert (answer["jobs"], answer["given_up_dead"], answer["retries_saved"], answer["waiting_saved"]) == (1, 1, 1, 1)
     assert answer["rescued"] == {"least": 0, "estimate": 0, "most": 0}
     assert len(answer["assumptions"]) == 5
     assert "base^n seconds" in used("simulate", "--backoff", "none").ok().out
+    tried = used("simulate", "--ok-codes", "3", "--no-retry-codes", "64,78").ok().out
+    assert "policy  exit codes 0,3 succeed, exit codes 64,78 not retried; else as each job had it\n" in tried
+    assert "succeeded earlier   1: 0 that completed later, 1 that died\n" in tried
     assert "1s, then 5s after each failure" in used("simulate", "--backoff", "1s,5s").ok().out
     page = used("simulate", "--max-retries", "3", "--since", "1d").ok().out
     assert "1 dead, of which about 0 (0 to 1) would have completed" in page
@@ -91,7 +95,7 @@ def test_simulate_prints_changes_and_assumptions(used: Shell):
         ("stats --limit 0", "--limit"), ("stats --since yesterday", "--since"), ("stats --queue -", "--queue"),
         ("stats --since 1h --until 2h", "--since is later than --until"), ("simulate", "--max-retries"),
         ("simulate --max-retries -1", "--max-retries"), ("simulate --backoff-base 0.5", "--backoff-base"),
-        ("simulate --backoff-max soon", "--backoff-max"),
+        ("simulate --backoff-max soon", "--backoff-max"), ("simulate --no-retry-codes 0", "--no-retry-codes"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_named(inside: Callable[..., Answer], words: str, told: str):

@@ -86,7 +86,7 @@ def test_a_delete_takes_every_row_of_the_values() -> None:
 
 
 VERSIONS = {
-    "jobs": (8, 3980280019),
+    "jobs": (8, 2808786328),
     "attempts": (2, 3100812884),
     "counts": (3, 4135879223),
     "workers": (3, 1935617735),

@@ -23,9 +23,9 @@ def refuse_to_run(job: Job, lease: Lease, missing: Sequence[str]) -> list[Event]
     return _decided(job, Refusal(lease, missing))
 
 
-def cancel(job: Job, reason: str | None = None) -> list[Event]:
+def cancel(job: Job, reason: str | None = None, signal: str | None = None) -> list[Event]:
     """The events of a cancel; none where it was requested already."""
-    return _decided(job, Cancel(job.id, reason))
+    return _decided(job, Cancel(job.id, reason, signal))
 
 
 def _decided(job: Job, ending: Ending, now: int = 0, draw: float = 0.0) -> list[Event]:

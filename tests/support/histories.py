@@ -137,11 +137,16 @@ class World:
             case "missing":
                 return ends.refuse_to_run(job, lease, ["TOKEN"])
             case "cancel":
-                return ends.cancel(job, "enough")
+                return ends.cancel(job, "enough", "INT" if command.again else None)
             case "requeue":
                 return decisions.requeue(job, self.now, secrets, "once more")
             case "edit":
-                changed = {"priority": command.worker, "queue": command.policy.queue, "timeout": 5.0}
+                changed = {
+                    "priority": command.worker,
+                    "queue": command.policy.queue,
+                    "timeout": 5.0,
+                    "ok_codes": (0, 3),
+                }
                 return decisions.edit(job, msgspec.structs.replace(job.policy, **changed))
             case "purge":
                 return decisions.purge(job)
@@ -205,6 +210,9 @@ def _policy(pick: Random) -> Enqueued:
         backoff_max=pick.choice([0.0, 60.0, 86400.0]),
         jitter=pick.choice([0.0, 0.5, 1.0]),
         on_lost=pick.choice(["retry", "dead"]),
+        grace=pick.choice([0.0, 5.0, 120.0]),
+        stop_signal=pick.choice(["TERM", "INT"]),
+        no_retry_codes=pick.choice([(), (), (1,)]),
     )
 
 

@@ -25,6 +25,7 @@ from tests.support.histories import outcome
 
 QUEUES = ("default", "b", "c")
 SETTINGS = {"max-retries": ("0", "1"), "timeout": ("5", "7m"), "on-lost": ("retry", "dead"), "jitter": ("0", "0.5")}
+SETTINGS |= {"grace": ("0", "2m")}
 
 
 class RandomQueue:
@@ -75,6 +76,7 @@ class RandomQueue:
             delay=pick.choice((None, None, None, 3600.0)),
             max_retries=pick.choice((None, 0, 1)),
             backoff_max=0.0,
+            no_retry_codes=pick.choice((None, None, (1,))),
             secrets=pick.choice(({}, {}, {"TOKEN": "x"})),
             held=pick.random() < 0.2,
         )
@@ -102,10 +104,11 @@ class RandomQueue:
 
     def cancel(self, pick: Random) -> None:
         states = ("pending", "failed", "processing", "dead")
-        self.queue.cancel(*self._ids(pick, states), among=states)
+        self.queue.cancel(*self._ids(pick, states), among=states, signal=pick.choice((None, "INT", 9)))
 
     def retry(self, pick: Random) -> None:
         changes: list[dict[str, Any]] = [{}, {"secrets": {"TOKEN": "y"}}, {"command": "false", "priority": 2}]
+        changes += [{"grace": 2.0, "stop_signal": "INT"}, {"ok_codes": (3,), "no_retry_codes": (1,)}]
         with suppress(Refused):  # values of secret variables are missing
             self.queue.retry(*self._ids(pick, sorted(FINAL)), among=FINAL, **pick.choice(changes))
 

@@ -38,13 +38,15 @@ class Story:
         self._world.now = max(self._world.now, job.run_at + round(late * SECOND))
         self._world.append(f"job:{id}", decisions.claim(job, "w", self._world.now))
 
-    def attempt(self, id: str, cause: str | None = None, *, seconds: float = 1, late: float = 0) -> None:
-        """An attempt: claimed, run for so long, ended; in failure, where there is a cause."""
+    def attempt(
+        self, id: str, cause: str | None = None, *, seconds: float = 1, late: float = 0, code: int | None = None
+    ) -> None:
+        """An attempt: claimed, run for so long, ended; in failure, where there is a cause, with this exit code."""
         self.claim(id, late)
         self.wait(seconds)
         job = self._world.job(id)
         assert job is not None
-        outcome = Outcome(cause=cause, run_seconds=None if cause == "lost" else seconds)
+        outcome = Outcome(cause=cause, run_seconds=None if cause == "lost" else seconds, exit_code=code)
         self._world.append(f"job:{id}", ends.report(job, decisions.lease(job), outcome, self._world.now, draw=0.999))
 
     def decide(self, id: str, decision: Any, *args: Any) -> None:

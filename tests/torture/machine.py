@@ -170,7 +170,7 @@ class Machine(Users):
             drain=0 if drain else None,
         )
 
-        cancel = sorted(job.id for job in model.held(sim.id) if job.cancel)
+        cancel = {job.id: model.stop_signal(job) for job in model.held(sim.id) if job.cancel}
         fenced: list[Lease] = []
         failed: list[tuple[Lease, str]] = []
         for report in reports:
@@ -196,7 +196,7 @@ class Machine(Users):
         self.tally["reports and releases refused"] += len(fenced)
         assert turn.fenced == fenced
         assert turn.failed == failed
-        assert sorted(turn.cancel) == (cancel if looked else [])
+        assert turn.cancel == (cancel if looked else {})
         assert (turn.stop, turn.stop_now) == (stop, looked and me.stop_now)
         assert [(claim.lease.job, claim.lease.attempt) for claim in turn.claims] == [(j.id, j.attempt) for j in claimed]
         for claim, job in zip(turn.claims, claimed, strict=True):

@@ -24,6 +24,8 @@ class Policy:
     cap: float
     jitter: float
     on_lost: str
+    stop_signal: str
+    no_retry_codes: tuple[int, ...] = ()
     secrets: tuple[str, ...] = ()
 
 
@@ -53,6 +55,8 @@ class Job:
     worker: str | None = None
     lease: int | None = None
     cancel: bool = False
+    asked: str | None = None
+    """The signal that the cancel names."""
     exit_code: int | None = None
     signal: int | None = None
     cause: str | None = None
@@ -64,7 +68,7 @@ class Job:
         return (
             self.id, self.seq, self.version, self.state, self.policy.queue, self.policy.priority, self.run_at,
             ",".join(self.secrets) or None, self.attempt, self.failures, self.worker, self.lease, int(self.cancel),
-            self.exit_code, self.signal, self.cause,
+            self.asked if self.cancel else None, self.exit_code, self.signal, self.cause,
         )  # fmt: skip
 
 
@@ -174,14 +178,20 @@ class Model:
         kept = () if job.state == "completed" else job.values
         return not {*job.secrets} <= {*kept, *(env or ())}
 
-    def cancel(self, id: str) -> None:
+    def cancel(self, id: str, signal: str | None) -> None:
         job = self.jobs[id]
         if job.state != "processing":
             job.state = "cancelled"
             self._event(job, "cancelled")
-        elif not job.cancel:
+        elif not job.cancel or (signal is not None and signal != self.stop_signal(job)):
+            job.asked = signal or (job.asked if job.cancel else None)
             job.cancel = True
             self._event(job, "cancel_requested")
+
+    @staticmethod
+    def stop_signal(job: Job) -> str:
+        """By what a job that is being cancelled is asked to end."""
+        return job.asked or job.policy.stop_signal
 
     def retry(self, id: str, env: dict[str, str] | None) -> None:
         job = self.jobs[id]
@@ -286,7 +296,9 @@ class Model:
             cause = "signal" if ended.cause == "cancel" else ended.cause
             self._end(job, "failed", Ended(cause, ended.exit_code, ended.signal))
             job.failures += 1
-            dead = job.failures > job.policy.max_retries or (cause == "lost" and job.policy.on_lost == "dead")
+            final = cause == "exit" and ended.exit_code in job.policy.no_retry_codes
+            lost = cause == "lost" and job.policy.on_lost == "dead"
+            dead = final or lost or job.failures > job.policy.max_retries
             job.state = "dead" if dead else "failed"
             self._event(job, "failed", "dead" if dead else "retried")
             if not dead:

@@ -33,7 +33,7 @@ HOUR = 3600 * SECOND
 
 JOBS_SQL = """
 select id, seq, version, state, queue, priority, run_at, secrets, attempt, failures, worker, lease, cancel_requested,
-       exit_code, signal, cause
+       case when cancel_requested then cancel_signal end, exit_code, signal, cause
 from jobs
 """
 
@@ -50,7 +50,9 @@ class Prey:
 
     rounds = 0
 
-    def __init__(self, path: str, tag: str, *, orphans: object, grace: float, database: str | None = None) -> None:
+    def __init__(
+        self, path: str, tag: str, *, orphans: object, grace: float, number: int, database: str | None = None
+    ) -> None:
         self.database = database
         self.next_tick = 0.0
         self.left = Survivors((1,))

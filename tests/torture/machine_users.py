@@ -59,6 +59,8 @@ class Users(Scene):
             jitter=pick.choice((None, None, 0.0, 0.5)),
             secrets=pick.choice(({}, {}, {}, {"TOKEN": "x"}, {"KEY": "k", "TOKEN": "y"})),
             on_lost=pick.choice((None, None, "retry", "dead")),
+            stop_signal=pick.choice((None, None, "INT")),
+            no_retry_codes=pick.choice((None, None, (2, 3))),
         )
 
     def policy(self, spec: Spec) -> Policy:
@@ -74,25 +76,37 @@ class Users(Scene):
             cap=float(setting("backoff-max", spec.backoff_max)),
             jitter=float(setting("jitter", spec.jitter)),
             on_lost=setting("on-lost", spec.on_lost),
+            stop_signal=str(spec.stop_signal or "TERM"),
+            no_retry_codes=spec.no_retry_codes or (),
             secrets=tuple(sorted(spec.secrets)),
         )
 
-    def change(self, pick: Random, verb: str, states: tuple[str, ...], env: dict[str, str] | None = None) -> None:
+    def change(
+        self,
+        pick: Random,
+        verb: str,
+        states: tuple[str, ...],
+        env: dict[str, str] | None = None,
+        signal: str | None = None,
+    ) -> None:
         ids = self.ids(pick, states)
         call: Any = getattr(self.queue, verb)
-        more = {"secrets": env} if env is not None else {}
+        more: dict[str, object] = {"secrets": env} if env is not None else {"signal": signal} if signal else {}
         expected = self.model.refusal(verb, dict.fromkeys(ids), env)
         assert self.refused(lambda: call(*ids, **more)) == expected, (verb, ids)
         if expected is None:
             for id in dict.fromkeys(ids):
                 if verb == "retry":
                     self.model.retry(id, env)
+                elif verb == "cancel":
+                    self.model.cancel(id, signal)
                 else:
                     getattr(self.model, verb)(id)
             self.model.commit()
 
     def cancel(self, pick: Random) -> None:
-        self.change(pick, "cancel", pick.choice((("processing",), ("pending", "failed", "dead"))))
+        signal = pick.choice((None, None, "INT", "KILL"))
+        self.change(pick, "cancel", pick.choice((("processing",), ("pending", "failed", "dead"))), signal=signal)
 
     def retry(self, pick: Random) -> None:
         env = pick.choice((None, None, {}, {"TOKEN": "z"}, {"KEY": "l", "TOKEN": "z"}))

@@ -112,7 +112,7 @@ def test_doubtful_end_waits_and_nothing_starts_meanwhile(lab: Lab, fifo: Fifo) -
 
 
 def test_third_signal_skips_the_grace_period(lab: Lab, fifo: Fifo) -> None:
-    id = lab.queue.enqueue(f"trap '' TERM; echo $$ > {fifo}; while :; do sleep 9; done", timeout=None, max_retries=0)
+    id = lab.queue.enqueue(f"trap '' TERM; echo $$ > {fifo}; while :; do sleep 9; done", timeout=None, grace=1000.0)
     parent = lab.start()
     pid = int(fifo.line())
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):

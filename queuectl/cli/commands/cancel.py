@@ -1,9 +1,22 @@
 """`queuectl cancel`: end jobs that wait or run."""
 
+from typing import Annotated
+
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.job_selection import All, Ids, JobSelection, Yes, print_changed, select
+from queuectl.option_kinds import SIGNAL
 
+Signal = Annotated[
+    str | None,
+    p.option(
+        "--signal",
+        "SIGNAL",
+        "Ask what runs to end by this signal (INT, SIGINT or 2) instead of its --stop-signal; KILL ends it at once. A "
+        "further cancel may send another one.",
+        SIGNAL.read,
+    ),
+]
 _UNENDED = ("pending", "blocked", "processing", "failed")
 
 
@@ -13,6 +26,7 @@ def cancel(
     state: p.States = None,
     queue: p.Queue = None,
     yes: Yes = False,
+    signal: Signal = None,
     reason: p.Reason = None,
     json: p.JsonLines = False,
     db: p.Database = None,
@@ -21,12 +35,14 @@ def cancel(
 
     $ queuectl cancel job1
     $ queuectl cancel 17 18 --reason 'wrong folder'
+    $ queuectl cancel 17 --signal KILL
     $ queuectl cancel --queue mail --state pending,failed
 
-    Of --all are those that wait or run. On a terminal it asks first, unless jobs are named.
+    What runs is sent its --stop-signal, and killed after its --grace. Of --all are those that wait or run. On a
+    terminal it asks first, unless jobs are named.
     """
     selection = JobSelection(ids, all, queue, yes, state)
     selection.check("cancel", (*_UNENDED, "dead"))
     with opening.open_queue(db) as q:
         if (selected := select(q, selection, "cancel", _UNENDED)) is not None:
-            print_changed(q, q.cancel(*selected.ids, among=selected.among, reason=reason), json)
+            print_changed(q, q.cancel(*selected.ids, among=selected.among, reason=reason, signal=signal), json)

@@ -136,6 +136,8 @@ def _print_job(q: "Queue", job: "Job", attempts: list["Attempt"], past: bool) ->
         ("attempts", wording.attempt_counts(job, attempts)),
         ("retries", wording.retry_policy(job) if job.max_retries else ""),
         ("timeout", f"{timeout}; if its worker dies: {policy.on_lost}"),
+        ("ending", wording.ending(policy)),
+        ("exit codes", wording.exit_codes(policy)),
         ("nice", str(policy.nice) if policy.nice else ""),
         *_environment(q, policy),
         ("secrets", ", ".join(job.secrets)),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from queuectl.analysis.simulate import Bounds, RetryPolicy, Simulation
 
 _DEFAULT = "as each job had it"
-_TRIED = ("max_retries", "backoff_base", "backoff_max", "backoff")
+_TRIED = ("max_retries", "backoff_base", "backoff_max", "backoff", "ok_codes", "no_retry_codes")
 if TYPE_CHECKING:
     Tried = Mapping[str, Any] | None
 else:
@@ -36,6 +36,7 @@ def simulate(
 
     $ queuectl simulate --backoff-base 3 --max-retries 5 --since 7d
     $ queuectl simulate --max-retries 1 --queue mail --json
+    $ queuectl simulate --no-retry-codes 64,78
 
     The recorded outcomes of the jobs enqueued since then are decided anew. What attempts that never happened would have
     brought is given as bounds and an estimate; the answer names what it assumes. Nothing is changed.
@@ -44,7 +45,7 @@ def simulate(
     from queuectl.analysis.simulate import simulate as run_simulation
 
     if not tried:
-        raise Invalid("say which policy to try: --max-retries, --backoff-base, --backoff-max or --backoff")
+        raise Invalid(f"say which policy to try: {', '.join(f'--{OF_NAME[name].key}' for name in _TRIED)}")
     policy = RetryPolicy(**job_options.given_fields(tried))
     with opening.open_queue(db) as q:
         bar = progress.bar("Deciding anew")
@@ -65,28 +66,32 @@ def _print_simulation(result: "Simulation", policy: "RetryPolicy", since: int | 
         output.line(f"no job{of}{when} has failed: any retry policy would have done the same")
         return
     again = f", {result.budgets - result.jobs:,} sent back by hand" if result.budgets > result.jobs else ""
-    output.fields([
+    _print_pairs(6, [
         ("policy", _policy(policy)),
         ("jobs", f"{result.jobs:,}{of}{when} that failed at least once{again}"),
     ])  # fmt: skip
-    room = output.width() - 20
     for title, pairs in (
         ("What would have become of them", _endings(result)),
         ("What it would have cost", _costs(result)),
     ):
         output.line()
         output.line(output.paint(title, "bold"))
-        for name, text in pairs:
-            first, *more = output.wrap(text, room)
-            output.line(f"{name:<18}  {first}")
-            for line in more:
-                output.line(f"{'':18}  {line}")
+        _print_pairs(18, pairs)
     output.line()
     output.line(output.paint("What this assumes", "bold"))
     for sentence in ASSUMPTIONS:
         first, *more = output.wrap(sentence, min(output.width(), 100) - 2)
         for mark, line in (("-", first), *((" ", line) for line in more)):
             output.line(f"{mark} {line}")
+
+
+def _print_pairs(widest: int, pairs: list[tuple[str, str]]) -> None:
+    """Print texts beside names of that width at most, wrapped."""
+    for name, text in pairs:
+        first, *more = output.wrap(text, output.width() - widest - 2)
+        output.line(f"{name:<{widest}}  {first}")
+        for line in more:
+            output.line(f"{'':{widest}}  {line}")
 
 
 def _policy(policy: "RetryPolicy") -> str:
@@ -101,22 +106,35 @@ def _policy(policy: "RetryPolicy") -> str:
     else:
         parts.append(f"{units.plain(base)}^n seconds after the n-th failure" if base is not None else "")
         parts.append(f"at most {units.span(most)}" if most is not None else "")
+    parts.append(f"exit codes {wording.codes(policy.ok_codes)} succeed" if policy.ok_codes is not None else "")
+    unretried = policy.no_retry_codes
+    parts.append(f"exit codes {wording.codes(unretried)} not retried" if unretried is not None else "")
     text = ", ".join(part for part in parts if part)
     return text if all(parts) else f"{text}; else {_DEFAULT}"
 
 
 def _endings(result: "Simulation") -> list[tuple[str, str]]:
-    lost, dead, other = result.given_up_completed, result.given_up_dead, result.given_up_other
-    given_up = f"{lost + dead + other:,}"
-    if lost + dead + other:
-        given_up += f": {lost:,} that completed later, {dead:,} that died anyway"
-        given_up += f", {other:,} cancelled or not at an end" if other else ""
+    succeeded = _recorded(result.succeeded_completed, result.succeeded_dead, result.succeeded_other, "that died")
+    given_up = _recorded(result.given_up_completed, result.given_up_dead, result.given_up_other, "that died anyway")
     going_on = f"{result.going_on:,}"
     if result.going_on:
         going_on += f" dead, of which {_bounds(result.rescued)} would have completed"
     if result.without_estimate:
         going_on += f"; for {result.without_estimate:,} there is nothing to estimate by, they are taken as dead"
-    return [("ended the same", f"{result.unchanged:,}"), ("given up earlier", given_up), ("tried further", going_on)]
+    return [
+        ("ended the same", f"{result.unchanged:,}"),
+        *([("succeeded earlier", succeeded)] if succeeded != "0" else []),
+        ("given up earlier", given_up),
+        ("tried further", going_on),
+    ]
+
+
+def _recorded(completed: int, dead: int, other: int, died: str) -> str:
+    """Return how many these are, and what became of them according to the log."""
+    if not completed + dead + other:
+        return "0"
+    more = f", {other:,} cancelled or not at an end" if other else ""
+    return f"{completed + dead + other:,}: {completed:,} that completed later, {dead:,} {died}{more}"
 
 
 def _costs(result: "Simulation") -> list[tuple[str, str]]:

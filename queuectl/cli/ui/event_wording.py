@@ -3,7 +3,7 @@
 from typing import Any
 
 from queuectl import clock, events, units
-from queuectl.cli.ui.wording import end_cause, environment_size, local_time, queue_limits, steps
+from queuectl.cli.ui.wording import codes, end_cause, environment_size, local_time, queue_limits, steps
 
 
 def event_text(record: events.Recorded) -> str:
@@ -27,7 +27,8 @@ def _of_job(record: events.Recorded, event: events.Event) -> str:
         case events.Claimed():
             return f"claimed: attempt {event.attempt}"
         case events.Completed():
-            return f"attempt {event.attempt} completed{_took(event)}"
+            code = f": exit {event.exit_code}" if event.exit_code else ""
+            return f"attempt {event.attempt} completed{_took(event)}{code}"
         case events.Failed():
             more = f": {event.error}" if event.error else ""
             return f"attempt {event.attempt} failed: {end_cause(event)}{_took(event)}{more}"
@@ -42,7 +43,7 @@ def _of_job(record: events.Recorded, event: events.Event) -> str:
         case events.Edited():
             return f"edited: {'; '.join(_change(name, *values) for name, values in event.changes.items())}"
         case events.CancelRequested():
-            return "asked to be cancelled"
+            return "asked to be cancelled" + (f", by {event.signal}" if event.signal else "")
         case events.Cancelled():
             return "cancelled" + (f" in attempt {event.attempt}{_took(event)}" if event.attempt is not None else "")
         case events.Released():
@@ -116,8 +117,10 @@ def _change(name: str, was: Any, new: Any) -> str:
 def _value(name: str, value: Any) -> str:
     if value is None:
         return "none"
-    if name in ("timeout", "backoff_max"):
+    if name in ("timeout", "backoff_max", "grace"):
         return units.span(value)
+    if name in ("ok_codes", "no_retry_codes"):
+        return codes(value)
     if name == "backoff":
         return steps(value) or "none"
     if name == "env":

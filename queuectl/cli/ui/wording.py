@@ -122,6 +122,8 @@ def attempt_outcome(attempt: "Attempt") -> str:
         return "running"
     if attempt.outcome == "failed":
         return end_cause(attempt)
+    if attempt.outcome == "completed" and attempt.exit_code:
+        return f"completed, exit {attempt.exit_code}"
     return attempt.outcome
 
 
@@ -143,6 +145,25 @@ def retry_policy(job: "Job") -> str:
         case Exponential(base, longest):
             due = "1s" if base == 1 else f"{units.plain(base)}^n seconds"
             return f"{due} after the n-th failure{spread}, at most {units.span(longest)}"
+
+
+def ending(policy: events.Enqueued) -> str:
+    """Return how a job is ended, empty for the usual way."""
+    if (policy.stop_signal, policy.grace) == ("TERM", 5.0):
+        return ""
+    return f"{policy.stop_signal}, after {units.span(policy.grace)} KILL"
+
+
+def exit_codes(policy: events.Enqueued) -> str:
+    """Return what the exit codes of a job mean, empty where only 0 means anything."""
+    parts = [f"{codes(policy.ok_codes)} succeed" if len(policy.ok_codes) > 1 else ""]
+    parts.append(f"{codes(policy.no_retry_codes)} not retried" if policy.no_retry_codes else "")
+    return "; ".join(part for part in parts if part)
+
+
+def codes(codes: "Sequence[int]") -> str:
+    """Return exit codes as they are written: `0,3`."""
+    return ",".join(map(str, codes)) or "none"
 
 
 def steps(seconds: "Sequence[float]") -> str:

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from queuectl.doctor import InspectedQueue
 
 PATIENCE = 10.0
-"""Seconds after which no finding is transient any more: a command has 5 to end after a TERM."""
+"""Seconds after which no finding is transient any more, but for the processes of a job with a long grace period."""
+GRACE = 5.0
+"""Seconds of grace that are over by then."""
 
 COURTESY = 2.0
 """Seconds that a supervisor has to recover its worker when no other worker is up."""
@@ -105,7 +107,8 @@ def _scan(queue: "InspectedQueue") -> WorkerScan:
             scan.passing.append((worker.id, _dead(queue, worker, jobs)))
         elif (owner := _other_owner(queue, worker)) is not None:
             scan.attended = True
-            scan.passing += [(worker.id, _being_recovered(queue, worker, job, owner)) for job in jobs]
+            found = [_being_recovered(queue, worker, job, owner) for job in jobs]
+            scan.passing += [(worker.id, finding) for finding in found if finding is not None]
         elif _is_here(worker) and processes.state(worker.pid) == "T":
             scan.lasting.append(_stopped(worker, jobs))
         else:
@@ -181,7 +184,7 @@ def _abandoned(queue: "InspectedQueue", id: str, worker: Worker | None, job: Job
     return problem(what, do, worker=id, job=job.id, attempt=job.attempt, processes=left)
 
 
-def _being_recovered(queue: "InspectedQueue", worker: Worker, job: Job, owner: int) -> Finding:
+def _being_recovered(queue: "InspectedQueue", worker: Worker, job: Job, owner: int) -> Finding | None:
     what = f"its worker is dead, and {process(owner)} can't end what it ran"
     return _stuck(queue, worker, job, what, _traces(queue, worker, job.id, job.lease), recoverer=owner)
 
@@ -219,7 +222,10 @@ def _over(job: Job, pid: int | None) -> str | None:
     return "was killed" if procfs.is_kill_pending(pid) else None
 
 
-def _stuck(queue: "InspectedQueue", worker: Worker, job: Job, what: str, left: Traces, **facts: int) -> Finding:
+def _stuck(queue: "InspectedQueue", worker: Worker, job: Job, what: str, left: Traces, **facts: int) -> Finding | None:
+    """A finding about what can't be ended; None while it may have part of a long grace period left."""
+    if job.policy.grace > GRACE and left.processes and not any(_cannot_end(each.pid) for each in left.processes):
+        return None
     what = f"job {job.id}, attempt {job.attempt}: {what}"
     if left.processes:
         what += f": {some(list(map(str, left.processes)))}"
@@ -232,6 +238,17 @@ def _stuck(queue: "InspectedQueue", worker: Worker, job: Job, what: str, left: T
     else:
         do = f"see what it is at: {queue.logs}/worker.jsonl"
     return problem(what, do, **facts, worker=worker.id, job=job.id, attempt=job.attempt, processes=left.processes)
+
+
+def _cannot_end(pid: int) -> bool:
+    """Whether the process was killed in vain, or may not be signalled from here."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return procfs.is_kill_pending(pid)
 
 
 def _traces(

@@ -45,4 +45,4 @@ class ChoreHost(Protocol):
         """Claim no more, and end once what runs has ended. The first reason counts."""
 
     def abandon(self, reason: str) -> None:
-        """As `stop`, and end what runs: TERM, the grace period, KILL."""
+        """As `stop`, and end what runs: the stop signal and the grace period of each, KILL."""

@@ -4,7 +4,7 @@ An `AttemptProcess` is created by `launch` and driven by the worker's loop, whic
 
     attempt = launch(start)             # raises AlreadyStarted if recovery has released this attempt (R11)
     ...                                 # while not attempt.ended: poll attempt.fileno() until next_deadline
-    attempt.tick(now)                   # at the deadline: TERM on timeout, KILL after the grace period
+    attempt.tick(now)                   # at the deadline: the stop signal on timeout, KILL after the grace period
     attempt.collect(now)                # when readable: unregister the fd first, register the new one after False
 
 Its states: running; ending, once `end` was called; reaped, while the remaining processes of its group are ended (R15);
@@ -54,7 +54,11 @@ class Start(msgspec.Struct, kw_only=True):
     timeout: float | None = None
     """Seconds; None: no limit."""
     grace: float = 5.0
-    """Seconds between TERM and KILL."""
+    """Seconds between the stop signal and KILL."""
+    stop_signal: int = signal.SIGTERM
+    """The number of the signal by which its processes are asked to end."""
+    ok_codes: tuple[int, ...] = (0,)
+    """The exit codes that are success."""
     umask: int | None = None
     """Of the command; None: the worker's."""
     nice: int = 0
@@ -129,6 +133,7 @@ class AttemptProcess:
         "_kill_at",
         "_kills",
         "_leftovers",
+        "_number",
         "_orphans",
         "_outcome",
         "_output",
@@ -173,6 +178,7 @@ class AttemptProcess:
         self._error: str | None = None
         self._kill_at: float | None = None
         self._kills = 0
+        self._number = start.stop_signal
         self._trim = output.Trim()
         self._kept = False
         self._leftovers: PidfdSet | None = None
@@ -215,25 +221,28 @@ class AttemptProcess:
             return ()
         return (self.pid,) if self._leftovers is None else tuple(self._leftovers.living())
 
-    def end(self, cause: EndCause, now: float, *, grace: float | None = None) -> bool:
-        """TERM the process group, and KILL it after the grace period (0: at once).
+    def end(self, cause: EndCause, now: float, *, number: int | None = None, grace: float | None = None) -> bool:
+        """Send the process group its stop signal, or the one of this number, and KILL it after the grace period.
 
-        The first cause counts; a later call can only shorten the grace period. Returns False if the command had already
-        ended by itself.
+        The first cause counts; a later call can only send another signal and shorten the grace period, which is 0 after
+        a KILL. Returns False if the command had already ended by itself.
         """
         if self.ended:
             return False
+        is_new = number not in (None, self._number)
+        self._number = number or self._number
         if self._usage is None and self._ended_for is None:
             if not self._has_ended():
                 self._ended_for = cause
                 self._timeout_at = None
-                self._signal(signal.SIGTERM)
-                self._signal(signal.SIGCONT)  # a stopped process would not see the TERM
+                self._send(self._number)
             elif self.start.keep_children:
                 return False
+        elif is_new and not self._kills:
+            self._send(self._number)
         if not self._kills:
-            kill_at = now + (self.start.grace if grace is None else grace)
-            self._kill_at = kill_at if self._kill_at is None else min(self._kill_at, kill_at)
+            seconds = 0.0 if self._number == signal.SIGKILL else self.start.grace if grace is None else grace
+            self._kill_at = now + seconds if self._kill_at is None else min(self._kill_at, now + seconds)
         self.tick(now)
         return self._ended_for is not None
 
@@ -247,10 +256,7 @@ class AttemptProcess:
         if self._kill_at is not None and now >= self._kill_at:
             self._kills += 1
             self._kill_at = now + _SECOND_KILL
-            if self._leftovers is None:
-                self._signal(signal.SIGKILL)
-            else:
-                self._leftovers.signal(signal.SIGKILL)
+            self._send(signal.SIGKILL)
 
     def collect(self, now: float) -> bool:
         """Handle the end of a process. Returns whether the attempt has ended; if not, see `fileno`, `next_deadline`."""
@@ -262,7 +268,7 @@ class AttemptProcess:
             # Until its leader is reaped, the number of the group can't be reused.
             spare = self.start.keep_children and self._ended_for is None
             if not spare:
-                self._signal(signal.SIGTERM)
+                self._signal(self._number)
             _, status, usage = os.wait4(self.pid, 0)
             if self._as_shell and self._ended_for is None:
                 status = shell_status(status, self._output)
@@ -284,7 +290,7 @@ class AttemptProcess:
                 self._kill_at = now + self.start.grace
         if self._leftovers.living():
             return True
-        number = signal.SIGKILL if self._kills else signal.SIGTERM
+        number = signal.SIGKILL if self._kills else self._number
         # If the group's number was reused, nothing is left of it: `_is_left` is asked once the pidfd is open.
         for pid in processes.group(self.pid):
             self._leftovers.add(pid, self._is_left, number)
@@ -295,13 +301,23 @@ class AttemptProcess:
     def _orphans_to_end(self) -> list[int]:
         """Orphans that must not outlive a failed attempt, which may be retried by another worker."""
         assert self._usage is not None, "the main process is reaped"
-        return [*self._orphans()] if self._ended_for is not None or self._usage[0] != 0 else []
+        succeeded = self._ended_for is None and os.waitstatus_to_exitcode(self._usage[0]) in self.start.ok_codes
+        return [] if succeeded else [*self._orphans()]
 
     def _is_left(self, pid: int) -> bool:
         return processes.in_group(pid, self.pid) and not processes.is_taken(self.pid)
 
     def _has_ended(self) -> bool:
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def _send(self, number: int) -> None:
+        """Signal the group; once the main process is reaped, what is left of it."""
+        if self._leftovers is not None:
+            self._leftovers.signal(number)
+            return
+        self._signal(number)
+        if number != signal.SIGKILL:
+            self._signal(signal.SIGCONT)  # a stopped process would not see it
 
     def _signal(self, number: int) -> None:
         try:
@@ -328,7 +344,7 @@ class AttemptProcess:
         found = self._stat()
         self.close_output()
         return Outcome(
-            cause=self._ended_for or ("signal" if code < 0 else "exit" if code else None),
+            cause=self._ended_for or ("signal" if code < 0 else "exit" if code not in self.start.ok_codes else None),
             exit_code=code if code >= 0 else None,
             signal=-code if code < 0 else None,
             started_at=self._started_at,

@@ -20,7 +20,7 @@ from queuectl.decisions import Ending, Lease, Outcome, Release, Report
 from queuectl.engines.view import Write
 from queuectl.errors import Outdated, QueueError
 from queuectl.events import WorkerLost, encode
-from queuectl.host import pidfd, procfs
+from queuectl.host import pidfd, procfs, signal_names
 from queuectl.host.oom import PERHAPS
 from queuectl.liveness import Life
 from queuectl.queue import Queue
@@ -28,10 +28,12 @@ from queuectl.workers.execution import traces
 from queuectl.workers.execution.traces import OrphanFinder
 from queuectl.workers.journal import open_log_file
 from queuectl.workers.recovery import attempt_table, worker_lock
-from queuectl.workers.recovery.termination import GRACE, Survivors, Termination
+from queuectl.workers.recovery.termination import Survivors, Termination
 from queuectl.workers.recovery.worker_lock import NoLockFile, WorkerLock
 from queuectl.workers.turn import requested_stop, tag
 
+PATIENCE = 30.0
+"""Seconds that one pass has for what it ends, beside the grace periods of the jobs."""
 PAUSE = 1.0
 """Seconds before the next try when the database or the output folder can't be used."""
 
@@ -74,14 +76,14 @@ class Rescuer:
         known: Mapping[tuple[int, int], Outcome] | None = None,
         died: str = "died",
         orphans: OrphanFinder = tuple,
-        grace: float = GRACE,
+        at_once: bool = False,
     ) -> None:
         """Continue the recovery of the worker whose lock is `held`, which is released when it is complete.
 
         `patience`: how many seconds a tick waits for other writers; None: without limit. `known`: how attempts ended,
         where more is known than the worker's attempt table has (see `unreported_outcomes`). `died`: how the worker
         ended. `orphans`: finds untagged processes of its commands, for its parent, to which they have fallen.
-        `grace`: seconds between TERM and KILL.
+        `at_once`: KILL follows the stop signal without the grace period of each job.
         """
         self.next_tick = 0.0
         """When to call `tick` next, in monotonic seconds."""
@@ -97,7 +99,9 @@ class Rescuer:
         self._stop = attempt_table.read_stop(held.path)
         self._started = {(entry.job, entry.lease) for entry in attempt_table.read(held.path)}
         self._orphans = orphans
-        self._grace = grace
+        self._at_once = at_once
+        self.grace = 0.0
+        """The longest grace period of those that are being ended, in seconds."""
         self._id = held.worker
         self._outcomes: dict[Lease, Outcome | None] | None = None
         """Outcomes not yet appended, by lease; an outcome of None: never started. None until the first tick."""
@@ -165,6 +169,7 @@ class Rescuer:
             outcome, termination = self._judge(job, lease, worker)
             if termination is not None:
                 terminations.append((lease, outcome, termination))
+                self.grace = max(self.grace, 0.0 if self._at_once else job.policy.grace)
             else:
                 outcomes[lease] = outcome
         self._terminations = terminations
@@ -178,11 +183,17 @@ class Rescuer:
             # None of its processes live here, and a missing output file proves nothing.
             return decisions.explained(_lost(_elsewhere(worker)), self._stop), None
         path, mark = self._queue.home.output_of(identity, job.id, lease.version), tag(identity, job.id, lease.version)
-        if identity != here:
+        termination = Termination(
+            path,
+            mark,
+            grace=0.0 if self._at_once else job.policy.grace,
+            number=signal_names.number(job.stop_signal),
+            orphans=self._orphans,
             # The folder was replaced under the worker; or this queue is a copy, and tagged processes the original's.
-            termination = Termination(path, mark, orphans=self._orphans, grace=self._grace, database=self._queue.url)
+            database=self._queue.url if identity != here else None,
+        )
+        if identity != here:
             return self._ended(job, lease, _CHANGED), termination
-        termination = Termination(path, mark, orphans=self._orphans, grace=self._grace)
         try:
             # The creator of the path decides whether the attempt may start (R11): mkdir is as exclusive as O_EXCL.
             os.mkdir(path, 0o700)
@@ -197,6 +208,7 @@ class Rescuer:
     def _ended(self, job: Job, lease: Lease, what: str) -> Outcome:
         """The outcome of an attempt that was started."""
         known = self._known.get((job.seq, lease.version), _lost(f"its worker {self._died}; {what}"))
+        known = decisions.judged(known, job.policy.ok_codes)
         if known.signal == signal.SIGKILL:
             known = msgspec.structs.replace(known, error=f"{PERHAPS}; its worker {self._died}")
         return decisions.explained(known, self._stop)
@@ -219,16 +231,17 @@ class Rescuer:
 
 
 def recover(
-    queue: Queue, *, patience: float = 30.0, courtesy: float = 0.0, silent: Iterable[str] = ()
+    queue: Queue, *, patience: float | None = None, courtesy: float = 0.0, silent: Iterable[str] = ()
 ) -> RecoveryReport:
     """Recover all dead workers once, and write `logs/recovered_jobs_<timestamp>.json` if there are any.
 
-    `patience`: seconds after which attempts that can't be ended are reported and left. `courtesy`: seconds to wait
-    first for the supervisors of the dead workers, which alone know how their commands ended. `silent`: the ids of hung
-    workers that can't be seen from here. Raises OSError if the folder of lock files can't be read.
+    `patience`: seconds after which attempts that have not ended are reported and left; None: half a minute, and the
+    grace periods of their jobs. `courtesy`: seconds to wait first for the supervisors of the dead workers, which alone
+    know how their commands ended. `silent`: the ids of hung workers that can't be seen from here. Raises OSError if the
+    folder of lock files can't be read.
     """
     total = RecoveryReport(workers=[], jobs=[], left=[])
-    deadline = monotonic() + patience
+    deadline = monotonic() + (PATIENCE if patience is None else patience)
     me = os.urandom(4).hex()
     dead = list(dict.fromkeys([*dead_workers(queue), *silent]))
     if dead and courtesy:
@@ -238,11 +251,14 @@ def recover(
         if held is None:
             continue
         rescuer = Rescuer(queue, held, f"recovery:{me}")
+        until = deadline
         while not rescuer.tick(now := monotonic()):
-            if now >= deadline:
+            until = deadline + (rescuer.grace if patience is None else 0.0)
+            if now >= until:
                 rescuer.abandon()
                 break
-            pidfd.wait([], max(0.001, min(rescuer.next_tick, deadline) - now))
+            pidfd.wait([], max(0.001, min(rescuer.next_tick, until) - now))
+        deadline = until
         total.workers += rescuer.report.workers
         total.jobs += rescuer.report.jobs
         total.left += rescuer.report.left

@@ -10,8 +10,6 @@ from queuectl.host.processes import is_writer, session
 from queuectl.host.procfs import pids
 from queuectl.workers.execution.traces import OrphanFinder, is_tagged
 
-GRACE = 5.0
-"""Seconds between TERM and KILL."""
 _IN_VAIN = 1.0
 """Seconds after a KILL before the remaining processes count as stuck."""
 
@@ -31,15 +29,24 @@ class Termination:
     """Ends all processes of one attempt without blocking: call `tick` at `next_tick` until it returns True.
 
     Processes that carry the tag, have the output file open for writing or share a session with a tagged process, and
-    `orphans`, get a TERM, and after `grace` seconds a KILL. It is complete when two scans in a row found none of them
-    and the lock on the output file is free.
+    `orphans`, get the stop signal, and after `grace` seconds a KILL. It is complete when two scans in a row found none
+    of them and the lock on the output file is free.
     """
 
     def __init__(
-        self, path: str, tag: str, *, grace: float = GRACE, orphans: OrphanFinder = tuple, database: str | None = None
+        self,
+        path: str,
+        tag: str,
+        *,
+        grace: float,
+        number: int = signal.SIGTERM,
+        orphans: OrphanFinder = tuple,
+        database: str | None = None,
     ) -> None:
-        """`database`: count only tagged processes started for the queue at this path; a copy may use the same tags."""
-        self._path, self._tag, self._grace, self._orphans = path, tag, grace, orphans
+        """`grace`: seconds. `number`: the stop signal. `database`: count only tagged processes started for the queue at
+        this path; a copy may use the same tags.
+        """
+        self._path, self._tag, self._grace, self._number, self._orphans = path, tag, grace, number, orphans
         self.database = database
         self._ending = PidfdSet()
         self._sessions: set[int] = set()
@@ -85,7 +92,7 @@ class Termination:
         everyone = list(pids())
         tagged = {pid for pid in everyone if self._is_tagged(pid)}
         self._sessions = {session(pid) for pid in tagged} - {os.getsid(0), 0}
-        number = signal.SIGKILL if self._kill_at is not None and now >= self._kill_at else signal.SIGTERM
+        number = signal.SIGKILL if self._kill_at is not None and now >= self._kill_at else self._number
         for pid in everyone:
             if pid in tagged or self._is_ours(pid):
                 self._ending.add(pid, self._is_ours, number)

@@ -128,6 +128,60 @@ def test_timeout_sends_term_first(begin: Begin, ready: Ready) -> None:
     assert Path(attempt.start.output).read_text().endswith("bye\n")
 
 
+def test_another_stop_signal_asks_the_group_first(begin: Begin, ready: Ready) -> None:
+    line = "trap 'sleep 0.3; echo bye; exit 7' INT; echo $$ >$READY; while :; do sleep 0.05; done"
+    attempt = begin(line, timeout=1000.0, stop_signal=signal.SIGINT)
+    ready.pid()
+    attempt.tick(clock.monotonic() + 1000)
+    outcome = finish(attempt)
+    assert (outcome.cause, outcome.exit_code, outcome.signal) == ("timeout", 7, None)
+    assert Path(attempt.start.output).read_text().endswith("bye\n")
+
+
+def test_a_further_call_sends_another_signal_once(begin: Begin, ready: Ready, monkeypatch: pytest.MonkeyPatch) -> None:
+    attempt = begin("trap '' TERM HUP; echo $$ >$READY; while :; do sleep 1000; done", grace=1000.0)
+    ready.pid()
+    sent: list[int] = []
+    kill = os.killpg
+    monkeypatch.setattr(os, "killpg", lambda pid, number: (sent.append(number), kill(pid, number)))
+    for number in (None, signal.SIGTERM, signal.SIGHUP, signal.SIGHUP, None, signal.SIGKILL):
+        attempt.end("cancel", clock.monotonic(), number=number)
+    wait_until_ended(attempt)
+    assert [number for number in sent if number != signal.SIGCONT] == [15, 1, 9, 9]
+    assert finish(attempt).signal == signal.SIGKILL
+
+
+def test_leftovers_get_the_signal_of_a_later_cancel(begin: Begin, ready: Ready) -> None:
+    command = (
+        "mkfifo $READY.2; sh -c 'trap \"\" TERM; echo $$ >$READY; echo >$READY.2; sleep 1000; :' & read x <$READY.2"
+    )
+    attempt = begin(command, grace=1000.0)
+    child = ready.pidfd()
+    wait_until_ended(attempt)
+    assert attempt.collect(clock.monotonic()) is None
+    attempt.end("cancel", clock.monotonic(), number=signal.SIGHUP)
+    assert has_ended(child, 10)
+    assert finish(attempt).cause is None
+
+
+def test_leftovers_that_ignore_the_stop_signal_get_term(begin: Begin, ready: Ready) -> None:
+    """What a shell starts in the background ignores SIGINT."""
+    attempt = begin("sh -c 'echo $$ >$READY; exec sleep 1000' & exit 4", grace=1000.0, stop_signal=signal.SIGINT)
+    child = ready.pidfd()
+    assert finish(attempt, 10).exit_code == 4
+    assert has_ended(child)
+
+
+def test_an_exit_code_may_be_success(begin: Begin) -> None:
+    orphans: list[int] = []
+    for code, cause, asked in ((3, None, 0), (0, None, 0), (4, "exit", 1)):
+        orphans.clear()
+        attempt = begin(f"exit {code}", ok_codes=(0, 3))
+        attempt._orphans = lambda: orphans.append(1) or []  # pyright: ignore[reportPrivateUsage]
+        outcome = finish(attempt)
+        assert (outcome.cause, outcome.exit_code, len(orphans)) == (cause, code, asked), "a success keeps its orphans"
+
+
 def test_command_that_ignores_term_is_killed(begin: Begin, ready: Ready) -> None:
     attempt = begin("trap '' TERM; echo $$ >$READY; while :; do sleep 1000; done", timeout=1000.0, grace=30.0)
     ready.pid()

@@ -334,7 +334,7 @@ def test_other_workers_wait_for_the_parent_to_recover(lab: Lab) -> None:
 
 def test_one_clean_look_is_not_enough(tmp_path: Path) -> None:
     """What was just being started may show only at the second (R18)."""
-    termination = Termination(str(tmp_path / "output"), "cafe:1:2")
+    termination = Termination(str(tmp_path / "output"), "cafe:1:2", grace=5.0)
     now = monotonic()
     assert [termination.tick(now), termination.tick(now + 1)] == [False, True]
     termination.close()
