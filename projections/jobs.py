@@ -16,6 +16,7 @@ from queuectl.events import (
     CancelRequested,
     Claimed,
     Completed,
+    Continued,
     Dead,
     Edited,
     Enqueued,
@@ -28,6 +29,7 @@ from queuectl.events import (
     Released,
     Requeued,
     Retried,
+    Suspended,
     Unheld,
     Unreadable,
     encode,
@@ -79,6 +81,12 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     claimed_at: int | None = None
     """The moment of that event."""
     cancel_requested: bool = False
+    suspended_at: int | None = None
+    """Since when its running attempt is suspended; None: it is not."""
+    suspended_by: str | None = None
+    """The actor that suspended it."""
+    suspended_by_pause: bool = False
+    """Whether that was a pause, with which it ends."""
     held: bool = False
     """Whether it does not start until it is released."""
     forced: bool = False
@@ -111,7 +119,10 @@ def evolve(job: Job | None, record: Recorded, event: Any) -> Job | None:
         if event.__class__ not in _FIRST | _LATER:
             raise Unreadable(f"{what}, which is none of a job")
         raise Unreadable(f"{what} but no job before it" if job is None else f"{what} after it was enqueued before")
-    return step(job, record, event)
+    after = step(job, record, event)
+    if job is not None and job.suspended_at is not None and after is not None and after.worker is None:
+        return _continued(after, record, event)  # the attempt has ended, and its suspension with it
+    return after
 
 
 def _enqueued(_: None, record: Recorded, event: Enqueued) -> Job:
@@ -201,6 +212,18 @@ def _cancel_requested(job: Job, record: Recorded, event: CancelRequested) -> Job
     return replace(job, version=record.version, cancel_requested=True, cancel_signal=event.signal or before)
 
 
+def _suspended(job: Job, record: Recorded, event: Suspended) -> Job:
+    since = job.suspended_at if job.suspended_at is not None else record.at
+    return replace(
+        job, version=record.version, suspended_at=since, suspended_by=record.actor,
+        suspended_by_pause=event.cause == "pause",
+    )  # fmt: skip
+
+
+def _continued(job: Job, record: Recorded, event: Any) -> Job:
+    return replace(job, version=record.version, suspended_at=None, suspended_by=None, suspended_by_pause=False)
+
+
 def _held(job: Job, record: Recorded, event: Held) -> Job:
     return replace(job, version=record.version, held=True, forced=False)
 
@@ -258,6 +281,8 @@ _LATER: dict[type, Any] = {
     Cancelled: _cancelled,
     Released: _released,
     Interrupted: _interrupted,
+    Suspended: _suspended,
+    Continued: _continued,
     Held: _held,
     Unheld: _unheld,
     Forced: _forced,
@@ -268,7 +293,7 @@ _LATER: dict[type, Any] = {
 # -- the table -------------------------------------------------------------------------------------------------------
 
 name = "jobs"
-version = 8
+version = 9
 tables = ("jobs",)
 reads = None
 
@@ -361,6 +386,12 @@ class JobQuestions(Questions):
             where e.stream >= ? and e.stream < ? and e.version = 1 order by e.stream limit ?
         """
         return [id for (id,) in self._store.rows(sql, (f"job:{prefix}", f"job:{prefix}\U0010ffff", limit))]
+
+    def processing(self, queue: str | None = None) -> list[Job]:
+        """The jobs that are processing, of all queues or of one, in the order in which they came."""
+        of_queue = "" if queue is None else "and j.queue = ?"
+        sql = f"{SELECT} where j.worker is not null {of_queue} order by j.seq"
+        return [read(row) for row in self._store.rows(sql, () if queue is None else (queue,))]
 
     def jobs_of(self, worker: str) -> list[Job]:
         """The jobs that this worker holds."""

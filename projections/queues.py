@@ -34,10 +34,16 @@ class QueueState(msgspec.Struct, frozen=True, gc=False):
     paused_reason: str | None = None
     paused_job: str | None = None
     """The id of the job whose death paused it."""
+    paused_suspends: bool = False
+    """Whether that pause has suspended what ran."""
 
     def is_paused(self, now: int) -> bool:
         """Whether it is paused at `now`."""
         return self.paused_at is not None and (self.paused_until is None or now < self.paused_until)
+
+    def suspends(self, now: int) -> bool:
+        """Whether it is paused at `now` so that what ran is suspended."""
+        return self.paused_suspends and self.is_paused(now)
 
     @property
     def paused_for_good(self) -> bool:
@@ -74,6 +80,7 @@ def evolve(queue: QueueState | None, record: Recorded, event: Any) -> QueueState
                 paused_by=record.actor,
                 paused_reason=event.reason,
                 paused_job=event.job,
+                paused_suspends=event.suspend,
             )
         case QueueResumed():
             return replace(
@@ -84,6 +91,7 @@ def evolve(queue: QueueState | None, record: Recorded, event: Any) -> QueueState
                 paused_by=None,
                 paused_reason=None,
                 paused_job=None,
+                paused_suspends=False,
             )
         case QueueLimited():
             return replace(
@@ -100,7 +108,7 @@ def evolve(queue: QueueState | None, record: Recorded, event: Any) -> QueueState
 
 
 name = "queues"
-version = 1
+version = 2
 tables = ("queues",)
 reads = None
 TABLE = Table(

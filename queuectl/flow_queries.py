@@ -66,4 +66,4 @@ class FlowQueries(Queries):
         with self._engine.snapshot() as view:
             moment = now()
             found = {each.name: each for each in summaries(view, moment)}
-        return found.get(wanted) or QueueSummary(QueueState(wanted, 0), 0, 0, 0, 0, None, moment)
+        return found.get(wanted) or QueueSummary(QueueState(wanted, 0), 0, 0, 0, 0, 0, None, moment)

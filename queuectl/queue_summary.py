@@ -1,5 +1,6 @@
 """What `queue list` tells of each queue."""
 
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -16,6 +17,8 @@ class QueueSummary(msgspec.Struct, frozen=True):
 
     state: QueueState
     processing: int
+    suspended: int
+    """Jobs among these that are suspended."""
     waiting: int
     """Jobs that wait and are not held."""
     held: int
@@ -41,6 +44,7 @@ class QueueSummary(msgspec.Struct, frozen=True):
         return {
             "queue": self.name or None,
             "processing": self.processing,
+            "suspended": self.suspended,
             "waiting": self.waiting,
             "held": self.held,
             "dead": self.dead,
@@ -53,6 +57,7 @@ class QueueSummary(msgspec.Struct, frozen=True):
             "paused_at": _text(state.paused_at) if self.is_paused else None,
             "paused_until": _text(state.paused_until) if self.is_paused else None,
             "paused_by": state.paused_by if self.is_paused else None,
+            "suspends": state.suspends(self.now),
             "paused_job": state.paused_job if self.is_paused else None,
             "reason": state.paused_reason if self.is_paused else None,
         }
@@ -68,6 +73,7 @@ def summaries(view: View, now: int) -> list[QueueSummary]:
     counts: dict[str, list[Count]] = {}
     for count in view.all_counts():
         counts.setdefault(count.queue, []).append(count)
+    suspended = Counter(job.queue for job in view.processing() if job.suspended_at is not None)
     found: list[QueueSummary] = []
     for name in sorted({*states, *counts}):
         of = counts.get(name, [])
@@ -77,6 +83,7 @@ def summaries(view: View, now: int) -> list[QueueSummary]:
             QueueSummary(
                 state=states.get(name) or QueueState(name, 0),
                 processing=sum(count.jobs for count in of if count.state == "processing"),
+                suspended=suspended[name],
                 waiting=sum(count.jobs for count in waiting if not count.held),
                 held=sum(count.jobs for count in waiting if count.held),
                 dead=sum(count.jobs for count in of if count.state == "dead"),

@@ -24,6 +24,8 @@ LEGAL: dict[tuple[str | None, str], set[str | None]] = {
     ("processing", "released"): {"pending", "failed"},
     ("processing", "interrupted"): {"pending", "failed"},
     ("processing", "cancel_requested"): {"processing"},
+    ("processing", "suspended"): {"processing"},
+    ("processing", "continued"): {"processing"},
     ("processing", "cancelled"): {"cancelled"},
     ("pending", "cancelled"): {"cancelled"},
     ("failed", "cancelled"): {"cancelled"},
@@ -44,6 +46,8 @@ ACCEPTED = {
     "release": {"processing"},
     "missing": {"processing"},
     "cancel": {"pending", "failed", "processing", "dead"},
+    "suspend": {"processing"},
+    "continue": {"processing"},
     "requeue": {"completed", "dead", "cancelled"},
     "edit": {"pending", "failed", "completed", "dead", "cancelled"},
     "purge": {"completed", "dead", "cancelled"},
@@ -77,6 +81,9 @@ def test_every_command_makes_only_legal_changes(sequence: list[Command]) -> None
             assert after.state != "dead" or after.failures >= 1
             assert (after.state == "processing") == (after.lease is not None) == (after.worker is not None)
             assert not after.cancel_requested or after.state == "processing"
+            assert after.suspended_at is None or after.state == "processing"
+            assert (after.suspended_by is None) == (after.suspended_at is None)
+            assert not after.suspended_by_pause or after.suspended_at is not None
             assert (after.finished_at is not None) == (after.state in FINAL)
     # `failed` alone is half a decision: what becomes of the job stands right behind it.
     for record, following in zip(world.log, [*world.log[1:], None], strict=True):
@@ -103,7 +110,8 @@ def test_commands_are_refused_outside_their_states(sequence: list[Command]) -> N
             assert not isinstance(step.refusal, Fenced)
             undue = name == "claim" and before.run_at > world.now
             forgotten = name == "requeue" and before.state == "completed" and before.secrets and not command.again
-            assert before.state not in ACCEPTED[name] or undue or forgotten
+            late = name == "suspend" and before.cancel_requested
+            assert before.state not in ACCEPTED[name] or undue or forgotten or late
         else:
             assert before.state in ACCEPTED[name]
         if step.refusal is not None:

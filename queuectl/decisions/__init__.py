@@ -8,13 +8,25 @@ from tombstones, nothing else may be appended to the stream of a job.
 """
 
 from queuectl.decisions.finish import Cancel, Ending, Ends, Refusal, Release, Report, finish
-from queuectl.decisions.job import claim, edit, enqueue, force, hold, purge, release, requeue
+from queuectl.decisions.job import (
+    claim,
+    continue_,
+    edit,
+    end_of_pause,
+    enqueue,
+    force,
+    hold,
+    purge,
+    release,
+    requeue,
+    suspend,
+)
 from queuectl.decisions.lease import Lease, lease
 from queuectl.decisions.outcome import Outcome, Stop, explained, is_from_outside, judged
 from queuectl.decisions.queue import LimitChanges, limit, pause, resume
 
 __all__ = [
     "Cancel", "Ending", "Ends", "Lease", "LimitChanges", "Outcome", "Refusal", "Release", "Report", "Stop", "claim",
-    "edit", "enqueue", "explained", "finish", "force", "hold", "is_from_outside", "judged", "lease", "limit", "pause",
-    "purge", "release", "requeue", "resume",
+    "continue_", "edit", "end_of_pause", "enqueue", "explained", "finish", "force", "hold", "is_from_outside", "judged",
+    "lease", "limit", "pause", "purge", "release", "requeue", "resume", "suspend",
 ]  # fmt: skip

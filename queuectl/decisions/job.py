@@ -1,13 +1,25 @@
 """The decisions on one job, but for its end: enqueued, claimed, sent back, edited, purged."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from projections.jobs import FINAL, Job
-from projections.queues import QueueGate
+from projections.queues import QueueGate, QueueState
 from queuectl.admission import NOTHING, WAITING, Facts, reasons
 from queuectl.clock import text
 from queuectl.errors import Refused
-from queuectl.events import Claimed, Edited, Enqueued, Event, Forced, Held, Purged, Requeued, Unheld
+from queuectl.events import (
+    Claimed,
+    Continued,
+    Edited,
+    Enqueued,
+    Event,
+    Forced,
+    Held,
+    Purged,
+    Requeued,
+    Suspended,
+    Unheld,
+)
 
 
 def enqueue(policy: Enqueued) -> list[Event]:
@@ -30,7 +42,7 @@ def claim(job: Job, worker: str, now: int, gate: QueueGate | None = None) -> lis
 def hold(job: Job, reason: str | None = None) -> list[Event]:
     """Keep a waiting job from starting; no events where it is held. Raises Refused where it does not wait."""
     if job.state == "processing":
-        raise Refused(f"job {job.id} is processing: what runs can't be held; cancel it, or hold it once it waits again")
+        raise Refused(f"job {job.id} is processing: what runs can't be held: use suspend")
     if job.state not in WAITING:
         raise Refused(f"job {job.id} is {job.state}: only a job that waits can be held")
     return [Held(reason=reason)] if not job.held else []
@@ -52,6 +64,37 @@ def force(job: Job, reason: str | None = None) -> list[Event]:
         hint = "it runs already" if job.state == "processing" else f"retry it: queuectl retry {job.id}"
         raise Refused(f"job {job.id} is {job.state}: only a job that waits can be started; {hint}")
     return [Forced(reason=reason)] if not job.forced else []
+
+
+def suspend(job: Job, reason: str | None = None, *, by_pause: bool = False) -> list[Event]:
+    """Stop the processes of a running job until it is continued; no events where they are.
+
+    `by_pause`: until the pause ends that does it; what somebody has suspended by itself stays so. Raises Refused where
+    the job does not run, or is being cancelled.
+    """
+    if job.state != "processing":
+        hint = f"; hold it: queuectl hold {job.id}" if job.state in WAITING else ""
+        raise Refused(f"job {job.id} is {job.state}: only a job that runs can be suspended{hint}")
+    if job.cancel_requested:
+        raise Refused(f"job {job.id} is being cancelled: it can't be suspended any more")
+    if job.suspended_at is not None and (by_pause or not job.suspended_by_pause):
+        return []
+    return [Suspended(cause="pause" if by_pause else None, reason=reason)]
+
+
+def continue_(job: Job, reason: str | None = None) -> list[Event]:
+    """Let the processes of a suspended job go on; no events where they do. Raises Refused where it does not run."""
+    if job.state != "processing":
+        hint = f"; release it: queuectl release {job.id}" if job.state in WAITING and job.held else ""
+        raise Refused(f"job {job.id} is {job.state}: only a job that runs can be continued{hint}")
+    return [Continued(reason=reason)] if job.suspended_at is not None else []
+
+
+def end_of_pause(job: Job, pauses: Iterable[QueueState | None], now: int, reason: str | None = None) -> list[Event]:
+    """Let a job go on that a pause has suspended, unless one of these (of its queue, of all queues) still does so."""
+    if not job.suspended_by_pause or any(each is not None and each.suspends(now) for each in pauses):
+        return []
+    return continue_(job, reason)
 
 
 def requeue(

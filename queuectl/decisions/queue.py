@@ -9,9 +9,12 @@ from queuectl.errors import Invalid, Refused
 from queuectl.events import Event, QueueLimited, QueuePaused, QueueResumed, Rate
 
 
-def pause(until: int | None, reason: str | None = None) -> list[Event]:
-    """Claim none of its jobs, for good or until a moment (µs UTC); one that is paused already is so anew."""
-    return [QueuePaused(until=text(until) if until is not None else None, reason=reason)]
+def pause(until: int | None, reason: str | None = None, *, suspend: bool = False) -> list[Event]:
+    """Claim none of its jobs, for good or until a moment (µs UTC); one that is paused already is so anew.
+
+    `suspend`: what runs is suspended as well.
+    """
+    return [QueuePaused(until=text(until) if until is not None else None, suspend=suspend, reason=reason)]
 
 
 def resume(state: QueueState | None, everything: QueueState | None, now: int, reason: str | None = None) -> list[Event]:

@@ -71,6 +71,15 @@ class Storage(msgspec.Struct, frozen=True):
     """Listeners that ended without saying so; they are removed at the next event."""
 
 
+class Holders(msgspec.Struct, frozen=True):
+    """Processes of this host, by pid, that hold what others wait for while they have it."""
+
+    writing: Collection[int]
+    """Nobody else can write meanwhile."""
+    reading: Collection[int]
+    """What is committed meanwhile can't be worked off (SQLite: the WAL grows)."""
+
+
 class Engine(ABC):
     """Where log and projections live."""
 
@@ -107,6 +116,10 @@ class Engine(ABC):
     @abstractmethod
     def storage(self) -> Storage:
         """How much there is of the database, and what is in the way of its upkeep."""
+
+    @abstractmethod
+    def holders(self) -> Holders:
+        """Who reads and writes just now (microseconds: nothing but locks is looked at)."""
 
     @abstractmethod
     def snapshot(self) -> AbstractContextManager[View]:

@@ -16,6 +16,7 @@ from queuectl.events.job import Cancelled as Cancelled
 from queuectl.events.job import CancelRequested as CancelRequested
 from queuectl.events.job import Claimed as Claimed
 from queuectl.events.job import Completed as Completed
+from queuectl.events.job import Continued as Continued
 from queuectl.events.job import Dead as Dead
 from queuectl.events.job import Edited as Edited
 from queuectl.events.job import Ended as Ended
@@ -29,6 +30,7 @@ from queuectl.events.job import Purged as Purged
 from queuectl.events.job import Released as Released
 from queuectl.events.job import Requeued as Requeued
 from queuectl.events.job import Retried as Retried
+from queuectl.events.job import Suspended as Suspended
 from queuectl.events.job import Unheld as Unheld
 from queuectl.events.log import ConfigSet as ConfigSet
 from queuectl.events.log import EnvironmentKept as EnvironmentKept
@@ -64,6 +66,8 @@ Event = (
     | Held
     | Unheld
     | Forced
+    | Suspended
+    | Continued
     | Purged
     | Archived
     | WorkerStarted

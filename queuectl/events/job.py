@@ -219,6 +219,24 @@ class Forced(Payload, frozen=True, kw_only=True):
     reason: str | None = None
 
 
+class Suspended(Payload, frozen=True, kw_only=True):
+    """The processes of the running attempt are to be stopped (SIGSTOP). The clock of its timeout stands still."""
+
+    type: ClassVar[str] = "suspended"
+    wakes_workers: ClassVar[bool] = True
+    cause: str | None = None
+    """`pause`: a pause of its queue, or of all, did it, with which it ends; None: somebody asked for this job."""
+    reason: str | None = None
+
+
+class Continued(Payload, frozen=True, kw_only=True):
+    """The processes of the suspended attempt go on (SIGCONT)."""
+
+    type: ClassVar[str] = "continued"
+    wakes_workers: ClassVar[bool] = True
+    reason: str | None = None
+
+
 class Purged(Payload, frozen=True, kw_only=True):
     """The job was removed from the tables. Its history stays in the log, and its id is never used again."""
 

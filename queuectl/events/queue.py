@@ -17,6 +17,8 @@ class QueuePaused(Payload, frozen=True, kw_only=True):
     """`failure`: a job of a queue that pauses on failure has died; None: somebody asked for it."""
     job: str | None = None
     """The id of that job."""
+    suspend: bool = False
+    """Whether what runs was suspended as well (`suspended` in the streams of these jobs)."""
     reason: str | None = None
 
 

@@ -32,11 +32,12 @@ class WorkerStarted(Payload, frozen=True, kw_only=True):
     """Whether the worker runs given jobs only; then it serves no queue."""
 
 
-class HeldAttempt(msgspec.Struct, frozen=True, gc=False):
+class HeldAttempt(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One attempt that a heartbeat covers."""
 
     job: str
     attempt: int
+    suspended: bool = False
 
 
 class Heartbeat(Payload, frozen=True, kw_only=True):

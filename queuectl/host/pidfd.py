@@ -1,4 +1,4 @@
-"""Processes that are ended through pidfds, so that no signal reaches another process with the same pid."""
+"""Processes that are signalled through pidfds, so that no signal reaches another process with the same pid."""
 
 import errno
 import os
@@ -13,7 +13,10 @@ Still = Callable[[int], bool]
 
 
 class PidfdSet:
-    """Processes being ended, each held by its pidfd. Nothing blocks; `fileno()` is readable when one has ended."""
+    """Processes being ended, each held by its pidfd. Nothing blocks.
+
+    `fileno()` is readable when one has ended.
+    """
 
     def __init__(self) -> None:
         self._fds: dict[int, int] = {}
@@ -21,24 +24,13 @@ class PidfdSet:
     def add(self, pid: int, still: Still, number: int = signal.SIGTERM) -> bool:
         """Signal a process, if it then still is one of those meant; whether it was signalled.
 
-        Where it ignores the signal, it is sent SIGTERM. Never this process, its group, its parent, or init.
+        Where it ignores the signal, it is sent SIGTERM. Never this process, its group, its parent, or init. Raises
+        OSError where no descriptor is left.
         """
         if pid in self._fds:
             return True
-        if pid in (1, os.getpid(), os.getppid()):
-            return False
-        try:
-            fd = os.pidfd_open(pid)
-        except OSError as problem:
-            if problem.errno in (errno.ESRCH, errno.EINVAL):
-                return False
-            raise
-        try:
-            spared = os.getpgid(pid) == os.getpgrp() or not still(pid)
-        except ProcessLookupError:
-            spared = True
-        if spared:
-            os.close(fd)
+        fd = _open(pid, still)
+        if fd < 0:
             return False
         self._fds[pid] = fd
         _send(fd, signal.SIGTERM if is_ignored(pid, number) else number)
@@ -66,6 +58,38 @@ class PidfdSet:
         for fd in self._fds.values():
             os.close(fd)
         self._fds.clear()
+
+
+def send(pid: int, still: Still, number: int) -> bool:
+    """Signal a process as `PidfdSet.add` does, without keeping it."""
+    fd = _open(pid, still)
+    if fd < 0:
+        return False
+    try:
+        _send(fd, number)
+    finally:
+        os.close(fd)
+    return True
+
+
+def _open(pid: int, still: Still) -> int:
+    """The pidfd of a process that may be signalled and still is one of those meant; -1 where it is none."""
+    if pid in (1, os.getpid(), os.getppid()):
+        return -1
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError as problem:
+        if problem.errno in (errno.ESRCH, errno.EINVAL):
+            return -1
+        raise
+    try:
+        spared = os.getpgid(pid) == os.getpgrp() or not still(pid)
+    except ProcessLookupError:
+        spared = True
+    if spared:
+        os.close(fd)
+        return -1
+    return fd
 
 
 def _send(pidfd: int, number: int) -> None:

@@ -2,7 +2,7 @@
 
 import os
 
-from queuectl.host.procfs import look, pids
+from queuectl.host.procfs import look, look_at_thread, pids
 
 _GONE = (FileNotFoundError, ProcessLookupError)
 
@@ -11,6 +11,16 @@ def state(pid: int) -> str | None:
     """R, S, D, T (stopped), t (traced), Z (ended, not reaped), as /proc has it; None: there is no such process."""
     process = look(pid)
     return process.state if process is not None else None
+
+
+def runs(pid: int) -> bool:
+    """Whether any thread of the process is neither stopped nor ended; False where there is none."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except _GONE:
+        return False
+    states = (look_at_thread(pid, thread) for thread in threads)
+    return any(each is not None and each.state not in "TtZX" for each in states)
 
 
 def start_time(pid: int) -> int | None:
@@ -37,6 +47,17 @@ def in_group(pid: int, pgid: int) -> bool:
 def group(pgid: int) -> list[int]:
     """The living processes of a process group."""
     return [pid for pid in pids() if in_group(pid, pgid)]
+
+
+def has_members(pgid: int) -> bool:
+    """Whether the process group has any process, zombies included."""
+    try:
+        os.killpg(pgid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def is_taken(pid: int) -> bool:

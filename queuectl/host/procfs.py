@@ -31,7 +31,15 @@ class Process(NamedTuple):
 
 def look(pid: int) -> Process | None:
     """A process as it is now; None where there is none."""
-    text = read(f"{pid}/stat")
+    return _parsed(read(f"{pid}/stat"))
+
+
+def look_at_thread(pid: int, thread: int | str) -> Process | None:
+    """A thread of a process, as `look` has the process: its own are its state and its start."""
+    return _parsed(read(f"{pid}/task/{thread}/stat"))
+
+
+def _parsed(text: bytes) -> Process | None:
     fields = text[text.rfind(b")") + 2 :].split()  # the name in parentheses may hold anything
     if len(fields) < 20:
         return None
@@ -102,11 +110,20 @@ def flock_owner(fd: int) -> int | None:
 
 def read_locks(path: str, region: range) -> list[int]:
     """The pids that hold a shared POSIX lock on a file beginning at one of the bytes of `region`. Raises OSError."""
+    return _posix_locks(path, region, b"READ")
+
+
+def write_locks(path: str, region: range) -> list[int]:
+    """The pids that hold an exclusive one. Raises OSError."""
+    return _posix_locks(path, region, b"WRITE")
+
+
+def _posix_locks(path: str, region: range, kind: bytes) -> list[int]:
     name = _lock_name(os.stat(path))
     found: set[int] = set()
     for line in read("locks").splitlines():
         fields = line.split()  # 1: POSIX ADVISORY READ 4711 fe:00:123 124 124
-        if fields[1:4:2] == [b"POSIX", b"READ"] and fields[5] == name and int(fields[6]) in region:
+        if fields[1:4:2] == [b"POSIX", kind] and fields[5] == name and int(fields[6]) in region:
             found.add(int(fields[4]))
     return sorted(pid for pid in found if pid > 0)
 

@@ -5,6 +5,7 @@ within about 20 ms by the run times it has just seen, and none when jobs are lon
 """
 
 from collections import deque
+from collections.abc import Collection
 
 import msgspec
 
@@ -49,6 +50,8 @@ class Claims:
         self._outbox = outbox
         self._ahead = ahead
         self._waiting: deque[Waiting] = deque()
+        self._suspended: deque[Waiting] = deque()
+        """Those that are suspended: they neither start nor are given back, and wait for no slot."""
         self._next_claim = self._next_try = monotonic()
         """When there may be something to claim; and when to claim again after nothing could be started."""
         self._pause = PAUSE / 2
@@ -57,12 +60,17 @@ class Claims:
         """Whether the last claim has passed queues over that have reached a limit."""
 
     def __len__(self) -> int:
+        return len(self._waiting) + len(self._suspended)
+
+    @property
+    def ready(self) -> int:
+        """How many of them only wait for a slot."""
         return len(self._waiting)
 
     @property
     def leases(self) -> list[Lease]:
         """Of all of them."""
-        return [waiting.claim.lease for waiting in self._waiting]
+        return [waiting.claim.lease for waiting in (*self._waiting, *self._suspended)]
 
     @property
     def due(self) -> float:
@@ -131,13 +139,22 @@ class Claims:
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
             self._next_try = now + self._pause
 
+    def suspend(self, leases: Collection[Lease]) -> None:
+        """Keep the claims under these leases from starting, and let all others start."""
+        known = [*self._waiting, *self._suspended]
+        self._waiting = deque(each for each in known if each.claim.lease not in leases)
+        self._suspended = deque(each for each in known if each.claim.lease in leases)
+
     def give_back_all(self, now: float) -> None:
         """Give back all of them, since the worker stops."""
-        while self._waiting:
-            self._outbox.release(self._waiting.popleft().claim.lease, "its worker stops", now)
+        for lease in self.leases:
+            self._outbox.release(lease, "its worker stops", now)
+        self._waiting.clear()
+        self._suspended.clear()
 
     def cancel(self, id: str, now: float) -> None:
         """Give back a job that is to be cancelled."""
-        for waiting in [each for each in self._waiting if each.claim.job.id == id]:
-            self._waiting.remove(waiting)
-            self._outbox.release(waiting.claim.lease, "cancelled before it started", now)
+        for claims in (self._waiting, self._suspended):
+            for waiting in [each for each in claims if each.claim.job.id == id]:
+                claims.remove(waiting)
+                self._outbox.release(waiting.claim.lease, "cancelled before it started", now)

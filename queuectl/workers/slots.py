@@ -7,7 +7,7 @@ worker's next turn takes it.
 import os
 import select
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import msgspec
 
@@ -24,7 +24,9 @@ from queuectl.workers.execution import attempt as attempts
 from queuectl.workers.execution import traces
 from queuectl.workers.execution.attempt import AttemptProcess
 from queuectl.workers.execution.plain_command import plain_command
+from queuectl.workers.execution.search import AttemptSearch
 from queuectl.workers.execution.spawn import environment
+from queuectl.workers.execution.suspension import Suspension
 from queuectl.workers.outbox import Outbox
 from queuectl.workers.recovery.attempt_table import AttemptTable
 from queuectl.workers.recovery.orphans import Orphans
@@ -87,6 +89,7 @@ class Slots:
         self._ended: list[Slot] = []
         """What has succeeded and is not reported yet."""
         self._terminations: list[tuple[Claim, Termination]] = []
+        self._suspended: Collection[Lease] = ()
         self._next_output = 0.0
         self._orphans = Orphans()
         self._oom_kills = OomKills()
@@ -118,6 +121,11 @@ class Slots:
             *(slot.claim.lease for slot in self._running.values()),
             *(claim.lease for claim, _ in self._terminations),
         ]
+
+    @property
+    def suspended(self) -> list[Lease]:
+        """The leases of the attempts that are suspended."""
+        return [slot.claim.lease for slot in self._running.values() if slot.attempt.is_suspended]
 
     @property
     def stuck(self) -> int:
@@ -191,6 +199,26 @@ class Slots:
                 self._refresh(fd, now)
         self.give_up_waiting(now, id)
 
+    def suspend(self, leases: Collection[Lease], now: float) -> None:
+        """Stop the attempts under these leases, and let all others go on."""
+        self._suspended = leases
+        for fd, slot in list(self._running.items()):
+            if slot.claim.lease not in leases:
+                slot.attempt.proceed(now)
+            elif not slot.attempt.is_suspended:
+                self._stop(slot, now)
+            self._refresh(fd, now)
+
+    def _stop(self, slot: Slot, now: float) -> None:
+        mark = tag(self._identity, slot.claim.job.id, slot.claim.lease.version)
+        own = slot.attempt.pid
+
+        def orphans() -> list[int]:  # those that can't be of an attempt beside this one
+            return self._orphans.find(self.main_pids() - {own})
+
+        search = AttemptSearch(slot.attempt.start.output, mark, orphans=orphans)
+        slot.attempt.suspend(Suspension(search, self._queue.engine.holders, now), now)
+
     def end(self, now: float) -> None:
         """End all that runs: the stop signal and the grace period of each, KILL."""
         for fd, slot in list(self._running.items()):
@@ -230,7 +258,10 @@ class Slots:
         row = None
         if not attempt.ended:
             row = self._table.add(attempt.pid, job.seq, lease.version, attempt.started_at)
-        self._track(Slot(claim, attempt, row, self.blocked, killed), now)
+        slot = Slot(claim, attempt, row, self.blocked, killed)
+        if lease in self._suspended:  # while its earlier attempt was being ended
+            self._stop(slot, now)
+        self._track(slot, now)
 
     def prepare(self, claim: Claim) -> attempts.Start:
         """Work out all of a start that can be known before a slot is free."""

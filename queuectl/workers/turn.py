@@ -48,6 +48,10 @@ class Turn(msgspec.Struct):
     """Leases of attempts that failed, with what became of the job."""
     cancel: dict[str, str] = {}
     """By id the jobs that this worker runs and that are to be cancelled, with the name of the signal for each."""
+    suspended: frozenset[Lease] | None = None
+    """The leases of attempts of this worker that are suspended; None where that was not looked at."""
+    proceed_in: float | None = None
+    """Seconds until a pause ends that has suspended any of them; None: none ends by itself."""
     stop: bool = False
     """Whether this worker is to stop."""
     stop_now: bool = False
@@ -146,6 +150,7 @@ class TurnWriter:
         free: int | None = None,
         holding: Sequence[Lease] = (),
         ended: Sequence[Lease] = (),
+        suspended: Collection[Lease] = (),
         heartbeat: bool = False,
         look: bool = False,
         drain: int | None = None,
@@ -154,10 +159,10 @@ class TurnWriter:
         """Report, give back, write a heartbeat and claim at most `want` jobs, in one transaction.
 
         `free`: how many of them can start at once; all, where that is not said. `holding` are the leases that stay with
-        this worker, for the heartbeat, `ended` those of attempts that it will report in a later turn. `look` also reads
-        cancels, stops and settings. `drain`: find out whether anything is left but so many jobs that can't be ended.
-        `meanwhile` is called while others write. Raises Unusable where nothing could be written: nothing has happened
-        then, and the turn can be taken again.
+        this worker, for the heartbeat, `suspended` those of them whose processes are stopped, `ended` those of attempts
+        that it will report in a later turn. `look` also reads cancels, suspensions, stops and settings. `drain`: find
+        out whether anything is left but so many jobs that can't be ended. `meanwhile` is called while others write.
+        Raises Unusable where nothing could be written: nothing has happened then, and the turn can be taken again.
         """
         known = self._claimed
         while True:
@@ -169,7 +174,7 @@ class TurnWriter:
                     if heartbeat or look:
                         me = tx.worker(self.worker)
                         if heartbeat and me is not None and holding:
-                            held = [HeldAttempt(job=lease.job, attempt=lease.attempt) for lease in holding]
+                            held = [HeldAttempt(each.job, each.attempt, each in suspended) for each in holding]
                             beat = [Write(self._stream, me, [Heartbeat(attempts=held)])]
                         self._look(tx, me, turn)
                         endings += self._unknown(
@@ -200,7 +205,9 @@ class TurnWriter:
         return [Release(lease, "its worker does not know of it") for lease in leases if lease not in known]
 
     def _look(self, tx: Transaction, me: Worker | None, turn: Turn) -> None:
-        turn.cancel = {job.id: job.stop_signal for job in tx.jobs_of(self.worker) if job.cancel_requested}
+        jobs = tx.jobs_of(self.worker)
+        turn.cancel = {job.id: job.stop_signal for job in jobs if job.cancel_requested}
+        turn.suspended = frozenset(decisions.lease(job) for job in self._suspended(tx, jobs, turn))
         # Not live in the log: recovery took it for dead, and its jobs with it. What still runs is to be ended.
         turn.stop = me is None or me.state != "running"
         turn.stop_now = me is None or me.stop_now
@@ -209,6 +216,19 @@ class TurnWriter:
         settings = self._queue.settings(tx)
         if not settings.unusable:  # otherwise what was in force stays so
             self._settings = settings
+
+    def _suspended(self, tx: Transaction, jobs: Sequence[Job], turn: Turn) -> list[Job]:
+        """Those of these jobs that are suspended, after the ends of pauses that nobody had to end."""
+        suspended = [job for job in jobs if job.suspended_at is not None]
+        if any(job.suspended_by_pause for job in suspended):
+            gates = tx.gates()
+            pauses = {job.id: [gates[name].state for name in (job.queue, ALL) if name in gates] for job in suspended}
+            ended = [(job, decisions.end_of_pause(job, pauses[job.id], tx.now)) for job in suspended]
+            tx.append([Write(f"job:{job.id}", job, events) for job, events in ended if events], self._actor)
+            suspended = [job for job, events in ended if not events]
+            ends = [state.paused_until for job in suspended for state in pauses[job.id] if state.suspends(tx.now)]
+            turn.proceed_in = min(((end - tx.now) / 1e6 for end in ends if end is not None), default=None)
+        return suspended
 
     def _check_claims(self, tx: Transaction, turn: Turn) -> None:
         """Whether this worker may claim at all."""

@@ -20,6 +20,7 @@ from queuectl.workers.chores.heartbeat import HeartbeatChore
 from queuectl.workers.chores.reaping import Reaping
 from queuectl.workers.chores.recovery_watch import RecoveryWatch
 from queuectl.workers.chores.sealing import SealChore
+from queuectl.workers.chores.suspensions import Suspensions
 from queuectl.workers.chores.time_limit import TimeLimit
 from queuectl.workers.claims import MOST_AHEAD, Claims
 from queuectl.workers.doorbells import Doorbells
@@ -57,6 +58,7 @@ class WorkerLoop:
         self._outbox = Outbox(table)
         self._slots = Slots(queue, identity, options.slots, table, self._outbox, self._poll, self._not_started)
         self._claims = Claims(self._slots, self._outbox, ahead=not options.only)
+        self._suspensions = Suspensions(self, self._slots, self._claims)
         self._files = FileMonitor(self, queue, held, table, self._bells)
         self._recovery = RecoveryWatch(queue, self._writer, journal)
         self._heartbeat = HeartbeatChore(self._holds)
@@ -69,6 +71,7 @@ class WorkerLoop:
             Reaping(self._slots.main_pids),
             TimeLimit(self, options.seconds),
             self._claims,
+            self._suspensions,
             self._heartbeat,
         ]
         self._after_turns: list[Chore] = [self._checkpoint, self._seals]
@@ -172,7 +175,7 @@ class WorkerLoop:
         if self._bells.has_rung or self._heartbeat.is_due:
             return max(now, self._paused_until)
         at = NEVER
-        if len(self._claims) < self._options.slots and self._wanted() > 0:
+        if self._claims.ready < self._options.slots and self._wanted() > 0:
             # What is claimed would not keep the slots busy.
             at = self._claims.next_claim
         if self._outbox.due < NEVER:
@@ -200,6 +203,7 @@ class WorkerLoop:
                 free=self._claims.free,
                 holding=[*self._slots.leases, *self._claims.leases],
                 ended=self._outbox.leases,
+                suspended=self._suspensions.leases,
                 heartbeat=heartbeat,
                 look=rung or heartbeat,
                 drain=self._stuck() if self._drains else None,
@@ -234,6 +238,7 @@ class WorkerLoop:
         for id, signal_name in turn.cancel.items():
             self._slots.cancel(id, signal_name, now)
             self._claims.cancel(id, now)
+        self._suspensions.follow(turn, now)
         if turn.stop:
             self.stop("asked to", turn.stopped_by, kill=turn.stop_now)
         self._journal.write(turn_lines(reports, turn))
@@ -244,6 +249,8 @@ class WorkerLoop:
                 self._bells.hear_log()  # what others run may end, and with it the reason to wait
         if self._stopping is not None and self._claims:
             self.stop(self._stopping)  # the order came while others wrote
+        elif self._stopping is not None:
+            self._suspensions.tell()
 
     def _stuck(self) -> int:
         """How many jobs can't be ended, as far as this worker has tried."""
@@ -289,6 +296,8 @@ class WorkerLoop:
         self._slots.give_up_waiting(now)
         if kill:
             self._slots.end(now)
+        else:
+            self._suspensions.tell()
 
     def abandon(self, reason: str) -> None:
         """See `ChoreHost`."""

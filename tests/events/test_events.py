@@ -122,8 +122,8 @@ def insert(path: Path, sql: str) -> None:
 
 
 LATER = {
-    "archived", "edited", "environment_kept", "forced", "held", "interrupted", "queue_limited", "queue_paused",
-    "queue_resumed", "sealed", "unheld",
+    "archived", "continued", "edited", "environment_kept", "forced", "held", "interrupted", "queue_limited",
+    "queue_paused", "queue_resumed", "sealed", "suspended", "unheld",
 }  # fmt: skip
 """Types that came after version 1."""
 

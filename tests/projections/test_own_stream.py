@@ -16,13 +16,13 @@ from tests.support.random_queue import RandomQueue
 
 EVENTS = """
     enqueued claimed completed failed retried dead cancelled released interrupted edited requeued purged
-    held unheld forced queue_paused queue_resumed queue_limited
+    held unheld forced queue_paused queue_resumed queue_limited suspended continued
     worker_started stop_requested worker_stopped worker_lost config_set environment_kept sealed archived
 """.split()
 """What must have happened, or the test is worth little."""
 
 
-@pytest.mark.parametrize("histories", [25, pytest.param(1500, marks=(pytest.mark.torture, pytest.mark.timeout(900)))])
+@pytest.mark.parametrize("histories", [30, pytest.param(1500, marks=(pytest.mark.torture, pytest.mark.timeout(900)))])
 def test_every_order_of_folding_agrees(histories: int) -> None:
     seen: Counter[str] = Counter()
 

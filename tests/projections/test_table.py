@@ -86,12 +86,12 @@ def test_a_delete_takes_every_row_of_the_values() -> None:
 
 
 VERSIONS = {
-    "jobs": (8, 2808786328),
+    "jobs": (9, 1191254916),
     "attempts": (2, 3100812884),
     "counts": (3, 4135879223),
     "workers": (3, 1935617735),
     "config": (2, 3627546260),
-    "queues": (1, 3848031620),
+    "queues": (2, 508139800),
     "starts": (1, 2176380506),
     "numbers": (3, 3880566510),
 }

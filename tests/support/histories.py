@@ -148,6 +148,10 @@ class World:
                     "ok_codes": (0, 3),
                 }
                 return decisions.edit(job, msgspec.structs.replace(job.policy, **changed))
+            case "suspend":
+                return decisions.suspend(job, by_pause=command.again)
+            case "continue":
+                return decisions.continue_(job)
             case "purge":
                 return decisions.purge(job)
             case name:

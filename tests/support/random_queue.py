@@ -52,11 +52,11 @@ class RandomQueue:
         pick = Random(dice)
         users = (
             *(self.enqueue, self.enqueue, self.cancel, self.retry, self.retry, self.edit, self.purge, self.configure),
-            *(self.hold, self.hold, self.limit, self.pause),
+            *(self.cancel, self.hold, self.hold, self.limit, self.pause, self.suspend),
         )
         workers = (self.start, self.ask_to_stop, self.stop, self.lose, self.turn, self.turn)
         archivers = (self.seal, self.archive, self.archive, self.move)
-        [commands] = pick.choices((users, workers, (self.turn,), archivers), (3, 2, 4, 1))
+        [commands] = pick.choices((users, workers, (self.turn,), archivers), (5, 2, 4, 1))
         pick.choice(commands)(pick)
         return list(self.queue.events(after=head))
 
@@ -87,6 +87,13 @@ class RandomQueue:
         change = pick.choice((self.queue.hold, self.queue.release, self.queue.start))
         change(*self._ids(pick, states), among=states)
 
+    def suspend(self, pick: Random) -> None:
+        """Suspend what runs, or let it go on."""
+        states = ("processing",)
+        self.queue.suspend(*(ids := self._ids(pick, states)), among=states)
+        if pick.random() < 0.5:
+            self.queue.continue_(*ids, among=states)
+
     def limit(self, pick: Random) -> None:
         """Change the limits of a queue."""
         queue = pick.choice(QUEUES)
@@ -96,11 +103,10 @@ class RandomQueue:
     def pause(self, pick: Random) -> None:
         """Pause a queue, or all, for a moment or for good; most often resume it."""
         queue = pick.choice((*QUEUES, None))
-        if pick.random() < 0.3:
-            self.queue.pause(queue, seconds=pick.choice((None, 0.001)))
-        else:
-            with suppress(Refused):  # all are paused
-                self.queue.resume(queue)
+        if pick.random() < 0.5:
+            self.queue.pause(queue, seconds=pick.choice((None, 0.001)), suspend=pick.random() < 0.5)
+        with suppress(Refused):  # all are paused
+            self.queue.resume(pick.choice((queue, *QUEUES)))
 
     def cancel(self, pick: Random) -> None:
         states = ("pending", "failed", "processing", "dead")

@@ -8,7 +8,7 @@ HEADINGS = {
         "enqueue": "enqueue:enqueue", "run": "run:run", "list": "list:list_jobs", "status": "status:status",
         "inspect": "inspect:inspect", "logs": "logs:logs", "wait": "wait:wait", "cancel": "cancel:cancel",
         "retry": "retry:retry", "hold": "hold:hold", "release": "hold:release", "start": "hold:start",
-        "explain": "explain:explain",
+        "suspend": "suspend:suspend", "continue": "suspend:continue_", "explain": "explain:explain",
     },
     "Queues": {
         "queue list": "queue:list_queues", "queue set": "queue:set_limits", "pause": "pause:pause",
@@ -44,7 +44,7 @@ CHANGES = frozenset({
     "enqueue:enqueue", "cancel:cancel", "retry:retry", "worker:stop", "stop_workers:stop_workers", "recover:recover",
     "dlq:retry", "dlq:purge", "replay:replay", "audit:seal", "config:set_", "config:unset", "archive:archive",
     "backup:backup", "import_log:import_log", "hold:hold", "hold:release", "hold:start", "pause:pause", "pause:resume",
-    "queue:set_limits",
+    "queue:set_limits", "suspend:suspend", "suspend:continue_",
 })  # fmt: skip
 """Commands that change something: an answer that can't be written goes to stderr (`stdout.deferred`)."""
 

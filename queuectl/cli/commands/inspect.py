@@ -132,6 +132,7 @@ def _print_job(q: "Queue", job: "Job", attempts: list["Attempt"], past: bool) ->
         ("enqueued", f"{wording.full_time(job.enqueued_at)} by {output.escape(job.enqueued_by)}"),
         ("reason", output.escape(policy.reason or "")),
         ("due", wording.full_time(job.run_at) if is_due else ""),
+        ("suspended", _suspended(job)),
         ("finished", wording.full_time(job.finished_at)),
         ("attempts", wording.attempt_counts(job, attempts)),
         ("retries", wording.retry_policy(job) if job.max_retries else ""),
@@ -152,6 +153,14 @@ def _print_job(q: "Queue", job: "Job", attempts: list["Attempt"], past: bool) ->
         )
     if not past:
         _print_output(q, job)
+
+
+def _suspended(job: "Job") -> str:
+    """Since when, and by whom, it is suspended; empty where it is not."""
+    if job.suspended_at is None:
+        return ""
+    how = ", until the pause of its queue ends" if job.suspended_by_pause else ""
+    return f"{wording.full_time(job.suspended_at)} by {output.escape(job.suspended_by or '')}{how}"
 
 
 def _environment(q: "Queue", policy: Enqueued) -> Iterator[tuple[str, str]]:

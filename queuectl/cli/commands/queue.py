@@ -45,6 +45,7 @@ def _row(queue: "QueueSummary") -> tuple[Any, ...]:
 
     limit = queue.state.concurrency
     running = f"{queue.processing:,}" + (f"/{limit:,}" if limit is not None else "")
+    running += f" ({queue.suspended:,} suspended)" if queue.suspended else ""
     oldest = units.span(max(0.0, (queue.now - queue.oldest) / 1e6)) if queue.oldest is not None else ""
     paused = wording.pause(queue.state, queue.now)
     return (

@@ -1,6 +1,7 @@
 """`queuectl worker`: the processes that run jobs."""
 
 import os
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 from queuectl.cli import opening
@@ -116,6 +117,15 @@ def _state(worker: "Worker", alive: bool | None) -> str:
     return "unseen" if alive is None else worker.state if alive else "dead"
 
 
+def _tell_suspended(q: "Queue", ids: "Sequence[str]", own: "Sequence[str]") -> None:
+    """Say which suspended jobs the workers wait for that are about to be stopped."""
+    for worker in q.workers():
+        jobs = [job.id for job in q.held(worker.id) if job.suspended_at is not None]
+        if jobs and worker.id not in own and (not ids or worker.id in ids):
+            go_on = f"`queuectl continue {shlex.join(jobs)}` lets it go on, --now ends it"
+            output.message(f"worker {worker.id} waits for what is suspended ({', '.join(jobs)}): {go_on}")
+
+
 def stop(
     *ids: Annotated[str, p.Parameter(name="ID", help="These workers; all, where none is named.")],
     now: Now = False,
@@ -132,6 +142,8 @@ def stop(
     with opening.open_queue(db) as q:
         for id in (own := [id for id in q.hosting() if not ids or id in ids]):
             output.message(f"worker {id} runs this job: it is asked to stop too, and not waited for")
+        if not now:
+            _tell_suspended(q, ids, own)
         gone = q.stop_workers(*ids, now=now, reason=reason, timeout=timeout)
     if json:
         output.documents({"id": id} for id in gone)

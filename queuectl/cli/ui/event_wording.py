@@ -57,6 +57,10 @@ def _of_job(record: events.Recorded, event: events.Event) -> str:
             return "released from hold"
         case events.Forced():
             return "to start next, past pause, hold, delay and limits"
+        case events.Suspended():
+            return "suspended" + (" by a pause" if event.cause == "pause" else "")
+        case events.Continued():
+            return "continued"
         case events.Purged():
             return "purged"
         case _:
@@ -72,7 +76,9 @@ def _of_worker(event: events.Event) -> str:
                 f"worker started on {event.host}, pid {event.pid}, {units.counted(event.slots, 'slot')}{queues}{alone}"
             )
         case events.Heartbeat():
-            held = ", ".join(f"{held.job} ({held.attempt})" for held in event.attempts)
+            held = ", ".join(
+                f"{held.job} ({held.attempt}{', suspended' if held.suspended else ''})" for held in event.attempts
+            )
             return f"still running {held}" if held else "alive"
         case events.StopRequested():
             return "asked to stop" + (" now" if event.now else "")
@@ -93,7 +99,8 @@ def _of_others(record: events.Recorded, event: events.Event) -> str:
         case events.QueuePaused():
             since = f", since job {event.job} died" if event.job is not None else ""
             until = f" until {local_time(clock.micros(event.until), record.at)}" if event.until is not None else ""
-            return f"{_queue(record)} paused{until}{since}"
+            more = ", what runs is suspended" if event.suspend else ""
+            return f"{_queue(record)} paused{until}{since}{more}"
         case events.QueueResumed():
             return f"{_queue(record)} resumed"
         case events.QueueLimited():

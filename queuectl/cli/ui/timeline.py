@@ -182,6 +182,8 @@ def _present(last: Moment, moments: Sequence[Moment], now: int) -> Iterator[Time
         what = f"processing for {_span(now - seen['claimed'])}"
         if seen.get("heartbeat", 0) > seen["claimed"]:
             what += f", heartbeat {wording.relative_time(seen['heartbeat'], now)}"
+        if job.suspended_at is not None:
+            what += f", suspended {wording.relative_time(job.suspended_at, now)}"
         if job.cancel_requested:
             what += ", being cancelled"
     yield TimelineEntry(_NOW, f"now: {what}", job.state, at=now)

@@ -45,7 +45,7 @@ def state_detail(job: "Job", now: int | None = None, facts: "Facts | None" = Non
     """Return what a job is doing, waits for, or how it ended. `facts`: of the workers, where they are known."""
     now = clock.now() if now is None else now
     if job.state == "processing":
-        words = "" if job.attempt == 1 else f"attempt {job.attempt} "
+        words = suspension(job, now) + ("" if job.attempt == 1 else f"attempt {job.attempt} ")
         words += f"for {units.span(max(now - (job.claimed_at or now), 0) / 1_000_000) or '0s'} on {job.worker}"
         return words + (", being cancelled" if job.cancel_requested else "")
     if job.state in ("pending", "failed"):
@@ -54,6 +54,11 @@ def state_detail(job: "Job", now: int | None = None, facts: "Facts | None" = Non
     if job.state == "dead":
         return f"{end_cause(job)}, {_ago(job, now)}"
     return _ago(job, now)
+
+
+def suspension(job: "Job", now: int) -> str:
+    """Return since when a running job is suspended, to precede other words; nothing where it is not."""
+    return f"suspended {relative_time(job.suspended_at, now)}, " if job.suspended_at is not None else ""
 
 
 def _situation(job: "Job", now: int, facts: "Facts | None") -> str:

@@ -195,7 +195,7 @@ def _held_up(
     """A finding about a job of a live worker that should have ended or started; None if there is none."""
     its = f"its worker (process {worker.pid}) can't end"
     pid = entry.pid if entry is not None and entry.code == attempt_table.RUNNING else None
-    if (why := _over(job, pid)) is not None:
+    if (why := _over(queue, job, pid)) is not None:
         return _stuck(queue, worker, job, f"{why}, and {its} it", _traces(queue, worker, job.id, job.lease, pid))
     if entry is not None:
         kept = job.policy.keep_children and entry.code != attempt_table.RUNNING
@@ -209,17 +209,24 @@ def _held_up(
     return None
 
 
-def _over(job: Job, pid: int | None) -> str | None:
-    """Why an attempt with this main process should have ended; None if it need not."""
+def _over(queue: "InspectedQueue", job: Job, pid: int | None) -> str | None:
+    """Why an attempt with this main process should have ended; None if it need not, as far as can be told."""
     if job.cancel_requested:
         return "was cancelled"
     if pid is None or (started := processes.start_time(pid)) is None:
         return None
     # A start time includes the time the machine was suspended before: the process may be older, not younger.
     age = monotonic() - started / os.sysconf("SC_CLK_TCK")
-    if job.timeout is not None and age > job.timeout:
+    if job.timeout is not None and age > job.timeout and not _was_suspended(queue, job):
         return f"is past its timeout of {span(job.timeout)}"
     return "was killed" if procfs.is_kill_pending(pid) else None
+
+
+def _was_suspended(queue: "InspectedQueue", job: Job) -> bool:
+    """Whether its attempt is or was suspended, so that the clock of its timeout is behind."""
+    with queue.engine.snapshot() as view:
+        records = view.stream(f"job:{job.id}")
+    return any(record.type == "suspended" and record.version > (job.lease or 0) for record in records)
 
 
 def _stuck(queue: "InspectedQueue", worker: Worker, job: Job, what: str, left: Traces, **facts: int) -> Finding | None:

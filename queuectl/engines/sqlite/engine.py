@@ -14,13 +14,13 @@ import apsw
 
 from projections import replay
 from projections.replay import Progress
-from queuectl.engines.base import PAST, Engine, Listener, Storage
+from queuectl.engines.base import PAST, Engine, Holders, Listener, Storage
 from queuectl.engines.sqlite import copy, database, doorbell, file_mark, forking
 from queuectl.engines.sqlite.database import Translated
 from queuectl.engines.sqlite.doorbell import Bells
 from queuectl.engines.sqlite.file_identity import OpenFiles, refuse_files_in_use
 from queuectl.engines.sqlite.gate import Gate
-from queuectl.engines.sqlite.health import storage
+from queuectl.engines.sqlite.health import holders, storage
 from queuectl.engines.sqlite.high_water import HighWater, HighWaterMark
 from queuectl.engines.sqlite.location import Location, prepare
 from queuectl.engines.sqlite.past import PastView, any_archived
@@ -73,6 +73,9 @@ class SqliteEngine(Engine):
 
     def storage(self) -> Storage:
         return storage(self.location)
+
+    def holders(self) -> Holders:
+        return holders(self.location)
 
     def close_before_fork(self) -> None:
         """Before a fork: close the connection, where it is not in use.

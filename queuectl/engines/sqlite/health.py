@@ -5,7 +5,7 @@ import os
 import apsw
 
 from projections.replay import Progress
-from queuectl.engines.base import Storage
+from queuectl.engines.base import Holders, Storage
 from queuectl.engines.sqlite import doorbell
 from queuectl.engines.sqlite.location import Location
 from queuectl.engines.view import ProjectionStatus, View
@@ -13,6 +13,9 @@ from queuectl.host import processes, procfs
 
 READ_LOCKS = range(123, 128)
 """The bytes of the index (`-shm`) that SQLite's readers lock, as its file format has it."""
+
+LOCKS = range(120, 128)
+"""All bytes of it that are locked: by writers, checkpoints and recovery, too."""
 
 SCHEMA = os.path.join(os.path.dirname(__file__), "schema.sql")
 
@@ -92,6 +95,17 @@ def storage(location: Location) -> Storage:
         _writer(location.gate),
         doorbell.silent(location.bells),
     )
+
+
+def holders(location: Location) -> Holders:
+    """Who is inside the gate, or has locked the index exclusively; and who reads."""
+    index = location.files[2]
+    writer = _writer(location.gate)
+    inside = {writer} if writer is not None else set[int]()
+    try:
+        return Holders(inside.union(procfs.write_locks(index, LOCKS)), procfs.read_locks(index, READ_LOCKS))
+    except FileNotFoundError:  # nobody has the database open
+        return Holders(inside, ())
 
 
 def _writer(gate: str) -> int | None:

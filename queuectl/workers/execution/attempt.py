@@ -30,6 +30,7 @@ from queuectl.workers.execution import output
 from queuectl.workers.execution.output import AlreadyStarted as AlreadyStarted
 from queuectl.workers.execution.plain_command import PlainCommand, shell_status
 from queuectl.workers.execution.spawn import NotStarted, printable, spawn
+from queuectl.workers.execution.suspension import Suspension
 from queuectl.workers.execution.traces import OrphanFinder
 
 EndCause = Literal["timeout", "cancel", "output", "lost"]
@@ -125,28 +126,10 @@ class AttemptProcess:
     """A started command. The module tells how it is driven; all times are monotonic seconds."""
 
     __slots__ = (
-        "_as_shell",
-        "_began",
-        "_ended_for",
-        "_error",
-        "_kept",
-        "_kill_at",
-        "_kills",
-        "_leftovers",
-        "_number",
-        "_orphans",
-        "_outcome",
-        "_output",
-        "_rss_floor",
-        "_started_at",
-        "_timeout_at",
-        "_trim",
-        "_usage",
-        "ended",
-        "pid",
-        "pidfd",
-        "start",
-    )
+        "_as_shell", "_awakened", "_began", "_ended_for", "_error", "_kept", "_kill_at", "_kills", "_leftovers",
+        "_number", "_orphans", "_outcome", "_output", "_rss_floor", "_started_at", "_suspension", "_timeout_at",
+        "_trim", "_usage", "ended", "pid", "pidfd", "start",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -182,6 +165,8 @@ class AttemptProcess:
         self._trim = output.Trim()
         self._kept = False
         self._leftovers: PidfdSet | None = None
+        self._suspension: Suspension | None = None
+        self._awakened: PidfdSet | None = None
         self._usage: tuple[int, float, resource.struct_rusage] | None = None
         # Read after the spawn: the child starts with the worker's peak at the time of its exec.
         self._rss_floor = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if pid >= 0 else 0
@@ -212,6 +197,8 @@ class AttemptProcess:
             return None
         if self._kill_at is not None:
             return self._kill_at
+        if self._suspension is not None:
+            return self._suspension.next_tick
         return None if self._usage is not None else self._timeout_at
 
     @property
@@ -220,6 +207,25 @@ class AttemptProcess:
         if self._kills < 2 or self.ended:
             return ()
         return (self.pid,) if self._leftovers is None else tuple(self._leftovers.living())
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether its processes are stopped, or are being stopped."""
+        return self._suspension is not None
+
+    def suspend(self, suspension: Suspension, now: float) -> None:
+        """Stop its processes, and the clock of its timeout; does nothing where it has ended or is being ended."""
+        if not self.is_suspended and not self.ended and self._usage is None and self._ended_for is None:
+            self._suspension = suspension
+            self.tick(now)
+
+    def proceed(self, now: float) -> None:
+        """Let its processes go on, and the clock; does nothing where they do."""
+        if self._suspension is not None:
+            if self._timeout_at is not None:
+                self._timeout_at += now - self._suspension.since
+            self._suspension.end()
+            self._suspension = None
 
     def end(self, cause: EndCause, now: float, *, number: int | None = None, grace: float | None = None) -> bool:
         """Send the process group its stop signal, or the one of this number, and KILL it after the grace period.
@@ -236,6 +242,8 @@ class AttemptProcess:
                 self._ended_for = cause
                 self._timeout_at = None
                 self._send(self._number)
+                if self._suspension is not None:
+                    self._awakened, self._suspension = self._suspension.terminate(self._number), None
             elif self.start.keep_children:
                 return False
         elif is_new and not self._kills:
@@ -250,13 +258,17 @@ class AttemptProcess:
         """Send the signals that are due."""
         if self.ended:
             return
-        if self._timeout_at is not None and self._usage is None and now >= self._timeout_at:
+        if self._suspension is not None:
+            self._suspension.tick(now)
+        elif self._timeout_at is not None and self._usage is None and now >= self._timeout_at:
             self._timeout_at = None
             self.end("timeout", now)
         if self._kill_at is not None and now >= self._kill_at:
             self._kills += 1
             self._kill_at = now + _SECOND_KILL
             self._send(signal.SIGKILL)
+            if self._awakened is not None:
+                self._awakened.signal(signal.SIGKILL)
 
     def collect(self, now: float) -> bool:
         """Handle the end of a process. Returns whether the attempt has ended; if not, see `fileno`, `next_deadline`."""
@@ -266,6 +278,7 @@ class AttemptProcess:
             if not self._has_ended():
                 return False
             # Until its leader is reaped, the number of the group can't be reused.
+            self.proceed(now)
             spare = self.start.keep_children and self._ended_for is None
             if not spare:
                 self._signal(self._number)
@@ -276,16 +289,16 @@ class AttemptProcess:
             os.close(self.pidfd)
             self.pidfd = -1
             if spare:
-                self._kept = _exists(self.pid) and bool(processes.group(self.pid))
+                self._kept = processes.has_members(self.pid) and bool(processes.group(self.pid))
                 self.ended = True
                 return True
-        gone = self._leftovers is None and not _exists(self.pid) and not self._orphans_to_end()
+        gone = self._leftovers is None and not self._is_anything_left()
         self.ended = gone or not self._end_leftovers(now)
         return self.ended
 
     def _end_leftovers(self, now: float) -> bool:
         if self._leftovers is None:
-            self._leftovers = PidfdSet()
+            self._leftovers = self._awakened or PidfdSet()
             if self._kill_at is None:
                 self._kill_at = now + self.start.grace
         if self._leftovers.living():
@@ -297,6 +310,10 @@ class AttemptProcess:
         for pid in self._orphans_to_end():
             self._leftovers.add(pid, lambda pid: pid in self._orphans_to_end(), number)
         return bool(self._leftovers.living())
+
+    def _is_anything_left(self) -> bool:
+        awakened = self._awakened is not None and bool(self._awakened.living())
+        return processes.has_members(self.pid) or awakened or bool(self._orphans_to_end())
 
     def _orphans_to_end(self) -> list[int]:
         """Orphans that must not outlive a failed attempt, which may be retried by another worker."""
@@ -388,14 +405,3 @@ class AttemptProcess:
             return os.fstat(self._output) if self._output >= 0 else os.stat(self.start.output)
         except FileNotFoundError:
             return None  # the command has removed it
-
-
-def _exists(pgid: int) -> bool:
-    """Whether the process group has any process, zombies included."""
-    try:
-        os.killpg(pgid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True

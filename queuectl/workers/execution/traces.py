@@ -33,6 +33,11 @@ def is_untagged(pid: int) -> bool:
     return process is not None and process.lives and f"\0{TAG}=".encode() not in environment
 
 
+def is_free(pid: int) -> bool:
+    """Whether the process is a worker that was started by a job, or was started by such a one and is no attempt's."""
+    return f"\0{TAG}={FREE}\0".encode() in procfs.environment(pid)
+
+
 def by_tag(tag: str) -> list[int]:
     """The living processes that were started with this tag."""
     return [pid for pid in procfs.pids() if is_tagged(pid, tag)]

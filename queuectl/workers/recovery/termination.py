@@ -1,14 +1,12 @@
 """Termination of all processes of one attempt, found by its traces, until none is left (R18)."""
 
-import os
 import signal
 from typing import NamedTuple
 
 from queuectl.host.flock import locked
 from queuectl.host.pidfd import PidfdSet
-from queuectl.host.processes import is_writer, session
-from queuectl.host.procfs import pids
-from queuectl.workers.execution.traces import OrphanFinder, is_tagged
+from queuectl.workers.execution.search import AttemptSearch
+from queuectl.workers.execution.traces import OrphanFinder
 
 _IN_VAIN = 1.0
 """Seconds after a KILL before the remaining processes count as stuck."""
@@ -28,9 +26,8 @@ class Survivors(NamedTuple):
 class Termination:
     """Ends all processes of one attempt without blocking: call `tick` at `next_tick` until it returns True.
 
-    Processes that carry the tag, have the output file open for writing or share a session with a tagged process, and
-    `orphans`, get the stop signal, and after `grace` seconds a KILL. It is complete when two scans in a row found none
-    of them and the lock on the output file is free.
+    They get the stop signal, and after `grace` seconds a KILL. It is complete when two scans in a row found none of
+    them and the lock on the output file is free.
     """
 
     def __init__(
@@ -43,13 +40,10 @@ class Termination:
         orphans: OrphanFinder = tuple,
         database: str | None = None,
     ) -> None:
-        """`grace`: seconds. `number`: the stop signal. `database`: count only tagged processes started for the queue at
-        this path; a copy may use the same tags.
-        """
-        self._path, self._tag, self._grace, self._number, self._orphans = path, tag, grace, number, orphans
-        self.database = database
+        """See `AttemptSearch`; `grace` is in seconds, `number` is the stop signal."""
+        self._path, self._grace, self._number = path, grace, number
+        self._search = AttemptSearch(path, tag, orphans=orphans, database=database)
         self._ending = PidfdSet()
-        self._sessions: set[int] = set()
         self._kill_at: float | None = None
         self._pause = 0.0
         self._clean = 0
@@ -89,25 +83,9 @@ class Termination:
         self._ending.close()
 
     def _scan(self, now: float) -> None:
-        everyone = list(pids())
-        tagged = {pid for pid in everyone if self._is_tagged(pid)}
-        self._sessions = {session(pid) for pid in tagged} - {os.getsid(0), 0}
         number = signal.SIGKILL if self._kill_at is not None and now >= self._kill_at else self._number
-        for pid in everyone:
-            if pid in tagged or self._is_ours(pid):
-                self._ending.add(pid, self._is_ours, number)
-        for pid in self._orphans():
-            self._ending.add(pid, self._is_orphan, number)
-
-    def _is_ours(self, pid: int) -> bool:
-        in_session = bool(self._sessions) and session(pid) in self._sessions
-        return in_session or self._is_tagged(pid) or is_writer(pid, self._path)
-
-    def _is_tagged(self, pid: int) -> bool:
-        return is_tagged(pid, self._tag, self.database)
-
-    def _is_orphan(self, pid: int) -> bool:
-        return pid in self._orphans()
+        for pid in self._search.find():
+            self._ending.add(pid, self._search.still, number)
 
     def _is_locked(self) -> bool:
         return bool(locked(self._path))
