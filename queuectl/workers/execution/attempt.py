@@ -18,18 +18,17 @@ import signal
 from contextlib import suppress
 from typing import Literal
 
-import msgspec
-
 from queuectl import clock
 from queuectl.decisions import Outcome
 from queuectl.host import processes
 from queuectl.host.pidfd import PidfdSet
-from queuectl.runnable import Argv, Runnable
+from queuectl.runnable import Argv
 from queuectl.units import size_text
 from queuectl.workers.execution import output
 from queuectl.workers.execution.output import AlreadyStarted as AlreadyStarted
-from queuectl.workers.execution.plain_command import PlainCommand, shell_status
+from queuectl.workers.execution.plain_command import shell_status
 from queuectl.workers.execution.spawn import NotStarted, printable, spawn
+from queuectl.workers.execution.start import Start as Start
 from queuectl.workers.execution.suspension import Suspension
 from queuectl.workers.execution.traces import OrphanFinder
 
@@ -38,36 +37,6 @@ EndCause = Literal["timeout", "cancel", "output", "lost"]
 
 _SECOND_KILL = 1.0
 """Seconds after which a KILL is sent again; processes that are left by then count as stuck."""
-
-
-class Start(msgspec.Struct, kw_only=True):
-    """The parameters of an attempt: what to run, and how."""
-
-    output: str
-    """Absolute path of the output file, which must not exist."""
-    env: dict[str, str]
-    """The complete environment: see `spawn.environment`."""
-    run: Runnable
-    cwd: str | None = None
-    """None: the worker's."""
-    stdin: str | None = None
-    """Path of a regular file; None: /dev/null."""
-    timeout: float | None = None
-    """Seconds; None: no limit."""
-    grace: float = 5.0
-    """Seconds between the stop signal and KILL."""
-    stop_signal: int = signal.SIGTERM
-    """The number of the signal by which its processes are asked to end."""
-    ok_codes: tuple[int, ...] = (0,)
-    """The exit codes that are success."""
-    umask: int | None = None
-    """Of the command; None: the worker's."""
-    nice: int = 0
-    """Added to the niceness of the worker."""
-    plain: PlainCommand | None = None
-    """What to execute instead of the shell; None: nothing else than `run`."""
-    keep_children: bool = False
-    """Keep the remaining processes of the group when the main process ends by itself."""
 
 
 def launch(start: Start, orphans: OrphanFinder = tuple) -> "AttemptProcess":
