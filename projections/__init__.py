@@ -10,14 +10,16 @@ from typing import Any, Protocol
 
 import msgspec
 
-from projections import config, environments, jobs, queues, workers
+from projections import config, environments, jobs, queues, resources, workers
 from projections.store import Store as Store
 from queuectl.events import Recorded
 
 GROUP = "queuectl.projections"
 """The entry point group in which an installed package offers a projection."""
 
-Subject = jobs.Job | workers.Worker | config.Config | queues.QueueState | environments.Environment
+Subject = (
+    jobs.Job | workers.Worker | config.Config | queues.QueueState | resources.ResourceState | environments.Environment
+)
 """What the events of a stream fold into."""
 
 EVOLVE: dict[str, Callable[[Any, Recorded, Any], Any]] = {
@@ -26,6 +28,7 @@ EVOLVE: dict[str, Callable[[Any, Recorded, Any], Any]] = {
     "config": config.evolve,
     "queue": queues.evolve,
     "queues": queues.evolve,
+    "resource": resources.evolve,
     "env": environments.evolve,
 }
 """The fold of each kind of stream. Streams of other kinds have no subject."""
@@ -76,6 +79,6 @@ def evolve(before: Any, record: Recorded, event: Any) -> Any:
 
 def builtin() -> tuple[Builtin, ...]:
     """The built-in projections, in the order in which they are folded."""
-    from projections import attempts, counts, numbers, starts
+    from projections import attempts, counts, grants, numbers, starts
 
-    return (jobs, attempts, counts, workers, config, queues, starts, numbers)
+    return (jobs, attempts, counts, workers, config, queues, starts, resources, grants, numbers)

@@ -1,13 +1,20 @@
-"""Which waiting jobs may be claimed, best first: asked of the indexes alone, however many jobs wait."""
+"""Which waiting jobs may be claimed, best first: asked of the indexes alone, however many jobs wait.
 
+A lane is a queue and a demand: what its jobs need beside one slot. Jobs of a lane can start alike, so that one of them
+that can't start stands for all behind it.
+"""
+
+from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from projections.jobs import SELECT, WAITING, Job, read
-from projections.store import Questions, marks
+import msgspec
+
+from projections.jobs import NEEDY, PLAIN, SELECT, WAITING, Job, JobQuestions, read
+from projections.store import marks
 
 PEEK = 64
-"""Due jobs that are looked at beyond those wanted, before each queue is asked for its own."""
+"""Due jobs that are looked at beyond those wanted, before each lane is asked for its own."""
 
 PRIORITIES = f"""
 with recursive waiting (priority) as (
@@ -22,19 +29,62 @@ with recursive waiting (priority) as (
 It takes one step in the index for each, however many jobs wait.
 """
 
-LANES = f"""
-with recursive lane (queue) as (
-    select min(queue) from jobs where {WAITING} and held = 0 and priority = ?
+_PLAIN = f"{WAITING} and {PLAIN} and held = 0 and priority = ?"
+_NEEDY = f"{WAITING} and {NEEDY} and held = 0 and priority = ?"
+
+_PLAIN_LANES = f"""
+lane (queue) as (
+    select min(queue) from jobs where {_PLAIN}
     union all
-    select (select min(queue) from jobs where {WAITING} and held = 0 and priority = ? and queue > lane.queue)
-    from lane where queue is not null
+    select (select min(queue) from jobs where {_PLAIN} and queue > lane.queue) from lane where queue is not null
 )
 """
-"""All queues that have waiting jobs of a priority (given twice) that are not held: one step in the index for each."""
+_PLAIN_HEADS = f"""
+select here.queue, here.demand, here.run_at, here.seq
+from lane cross join jobs here
+where lane.queue is not null and here.seq = (
+    select seq from jobs where {_PLAIN} and queue = lane.queue order by run_at, seq limit 1
+)
+"""
+"""The lanes of jobs of a priority (given three times) that need no more than a slot, and the first job of each:
+one step in the index for each."""
+
+_NEEDY_LANES = f"""
+head (seq) as (
+    select (select seq from jobs where {_NEEDY} order by queue, demand, run_at, seq limit 1)
+    union all
+    select coalesce(
+        (select seq from jobs where {_NEEDY} and queue = here.queue and demand > here.demand
+         order by demand, run_at, seq limit 1),
+        (select seq from jobs where {_NEEDY} and queue > here.queue order by queue, demand, run_at, seq limit 1)
+    )
+    from head cross join jobs here on here.seq = head.seq
+)
+"""
+_NEEDY_HEADS = """
+select here.queue, here.demand, here.run_at, here.seq from head cross join jobs here on here.seq = head.seq
+"""
+"""The lanes of jobs of a priority (given three times) that need more than a slot, and the first job of each.
+
+To ask for `(queue, demand) > (?, ?)` would step over all that are equal in the first.
+"""
+_ALL_HEADS = f"with recursive {_PLAIN_LANES}, {_NEEDY_LANES} {_PLAIN_HEADS} union all {_NEEDY_HEADS}"
 
 
-class ClaimQuestions(Questions):
-    """What claims ask. `queues`: of all where none are named."""
+class Lane(msgspec.Struct, frozen=True, gc=False):
+    """The waiting jobs of one queue and one priority that need the same."""
+
+    priority: int
+    queue: str
+    demand: str
+    run_at: int
+    """When the first of them is due (µs UTC)."""
+    seq: int
+    """The place of that job in the log."""
+
+
+class ClaimQuestions(JobQuestions):
+    """What claims ask. `queues`: of all where none are named; `closed` queues and `demands` are passed over."""
 
     def forced(self, queues: Sequence[str] = ()) -> list[Job]:
         """The waiting jobs that somebody had start next, in the order in which they came."""
@@ -42,83 +92,188 @@ class ClaimQuestions(Questions):
         sql = f"{SELECT} where j.forced = 1 and j.{WAITING} {where} order by j.seq"
         return [read(row) for row in self._store.rows(sql, queues)]
 
-    def due(self, queues: Sequence[str], limit: int, now: int, closed: Collection[str] = ()) -> list[Job]:
-        """The jobs that may be claimed at `now`, in the order of claims, those of `closed` queues aside.
+    def due(
+        self,
+        queues: Sequence[str],
+        limit: int,
+        now: int,
+        closed: Collection[str] = (),
+        demands: Collection[str] = (),
+    ) -> list[Job]:
+        """The jobs that may be claimed at `now`, in the order of claims.
 
-        First come those that are forced, also of closed queues.
+        First come those that are forced, also of closed queues. Where anything is passed over, there may be more than
+        `limit`: so many of each lane; or fewer, if others come behind them.
         """
-        forced = self.forced(queues)
-        due = self._due(queues, limit, now) if not closed else self._due_elsewhere(queues, limit, now, closed)
+        forced = [job for job in self.forced(queues) if job.demand not in demands]
+        if queues:
+            open_queues = [queue for queue in dict.fromkeys(queues) if queue not in closed]
+            due = self._due_of(open_queues, limit, now, demands)
+        elif closed or demands:
+            due = self._due_elsewhere(limit, now, closed, demands)
+        else:
+            due = self._due("", (), limit, now)
         if forced:
             ids = {job.id for job in forced}
             due = [*forced, *(job for job in due if job.id not in ids)]
-        return due[:limit]
+        return due if demands else due[:limit]
 
-    def _due_elsewhere(self, queues: Sequence[str], limit: int, now: int, closed: Collection[str]) -> list[Job]:
-        """The jobs that are due, of none of the closed queues."""
-        if queues:
-            queues = [queue for queue in queues if queue not in closed]
-            return self._due(queues, limit, now) if queues else []
-        # Most often the first of all will do. Where too many of these are of closed queues, each queue is asked.
-        page = self._due((), limit + PEEK, now)
-        found = [job for job in page if job.queue not in closed]
-        if len(found) >= limit or len(page) < limit + PEEK:
-            return found
-        return self._due_in_lanes(limit, now, closed)
-
-    def _due(self, queues: Sequence[str], limit: int, now: int) -> list[Job]:
+    def _due(self, scope: str, values: tuple[Any, ...], limit: int, now: int) -> list[Job]:
+        """The first jobs that are due, of all or of a scope: the beginning of a condition, and its values."""
+        one = f"{WAITING} and held = 0 and {scope} priority = waiting.priority and run_at <= ?"
+        sql = f"{PRIORITIES} select priority from waiting where exists (select 1 from jobs where {one})"
+        where = f"{WAITING} and held = 0 and {scope} priority = ? and run_at <= ? order by j.run_at, j.seq limit ?"
         found: list[Job] = []
-        scopes = _scopes(queues)
-        for scope, values in scopes:
-            one = f"{WAITING} and held = 0 and {scope} priority = waiting.priority and run_at <= ?"
-            sql = f"{PRIORITIES} select priority from waiting where exists (select 1 from jobs where {one})"
-            left = limit
-            for (priority,) in self._store.rows(sql, (0, 0, *values, now)):  # no further than there are jobs wanted
-                where = f"{WAITING} and held = 0 and {scope} priority = ? and run_at <= ? order by j.run_at, j.seq"
-                rows = self._store.rows(f"{SELECT} where {where} limit ?", (*values, priority, now, left))
-                page = [read(row) for row in rows]
-                found += page
-                left -= len(page)
-                if left <= 0:
-                    break
-        if len(scopes) > 1:
-            found.sort(key=lambda job: (-job.priority, job.run_at, job.seq))
-        return found[:limit]
-
-    def _due_in_lanes(self, limit: int, now: int, closed: Collection[str]) -> list[Job]:
-        """The same as `due` over all queues, with a look at each: it takes a step in the index for each closed one."""
-        one = f"{WAITING} and held = 0 and priority = ? and queue = lane.queue and run_at <= ?"
-        lanes = SELECT.replace("from jobs j", "from lane cross join jobs j")
-        sql = f"""
-            {LANES} {lanes}
-            where lane.queue not in ({marks(closed)})
-                and j.seq in (select seq from jobs where {one} order by run_at, seq limit ?)
-            order by j.run_at, j.seq limit ?
-        """
-        found: list[Job] = []
-        for (priority,) in self._store.execute(f"{PRIORITIES} select priority from waiting", (0, 0)):
-            left = limit - len(found)
-            values = (priority, priority, *sorted(closed), priority, now, left, left)
-            found += [read(row) for row in self._store.rows(sql, values)]
+        for (priority,) in self._store.rows(sql, (0, 0, *values, now)):  # no further than there are jobs wanted
+            rows = self._store.rows(f"{SELECT} where {where}", (*values, priority, now, limit - len(found)))
+            found += [read(row) for row in rows]
             if len(found) >= limit:
                 break
         return found
 
-    def next_due(self, queues: Sequence[str] = (), closed: Collection[str] = ()) -> int | None:
-        """The earliest `run_at` (µs UTC) of the waiting jobs that are not held, `closed` queues aside, or None."""
-        if closed:
-            queues = [queue for queue in queues or self.waiting_queues() if queue not in closed]
-            if not queues:
-                return None
-        first = "select min(run_at) from jobs where {} and held = 0 and {} priority = waiting.priority"
-        due = [
-            moment
-            for scope, values in _scopes(queues)
-            for (moment,) in self._store.execute(
-                f"{PRIORITIES} select min(({first.format(WAITING, scope)})) from waiting", (0, 0, *values)
+    def _due_of(self, queues: Sequence[str], limit: int, now: int, demands: Collection[str]) -> list[Job]:
+        """The jobs of these queues that are due."""
+        found = [job for queue in queues for job in self._due(f"{PLAIN} and queue = ? and", (queue,), limit, now)]
+        for lane in self._needy_lanes():
+            if lane.queue in queues and lane.demand not in demands and lane.run_at <= now:
+                found += self._first(lane, limit, now)
+        found.sort(key=order)
+        return found if demands else found[:limit]
+
+    def _due_elsewhere(self, limit: int, now: int, closed: Collection[str], demands: Collection[str]) -> list[Job]:
+        """The jobs that are due, of none of the closed queues and demands."""
+        # Most often the first of all will do. Where too many of these can't start, each lane is asked.
+        page, ended = self._page(limit + PEEK, now)
+        seqs: list[int] = []
+        lanes: Counter[tuple[str, str]] = Counter()
+        plain = 0
+        for seq, queue, demand in page:
+            if queue in closed or demand in demands or lanes[queue, demand] >= limit:
+                continue
+            lanes[queue, demand] += 1
+            seqs.append(seq)
+            plain += not demand
+            if plain == limit:
+                break
+        if ended or plain == limit:
+            return self.jobs(seqs)
+        return self._due_in_lanes(limit, now, closed, demands)
+
+    def _page(self, limit: int, now: int) -> tuple[list[tuple[int, str, str]], bool]:
+        """Seq, queue and demand of the first jobs that are due, and whether these are all."""
+        where = f"{WAITING} and held = 0 and priority = ? and run_at <= ? order by run_at, seq limit ?"
+        found: list[tuple[int, str, str]] = []
+        for priority in self._priorities():
+            rows = self._store.execute(
+                f"select seq, queue, demand from jobs where {where}", (priority, now, limit - len(found))
             )
-        ]
-        return min((moment for moment in due if moment is not None), default=None)
+            found += [(seq, queue, demand) for seq, queue, demand in rows]
+            if len(found) >= limit:
+                return found, False
+        return found, True
+
+    def _due_in_lanes(self, limit: int, now: int, closed: Collection[str], demands: Collection[str]) -> list[Job]:
+        """The same with a look at each lane: it takes a step in the index for each, and for each that is closed."""
+        found: list[Job] = []
+        left = limit
+        for priority in self._priorities():
+            lanes = [
+                lane
+                for lane in self._all_lanes(priority)
+                if lane.run_at <= now and lane.queue not in closed and lane.demand not in demands
+            ]
+            last: list[tuple[int, int]] = []
+            """The places of the first of those found that need no more than a slot."""
+            for lane in sorted(lanes, key=lambda lane: (lane.run_at, lane.seq)):
+                if len(last) == left and last[-1] < (lane.run_at, lane.seq):
+                    break  # so many come before it
+                jobs = self._first(lane, limit, now)
+                found += jobs
+                last = sorted([*last, *((job.run_at, job.seq) for job in jobs if not job.demand)])[:left]
+            left -= len(last)
+            if not left:
+                break
+        return sorted(found, key=order)
+
+    def _first(self, lane: Lane, limit: int, now: int) -> list[Job]:
+        """The first jobs of a lane that are due."""
+        which = f"{PLAIN} and queue = ?" if not lane.demand else f"{NEEDY} and queue = ? and demand = ?"
+        where = f"{WAITING} and {which} and held = 0 and priority = ? and run_at <= ? order by j.run_at, j.seq limit ?"
+        values = (lane.queue,) if not lane.demand else (lane.queue, lane.demand)
+        rows = self._store.rows(f"{SELECT} where {where}", (*values, lane.priority, now, limit))
+        return [read(row) for row in rows]
+
+    def _priorities(self) -> list[int]:
+        """The priorities of waiting jobs that are not held, highest first."""
+        rows = self._store.execute(f"{PRIORITIES} select priority from waiting where priority is not null", (0, 0))
+        return [priority for (priority,) in rows]
+
+    def _all_lanes(self, priority: int) -> list[Lane]:
+        return [Lane(priority, *row) for row in self._store.execute(_ALL_HEADS, (priority,) * 6)]
+
+    def _lanes(self, priority: int) -> list[Lane]:
+        sql = f"with recursive {_NEEDY_LANES} {_NEEDY_HEADS}"
+        return [Lane(priority, *row) for row in self._store.execute(sql, (priority,) * 3)]
+
+    def _needy_lanes(self) -> list[Lane]:
+        """All lanes of jobs that need more than a slot, none where there are none."""
+        if not self._store.execute(f"select 1 from jobs where {WAITING} and {NEEDY} and held = 0 limit 1"):
+            return []
+        return [lane for priority in self._priorities() for lane in self._lanes(priority)]
+
+    def needy(self, limit: int, now: int, since: int) -> list[Job]:
+        """Of each lane of jobs that need more than a slot, the first that are due; none where none is due `since` then.
+
+        In the order of claims, those that are forced aside.
+        """
+        lanes = [lane for lane in self._needy_lanes() if lane.run_at <= now]
+        if all(lane.run_at > since for lane in lanes):
+            return []
+        jobs = [job for lane in lanes for job in self._first(lane, limit, now)]
+        return sorted(jobs, key=order)
+
+    def demanded(self) -> set[str]:
+        """What waiting jobs need beside a slot; held ones aside."""
+        return {lane.demand for lane in self._needy_lanes()}
+
+    def demands(self, queues: Sequence[str] = ()) -> dict[str, Job]:
+        """What waiting jobs need beside a slot, each with one such job; held ones aside."""
+        found: dict[str, Job] = {}
+        for lane in self._needy_lanes():
+            if lane.demand not in found and (not queues or lane.queue in queues):
+                found[lane.demand] = self._first(lane, 1, 1 << 62)[0]
+        return found
+
+    def counts_of_demands(self, demands: Collection[str]) -> dict[tuple[str, str], int]:
+        """How many jobs that need any of these wait and are not held, by queue and state."""
+        if not demands:
+            return {}
+        which = f"{WAITING} and {NEEDY} and held = 0 and demand in ({marks(demands)})"
+        rows = self._store.execute(
+            f"select queue, state, count(*) from jobs where {which} group by 1, 2", sorted(demands)
+        )
+        return {(queue, state): jobs for queue, state, jobs in rows}
+
+    def next_due(
+        self, queues: Sequence[str] = (), closed: Collection[str] = (), demands: Collection[str] = ()
+    ) -> int | None:
+        """The earliest `run_at` (µs UTC) of the waiting jobs that are not held, what is passed over aside, or None."""
+        if not queues and not closed and not demands:
+            return self._first_due("", ())
+        named = {queue for queue in queues or self.waiting_queues() if queue not in closed}
+        dues: list[int] = []
+        if queues:
+            lanes = self._needy_lanes()
+            dues += [lane.run_at for lane in lanes if lane.queue in named and lane.demand not in demands]
+            dues += [due for queue in named if (due := self._first_due(f"{PLAIN} and queue = ? and", (queue,)))]
+        else:
+            lanes = [lane for priority in self._priorities() for lane in self._all_lanes(priority)]
+            dues += [lane.run_at for lane in lanes if lane.queue in named and lane.demand not in demands]
+        return min(dues, default=None)
+
+    def _first_due(self, scope: str, values: tuple[Any, ...]) -> int | None:
+        first = f"select min(run_at) from jobs where {WAITING} and held = 0 and {scope} priority = waiting.priority"
+        return self._store.execute(f"{PRIORITIES} select min(({first})) from waiting", (0, 0, *values))[0][0]
 
     def waiting_queues(self) -> list[str]:
         """The queues that have waiting jobs which are not held."""
@@ -126,6 +281,6 @@ class ClaimQuestions(Questions):
         return [queue for (queue,) in self._store.rows(sql)]
 
 
-def _scopes(queues: Sequence[str]) -> list[tuple[str, tuple[Any, ...]]]:
-    """How to ask for waiting jobs: once over all queues, or once for each that is named."""
-    return [("queue = ? and", (queue,)) for queue in dict.fromkeys(queues)] or [("", ())]
+def order(job: Job) -> tuple[int, int, int]:
+    """The key by which jobs that are due are claimed, those that are forced aside."""
+    return -job.priority, job.run_at, job.seq

@@ -59,6 +59,8 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     """Its command as one line of shell."""
     max_retries: int
     timeout: float | None
+    demand: str = ""
+    """What it needs beside one slot (see `Enqueued.demand`); with its queue it names its lane (R31)."""
     secrets: tuple[str, ...] = ()
     """The names of its secret variables, whose values are not in the log."""
     attempt: int = 0
@@ -133,6 +135,7 @@ def _enqueued(_: None, record: Recorded, event: Enqueued) -> Job:
         command=event.command if event.command is not None else event.runnable.text,  # nearly always spares an object
         max_retries=event.max_retries,
         timeout=event.timeout,
+        demand=event.demand,
         secrets=event.secrets,
         held=event.held,
     )
@@ -195,7 +198,7 @@ def _edited(job: Job, record: Recorded, event: Edited) -> Job:
         raise Unreadable(f"{record.stream} is edited to what can't be (seq {record.seq}): {error}") from error
     return replace(
         job, version=record.version, policy=policy, queue=policy.queue, priority=policy.priority,
-        command=policy.runnable.text, max_retries=policy.max_retries, timeout=policy.timeout,
+        command=policy.runnable.text, max_retries=policy.max_retries, timeout=policy.timeout, demand=policy.demand,
         edited=encode(policy).decode(),
     )  # fmt: skip
 

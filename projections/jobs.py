@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 # -- the table -------------------------------------------------------------------------------------------------------
 
 name = "jobs"
-version = 9
+version = 10
 tables = ("jobs",)
 reads = None
 
 WAITING = "state in ('pending', 'failed')"
+PLAIN = "demand = ''"
+NEEDY = "demand <> ''"
 ENDED = "state in ('completed', 'dead', 'cancelled')"
 """Conditions of the partial indexes below. A query must repeat them word for word to use these indexes."""
 
@@ -40,15 +42,16 @@ TABLE = Table(
     },
 )
 
-# Two indexes are for claims: of workers that serve all queues, and of those that serve some. Both hold waiting jobs
-# only, so finished jobs cost a claim nothing; those that are held come last, so that they cost nothing either. Then
-# comes the priority, so that jobs claimed in turn lie close together however many queues and delayed jobs there are;
-# SQLite orders equal entries by seq.
+# Three indexes are for claims: over all queues, and by lane (R31) of jobs that need no more than a slot, and of those
+# that do. They hold waiting jobs only, so finished jobs cost a claim nothing; those that are held come last, so that
+# they cost nothing either. Then comes the priority, so that jobs claimed in turn lie close together however many queues
+# and delayed jobs there are; SQLite orders equal entries by seq.
 # The others are for lists: `jobs_ended` gives the latest ends of each state, also of one queue, without the rest.
 schema = f"""
 {TABLE.schema}
 create index jobs_waiting on jobs (held, priority, run_at) where {WAITING};
-create index jobs_waiting_by_queue on jobs (held, priority, queue, run_at) where {WAITING};
+create index jobs_waiting_by_queue on jobs (held, priority, queue, run_at) where {WAITING} and {PLAIN};
+create index jobs_waiting_by_lane on jobs (held, priority, queue, demand, run_at) where {WAITING} and {NEEDY};
 create index jobs_failed on jobs (held, priority, run_at) where state = 'failed';
 create index jobs_forced on jobs (seq) where forced = 1;
 create index jobs_blocked on jobs (queue) where state = 'blocked';

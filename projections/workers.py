@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from projections.store import Questions, Store
-from projections.table import Table
+from projections.table import Codec, Table
 from queuectl.events import (
     Archived,
     Heartbeat,
@@ -16,6 +16,7 @@ from queuectl.events import (
     WorkerLost,
     WorkerStarted,
     WorkerStopped,
+    encode,
 )
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Worker(msgspec.Struct, frozen=True, gc=False):
     identity: str
     drain: bool
     inside: str | None
+    resources: dict[str, int | str]
+    """What it offers of the resources of its host: how much, or the numbers of the pieces as `0-3`."""
     private: bool
     """Whether it runs given jobs only."""
     started_at: int
@@ -79,6 +82,7 @@ def evolve(worker: Worker | None, record: Recorded, event: Any) -> Worker | None
             identity=event.identity,
             drain=event.drain,
             inside=event.inside,
+            resources=event.resources,
             private=event.private,
             started_at=record.at,
             heartbeat_at=record.at,
@@ -99,14 +103,26 @@ def evolve(worker: Worker | None, record: Recorded, event: Any) -> Worker | None
 
 
 name = "workers"
-version = 3
+version = 4
 tables = ("workers",)
 reads = None
 
 LIVE = "state in ('running', 'stopping')"
 """Condition of the partial index below. A query must repeat it word for word to use the index."""
 
-TABLE = Table("workers", Worker, ("seq",), unique=("id",))
+TABLE = Table(
+    "workers",
+    Worker,
+    ("seq",),
+    unique=("id",),
+    codecs={
+        "resources": Codec(
+            "text",
+            lambda offers: encode(offers).decode() if offers else None,
+            lambda text: msgspec.json.decode(text) if text is not None else {},
+        )
+    },
+)
 
 schema = f"""
 {TABLE.schema}
@@ -143,6 +159,11 @@ class WorkerQuestions(Questions):
         """The workers that started and have not ended, or all there were."""
         where = f"where {LIVE}" if live else ""
         return [TABLE.read(row) for row in self._store.rows(f"select {_COLUMNS} from workers {where} order by seq")]
+
+    def offers(self) -> list[Worker]:
+        """The workers that have not ended and offer resources of their hosts."""
+        sql = f"select {_COLUMNS} from workers where {LIVE} and resources is not null order by seq"
+        return [TABLE.read(row) for row in self._store.rows(sql)]
 
     def running_workers(self) -> int:
         """How many workers have started and not ended, those that only recover aside."""

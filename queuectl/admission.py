@@ -5,17 +5,19 @@ it has to know of the queue is in `Facts`, which are collected once and hold for
 """
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from projections.jobs import Job
 from projections.queues import ALL, QueueGate
+from queuectl import amounts
 from queuectl.clock import text
 from queuectl.disk import Disk
 from queuectl.errors import Refused
 from queuectl.events import Recorded
+from queuectl.stock import RESERVES, Pool, Reservation, Stock, holders, kept
 from queuectl.units import counted
 
 WAITING = ("pending", "failed")
@@ -29,7 +31,7 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
     """Why a job does not start. Moments are µs UTC."""
 
     kind: str
-    """One of held, paused, delayed, backoff, concurrency, rate, disk, no_worker, busy, priority."""
+    """One of held, paused, delayed, backoff, concurrency, rate, resource, reserved, disk, no_worker, busy, priority."""
     text: str
     """In words."""
     since: int | None = None
@@ -63,6 +65,12 @@ class Servers(msgspec.Struct, frozen=True):
     """The jobs of these queues that are claimed first: one for each free slot, or one; fewer if no more may start."""
     full_since: int | None = None
     """The moment (µs UTC) of the latest claim of what they hold."""
+    home: str = ""
+    """The identity of the queue's folder that they share."""
+    widest: int = 1
+    """The slots of the one that has most."""
+    roomiest: int = 1
+    """Free slots of the one that has most free."""
     next_end: int | None = None
     """When the first of their jobs will end (µs UTC), by the median run time of its queue; None: not known."""
 
@@ -80,6 +88,10 @@ class Facts(msgspec.Struct, frozen=True):
     """The moments (µs UTC) of the latest failures of jobs, by id, as far as they were looked for."""
     holds: Mapping[str, Recorded] = {}
     """The events by which jobs are held, by id, as far as they were looked for."""
+    stocks: Mapping[str, Stock] = {}
+    """The resources, as they are for jobs that start at a home, by its identity."""
+    reservations: Mapping[str, Sequence[Reservation]] = {}
+    """What is kept of resources at a home, by its identity, in the order of claims."""
     gates: Mapping[str, QueueGate] = {}
     """The queues of which anything was said, by name; `ALL`: what was said of all of them."""
 
@@ -87,9 +99,18 @@ class Facts(msgspec.Struct, frozen=True):
         """Those that take the jobs of a queue."""
         return [each for each in self.servers or () if not each.queues or queue in each.queues]
 
+    def able(self, job: Job) -> list[Servers]:
+        """Those that take a job: of its queue, and with as many slots as it needs."""
+        return [each for each in self.serving(job.queue) if job.policy.slots <= max(1, each.widest)]
+
+    def stocks_for(self, job: Job) -> list[Stock]:
+        """The resources at the homes of the workers that take a job; at all homes, where none does."""
+        homes = {each.home for each in self.able(job)}
+        return [stock for home, stock in self.stocks.items() if home in homes or not homes]
+
     def unserved(self, job: Job, now: int) -> bool:
         """Whether a job could start at `now`, on this disk or another, and no worker serves its queue."""
-        if job.state not in WAITING or self.servers is None or self.serving(job.queue):
+        if job.state not in WAITING or self.servers is None or self.able(job):
             return False
         return all(reason.kind in ("disk", "no_worker") for reason in _reasons(job, self, now))
 
@@ -125,10 +146,12 @@ def _reasons(job: Job, facts: Facts, now: int) -> Iterator[Reason]:
             yield _not_due(job, facts)
         if gate is not None:
             yield from _limited(gate, now)
+    if job.demand:
+        yield from _short(job, facts, now)
     if facts.disk is not None and facts.disk.low:
         yield low_disk(facts.disk)
     if facts.servers is not None:
-        serving = facts.serving(job.queue)
+        serving = facts.able(job)
         if not serving:
             yield _no_worker(job)
         elif job.run_at <= now or job.forced:
@@ -191,22 +214,77 @@ def _not_due(job: Job, facts: Facts) -> Reason:
     return Reason(kind="backoff", text=what, since=since, why=why, frees=frees, when=when)
 
 
+def _short(job: Job, facts: Facts, now: int) -> Iterator[Reason]:
+    """The resources of which less is free than a job needs, or is kept for others, wherever it may start."""
+    needs = job.policy.needs
+    reasons: list[Reason] = []
+    for stock in facts.stocks_for(job):
+        if lacking := stock.lacking(needs):
+            reasons = reasons or [_held_up(job, pool, needs[pool.resource]) for pool in lacking]
+            continue
+        ahead = [each for each in facts.reservations.get(stock.home, ()) if order(each.job) < order(job)]
+        held_back = stock.lacking(needs, kept(ahead))
+        if not held_back:
+            return
+        reasons = [_reserved(job, pool, ahead) for pool in held_back]
+    yield from reasons
+
+
+def _reserved(job: Job, pool: Pool, ahead: Sequence[Reservation]) -> Reason:
+    name = pool.resource
+    [first] = [each for each in ahead if each.resource == name]
+    what = f"{name}={amounts.text(first.amount)} is kept for job {first.job.id}, due since {text(first.job.run_at)}"
+    need = job.policy.needs[name] + first.amount
+    return Reason(kind="reserved", text=what, since=first.job.run_at + RESERVES, frees=_more(job, pool, need))
+
+
+def _held_up(job: Job, pool: Pool, need: int) -> Reason:
+    name = pool.resource
+    if need > pool.capacity:
+        what = f"{name}={amounts.text(need)} is more than there is ({amounts.text(pool.capacity)})"
+    else:
+        of = f"{amounts.text(pool.free)} of {amounts.text(pool.capacity)} free"
+        what = f"{name}={amounts.text(need)} is needed, {of}: held by {holders(pool.grants)}"
+    return Reason(kind="resource", text=what, frees=_more(job, pool, need))
+
+
+def _more(job: Job, pool: Pool, need: int) -> str:
+    """The command after which so much of a resource is free: lowest numbers first, none taken from anybody."""
+    pool = pool.grow(need)
+    if pool.home is not None:
+        much = amounts.ranges(pool.indices) if pool.indices is not None else str(pool.capacity)
+        return f"{start_worker(job.queue)} --resource {pool.resource}={much}"
+    much = f"--indices {amounts.ranges(pool.indices)}" if pool.indices is not None else str(pool.capacity)
+    return f"queuectl resource set {pool.resource} {much}"
+
+
 def _no_worker(job: Job) -> Reason:
+    slots = job.policy.slots
     what = f"no worker serves the queue {job.queue}"
+    if slots > 1:
+        return Reason(
+            kind="no_worker",
+            text=f"{what} with {slots} slots",
+            since=job.run_at,
+            frees=f"{start_worker(job.queue)} --slots {slots}",
+        )
     return Reason(kind="no_worker", text=what, since=job.run_at, frees=start_worker(job.queue))
 
 
 def _in_line(job: Job, serving: list[Servers], now: int) -> Iterator[Reason]:
     """The reasons of a due job that workers serve: all slots are taken, or will be taken by other jobs."""
-    free = [each for each in serving if each.free]
+    needed = job.policy.slots
+    free = [each for each in serving if (each.free if needed == 1 else each.roomiest >= needed)]
     if not free:
         slots = sum(each.slots for each in serving)
         ends = [each.next_end for each in serving if each.next_end is not None]
         yield Reason(
             kind="busy",
-            text=f"all slots that serve the queue {job.queue} are taken ({slots})",
+            text=f"all slots that serve the queue {job.queue} are taken ({slots})"
+            if needed == 1
+            else f"no worker of the queue {job.queue} has {needed} free slots",
             since=max(job.run_at, *(each.full_since or 0 for each in serving)),
-            frees=start_worker(job.queue),
+            frees=start_worker(job.queue) + (f" --slots {needed}" if needed > 1 else ""),
             when=max(now, min(ends)) if ends else None,
             estimated=bool(ends),
         )

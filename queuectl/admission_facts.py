@@ -1,5 +1,7 @@
 """The facts that `admission.reasons` is asked with, collected from the tables and from the workers' processes."""
 
+from collections.abc import Sequence
+
 from projections.job_list import JobFilter
 from projections.jobs import Job
 from projections.workers import Worker
@@ -10,7 +12,8 @@ from queuectl.engines.base import Engine
 from queuectl.engines.view import View
 from queuectl.events import Recorded
 from queuectl.liveness import Life, liveness
-from queuectl.selection import select
+from queuectl.selection import needy, select
+from queuectl.stock import Stock
 
 SAMPLE = 20
 """Jobs of which the run time of a queue is estimated: those that completed last."""
@@ -21,17 +24,27 @@ def collect(view: View, engine: Engine, disk: Disk | None, now: int, about: Job 
 
     A worker for certain jobs alone serves no queue.
     """
-    alike: dict[tuple[str, ...], list[Worker]] = {}
+    alike: dict[tuple[tuple[str, ...], str], list[Worker]] = {}
     for worker in view.workers():
         takes = worker.state == "running" and worker.slots > 0 and not worker.private
         if takes and liveness(worker, engine) is not Life.GONE:
-            alike.setdefault(worker.queues, []).append(worker)
-    servers = tuple(_servers(view, queues, workers, now, about) for queues, workers in alike.items())
+            alike.setdefault((worker.queues, worker.identity), []).append(worker)
+    servers = tuple(_servers(view, *kind, workers, now, about) for kind, workers in alike.items())
     ends = [attempt.ended_at for attempt in view.attempts(about.id)] if about is not None else []
     failed_at = {about.id: at} if about is not None and ends and (at := ends[-1]) is not None else {}
     gates = view.gates()
     holds = {about.id: event} if about is not None and about.held and (event := _hold(view, about)) else {}
-    return Facts(disk, servers, failed_at, holds, gates)
+    stocks = _stocks(view, servers)
+    waiting = needy(view, now, 1, [worker for each in alike.values() for worker in each], gates)
+    reservations = {home: stock.reservations(waiting, now) for home, stock in stocks.items()} if waiting else {}
+    return Facts(disk, servers, failed_at, holds, stocks, reservations, gates)
+
+
+def _stocks(view: View, servers: Sequence[Servers]) -> dict[str, Stock]:
+    """The resources at each home: where workers are up, or offer any."""
+    states, offering, grants = view.resource_states(), view.offers(), view.grants()
+    homes = {each.home for each in servers} | {worker.identity for worker in offering} or {""}
+    return {home: Stock(home, states, offering, grants) for home in sorted(homes)}
 
 
 def _hold(view: View, job: Job) -> Recorded | None:
@@ -40,21 +53,27 @@ def _hold(view: View, job: Job) -> Recorded | None:
     return holds[-1] if holds else None
 
 
-def _servers(view: View, queues: tuple[str, ...], workers: list[Worker], now: int, about: Job | None) -> Servers:
+def _servers(
+    view: View, queues: tuple[str, ...], home: str, workers: list[Worker], now: int, about: Job | None
+) -> Servers:
     jobs: list[Job] = []
-    free = 0
+    rooms: list[int] = []
     for worker in workers:
         held = view.jobs_of(worker.id)
-        free += max(0, worker.slots - len(held))
+        rooms.append(max(0, worker.slots - sum(job.policy.slots for job in held)))
         jobs += held
+    free = sum(rooms)
     claims = [job.claimed_at for job in jobs if job.claimed_at is not None]
     ends = _expected_ends(view, jobs, now) if about is not None and not free else []
     return Servers(
         queues=queues,
         slots=sum(worker.slots for worker in workers),
         free=free,
-        first=tuple(job for job, _ in select(view, queues, now, max(1, free), max(1, free)).jobs),
+        first=tuple(each.job for each in select(view, queues, now, max(1, free), rooms if free else [1], home).jobs),
         full_since=max(claims, default=None) if not free else None,
+        home=home,
+        widest=max(worker.slots for worker in workers),
+        roomiest=max(rooms),
         next_end=min(ends, default=None),
     )
 

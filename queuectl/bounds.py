@@ -18,6 +18,7 @@ PRIORITIES = (-(2**31), 2**31 - 1)
 BASES = (1.0, 1e6)
 JITTERS = (0.0, 1.0)
 ON_LOST = ("retry", "dead")
+MOST_SLOTS = 10_000
 MOST_STEPS = 100
 """Delays of a backoff that lists them."""
 

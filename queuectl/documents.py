@@ -89,8 +89,8 @@ WORKER = DocumentType(
     "WorkerDocument",
     [
         *("worker.id", "worker.state", "alive", "worker.host", "worker.pid", "worker.slots", "worker.queues"),
-        *("worker.private", "jobs", "worker.started_at", "worker.heartbeat_at", "worker.ended_at", "worker.reason"),
-        "database",
+        *("worker.resources", "worker.private", "jobs", "worker.started_at", "worker.heartbeat_at"),
+        *("worker.ended_at", "worker.reason", "database"),
     ],
     Worker,
     SeenWorker,

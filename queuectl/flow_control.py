@@ -13,12 +13,12 @@ from queuectl.clock import SECOND
 from queuectl.decisions import LimitChanges
 from queuectl.engines.view import Transaction, View, Write
 from queuectl.events import Event, Rate
-from queuectl.flow_queries import FlowQueries
 from queuectl.limits import check_concurrency, rate_from
 from queuectl.queries import get_job
+from queuectl.resource_control import ResourceControl
 
 
-class FlowControl(FlowQueries):
+class FlowControl(ResourceControl):
     """The commands that decide what may start. `Queue` has them."""
 
     actor: str

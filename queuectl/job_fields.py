@@ -57,6 +57,10 @@ class Spec(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The exit codes of failures that are not retried: the job goes to the dead letter queue at once."""
     held: bool = False
     """Hold it: it does not start until `queuectl release`."""
+    needs: dict[str, int] = {}
+    """What it needs of a resource while it runs: gpu, gpu=2, mem=8G; of one that nobody has set there is 1."""
+    slots: int = 1
+    """How many slots of one worker it takes."""
     cwd: str | None = None
     """Where it runs."""
     stdin: str | None = None
@@ -104,6 +108,8 @@ class Policy(TypedDict, total=False):
     stop_signal: int | str
     ok_codes: tuple[int, ...]
     no_retry_codes: tuple[int, ...]
+    needs: dict[str, int]
+    slots: int
     cwd: str
     stdin: str
     shell: str

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from queuectl import bounds, clock, units
+from queuectl import amounts, bounds, clock, units
 from queuectl.errors import Invalid
 from queuectl.host import signal_names
 from queuectl.host.working_directory import working_directory
@@ -37,6 +37,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     """What the help of a flag adds: how it is written."""
     many: bool = False
     """Whether the flag may be repeated."""
+    read_all: Callable[[Sequence[str]], Any] = tuple
+    """Of a flag that may be repeated: the value of all its texts. Raises Invalid."""
 
 
 def whole(low: int, high: int) -> Kind:
@@ -223,6 +225,16 @@ NAMES = Kind(
     check=lambda _, value: value,
     note=" May be repeated.",
     many=True,
+)
+NEEDS = Kind(
+    type="dict[str, int]",
+    json=dict[str, int | str],
+    documented="object of amounts",
+    load=lambda value: amounts.needs(f"{name}={much}" for name, much in value.items()),
+    check=lambda _, value: amounts.check_needs(value),
+    note=" May be repeated.",
+    many=True,
+    read_all=amounts.needs,
 )
 SWITCH = Kind(type="bool", json=bool, documented="boolean", check=lambda _, value: value)
 FOLDER = Kind(type="str", json=str, documented="string", check=_folder)

@@ -109,6 +109,7 @@ class Queue(FlowControl):
             for start in range(0, len(wanted), CHUNK):
                 chunk = wanted[start : start + CHUNK]
                 self._refuse_taken(tx, chunk)
+                self.refuse_beyond(tx, chunk)
                 numbers = map(str, tx.numbers(len(chunk)))
                 ids += [next(numbers) if spec.id is None else spec.id for spec in chunk]
                 groups = policy.alike(chunk, ids[start:], settings, plain, tx.now, inputs)

@@ -2,19 +2,22 @@
 
 from collections.abc import Collection, Iterator, Sequence
 
+import msgspec
+
 from projections.counts import Count
 from projections.jobs import FINAL
 from projections.queues import ALL
 from queuectl.admission import WAITING
 from queuectl.engines.view import View
+from queuectl.selection import stock
 
 
 def live_jobs(view: View, queues: Sequence[str] = ()) -> int:
     """How many jobs of these queues (none named: of all) have not ended and wait for no person.
 
-    Those that wait for one are held, or in a queue that is paused without an end.
+    Those that wait for one are held, in a queue that is paused without an end, or need more than exists.
     """
-    return sum(count.jobs for count in _live(view, queues, _paused(view)))
+    return sum(count.jobs for count in _live(view, queues, _paused(view), _beyond(view, queues)))
 
 
 def at_rest(view: View, queues: Sequence[str], now: int, ours: int) -> bool:
@@ -23,22 +26,41 @@ def at_rest(view: View, queues: Sequence[str], now: int, ours: int) -> bool:
     `ours`: how many processing jobs can't end before the asker does, or can't be ended at all.
     """
     paused = _paused(view)
-    live = [*_live(view, queues, paused)]
-    if any(count.state == "failed" for count in live) or view.forced(queues):
+    widest = max((worker.slots for worker in view.workers() if not worker.private), default=None)
+    beyond = _beyond(view, queues, widest)
+    live = [*_live(view, queues, paused, beyond)]
+    if any(count.state == "failed" for count in live):
+        return False
+    if any(job.demand not in beyond for job in view.forced(queues)):
         return False
     if sum(count.jobs for count in live if count.state == "processing") > ours:
         return False
-    due = view.next_due(queues, paused) if ALL not in paused else None
+    due = view.next_due(queues, paused, beyond) if ALL not in paused else None
     return due is None or due > now
 
 
-def _live(view: View, queues: Sequence[str], paused: Collection[str]) -> Iterator[Count]:
+def _live(view: View, queues: Sequence[str], paused: Collection[str], beyond: Collection[str]) -> Iterator[Count]:
+    never = view.counts_of_demands(beyond)
     for count in view.all_counts(queues):
         shut = ALL in paused or count.queue in paused
         if count.state not in FINAL and not count.held and not (shut and count.state in WAITING):
-            yield count
+            left = count.jobs - never.get((count.queue, count.state), 0)
+            if left:
+                yield msgspec.structs.replace(count, jobs=left)
 
 
 def _paused(view: View) -> set[str]:
     """The queues that are paused until somebody resumes them."""
     return {name for name, gate in view.gates().items() if gate.state.paused_for_good}
+
+
+def _beyond(view: View, queues: Sequence[str], widest: int | None = None) -> set[str]:
+    """What waiting jobs need of which less exists anywhere; also of slots, where the widest worker has so many."""
+    demands = view.demands(queues)
+    there = stock(view, "") if demands else None
+    return {
+        demand
+        for demand, job in demands.items()
+        if (there is not None and there.beyond(job.policy.needs) is not None)
+        or (widest is not None and job.policy.slots > widest)
+    }

@@ -1,62 +1,175 @@
-"""Which jobs may be claimed: the best that nothing keeps from starting, within limits of queues (R30, R31)."""
+"""Which jobs may be claimed: the best that nothing keeps from starting, within limits and resources (R30, R31, R34)."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from projections.jobs import Job
 from projections.queues import ALL, QueueGate
-from queuectl.admission import Facts, first
+from projections.workers import Worker
+from queuectl import amounts
+from queuectl.admission import Facts, first, order
 from queuectl.engines.view import View
+from queuectl.stock import RESERVES, Granted, Stock, kept
+
+
+class Selected(msgspec.Struct, frozen=True, gc=False):
+    """A job that is to be claimed."""
+
+    job: Job
+    gate: QueueGate | None
+    """That of its queue, as it is when all before it are claimed."""
+    granted: Granted = {}
 
 
 class ClaimSelection(msgspec.Struct):
     """What is to be claimed, and what kept more from being claimed."""
 
-    jobs: list[tuple[Job, QueueGate | None]] = []
-    """Best first, each with the gate of its queue as it is when all before it are claimed."""
+    jobs: list[Selected] = []
+    """Best first."""
+    slots: int = 0
+    """How many slots they take."""
     closed: bool = False
-    """Whether queues were passed over that are paused or have reached a limit."""
+    """Whether jobs were passed over: their queue is paused or at a limit, or what they need is taken."""
+    demands: set[str] = set()
+    """What these need (see `Enqueued.demand`) where it is taken."""
     slots_wanted: bool = False
     """Whether jobs were left because they are not claimed ahead: each needs a free slot."""
 
 
-def select(
-    view: View, queues: Sequence[str], now: int, want: int, free: int, among: Sequence[Job] | None = None
-) -> ClaimSelection:
-    """Select at most `want` jobs of these queues (none named: of all), `free` of them for free slots.
+def stock(view: View, home: str) -> Stock:
+    """The resources as they are for jobs that start at a home, the identity of a queue's folder."""
+    return Stock(home, view.resource_states(), view.offers(), view.grants())
 
-    `among`: only of these jobs, which are due and in order. What is claimed ahead of a free slot is of queues without
-    limits: where others wait for the limit, or for their time, a claim that only waits would be in their way.
+
+def needy(view: View, now: int, limit: int, workers: Sequence[Worker], gates: Mapping[str, QueueGate]) -> list[Job]:
+    """The jobs for which resources may be kept (R35), in the order of claims: due, and but for these they could start.
+
+    At most `limit` of each lane. Their queue is open, and one of these workers serves it.
     """
-    gates = view.gates()
-    closed = {name for name, gate in gates.items() if gate.is_closed(now)}
-    selection = ClaimSelection(jobs=[], closed=bool(closed))
-    facts = Facts(gates=gates)
-    taken: set[str] = set()
-    while len(taken) < want:
-        asked = len(closed)
-        for job in among if among is not None else _candidates(view, queues, now, want, closed):
-            if len(taken) == want:
-                break
-            if job.id in taken or (job.queue in closed and not job.forced):
-                continue
-            gate = gates.get(job.queue)
-            if gate is not None and gate.state.is_limited and len(taken) >= free:
-                selection.slots_wanted = True
-                closed.add(job.queue)
-            elif first(job, facts, now) is not None:
-                selection.closed = True
-                closed.add(job.queue)
-            else:
-                selection.jobs.append((job, gate))
-                taken.add(job.id)
-                if gate is not None:
-                    gates[job.queue] = gate.started(now)
-        if len(closed) == asked:
-            break  # none was closed meanwhile: there are no more
-    return selection
+    everything = gates.get(ALL)
+    shut = everything is not None and everything.is_closed(now)
+
+    def may_start(job: Job) -> bool:
+        gate = gates.get(job.queue)
+        is_open = job.forced or not (shut or (gate is not None and gate.is_closed(now)))
+        return is_open and any(_serves(worker, job) for worker in workers)
+
+    return sorted((job for job in view.needy(limit, now, now - RESERVES) if may_start(job)), key=order)
 
 
-def _candidates(view: View, queues: Sequence[str], now: int, want: int, closed: Collection[str]) -> Sequence[Job]:
-    return view.forced(queues)[:want] if ALL in closed else view.due(queues, want, now, closed)
+def _serves(worker: Worker, job: Job) -> bool:
+    takes = worker.state == "running" and not worker.private and worker.slots >= job.policy.slots
+    return takes and (not worker.queues or job.queue in worker.queues)
+
+
+def select(
+    view: View,
+    queues: Sequence[str],
+    now: int,
+    want: int,
+    rooms: Sequence[int],
+    home: str = "",
+    among: Sequence[Job] | None = None,
+) -> ClaimSelection:
+    """Select jobs of these queues (none named: of all) that take at most `want` slots.
+
+    `rooms`: the free slots of each worker that is to start them; `home` is the identity of their folder. `among`: only
+    of these jobs, which are due and in order. What is claimed ahead of a free slot is of queues without limits, and
+    needs no resource: where others wait for that, a claim that only waits would be in their way.
+    """
+    return _Selection(view, now, want, rooms, home).walk(queues, among)
+
+
+class _Selection:
+    """One walk over the jobs that are due, in the order of claims."""
+
+    def __init__(self, view: View, now: int, want: int, rooms: Sequence[int], home: str) -> None:
+        self._view, self._now, self._want, self._home = view, now, want, home
+        self._rooms = [*rooms]
+        self._gates = view.gates()
+        self._closed = {name for name, gate in self._gates.items() if gate.is_closed(now)}
+        self._facts = Facts(gates=self._gates)
+        self._stock: Stock | None = None
+        self._needy: list[Job] | None = None
+        self._seen = False
+        """Whether the lanes were looked through."""
+        self._taken: set[str] = set()
+        self._found = ClaimSelection(jobs=[], closed=bool(self._closed), demands=set())
+
+    def walk(self, queues: Sequence[str], among: Sequence[Job] | None) -> ClaimSelection:
+        found = self._found
+        while found.slots < self._want:
+            asked = len(self._closed) + len(found.demands)
+            for job in among if among is not None else self._candidates(queues):
+                if found.slots >= self._want:
+                    break
+                if job.id in self._taken or (job.queue in self._closed and not job.forced):
+                    continue
+                if job.demand not in found.demands:
+                    self._consider(job)
+            if len(self._closed) + len(found.demands) == asked:
+                break  # nothing was closed meanwhile: there are no more
+        return found
+
+    def _candidates(self, queues: Sequence[str]) -> Sequence[Job]:
+        want, now, demands = self._want - self._found.slots + len(self._taken), self._now, self._found.demands
+        if ALL in self._closed:
+            return [job for job in self._view.forced(queues) if job.demand not in demands]
+        return self._view.due(queues, want, now, self._closed, demands)
+
+    def _consider(self, job: Job) -> None:
+        """Select the job, or close what it stands for: its queue, or all jobs that need the same."""
+        found, gate = self._found, self._gates.get(job.queue)
+        slots = job.policy.slots if job.demand else 1
+        room = next((place for place, free in enumerate(self._rooms) if free >= slots), None)
+        if first(job, self._facts, self._now) is not None:
+            found.closed = True
+            self._closed.add(job.queue)
+        elif room is None and gate is not None and gate.state.is_limited and slots == 1:
+            found.slots_wanted = True
+            self._closed.add(job.queue)
+        elif room is None and job.demand:
+            found.slots_wanted = found.slots_wanted or slots == 1
+            found.closed = found.closed or slots > 1
+            found.demands.add(job.demand)
+        elif job.demand and self._lacks(job):
+            found.closed = True
+            found.demands.add(job.demand)
+            self._close_alike()
+        else:
+            self._take(job, gate, slots, room)
+
+    def _lacks(self, job: Job) -> bool:
+        if not job.policy.needs:
+            return False
+        if self._stock is None:
+            self._stock = stock(self._view, self._home)
+        return bool(self._stock.lacking(job.policy.needs) or self._stock.lacking(job.policy.needs, self._kept(job)))
+
+    def _close_alike(self) -> None:
+        """Once a lane is closed: close all of which a resource is taken, without a look at their jobs."""
+        if self._stock is not None and not self._seen:
+            self._seen = True
+            for demand in self._view.demanded() - self._found.demands:
+                if self._stock.lacking(amounts.demanded(demand)):
+                    self._found.demands.add(demand)
+
+    def _kept(self, job: Job) -> dict[str, int]:
+        """What is kept of resources for jobs before this one."""
+        if self._needy is None:
+            self._needy = needy(self._view, self._now, 1 + sum(self._rooms), self._view.workers(), self._gates)
+        if self._stock is None or not self._needy:
+            return {}
+        ahead = [each for each in self._needy if order(each) < order(job) and each.id not in self._taken]
+        return kept(self._stock.reservations(ahead, self._now))
+
+    def _take(self, job: Job, gate: QueueGate | None, slots: int, room: int | None) -> None:
+        granted = self._stock.grant(job.id, job.policy.needs) if self._stock is not None and job.policy.needs else {}
+        self._found.jobs.append(Selected(job, gate, granted))
+        self._found.slots += slots
+        self._taken.add(job.id)
+        if room is not None:
+            self._rooms[room] -= slots
+        if gate is not None:
+            self._gates[job.queue] = gate.started(self._now)

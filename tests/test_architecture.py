@@ -12,7 +12,7 @@ from tests.support.paths import ROOT
 LAYERS: list[tuple[str, ...]] = [
     ("queuectl.errors", "queuectl.clock"),
     ("queuectl.units", "queuectl.host"),
-    ("queuectl.runnable", "queuectl.backoff", "queuectl.rate"),
+    ("queuectl.runnable", "queuectl.backoff", "queuectl.rate", "queuectl.amounts"),
     ("queuectl.events",),
     (
         "queuectl.bounds",
@@ -27,7 +27,7 @@ LAYERS: list[tuple[str, ...]] = [
         "queuectl.environment",
     ),
     ("projections",),
-    ("queuectl.policy", "queuectl.disk", "queuectl.admission", "queuectl.limits", "queuectl.waits"),
+    ("queuectl.policy", "queuectl.disk", "queuectl.admission", "queuectl.limits", "queuectl.waits", "queuectl.stock"),
     ("queuectl.decisions",),
     ("queuectl.engines",),
     (
@@ -42,6 +42,7 @@ LAYERS: list[tuple[str, ...]] = [
         "queuectl.selection",
         "queuectl.queue_summary",
         "queuectl.flow_queries",
+        "queuectl.resource_control",
     ),
     ("queuectl.flow_control",),
     ("queuectl.queue",),

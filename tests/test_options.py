@@ -24,6 +24,7 @@ BY_TYPE: dict[str, tuple[Any, Any]] = {
     "duration, or array of durations": ("10s,1m", [10.0, 60.0]),
     '`"retry"`, `"dead"`': ("dead", "dead"),
     "boolean": (True, True),
+    "object of amounts": ("db=1", {"db": 1}),
     "object of strings": ("COLOUR=red", {"COLOUR": "red"}),
     "array of strings": ("A_KEY", ["A_KEY"]),
     "string, or integer": ("sigint", "INT"),
@@ -55,6 +56,9 @@ def spec_value(option: Option) -> Any:
     if option.kind.documented == "object of strings":
         name, _, value = str(text).partition("=")
         return {name: value}
+    if option.kind.documented == "object of amounts":
+        name, _, value = str(text).partition("=")
+        return {name: int(value)}
     if option.kind.documented == "array of strings":
         return [text]
     return int(str(text)) if option.kind.documented in ("integer", "number") else text

@@ -34,7 +34,8 @@ def test_every_field_of_a_spec_is_read():
         ' "backoff_base": 1.5, "backoff_max": "1h", "jitter": 0.1, "timeout": 2, "env": {"A": "1"}, "cwd": "/tmp",'
         ' "env_in_log": ["A_KEY"], "secrets": {"B": "2"}, "shell": "/bin/bash",'
         ' "grace": "2m", "stop_signal": "SIGINT", "ok_codes": 3, "no_retry_codes": [78, 64],'
-        ' "stdin": "/etc/hostname", "on_lost": "dead", "keep_children": true, "nice": 19, "reason": "why"}'
+        ' "stdin": "/etc/hostname", "on_lost": "dead", "keep_children": true, "nice": 19, "held": true,'
+        ' "needs": {"mem": "1G", "gpu": 2}, "slots": 3, "reason": "why"}'
     )
     assert structs.asdict(job) == {
         "command": "x", "argv": None, "id": "a", "queue": "mail", "priority": -3, "delay": None,
@@ -43,6 +44,7 @@ def test_every_field_of_a_spec_is_read():
         "shell": "/bin/bash", "cwd": "/tmp", "stdin": "/etc/hostname", "on_lost": "dead",
         "keep_children": True, "reason": "why", "backoff": None, "nice": 19,
         "grace": 120.0, "stop_signal": "INT", "ok_codes": (0, 3), "no_retry_codes": (64, 78),
+            "held": True, "needs": {"gpu": 2, "mem": 1 << 30}, "slots": 3,
     }  # fmt: skip
 
 

@@ -4,7 +4,20 @@ from collections.abc import Callable
 
 from bench.measure import Figure, Options
 from bench.scratch import Scratch
-from bench.workloads import backlog, claims, drain, enqueue, idle, pickup, replay, size, startup, waiting, writers
+from bench.workloads import (
+    backlog,
+    claims,
+    drain,
+    enqueue,
+    idle,
+    passing,
+    pickup,
+    replay,
+    size,
+    startup,
+    waiting,
+    writers,
+)
 
 Workload = Callable[[Options, Scratch], list[Figure]]
 
@@ -16,6 +29,7 @@ WORKLOADS: dict[str, Workload] = {
     "claims": claims.run,
     "backlog": backlog.run,
     "queues": backlog.queues,
+    "passing": passing.run,
     "drain": drain.run,
     "waiting": waiting.run,
     "pickup": pickup.run,

@@ -80,7 +80,7 @@ def asking(queue: Queue, calls: int) -> Trial:
     return lambda: 1e6 * timed(lambda: [queue.status() for _ in range(calls)]) / calls
 
 
-def compared(options: Options, name: str, other: str, goal: float, ours: Trial, floor: Trial) -> Figure:
+def compared(options: Options, name: str, other: str, goal: float | None, ours: Trial, floor: Trial) -> Figure:
     """The same thing under two conditions."""
     for trial in (ours, floor):  # so that both have in memory what they need
         trial()

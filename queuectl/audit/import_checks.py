@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import ValidationError, convert
 from msgspec.structs import asdict, astuple
 
-from queuectl import bounds, settings, spec, units
+from queuectl import amounts, bounds, settings, spec, units
 from queuectl.audit.seal import read_seal
 from queuectl.clock import micros
 from queuectl.environment import digest
@@ -27,6 +27,7 @@ from queuectl.events import (
     EnvironmentKept,
     Recorded,
     Requeued,
+    ResourceSet,
     Sealed,
     Unreadable,
     WorkerStarted,
@@ -45,6 +46,7 @@ STREAM_KINDS: Mapping[str, tuple[str, ...]] = {
     "sealed": ("audit",),
     **dict.fromkeys(("queue_paused", "queue_resumed"), ("queue", "queues")),
     "queue_limited": ("queue",),
+    **dict.fromkeys(("resource_set", "resource_unset"), ("resource",)),
     "archived": ("job", "worker"),
     "environment_kept": ("env",),
 }
@@ -218,6 +220,14 @@ def _check_claimed(_: Recorded, event: Claimed) -> None:
     bounds.check_name("worker", event.worker)
     if event.attempt < 1:
         raise Invalid(f"attempt: {event.attempt} is below 1")
+    for name, given in event.granted.items():
+        amounts.check_needs({name: given if isinstance(given, int) else len(given)})
+
+
+def _check_resource(record: Recorded, event: ResourceSet) -> None:
+    amounts.check_needs({record.subject: event.capacity})
+    if event.indices is not None and len(amounts.indices(event.indices)) != event.capacity:
+        raise Invalid("capacity: is not the number of its indices")
 
 
 def _check_worker(_: Recorded, event: WorkerStarted) -> None:
@@ -225,6 +235,8 @@ def _check_worker(_: Recorded, event: WorkerStarted) -> None:
         bounds.check_queue(queue)
     if not re.fullmatch("[0-9a-f]*", event.identity):
         raise Invalid(f"identity: {event.identity!r} is none")
+    for name, offered in event.resources.items():
+        amounts.check_needs({name: offered if isinstance(offered, int) else len(amounts.indices(offered))})
     if event.slots < 0 or event.pid < 0:
         raise Invalid("slots, pid: are below 0")
 
@@ -255,6 +267,7 @@ _CHECKS: dict[str, Callable[[Recorded, Any], None]] = {
     CancelRequested.type: _check_cancel_requested,
     Claimed.type: _check_claimed,
     WorkerStarted.type: _check_worker,
+    ResourceSet.type: _check_resource,
     ConfigSet.type: _check_setting,
     Sealed.type: _check_seal,
     Archived.type: _check_tombstone,

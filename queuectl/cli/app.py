@@ -22,7 +22,7 @@ $ queuectl inspect 1 --events             what happened to job 1, event by event
 
 `queuectl help COMMAND` (or COMMAND --help) explains a command. The database is --db, or QUEUECTL_DB, or
 DB_PATH (also in .env), or queue.db in the folder for your state files; enqueue, run, worker start, import,
-config set, pause and queue set make it.""",
+config set, pause, queue set and resource set make it.""",
     version=__version__,
     version_flags=["--version", "-V"],
     help_format="plaintext",
@@ -51,6 +51,11 @@ $ queuectl dlq retry --all --queue mail""",
 
 $ queuectl queue list
 $ queuectl queue set encode --concurrency 2""",
+    "resource": """Say how much there is of what jobs need, and look at who has it.
+
+$ queuectl resource set gpu --indices 0-3
+$ queuectl enqueue --resource gpu=2 ./train.sh
+$ queuectl resource list""",
     "audit": """Prove that the log was not tampered with.
 
 $ queuectl audit seal

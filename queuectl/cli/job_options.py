@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from queuectl import settings, spec, units
@@ -64,6 +64,13 @@ def spec_from_words(command: str | None, words: tuple[str, ...], argv: tuple[str
     return spec.command_or_spec(command)
 
 
+def mention_locks(q: "Queue", names: Iterable[str]) -> None:
+    """Print of which resources nobody has said how much there is, once for each of them."""
+    for name in q.unset_resources(names):
+        if _is_new_notice(q, f"resource {name}"):
+            output.message(f"nobody has set the resource {name}: one job at a time has it (said once)")
+
+
 def mention_time_limit(q: "Queue", id: str) -> None:
     """Print the default time limit on a terminal, once for each queue, if a job runs under it."""
     if not sys.stderr.isatty():
@@ -71,16 +78,23 @@ def mention_time_limit(q: "Queue", id: str) -> None:
     job = q.job(id)
     if job.timeout != settings.Settings().timeout or q.config()["timeout"].source != "default":
         return
-    try:
-        fd = os.open(q.home.notices, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with open(fd, "rb+", buffering=0) as file:
-            line = f"{job.queue}\n".encode()
-            if line in file.readlines():
-                return
-            file.write(line)
-    except OSError:
-        return  # it can't be recorded, so it would be printed each time
+    if not _is_new_notice(q, job.queue):
+        return
     limit = units.span(job.timeout or 0)
     output.message(
         f"a job may take {limit}; --timeout none, or `queuectl config set timeout none`, lifts that (said once)"
     )
+
+
+def _is_new_notice(q: "Queue", notice: str) -> bool:
+    """Whether this was not said yet; it is recorded that it is now."""
+    try:
+        fd = os.open(q.home.notices, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with open(fd, "rb+", buffering=0) as file:
+            line = f"{notice}\n".encode()
+            if line in file.readlines():
+                return False
+            file.write(line)
+    except OSError:
+        return False  # it can't be recorded, so it would be printed each time
+    return True

@@ -176,7 +176,7 @@ def job_option(job_option: Option) -> tuple[Any, Parameter]:
         return bool, Parameter(name=flag, help=text)
     if not kind.many:
         return str | None, option(flag, job_option.metavar, text, kind.read)
-    values = variables if kind is VARIABLES else tuple
+    values = variables if kind is VARIABLES else kind.read_all
     return list[str] | None, Parameter(name=flag, metavar=job_option.metavar, help=text, read_all=values)
 
 

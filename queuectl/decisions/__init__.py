@@ -4,7 +4,8 @@ They do no I/O and read neither a clock nor a random generator: `now` (microseco
 and `draw` (in [0, 1)) are arguments. Every list of events returned here can be folded by `projections.evolve`. Apart
 from tombstones, nothing else may be appended to the stream of a job.
 
-`job` has what begins or changes a job, `finish` what ends attempts and jobs, `queue` what becomes of queues.
+`job` has what begins or changes a job, `finish` what ends attempts and jobs, `queue` and `resource`
+what becomes of those.
 """
 
 from queuectl.decisions.finish import Cancel, Ending, Ends, Refusal, Release, Report, finish
@@ -24,9 +25,10 @@ from queuectl.decisions.job import (
 from queuectl.decisions.lease import Lease, lease
 from queuectl.decisions.outcome import Outcome, Stop, explained, is_from_outside, judged
 from queuectl.decisions.queue import LimitChanges, limit, pause, resume
+from queuectl.decisions.resource import set_resource, unset_resource
 
 __all__ = [
     "Cancel", "Ending", "Ends", "Lease", "LimitChanges", "Outcome", "Refusal", "Release", "Report", "Stop", "claim",
     "continue_", "edit", "end_of_pause", "enqueue", "explained", "finish", "force", "hold", "is_from_outside", "judged",
-    "lease", "limit", "pause", "purge", "release", "requeue", "resume", "suspend",
+    "lease", "limit", "pause", "purge", "release", "requeue", "resume", "set_resource", "suspend", "unset_resource",
 ]  # fmt: skip

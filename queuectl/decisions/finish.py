@@ -98,7 +98,7 @@ class Ends(msgspec.Struct):
     queues: list[tuple[QueueState, list[Event]]] = []
     """Queues as they were before, with what is to be appended to their streams."""
     frees: bool = False
-    """Whether something may start now that could not, for the limit of a queue."""
+    """Whether something may start now that could not: for the limit of a queue, or a resource that was granted."""
 
     @property
     def failed(self) -> list[tuple[Lease, str]]:
@@ -154,7 +154,8 @@ def finish(
     jobs = [*ends.values()]
     queues = [*_pauses(jobs, gates)] if gates else []
     frees = any(
-        end.job.state == "processing" and (gate := gates.get(end.job.queue)) is not None and gate.state.is_limited
+        end.job.state == "processing"
+        and (bool(end.job.demand) or ((gate := gates.get(end.job.queue)) is not None and gate.state.is_limited))
         for end in jobs
     )
     return Ends(jobs, fenced, queues, frees)

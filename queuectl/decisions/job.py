@@ -1,6 +1,6 @@
 """The decisions on one job, but for its end: enqueued, claimed, sent back, edited, purged."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from projections.jobs import FINAL, Job
 from projections.queues import QueueGate, QueueState
@@ -27,8 +27,17 @@ def enqueue(policy: Enqueued) -> list[Event]:
     return [policy]
 
 
-def claim(job: Job, worker: str, now: int, gate: QueueGate | None = None) -> list[Event]:
+def claim(
+    job: Job,
+    worker: str,
+    now: int,
+    gate: QueueGate | None = None,
+    granted: Mapping[str, int | tuple[int, ...]] = {},
+    home: str | None = None,
+) -> list[Event]:
     """The next attempt of a job. `gate`: that of its queue, where anything was said of it.
+
+    `granted` is what it has of resources, at the home of this identity.
 
     Raises Refused where the job, or the gate, does not let it start at `now`.
     """
@@ -36,7 +45,15 @@ def claim(job: Job, worker: str, now: int, gate: QueueGate | None = None) -> lis
         raise Refused(f"job {job.id} is {found[0].text}")
     arrival = gate.started(now).arrival if gate is not None and gate.state.rate is not None else None
     rates = {job.queue: text(arrival)} if arrival is not None else {}
-    return [Claimed(attempt=job.attempt + 1, worker=worker, rates=rates, forced=job.forced)]
+    claimed = Claimed(
+        attempt=job.attempt + 1,
+        worker=worker,
+        rates=rates,
+        granted=dict(granted),
+        home=home if granted else None,
+        forced=job.forced,
+    )
+    return [claimed]
 
 
 def hold(job: Job, reason: str | None = None) -> list[Event]:

@@ -27,7 +27,7 @@ from queuectl.events import Recorded
 from queuectl.home import Home
 from queuectl.host.flock import FileLock
 
-PAST = ("jobs", "attempts", "counts", "workers", "config", "queues", "starts")
+PAST = ("jobs", "attempts", "counts", "workers", "config", "queues", "starts", "resources", "grants")
 """The projections of which the past can be asked."""
 
 

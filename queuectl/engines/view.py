@@ -12,12 +12,14 @@ from projections.attempts import AttemptQuestions
 from projections.claimable import ClaimQuestions
 from projections.config import ConfigQuestions
 from projections.environments import EnvironmentQuestions
+from projections.grants import GrantQuestions
 from projections.job_list import JobLists
-from projections.jobs import Job, JobQuestions
+from projections.jobs import Job
 from projections.new_jobs import Alike
 from projections.numbers import NumberQuestions
 from projections.queues import QueueQuestions, stream
 from projections.replay import Progress
+from projections.resources import ResourceQuestions
 from projections.workers import WorkerQuestions
 from queuectl.decisions import Ending, Ends, Lease, enqueue, finish
 from queuectl.events import Claimed, Event, Recorded
@@ -71,13 +73,14 @@ class ProjectionStatus(msgspec.Struct, frozen=True):
 
 
 class View(
-    JobQuestions,
     ClaimQuestions,
     JobLists,
     AttemptQuestions,
     WorkerQuestions,
     ConfigQuestions,
     QueueQuestions,
+    ResourceQuestions,
+    GrantQuestions,
     EnvironmentQuestions,
 ):
     """Reading, all of it at one point of the log. The questions of each subject are beside its table."""

@@ -39,6 +39,8 @@ from queuectl.events.payload import Payload as Payload
 from queuectl.events.queue import QueueLimited as QueueLimited
 from queuectl.events.queue import QueuePaused as QueuePaused
 from queuectl.events.queue import QueueResumed as QueueResumed
+from queuectl.events.resource import ResourceSet as ResourceSet
+from queuectl.events.resource import ResourceUnset as ResourceUnset
 from queuectl.events.vocabulary import Newer as Newer
 from queuectl.events.vocabulary import Unreadable as Unreadable
 from queuectl.events.vocabulary import Vocabulary
@@ -78,6 +80,8 @@ Event = (
     | QueuePaused
     | QueueResumed
     | QueueLimited
+    | ResourceSet
+    | ResourceUnset
     | EnvironmentKept
     | ConfigSet
     | Sealed

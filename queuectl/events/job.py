@@ -61,12 +61,24 @@ class Enqueued(Payload, frozen=True, kw_only=True):
     """The exit codes of failures after which the job is dead, in order."""
     held: bool = False
     """Whether it is held from the beginning: it does not start until it is released."""
+    needs: dict[str, int] = {}
+    """How much of which resources an attempt is granted, all or nothing; in the order of the names."""
+    slots: int = 1
+    """How many slots of one worker an attempt takes."""
     reason: str | None = None
 
     @property
     def runnable(self) -> Runnable:
         """What is run."""
         return Shell(self.command, self.shell) if self.command is not None else Argv(tuple(self.argv or ()))
+
+    @property
+    def demand(self) -> str:
+        """All that it needs but one slot, canonical: jobs with the same text in one queue can start alike."""
+        if not self.needs and self.slots == 1:
+            return ""
+        words = [f"{name}={much}" for name, much in sorted(self.needs.items())]
+        return " ".join([*words, f"slots={self.slots}"] if self.slots > 1 else words)
 
     @property
     def delays(self) -> Backoff:
@@ -86,6 +98,10 @@ class Claimed(Payload, frozen=True, kw_only=True):
     worker: str
     rates: dict[str, str] = {}
     """By queue with a rate: the theoretical arrival time after this start (see `queuectl.rate`)."""
+    granted: dict[str, int | tuple[int, ...]] = {}
+    """By resource: how much of it the attempt has, or the numbers of its pieces."""
+    home: str | None = None
+    """The identity of the queue's folder at which that is; None: nothing is granted."""
     forced: bool = False
     """Whether it passed pause, hold, delay and limits, since `queuectl start` asked for that."""
 

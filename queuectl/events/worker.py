@@ -28,6 +28,8 @@ class WorkerStarted(Payload, frozen=True, kw_only=True):
     """Whether the worker ends when its queues have nothing left to do."""
     inside: str | None = None
     """The id of the job that started the worker."""
+    resources: dict[str, int | str] = {}
+    """What it offers of the resources of its host: how much, or the numbers of the pieces as `0-3`."""
     private: bool = False
     """Whether the worker runs given jobs only; then it serves no queue."""
 

@@ -85,7 +85,7 @@ class Claims:
 
     def start(self, now: float) -> None:
         """Start them as far as slots are free."""
-        while self._waiting and self._slots.free > 0:
+        while self._waiting and self._slots.free >= self._waiting[0].claim.job.policy.slots:
             first = self._waiting.popleft()
             self._slots.start(first.claim, now, first.start)
 
@@ -106,12 +106,12 @@ class Claims:
     @property
     def free(self) -> int:
         """How many slots no claimed job will take."""
-        return max(0, self._slots.free - len(self._waiting))
+        return max(0, self._slots.free - sum(each.claim.job.policy.slots for each in self._waiting))
 
     @property
     def wanted(self) -> int:
         """How many jobs to claim: for every free slot, and ahead what will start within about 20 ms."""
-        free = self._slots.free - len(self._waiting)
+        free = self._slots.free - sum(each.claim.job.policy.slots for each in self._waiting)
         if self._ahead and self._may_claim_ahead and self._slots.run_time < AHEAD:
             free += min(MOST_AHEAD, int(AHEAD / self._slots.pace))
         return max(0, free)
@@ -120,7 +120,7 @@ class Claims:
         """Take over what a turn has claimed, where it wanted so many."""
         self._waiting.extend(Waiting(claim, now) for claim in turn.claims)
         if want > 0:
-            full = len(turn.claims) == want or turn.slots_wanted
+            full = turn.slots >= want or turn.slots_wanted
             self._closed = turn.closed
             if turn.slots_wanted:
                 self._may_claim_ahead = False  # what is left is not claimed ahead: a slot has to be free

@@ -49,6 +49,8 @@ class PrivateWorker:
             self._inside = bool(enclosing_jobs.hosts(view, enclosing_jobs.inside(queue.engine)))
         self._began = clock.now()
         self._next_look = clock.monotonic() + (PATIENCE if not alone else 0.0)
+        self._slots = 1
+        """How many slots a worker for these jobs needs."""
         self._pid: int | None = None
         self._leash = -1
 
@@ -72,9 +74,10 @@ class PrivateWorker:
             known = [job for id in self._left if (job := view.job(id)) is not None and job.state not in FINAL]
         self._left = [job.id for job in known]
         jobs = [job for job in known if job.state in WAITING]
+        self._slots = max((job.policy.slots for job in jobs), default=1)
         if self._alone:
             facts = self._queue.facts()
-            if not all(facts.serving(job.queue) for job in jobs):
+            if not all(facts.able(job) for job in jobs):
                 return True
         late = clock.now() - round(PATIENCE * clock.SECOND)
         return self._inside and any(max(job.run_at, self._began) <= late for job in jobs)
@@ -88,7 +91,7 @@ class PrivateWorker:
     def _start(self) -> None:
         """Spawn it in a process group of its own, without the traces of the enclosing job, which may end first."""
         only = self._left[:AT_ONCE]
-        options = WorkerOptions(self._queue.url, "", 1, only=only, helps=not self._ids, logs=self._queue.logs)
+        options = WorkerOptions(self._queue.url, "", self._slots, only=only, helps=not self._ids, logs=self._queue.logs)
         hear, self._leash = os.pipe2(os.O_CLOEXEC)
         env, inherited = dict(os.environ), [(os.POSIX_SPAWN_DUP2, hear, LEASH)]
         nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)

@@ -90,6 +90,8 @@ class Slots:
         """What has succeeded and is not reported yet."""
         self._terminations: list[tuple[Claim, Termination]] = []
         self._suspended: Collection[Lease] = ()
+        self._taken = 0
+        """The slots of all of these."""
         self._next_output = 0.0
         self._orphans = Orphans()
         self._oom_kills = OomKills()
@@ -97,7 +99,7 @@ class Slots:
         self._killed: int | None = None
 
     def __len__(self) -> int:
-        """How many slots are taken."""
+        """How many jobs are in slots."""
         return len(self._running) + len(self._terminations)
 
     def __contains__(self, fd: int) -> bool:
@@ -106,8 +108,8 @@ class Slots:
 
     @property
     def free(self) -> int:
-        """How many slots are free."""
-        return self.count - len(self)
+        """How many slots are free: a job takes as many as it was enqueued with."""
+        return self.count - self._taken
 
     @property
     def pace(self) -> float:
@@ -151,6 +153,7 @@ class Slots:
         `prepared` is what `prepare` has made of the claim.
         """
         if claim.earlier and (left := self._find_earlier(claim)) is not None:
+            self._taken += claim.job.policy.slots
             number = signal_names.number(claim.job.stop_signal)
             termination = Termination(
                 *left, grace=claim.job.policy.grace, number=number, orphans=self._find_orphans
@@ -235,6 +238,7 @@ class Slots:
     def _drop(self, claim: Claim, termination: Termination) -> None:
         termination.close()
         self._terminations.remove((claim, termination))
+        self._taken -= claim.job.policy.slots
 
     def _launch(self, claim: Claim, now: float, start: attempts.Start) -> None:
         began = monotonic()
@@ -275,6 +279,7 @@ class Slots:
             job=job.id,
             attempt=lease.attempt,
             queue=job.queue,
+            granted=claim.granted,
             tag=tag(self._identity, job.id, lease.version),
             cwd=policy.cwd,
         )
@@ -345,6 +350,7 @@ class Slots:
     def _track(self, slot: Slot, now: float) -> None:
         if not slot.attempt.ended:
             self._running[slot.attempt.fileno()] = slot
+            self._taken += slot.claim.job.policy.slots
             self._poll.register(slot.attempt.fileno(), select.POLLIN)
             return
         if slot.attempt.succeeded or slot.attempt.start.keep_children:
@@ -361,6 +367,7 @@ class Slots:
             self._table.set_end(slot.row, *end)  # what it has left may take longer to end than this worker has to live
         if slot.attempt.ended or slot.attempt.fileno() != fd:
             del self._running[fd]
+            self._taken -= slot.claim.job.policy.slots
             self._poll.unregister(fd)
             self._track(slot, now)
 

@@ -20,6 +20,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, tag="worker"):
     """Stop once nothing is left that will run by itself."""
     seconds: float | None = None
     """Stop after so many seconds."""
+    resources: dict[str, int | str] = {}
+    """What it offers of the resources of its host: how much, or the numbers of the pieces as `0-3`."""
     only: list[str] = []
     """The ids of the only jobs to run; the worker stops after the last of them. Empty: any job."""
     helps: bool = False

@@ -8,7 +8,7 @@ order to stop as well.
 import os
 import select
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -82,15 +82,17 @@ def supervise(
     drain: bool = False,
     seconds: float | None = None,
     detach: bool = False,
+    resources: Mapping[str, int | str] = {},
 ) -> int:
     """Run `count` workers with `slots` commands each until they are stopped; returns the exit code.
 
     `queues`: the queues to serve; empty: all. `drain`: stop once nothing is left to do. `seconds`: stop after so many.
-    `detach`: run in the background, out of reach of this terminal; returns at once. Raises Unusable where the database
-    can't be used, Invalid for more slots than the limit of open files allows.
+    `detach`: run in the background, out of reach of this terminal; returns at once. `resources`: what they offer of
+    this host's: how much, or the numbers of the pieces. Raises Unusable where the database can't be used, Invalid for
+    more slots than the limit of open files allows.
     """
     raise_file_limit(slots)
-    worker = WorkerOptions(queue.url, "", slots, list(queues), drain, seconds, logs=queue.logs)
+    worker = WorkerOptions(queue.url, "", slots, list(queues), drain, seconds, dict(resources), logs=queue.logs)
     options = SupervisorOptions(worker, count)
     return detached(options, queue.logs) if detach else Supervisor(options, queue).run()
 

@@ -1,7 +1,7 @@
 """Turns: what a worker writes, one transaction each, which reports what has ended and claims what comes next."""
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
@@ -34,6 +34,8 @@ class Claim(msgspec.Struct, frozen=True):
     secrets: dict[str, str]
     environment: Environment | None
     """What was kept of the enqueuer's environment; None: nothing."""
+    granted: Mapping[str, int | tuple[int, ...]]
+    """What it has of resources: how much, or the numbers of the pieces."""
     earlier: list[tuple[str, str]]
     """Output file and tag of each earlier claim, of which nothing may live when this one starts."""
 
@@ -60,8 +62,12 @@ class Turn(msgspec.Struct):
     """Who asked for it, where that is known."""
     due_in: float | None = None
     """Seconds until the next waiting job is due, or a queue opens; None where none waits for that."""
+    slots: int = 0
+    """How many slots the selected jobs take."""
     closed: bool = False
-    """Whether queues were passed over that are paused or have reached a limit."""
+    """Whether jobs were passed over: their queue is paused or at a limit, or what they need is taken."""
+    demands: Collection[str] = ()
+    """What those need whose resources, or slots, are taken."""
     slots_wanted: bool = False
     """Whether jobs were left because they are not claimed ahead: each needs a free slot."""
     drained: bool = False
@@ -93,7 +99,7 @@ class TurnWriter:
         """The jobs that it holds, as they were claimed: most often nothing has happened to them since."""
         self._inside = enclosing_jobs.inside(queue.engine)
 
-    def start(self, slots: int, *, drain: bool = False) -> None:
+    def start(self, slots: int, *, drain: bool = False, resources: Mapping[str, int | str] = {}) -> None:
         """Append `worker_started`, however long others keep the database."""
         event = WorkerStarted(
             host=os.uname().nodename,
@@ -107,6 +113,7 @@ class TurnWriter:
             identity=self._identity,
             drain=drain,
             inside=self._inside,
+            resources=dict(resources),
             private=bool(self._only),
         )
         while True:
@@ -188,7 +195,7 @@ class TurnWriter:
                         self._check_claims(tx, turn)
                     if want > 0 and not turn.stop and turn.hindrance is None:
                         self._claim(tx, turn, want, want if free is None else free)
-                    if len(turn.claims) < want or (drain is not None and not turn.claims):
+                    if turn.slots < want or (drain is not None and not turn.claims):
                         self._look_ahead(tx, turn, drain)
                 for ending in endings:
                     self._claimed.pop(ending.job, None)
@@ -243,10 +250,16 @@ class TurnWriter:
         if self._only:
             waiting = [job for job in self._own_jobs(tx) if job.state in WAITING]
             among = sorted((job for job in waiting if first(job, NOTHING, tx.now) is None), key=order)
-        selection = select(tx, self._queues, tx.now, want, free, among)
-        turn.closed, turn.slots_wanted = selection.closed, selection.slots_wanted
+        selection = select(tx, self._queues, tx.now, want, [free], self._identity, among)
+        turn.closed, turn.slots_wanted, turn.demands = selection.closed, selection.slots_wanted, selection.demands
+        turn.slots = selection.slots
         writes = [
-            Write(f"job:{job.id}", job, decisions.claim(job, self.worker, tx.now, gate)) for job, gate in selection.jobs
+            Write(
+                f"job:{each.job.id}",
+                each.job,
+                decisions.claim(each.job, self.worker, tx.now, each.gate, each.granted, self._identity),
+            )
+            for each in selection.jobs
         ]
         changes = tx.append(writes, self._actor)
         refusals: list[Refusal] = []
@@ -259,7 +272,8 @@ class TurnWriter:
             if missing or (environment is None and claimed.policy.environment is not None):
                 refusals.append(Refusal(lease, missing))
             else:
-                turn.claims.append(Claim(claimed, lease, secrets, environment, self._earlier(tx, claimed)))
+                earlier = self._earlier(tx, claimed)
+                turn.claims.append(Claim(claimed, lease, secrets, environment, change.event.granted, earlier))
         tx.end(refusals, self._actor, {change.after.id: change.after for change in changes})
 
     def _environment(self, tx: Transaction, name: str | None) -> Environment | None:
@@ -288,10 +302,11 @@ class TurnWriter:
         if self._only:
             left = self._own_jobs(tx)
             turn.drained = not left
-            dues = [job.run_at for job in left if job.state in WAITING and not job.held]
+            waiting = [job for job in left if job.state in WAITING and not job.held]
+            dues = [job.run_at for job in waiting if job.run_at > tx.now or job.demand not in turn.demands]
         else:
             closed = [name for name, gate in gates.items() if gate.is_closed(tx.now)]
-            due = tx.next_due(self._queues, closed) if ALL not in closed else None
+            due = tx.next_due(self._queues, closed, turn.demands) if ALL not in closed else None
             dues = [due] if due is not None else []
             if drain is not None and (due is None or due > tx.now):
                 ours = drain + enclosing_jobs.waiting_inside(tx, self._inside, self._queues)

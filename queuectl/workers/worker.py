@@ -89,7 +89,9 @@ class WorkerLoop:
 
         Raises Outdated where a newer queuectl has been at the database, QueueGone where the queue is gone.
         """
-        self._writer.start(self._options.slots, drain=self._drains or self._options.helps)
+        self._writer.start(
+            self._options.slots, drain=self._drains or self._options.helps, resources=self._options.resources
+        )
         self._journal.write([{"event": "started", "pid": os.getpid(), "slots": self._options.slots}])
         while not self._is_over():
             self._wait()

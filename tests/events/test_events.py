@@ -123,7 +123,7 @@ def insert(path: Path, sql: str) -> None:
 
 LATER = {
     "archived", "continued", "edited", "environment_kept", "forced", "held", "interrupted", "queue_limited",
-    "queue_paused", "queue_resumed", "sealed", "suspended", "unheld",
+    "queue_paused", "queue_resumed", "resource_set", "resource_unset", "sealed", "suspended", "unheld",
 }  # fmt: skip
 """Types that came after version 1."""
 

@@ -86,13 +86,15 @@ def test_a_delete_takes_every_row_of_the_values() -> None:
 
 
 VERSIONS = {
-    "jobs": (9, 1191254916),
+    "jobs": (10, 406907223),
     "attempts": (2, 3100812884),
     "counts": (3, 4135879223),
-    "workers": (3, 1935617735),
+    "workers": (4, 1628648870),
     "config": (2, 3627546260),
     "queues": (2, 508139800),
     "starts": (1, 2176380506),
+    "resources": (1, 4255451905),
+    "grants": (1, 172162241),
     "numbers": (3, 3880566510),
 }
 """The version of each projection, with a checksum of its tables."""

@@ -52,7 +52,7 @@ class RandomQueue:
         pick = Random(dice)
         users = (
             *(self.enqueue, self.enqueue, self.cancel, self.retry, self.retry, self.edit, self.purge, self.configure),
-            *(self.cancel, self.hold, self.hold, self.limit, self.pause, self.suspend),
+            *(self.cancel, self.hold, self.hold, self.limit, self.supply, self.pause, self.suspend),
         )
         workers = (self.start, self.ask_to_stop, self.stop, self.lose, self.turn, self.turn)
         archivers = (self.seal, self.archive, self.archive, self.move)
@@ -79,6 +79,8 @@ class RandomQueue:
             no_retry_codes=pick.choice((None, None, (1,))),
             secrets=pick.choice(({}, {}, {"TOKEN": "x"})),
             held=pick.random() < 0.2,
+            needs=pick.choice(({}, {}, {"gpu": 1}, {"lock": 1, "mem": 1})),
+            slots=pick.choice((1, 1, 1, 2)),
         )
 
     def hold(self, pick: Random) -> None:
@@ -99,6 +101,16 @@ class RandomQueue:
         queue = pick.choice(QUEUES)
         self.queue.limit(queue, concurrency=pick.choice((1, 3, None)), pause_on_failure=pick.random() < 0.2)
         self.queue.limit(queue, rate=pick.choice(("1000/s", "1/ms", None)))
+
+    def supply(self, pick: Random) -> None:
+        """Say how much there is of a resource, or take it back."""
+        match pick.choice(("gpu", "gpu", "mem", "unset")):
+            case "gpu":
+                self.queue.set_resource("gpu", indices=pick.choice(("0-1", "2", "0,3-4")))
+            case "mem":
+                self.queue.set_resource("mem", pick.choice((2, 4)))
+            case _:
+                self.queue.unset_resource("gpu")
 
     def pause(self, pick: Random) -> None:
         """Pause a queue, or all, for a moment or for good; most often resume it."""

@@ -12,7 +12,8 @@ HEADINGS = {
     },
     "Queues": {
         "queue list": "queue:list_queues", "queue set": "queue:set_limits", "pause": "pause:pause",
-        "resume": "pause:resume",
+        "resume": "pause:resume", "resource list": "resource:list_resources",
+        "resource set": "resource:set_resource", "resource unset": "resource:unset_resource",
     },
     "Workers": {
         "worker start": "worker:start", "worker list": "worker:list_workers", "worker stop": "worker:stop",
@@ -44,7 +45,7 @@ CHANGES = frozenset({
     "enqueue:enqueue", "cancel:cancel", "retry:retry", "worker:stop", "stop_workers:stop_workers", "recover:recover",
     "dlq:retry", "dlq:purge", "replay:replay", "audit:seal", "config:set_", "config:unset", "archive:archive",
     "backup:backup", "import_log:import_log", "hold:hold", "hold:release", "hold:start", "pause:pause", "pause:resume",
-    "queue:set_limits", "suspend:suspend", "suspend:continue_",
+    "queue:set_limits", "suspend:suspend", "suspend:continue_", "resource:set_resource", "resource:unset_resource",
 })  # fmt: skip
 """Commands that change something: an answer that can't be written goes to stderr (`stdout.deferred`)."""
 

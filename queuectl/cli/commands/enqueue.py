@@ -61,6 +61,7 @@ def enqueue(
     with opening.open_queue(db, create=True) as q:
         made = q.enqueue(job)
         job_options.mention_time_limit(q, made)
+        job_options.mention_locks(q, job.needs)
         if json:
             from queuectl.documents import job_document
 
@@ -71,12 +72,14 @@ def enqueue(
 
 def _enqueue_file(path: str, fields: dict[str, Any], json: bool, db: str | None) -> None:
     name = "stdin" if path == "-" else path
+    needs: set[str] = set()
 
     def jobs(file: IO[bytes]) -> Iterator[Spec]:
         for each in spec.read(_lines(file)):
             job = spec.filled(each, fields)
             if path == "-" and job.stdin == "-":
                 raise Invalid("--file - and --stdin -: stdin can't be both the jobs and what they read")
+            needs.update(job.needs)
             yield job
 
     with _open(path) as file, opening.open_queue(db, create=True) as q:
@@ -89,6 +92,7 @@ def _enqueue_file(path: str, fields: dict[str, Any], json: bool, db: str | None)
         bar(size or 1, size or 1)
         if made:
             job_options.mention_time_limit(q, made[0])
+            job_options.mention_locks(q, sorted(needs))
         if json:
             from queuectl.documents import job_document
 

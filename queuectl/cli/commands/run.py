@@ -49,6 +49,7 @@ def run(
 
         made = q.enqueue(job)
         job_options.mention_time_limit(q, made)
+        job_options.mention_locks(q, job.needs)
         with PrivateWorker(q, [made], alone=True) as private:
             return _follow(q, made, private.start_if_needed)
 

@@ -2,8 +2,9 @@
 
 import os
 import shlex
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
+from queuectl import amounts
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output
@@ -28,6 +29,16 @@ def start(
     count: Annotated[int, p.option("--count", "N", "How many worker processes.", p.integer(1, 1000))] = 1,
     slots: Annotated[int, p.option("--slots", "M", "How many commands each runs at once.", p.integer(1, 10_000))] = 1,
     queue: p.QueueList = None,
+    resource: Annotated[
+        list[str] | None,
+        p.Parameter(
+            name="--resource",
+            metavar="NAME=LIST|N|SIZE",
+            help="What this host has, for jobs that start here (may be repeated): gpu=0-1 or port=80,443 names the "
+            "pieces, mem=64G says how much.",
+            read_all=amounts.offers,
+        ),
+    ] = None,
     drain: Annotated[
         bool, p.Parameter(name="--drain", help="Stop when nothing is left to do (delayed jobs are left).")
     ] = False,
@@ -44,6 +55,7 @@ def start(
     $ queuectl worker start --count 2
     $ queuectl worker start --slots 8 --drain
     $ queuectl worker start --queue mail --detach
+    $ queuectl worker start --slots 2 --resource gpu=0-1
 
     Ctrl-C, SIGTERM and SIGHUP let what runs finish, claim no more, and exit 0; a second one ends what runs,
     which then runs again. A worker that crashes is started anew.
@@ -56,7 +68,17 @@ def start(
         from queuectl.workers.supervisor import supervise
 
         queues = list(dict.fromkeys(queue or ()))
-        return supervise(q, count=count, slots=slots, queues=queues, drain=drain, seconds=for_, detach=detach)
+        offered: Any = resource  # as `offers` has read it
+        return supervise(
+            q,
+            count=count,
+            slots=slots,
+            queues=queues,
+            drain=drain,
+            seconds=for_,
+            detach=detach,
+            resources=offered or {},
+        )
 
 
 def list_workers(

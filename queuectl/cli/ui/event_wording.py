@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from queuectl import clock, events, units
-from queuectl.cli.ui.wording import codes, end_cause, environment_size, local_time, queue_limits, steps
+from queuectl import amounts, clock, events, units
+from queuectl.cli.ui.wording import codes, end_cause, environment_size, grants, local_time, queue_limits, steps
 
 
 def event_text(record: events.Recorded) -> str:
@@ -25,7 +25,8 @@ def _of_job(record: events.Recorded, event: events.Event) -> str:
             due = f", due {local_time(clock.micros(event.run_at), record.at)}" if late > 1 else ""
             return f"enqueued in {event.queue}{due}: {command}"
         case events.Claimed():
-            return f"claimed: attempt {event.attempt}"
+            granted = f", with {grants(event.granted)}" if event.granted else ""
+            return f"claimed: attempt {event.attempt}{granted}"
         case events.Completed():
             code = f": exit {event.exit_code}" if event.exit_code else ""
             return f"attempt {event.attempt} completed{_took(event)}{code}"
@@ -105,6 +106,11 @@ def _of_others(record: events.Recorded, event: events.Event) -> str:
             return f"{_queue(record)} resumed"
         case events.QueueLimited():
             return f"{_queue(record)} limited: {queue_limits(event)}"
+        case events.ResourceSet():
+            which = f" ({event.indices})" if event.indices is not None else ""
+            return f"resource {record.subject}: {amounts.text(event.capacity)}{which}"
+        case events.ResourceUnset():
+            return f"resource {record.subject}: unset"
         case events.EnvironmentKept():
             return f"environment kept: {environment_size(event)}"
         case events.ConfigSet():

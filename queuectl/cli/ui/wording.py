@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from queuectl import clock, events, units
+from queuectl import amounts, clock, events, units
 from queuectl.backoff import Exponential, Steps
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from projections.attempts import Attempt
     from projections.environments import Environment
@@ -79,6 +79,10 @@ def _situation(job: "Job", now: int, facts: "Facts | None") -> str:
             return "queue at its limit"
         case "rate" if reason is not None:
             return f"rate limit, {relative_time(reason.when or now, now)}"
+        case "resource" if reason is not None:
+            return reason.text.partition(":")[0]
+        case "reserved":
+            return "reserved for a job before it"
         case "no_worker":
             return "no worker serves its queue"
         case _:
@@ -182,6 +186,15 @@ def queue_limits(limits: "QueueState | events.QueueLimited") -> str:
     words += [str(limits.rate)] if limits.rate is not None else []
     words += ["pauses on failure"] if limits.pause_on_failure else []
     return ", ".join(words) or "none"
+
+
+def grants(granted: "Mapping[str, int | tuple[int, ...]]") -> str:
+    """Return what an attempt has of resources: `gpu 0,2, mem 8 GiB`."""
+    words = [
+        f"{name} {amounts.text(given) if isinstance(given, int) else amounts.ranges(given)}"
+        for name, given in granted.items()
+    ]
+    return ", ".join(words)
 
 
 def pause(queue: "QueueState", now: int) -> str:

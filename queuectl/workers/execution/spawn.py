@@ -9,10 +9,11 @@ import functools
 import os
 import signal
 from _thread import get_native_id
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 
 from projections.environments import Environment
+from queuectl import amounts
 from queuectl.host.mounts import remote_paths
 from queuectl.runnable import SHELL, Runnable, Shell
 from queuectl.workers.execution.traces import TAG
@@ -57,13 +58,14 @@ def environment(
     job: str,
     attempt: int,
     queue: str,
+    granted: Mapping[str, int | tuple[int, ...]] = {},
     tag: str,
     cwd: str | None = None,
 ) -> dict[str, str]:
     """Return the environment of an attempt (R14).
 
     In rising precedence: the worker's (`base`), unless `kept` replaces it; the variables kept at enqueue; the job's own
-    variables; its secrets; the QUEUECTL_ variables.
+    variables; its secrets; the QUEUECTL_ variables, and those by which programs are told of their GPUs.
     """
     env = {
         **(base if kept is None or not kept.whole else {}),
@@ -74,11 +76,24 @@ def environment(
         "QUEUECTL_JOB_ID": job,
         "QUEUECTL_ATTEMPT": str(attempt),
         "QUEUECTL_QUEUE": queue,
+        **_granted(granted),
         TAG: tag,
     }
     if cwd is not None:
         env["PWD"] = cwd  # the inherited one names another folder
     return env
+
+
+def _granted(granted: Mapping[str, int | tuple[int, ...]]) -> dict[str, str]:
+    """The variables that tell which pieces of resources an attempt was granted."""
+    found: dict[str, str] = {}
+    for name, given in granted.items():
+        if not isinstance(given, int):
+            numbers = ",".join(map(str, given))
+            found[amounts.variable(name)] = numbers
+            if name == "gpu":
+                found |= {"CUDA_VISIBLE_DEVICES": numbers, "ROCR_VISIBLE_DEVICES": numbers}
+    return found
 
 
 def spawn(
