@@ -110,6 +110,7 @@ def test_status_has_counts_and_its_last_event(queue: Queue) -> None:
     assert empty["as_of"] == {"seq": 0, "at": None}
     assert list(empty) == [
         "pending", "processing", "completed", "failed", "dead", "total", "workers", "blocked", "cancelled", "as_of",
+        "held",
     ]  # fmt: skip
     with freeze_time("2026-11-24T12:00:00Z"):
         queue.enqueue_many([*["true"] * 3, Spec(command="true", queue="q")])
@@ -121,6 +122,7 @@ def test_status_has_counts_and_its_last_event(queue: Queue) -> None:
     assert status.json() == {
         "pending": 3, "processing": 1, "completed": 0, "failed": 0, "dead": 0, "total": 4, "workers": 1, "blocked": 0,
         "cancelled": 0, "as_of": {"seq": 7, "at": "2026-11-24T12:00:01.000002Z"},
+        "held": 0,
     }  # fmt: skip
     assert (queue.status("q").total, queue.status("none").total) == (1, 0)
     assert queue.status("q").seq == status.seq

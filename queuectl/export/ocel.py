@@ -49,6 +49,7 @@ OBJECT_TYPES: dict[str, dict[str, str]] = {
     ),
     "worker": _attribute_types(Worker, "state", "host", "pid", "slots", "drain", "started_at", "ended_at", "reason"),
     "queue": {},
+    "resource": {},
     "setting": {"value": "string"},
 }  # fmt: skip
 """The attributes of each type of object. Its id begins with the type, as that of its stream does."""

@@ -95,7 +95,7 @@ def _open(pid: int, still: Still) -> int:
 def _send(pidfd: int, number: int) -> None:
     try:
         signal.pidfd_send_signal(pidfd, number)
-        if number != signal.SIGKILL:
+        if number not in (signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT):
             signal.pidfd_send_signal(pidfd, signal.SIGCONT)  # a stopped process would not see it
     except (ProcessLookupError, PermissionError):
         pass  # it has ended; or it is another user's, and stays among the living

@@ -225,7 +225,7 @@ def test_a_database_of_an_unknown_engine(queuectl: Shell):
         (["workers"], "no command 'workers' (did you mean 'worker list'?)"),
         (["daemon"], "no command 'daemon' (did you mean 'worker start'?)"),
         (["worker", "kill"], "no command 'worker kill' (did you mean 'worker stop'?)"),
-        (["pause"], "no command 'pause'; see"),
+        (["freeze"], "no command 'freeze'; see"),
         (["edit", "1"], "no command 'edit'; see"),
         (["help", "strat"], "no command 'strat'"),
         (["help", "worker", "strat"], "no command 'worker strat' (did you mean 'start'?)"),

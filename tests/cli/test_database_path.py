@@ -15,6 +15,9 @@ MAKERS = {
     "worker start": ["worker", "start", "--drain"],
     "import": ["import", "log.ndjson"],
     "config set": ["config", "set", "max-retries", "5"],
+    "pause": ["pause", "a"],
+    "queue set": ["queue", "set", "a", "--concurrency", "1"],
+    "resource set": ["resource", "set", "gpu", "2"],
 }
 """Those that make a database."""
 
@@ -28,7 +31,10 @@ OTHERS = {
     "replay": [["replay"], ["replay", "--check"]], "audit seal": [["audit", "seal"]],
     "audit verify": [["audit", "verify"]], "config get": [["config", "get"]],
     "config unset": [["config", "unset", "timeout"]], "archive": [["archive", "--older-than", "1d", "--dry-run"]],
-    "backup": [["backup", "copy.db"]], "doctor": [["doctor"]],
+    "backup": [["backup", "copy.db"]], "doctor": [["doctor"]], "hold": [["hold", "1"]], "release": [["release", "1"]],
+    "start": [["start", "1"]], "suspend": [["suspend", "1"]], "continue": [["continue", "1"]],
+    "explain": [["explain"], ["explain", "1"]], "queue list": [["queue", "list"]], "resume": [["resume", "a"]],
+    "resource list": [["resource", "list"]], "resource unset": [["resource", "unset", "gpu"]],
 }  # fmt: skip
 """Those that don't. `monitor` waits for one, where none was named."""
 

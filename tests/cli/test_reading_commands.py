@@ -9,7 +9,7 @@ import pytest
 from tests.support.shell import Answer, Shell
 
 STATUS = ["pending", "processing", "completed", "failed", "dead", "total", "workers", "blocked", "cancelled", "as_of",
-          "disk_free", "disk_floor", "database"]  # fmt: skip
+          "held", "disk_free", "disk_floor", "database"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -224,7 +224,7 @@ class Scene(RuleBasedStateMachine):
                 (self.log[-1].seq if self.log else 0,),
             )]  # fmt: skip
             jobs = sorted(db.execute(JOBS_SQL))
-            counts = {(queue, state): n for queue, state, n in db.execute("select * from counts")}
+            counts = {(queue, state): n for queue, state, n in db.execute("select queue, state, jobs from counts")}
             attempts = sorted(db.execute("select job, number, worker, lease, outcome, cause from attempts"))
             workers = sorted(db.execute("select id, state, stop_now, version from workers"))
             secrets = sorted(db.execute("select job, name, value from secrets"))

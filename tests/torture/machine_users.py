@@ -24,7 +24,9 @@ SETTINGS = {
     "on-lost": ("retry", "dead"),
 }
 DEFAULTS = {"max-retries": "3", "backoff-base": "2", "backoff-max": "86400", "jitter": "0", "on-lost": "retry"}
-PROJECTIONS = ("jobs", "attempts", "counts", "workers", "config", "numbers")
+PROJECTIONS = (
+    "jobs", "attempts", "counts", "workers", "config", "queues", "starts", "resources", "grants", "numbers",
+)  # fmt: skip
 
 
 class Users(Scene):

@@ -14,7 +14,8 @@ from queuectl.host import processes, procfs
 from queuectl.workers.recovery import rescuer
 from tests.support.lab import Fifo, Lab, gone, kill_all
 
-BUSY = "while :; do :; done"
+BUSY = "i=0; while [ $i -lt 300000000 ]; do i=$((i + 1)); done"
+"""Ends by itself within minutes, should a test that fails leave it behind."""
 
 
 def cpu(pid: int) -> int:
@@ -59,6 +60,8 @@ def test_suspended_tree_gets_no_cpu_and_goes_on(lab: Lab, fifo: Fifo) -> None:
     lab.until(lambda: all(cpu(pid) > was for pid, was in zip(pids, before, strict=True)))
     assert lab.log(id) == ["enqueued", "claimed", "suspended", "continued"]
     assert lab.queue.check() == []
+    for pid in pids:  # what has no trace would outlive the test
+        os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("stubborn", [False, True])
