@@ -34,8 +34,12 @@ def test_every_order_of_folding_agrees(histories: int) -> None:
                 seen.update(record.type for record in queue.do(command))
             assert_every_fold_agrees(queue.queue)
 
-    agrees()
-    assert [type for type in EVENTS if not seen[type]] == []
+    missing = EVENTS
+    for _ in range(5):  # where some histories have been too few for the rarest event
+        if missing:
+            agrees()
+            missing = [type for type in EVENTS if not seen[type]]
+    assert missing == []
 
 
 def test_an_edit_to_a_default_folds_the_same(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ class RandomQueue:
         """Suspend what runs, or let it go on."""
         states = ("processing",)
         self.queue.suspend(*(ids := self._ids(pick, states)), among=states)
-        if pick.random() < 0.5:
+        if pick.random() < 0.7:
             self.queue.continue_(*ids, among=states)
 
     def limit(self, pick: Random) -> None:
