@@ -46,7 +46,9 @@ def run(options: Options, scratch: Scratch) -> list[Figure]:
         for slots, goal in options.of(goals, {2: 0.82}).items()
     ]
     external = measure(options, scratch, 1, 2, options.of(2_000, 500), 0.8, [], "/usr/bin/env true")
-    return [*figures, measure(options, scratch, 4, 2, jobs, 1.0, []), external]
+    # Four workers take long to come up beside a short drain: the quick form has more jobs here, and a lower goal.
+    many = measure(options, scratch, 4, 2, options.of(5_000, 4_000), options.of(1.0, 0.8), [])
+    return [*figures, many, external]
 
 
 def measure(
