@@ -21,6 +21,8 @@ def test_attempt_with_removed_output_counts_as_started(lab: Lab, fifo: Fifo, hid
     id = lab.queue.enqueue(hidden + shlex.quote(body) if hidden else body, timeout=None, max_retries=0)
     lab.start()
     pid = int(fifo.line())
+    [worker] = lab.up()
+    lab.until(lambda: attempt_table.read(f"{lab.queue.home.workers}/{worker.id}"))  # it may not have noted it yet
     for path in Path(lab.queue.home.output).iterdir():
         path.unlink()
     kill_all(lab)
