@@ -71,12 +71,24 @@ class Servers(msgspec.Struct, frozen=True):
     """The slots of the one that has most."""
     roomiest: int = 1
     """Free slots of the one that has most free."""
+    kept_for: Job | None = None
+    """The job for which free slots of some of them are kept (R35)."""
+    unkept: int = 0
+    """Of the free slots those that are not."""
+    roomiest_unkept: int = 0
+    """Free slots of the one of the others that has most free."""
     next_end: int | None = None
     """When the first of their jobs will end (µs UTC), by the median run time of its queue; None: not known."""
 
     def takes(self, job: Job) -> bool:
         """Whether a job is among the first."""
         return any(job.id == other.id for other in self.first)
+
+    def ahead(self, job: Job) -> Job | None:
+        """The job before this one for which all free slots are kept that it could take; None where there is none."""
+        first, needed = self.kept_for, job.policy.slots
+        left = self.unkept if needed == 1 else self.roomiest_unkept >= needed
+        return first if first is not None and not left and order(first) < order(job) else None
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -288,10 +300,25 @@ def _in_line(job: Job, serving: list[Servers], now: int) -> Iterator[Reason]:
             when=max(now, min(ends)) if ends else None,
             estimated=bool(ends),
         )
+    elif len(ahead := [first for each in free if (first := each.ahead(job))]) == len(free):
+        yield _kept(job, ahead[0], sum(each.free for each in free))
+        return
     if not any(each.takes(job) for each in free or serving):
         ids = [other.id for other in (free or serving)[0].first]
         ahead = f"{', '.join(ids[:3])}{', …' if len(ids) > 3 else ''}"
         yield Reason(kind="priority", text=f"these start before it: {ahead}", since=job.run_at)
+
+
+def _kept(job: Job, first: Job, free: int) -> Reason:
+    """The reason of a job that may not take the free slots: one before it needs more of one worker than are free."""
+    slots = first.policy.slots
+    what = f"job {first.id}, which needs {slots} of one worker and is due since {text(first.run_at)}"
+    return Reason(
+        kind="busy",
+        text=f"the free slots ({free}) are kept for {what}",
+        since=max(job.run_at, first.run_at + RESERVES),
+        frees=start_worker(job.queue) + (f" --slots {job.policy.slots}" if job.policy.slots > 1 else ""),
+    )
 
 
 def order(job: Job) -> tuple[bool, int, int, int]:

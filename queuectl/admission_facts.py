@@ -57,23 +57,28 @@ def _servers(
     view: View, queues: tuple[str, ...], home: str, workers: list[Worker], now: int, about: Job | None
 ) -> Servers:
     jobs: list[Job] = []
-    rooms: list[int] = []
+    rooms: dict[str, int] = {}
     for worker in workers:
         held = view.jobs_of(worker.id)
-        rooms.append(max(0, worker.slots - sum(job.policy.slots for job in held)))
+        rooms[worker.id] = max(0, worker.slots - sum(job.policy.slots for job in held))
         jobs += held
-    free = sum(rooms)
+    free = sum(rooms.values())
     claims = [job.claimed_at for job in jobs if job.claimed_at is not None]
     ends = _expected_ends(view, jobs, now) if about is not None and not free else []
+    selection = select(view, queues, now, max(1, free), rooms if free else {"": 1}, home)
+    unkept = [room for worker, room in rooms.items() if worker not in selection.kept]
     return Servers(
         queues=queues,
         slots=sum(worker.slots for worker in workers),
         free=free,
-        first=tuple(each.job for each in select(view, queues, now, max(1, free), rooms if free else [1], home).jobs),
+        first=tuple(each.job for each in selection.jobs),
         full_since=max(claims, default=None) if not free else None,
         home=home,
         widest=max(worker.slots for worker in workers),
-        roomiest=max(rooms),
+        roomiest=max(rooms.values()),
+        kept_for=next(iter(selection.kept.values()), None),
+        unkept=sum(unkept),
+        roomiest_unkept=max(unkept, default=0),
         next_end=min(ends, default=None),
     )
 

@@ -35,6 +35,8 @@ class ClaimSelection(msgspec.Struct):
     """What these need (see `Enqueued.demand`) where it is taken."""
     slots_wanted: bool = False
     """Whether jobs were left because they are not claimed ahead: each needs a free slot."""
+    kept: dict[str, Job] = {}
+    """By id the workers whose free slots are kept for a job that needs more of them, and that job."""
 
 
 def stock(view: View, home: str) -> Stock:
@@ -63,20 +65,30 @@ def _serves(worker: Worker, job: Job) -> bool:
     return takes and (not worker.queues or job.queue in worker.queues)
 
 
+def keepers(job: Job, workers: Sequence[Worker], now: int) -> list[str]:
+    """The ids of the workers that keep their free slots for a job that needs several of one (R35).
+
+    None before it has been due for `RESERVES`; then one of those that take it, and one more each time as long again:
+    the first may be busy with something long, and all of them idle would cost more than it is worth.
+    """
+    able = [worker.id for worker in workers if _serves(worker, job)]
+    return able[: max(0, (now - job.run_at) // RESERVES)]
+
+
 def select(
     view: View,
     queues: Sequence[str],
     now: int,
     want: int,
-    rooms: Sequence[int],
+    rooms: Mapping[str, int],
     home: str = "",
     among: Sequence[Job] | None = None,
 ) -> ClaimSelection:
     """Select jobs of these queues (none named: of all) that take at most `want` slots.
 
-    `rooms`: the free slots of each worker that is to start them; `home` is the identity of their folder. `among`: only
-    of these jobs, which are due and in order. What is claimed ahead of a free slot is of queues without limits, and
-    needs no resource: where others wait for that, a claim that only waits would be in their way.
+    `rooms`: the free slots of each worker that is to start them, by id; `home` is the identity of their folder.
+    `among`: only of these jobs, which are due and in order. What is claimed ahead of a free slot is of queues without
+    limits, and needs no resource: where others wait for that, a claim that only waits would be in their way.
     """
     return _Selection(view, now, want, rooms, home).walk(queues, among)
 
@@ -84,25 +96,28 @@ def select(
 class _Selection:
     """One walk over the jobs that are due, in the order of claims."""
 
-    def __init__(self, view: View, now: int, want: int, rooms: Sequence[int], home: str) -> None:
+    def __init__(self, view: View, now: int, want: int, rooms: Mapping[str, int], home: str) -> None:
         self._view, self._now, self._want, self._home = view, now, want, home
-        self._rooms = [*rooms]
+        self._rooms = {**rooms}
         self._gates = view.gates()
         self._closed = {name for name, gate in self._gates.items() if gate.is_closed(now)}
         self._facts = Facts(gates=self._gates)
         self._stock: Stock | None = None
         self._needy: list[Job] | None = None
+        self._workers: list[Worker] | None = None
         self._seen = False
         """Whether the lanes were looked through."""
         self._taken: set[str] = set()
-        self._found = ClaimSelection(jobs=[], closed=bool(self._closed), demands=set())
+        self._full = False
+        """Whether no slot is left, and none may be claimed ahead: what is free is kept."""
+        self._found = ClaimSelection(jobs=[], closed=bool(self._closed), demands=set(), kept={})
 
     def walk(self, queues: Sequence[str], among: Sequence[Job] | None) -> ClaimSelection:
         found = self._found
-        while found.slots < self._want:
+        while found.slots < self._want and not self._full:
             asked = len(self._closed) + len(found.demands)
             for job in among if among is not None else self._candidates(queues):
-                if found.slots >= self._want:
+                if found.slots >= self._want or self._full:
                     break
                 if job.id in self._taken or (job.queue in self._closed and not job.forced):
                     continue
@@ -122,7 +137,7 @@ class _Selection:
         """Select the job, or close what it stands for: its queue, or all jobs that need the same."""
         found, gate = self._found, self._gates.get(job.queue)
         slots = job.policy.slots if job.demand else 1
-        room = next((place for place, free in enumerate(self._rooms) if free >= slots), None)
+        room = next((worker for worker, free in self._rooms.items() if free >= slots), None)
         if first(job, self._facts, self._now) is not None:
             found.closed = True
             self._closed.add(job.queue)
@@ -133,6 +148,10 @@ class _Selection:
             found.slots_wanted = found.slots_wanted or slots == 1
             found.closed = found.closed or slots > 1
             found.demands.add(job.demand)
+            if slots > 1 and not found.kept and not self._lacks(job):
+                self._keep(job)
+        elif room is None and found.kept:
+            self._full = True
         elif job.demand and self._lacks(job):
             found.closed = True
             found.demands.add(job.demand)
@@ -147,6 +166,18 @@ class _Selection:
             self._stock = stock(self._view, self._home)
         return bool(self._stock.lacking(job.policy.needs) or self._stock.lacking(job.policy.needs, self._kept(job)))
 
+    def _keep(self, job: Job) -> None:
+        """Keep free slots for this job, of those workers that are to."""
+        for worker in keepers(job, self._live(), self._now):
+            if worker in self._rooms:
+                self._rooms[worker] = 0
+                self._found.kept[worker] = job
+
+    def _live(self) -> list[Worker]:
+        if self._workers is None:
+            self._workers = self._view.workers()
+        return self._workers
+
     def _close_alike(self) -> None:
         """Once a lane is closed: close all of which a resource is taken, without a look at their jobs."""
         if self._stock is not None and not self._seen:
@@ -158,13 +189,13 @@ class _Selection:
     def _kept(self, job: Job) -> dict[str, int]:
         """What is kept of resources for jobs before this one."""
         if self._needy is None:
-            self._needy = needy(self._view, self._now, 1 + sum(self._rooms), self._view.workers(), self._gates)
+            self._needy = needy(self._view, self._now, 1 + sum(self._rooms.values()), self._live(), self._gates)
         if self._stock is None or not self._needy:
             return {}
         ahead = [each for each in self._needy if order(each) < order(job) and each.id not in self._taken]
         return kept(self._stock.reservations(ahead, self._now))
 
-    def _take(self, job: Job, gate: QueueGate | None, slots: int, room: int | None) -> None:
+    def _take(self, job: Job, gate: QueueGate | None, slots: int, room: str | None) -> None:
         granted = self._stock.grant(job.id, job.policy.needs) if self._stock is not None and job.policy.needs else {}
         self._found.jobs.append(Selected(job, gate, granted))
         self._found.slots += slots

@@ -325,23 +325,24 @@ class Admission(RuleBasedStateMachine):
 
     def starting(self) -> set[str]:
         """What the workers that serve the same queues would claim together, for their free slots."""
-        rooms: dict[tuple[str, ...], list[int]] = {}
+        rooms: dict[tuple[str, ...], dict[str, int]] = {}
         for id, (_, slots, queues) in self.workers.items():
             free = slots - sum(claim.job.policy.slots for claim in self.held[id])
-            rooms.setdefault(queues, []).append(free)
+            rooms.setdefault(queues, {})[id] = free
         found: set[str] = set()
         heavy = any(job.policy.slots > 1 for job in self.waiting())
         for queues, free in rooms.items():
-            if heavy and len(free) > 1 and sum(free):  # which start depends on who claims first: the first in line does
+            want = sum(free.values())
+            if heavy and want:  # which start depends on who claims first: the first in line does
                 if self.queue.disk().low:
                     continue
                 with self.queue.engine.snapshot() as view:
-                    selection = select(view, queues, clock.now(), sum(free), free, self.identity)
+                    selection = select(view, queues, clock.now(), want, free, self.identity)
                 found |= {each.job.id for each in selection.jobs}
                 continue
             probe = self.writer("probe", queues)
             claims: list[Claim] = []
-            for slots in free:
+            for slots in free.values():
                 claims += probe.turn([], [], slots, holding=[claim.lease for claim in claims], look=True).claims
             probe.turn([], [Release(claim.lease, "a test") for claim in claims], 0)
             found |= {claim.job.id for claim in claims}

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import Queue, clock
+from queuectl import Queue, Spec, clock
 from queuectl.clock import SECOND
+from queuectl.decisions import Outcome, Report
+from queuectl.selection import keepers
 from queuectl.workers.turn import TurnWriter
 
 
@@ -27,3 +29,47 @@ def test_small_jobs_leave_it_to_the_first(tmp_path: Path, minutes: int, starts: 
         if not starts:
             queue.set_resource("gpu", 4)
             assert {claim.job.id for claim in writer.turn([], [], 3).claims} == {"big", "small"}
+
+
+def test_free_slots_stay_free_for_a_job_of_several(tmp_path: Path) -> None:
+    with Queue(tmp_path / "q.db") as queue:
+        writers = [TurnWriter(queue, name, (), queue.home.identity()) for name in ("w1", "w2")]
+        for writer in writers:
+            writer.start(3)
+        queue.enqueue_many([Spec(command="true")] * 2)
+        held = [writer.turn([], [], 1).claims[0].lease for writer in writers]
+        queue.enqueue("true", id="heavy", slots=3, at=clock.now() - 11 * 60 * SECOND)
+        queue.enqueue_many([Spec(command="true")] * 5)
+
+        turn = writers[0].turn([], [], 9, free=2, holding=held[:1])
+        assert turn.claims == []
+        assert turn.due_in is None, "it does not look again and again"
+        assert len(writers[1].turn([], [], 1, holding=held[1:]).claims) == 1, "one worker is enough for now"
+        ended = Report(held[0], Outcome(exit_code=0))
+        assert [claim.job.id for claim in writers[0].turn([ended], [], 9, free=3).claims] == ["heavy"]
+
+
+def test_what_keeps_the_slots_is_told(tmp_path: Path) -> None:
+    with Queue(tmp_path / "q.db") as queue:
+        writer = TurnWriter(queue, "w1", (), queue.home.identity())
+        writer.start(3)
+        queue.enqueue("true")
+        assert len(writer.turn([], [], 1).claims) == 1
+        queue.enqueue("true", id="heavy", slots=3, at=clock.now() - 11 * 60 * SECOND)
+        queue.enqueue("true", id="light")
+        queue.enqueue("true", id="urgent", priority=1)
+
+        [reason] = queue.reasons("light")
+        assert (reason.kind, reason.frees) == ("busy", "queuectl worker start --queue default")
+        assert reason.text.startswith("the free slots (2) are kept for job heavy, which needs 3 of one worker")
+        assert queue.reasons("urgent") == []
+
+
+@pytest.mark.parametrize("minutes, keep", [(9, 0), (11, 1), (21, 2), (31, 3), (300, 3)])
+def test_each_ten_minutes_one_more_worker_keeps_its_slots(tmp_path: Path, minutes: int, keep: int) -> None:
+    with Queue(tmp_path / "q.db") as queue:
+        for name, slots in (("small", 2), ("w1", 3), ("w2", 4), ("w3", 3)):
+            TurnWriter(queue, name, (), queue.home.identity()).start(slots)
+        queue.enqueue("true", id="heavy", slots=3, at=clock.now() - minutes * 60 * SECOND)
+        with queue.engine.snapshot() as view:
+            assert keepers(queue.job("heavy"), view.workers(), clock.now()) == ["w1", "w2", "w3"][:keep]

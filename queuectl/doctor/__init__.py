@@ -11,7 +11,7 @@ import msgspec
 
 from projections.replay import Progress, ProgressBars
 from queuectl import dotenv, engines
-from queuectl.doctor.checks import environment, log, workers
+from queuectl.doctor.checks import environment, flow, log, workers
 from queuectl.doctor.finding import Finding, Severity, problem
 from queuectl.errors import QueueError, shown
 from queuectl.flow_queries import FlowQueries
@@ -28,6 +28,7 @@ CHECKS: dict[str, Callable[["InspectedQueue", ProgressBars], Iterator[Finding]]]
     "gate": environment.gate,
     "disk": environment.disk,
     "workers": workers.workers,
+    "flow": flow.flow,
     "outputs": environment.outputs,
     "leftovers": environment.leftovers,
 }

@@ -70,6 +70,8 @@ class Turn(msgspec.Struct):
     """What those need whose resources, or slots, are taken."""
     slots_wanted: bool = False
     """Whether jobs were left because they are not claimed ahead: each needs a free slot."""
+    slots_kept: bool = False
+    """Whether its free slots are kept for a job that needs more of them than are free."""
     drained: bool = False
     """Whether its queues hold nothing that will run by itself."""
     settings: Settings = Settings()
@@ -250,9 +252,9 @@ class TurnWriter:
         if self._only:
             waiting = [job for job in self._own_jobs(tx) if job.state in WAITING]
             among = sorted((job for job in waiting if first(job, NOTHING, tx.now) is None), key=order)
-        selection = select(tx, self._queues, tx.now, want, [free], self._identity, among)
+        selection = select(tx, self._queues, tx.now, want, {self.worker: free}, self._identity, among)
         turn.closed, turn.slots_wanted, turn.demands = selection.closed, selection.slots_wanted, selection.demands
-        turn.slots = selection.slots
+        turn.slots, turn.slots_kept = selection.slots, bool(selection.kept)
         writes = [
             Write(
                 f"job:{each.job.id}",
@@ -307,7 +309,8 @@ class TurnWriter:
         else:
             closed = [name for name, gate in gates.items() if gate.is_closed(tx.now)]
             due = tx.next_due(self._queues, closed, turn.demands) if ALL not in closed else None
-            dues = [due] if due is not None else []
+            # What is due already starts once the job has ended for which slots are kept, or has gone before it.
+            dues = [due] if due is not None and not (turn.slots_kept and due <= tx.now) else []
             if drain is not None and (due is None or due > tx.now):
                 ours = drain + enclosing_jobs.waiting_inside(tx, self._inside, self._queues)
                 turn.drained = at_rest(tx, self._queues, tx.now, ours)
