@@ -55,10 +55,10 @@ def fold(changes: Sequence["Change"], store: Store) -> None:
     new: dict[str, list[Grant]] = {}
     gone: list[str] = []
     for change in changes:
-        event, before, after = change.event, change.before, change.after
-        if isinstance(event, Claimed):
-            if event.granted:
-                new[change.record.subject] = _grants(change.record.seq, change.record.subject, event)
+        before, after = change.before, change.after
+        if change.record.type == "claimed":
+            if change.event.granted:
+                new[change.record.subject] = _grants(change.record.seq, change.record.subject, change.event)
         elif _had_any(before) and not _had_any(after) and new.pop(before.id, None) is None:
             gone.append(before.id)
     store.insert(TABLE, [grant for grants in new.values() for grant in grants])

@@ -110,7 +110,7 @@ def evolve(queue: QueueState | None, record: Recorded, event: Any) -> QueueState
 name = "queues"
 version = 2
 tables = ("queues",)
-reads = None
+reads = frozenset({"queue_paused", "queue_resumed", "queue_limited"})
 TABLE = Table(
     "queues",
     QueueState,

@@ -50,7 +50,7 @@ def evolve(resource: ResourceState | None, record: Recorded, event: Any) -> Reso
 name = "resources"
 version = 1
 tables = ("resources",)
-reads = None
+reads = frozenset({"resource_set", "resource_unset"})
 TABLE = Table("resources", ResourceState, ("name",))
 schema = TABLE.schema
 

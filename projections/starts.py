@@ -11,7 +11,6 @@ import msgspec
 from projections.store import Store
 from projections.table import Table
 from queuectl.clock import micros
-from queuectl.events import Archived, Claimed, Released
 
 if TYPE_CHECKING:
     from projections import Change
@@ -44,11 +43,11 @@ def fold(changes: Sequence["Change"], store: Store) -> None:
     new: list[QueueStart] = []
     gone: list[str] = []
     for change in changes:
-        event = change.event
-        if isinstance(event, Claimed | Released):
-            for queue, arrival in event.rates.items():
+        kind = change.record.type
+        if kind == "claimed" or kind == "released":
+            for queue, arrival in change.event.rates.items():
                 new.append(QueueStart(queue, change.record.seq, change.record.subject, micros(arrival)))
-        elif isinstance(event, Archived) and change.record.stream.startswith("job:"):
+        elif kind == "archived" and change.record.stream.startswith("job:"):
             gone.append(change.record.subject)
     store.insert(TABLE, new)
     store.delete(TABLE, "job", gone)

@@ -137,8 +137,12 @@ class _Selection:
         """Select the job, or close what it stands for: its queue, or all jobs that need the same."""
         found, gate = self._found, self._gates.get(job.queue)
         slots = job.policy.slots if job.demand else 1
-        room = next((worker for worker, free in self._rooms.items() if free >= slots), None)
-        if first(job, self._facts, self._now) is not None:
+        room = None
+        for worker, free in self._rooms.items():
+            if free >= slots:
+                room = worker
+                break
+        if self._gates and first(job, self._facts, self._now) is not None:
             found.closed = True
             self._closed.add(job.queue)
         elif room is None and gate is not None and gate.state.is_limited and slots == 1:

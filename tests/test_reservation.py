@@ -46,7 +46,7 @@ def test_free_slots_stay_free_for_a_job_of_several(tmp_path: Path) -> None:
         assert turn.due_in is None, "it does not look again and again"
         assert len(writers[1].turn([], [], 1, holding=held[1:]).claims) == 1, "one worker is enough for now"
         ended = Report(held[0], Outcome(exit_code=0))
-        assert [claim.job.id for claim in writers[0].turn([ended], [], 9, free=3).claims] == ["heavy"]
+        assert [claim.job.id for claim in writers[0].turn([ended], [], 3).claims] == ["heavy"]
 
 
 def test_what_keeps_the_slots_is_told(tmp_path: Path) -> None:
@@ -71,5 +71,6 @@ def test_each_ten_minutes_one_more_worker_keeps_its_slots(tmp_path: Path, minute
         for name, slots in (("small", 2), ("w1", 3), ("w2", 4), ("w3", 3)):
             TurnWriter(queue, name, (), queue.home.identity()).start(slots)
         queue.enqueue("true", id="heavy", slots=3, at=clock.now() - minutes * 60 * SECOND)
+        heavy = queue.job("heavy")
         with queue.engine.snapshot() as view:
-            assert keepers(queue.job("heavy"), view.workers(), clock.now()) == ["w1", "w2", "w3"][:keep]
+            assert keepers(heavy, view.workers(), clock.now()) == ["w1", "w2", "w3"][:keep]

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from projections.jobs import FINAL, Job
 from projections.queues import QueueGate, QueueState
-from queuectl.admission import NOTHING, WAITING, Facts, reasons
+from queuectl.admission import NOTHING, WAITING, Facts, first
 from queuectl.clock import text
 from queuectl.errors import Refused
 from queuectl.events import (
@@ -41,8 +41,10 @@ def claim(
 
     Raises Refused where the job, or the gate, does not let it start at `now`.
     """
-    if found := reasons(job, Facts(gates={job.queue: gate}) if gate is not None else NOTHING, now):
-        raise Refused(f"job {job.id} is {found[0].text}")
+    if job.state not in WAITING:
+        raise Refused(f"job {job.id} is {job.state}, not waiting to be claimed")
+    if found := first(job, Facts(gates={job.queue: gate}) if gate is not None else NOTHING, now):
+        raise Refused(f"job {job.id} is {found.text}")
     arrival = gate.started(now).arrival if gate is not None and gate.state.rate is not None else None
     rates = {job.queue: text(arrival)} if arrival is not None else {}
     claimed = Claimed(

@@ -2,8 +2,12 @@
 
 import re
 import signal
+from functools import cache
+
+_VALID = frozenset(map(int, signal.valid_signals()))
 
 
+@cache
 def number(name: str) -> int:
     """The number of a signal by its name, in any case, with or without `SIG`, or by its number in digits.
 
@@ -21,7 +25,7 @@ def number(name: str) -> int:
             found = int(signal.Signals[f"SIG{word}"])
         except KeyError:
             raise ValueError(f"{name!r} is no signal") from None
-    if found not in signal.valid_signals():
+    if found not in _VALID:
         raise ValueError(f"{name!r} is no signal")
     return found
 
@@ -33,5 +37,5 @@ def name(number: int) -> str:
     return signal.Signals(number).name.removeprefix("SIG")
 
 
-NAMES = tuple(name(each) for each in sorted(signal.valid_signals()) if each <= signal.SIGRTMIN)
+NAMES = tuple(name(each) for each in sorted(_VALID) if each <= signal.SIGRTMIN)
 """Those with a name of their own, by number."""

@@ -22,7 +22,7 @@ FORGOTTEN = 86_400 * 1_000_000
 def flow(queue: "InspectedQueue", bars: "ProgressBars") -> Iterator[Finding]:
     """Check that no job waits for something that may never happen: the end of a pause, or more than there is."""
     findings = [*_paused(queue), *_suspended(queue), *_beyond(queue)]
-    yield from findings or [fine("nothing is paused or suspended, and no job needs more than exists")]
+    yield from findings or [fine("nothing is paused or suspended, no job needs more than exists")]
 
 
 def _paused(queue: "InspectedQueue") -> Iterator[Finding]:

@@ -103,9 +103,12 @@ class Registry:
 
     def fold(self, folding: Sequence[Projection], changes: Sequence[Change]) -> None:
         """Fold into ours, then into users' own, each of those in a savepoint."""
+        types = {change.record.type for change in changes}
         for projection in folding:
-            if self.only_ours or projection.name in self._builtin:
-                projection.fold(changes, self._store)
+            ours = self._builtin.get(projection.name)
+            if ours is not None:
+                if ours.reads is None or not ours.reads.isdisjoint(types):
+                    ours.fold(changes, self._store)
             else:
                 self.in_savepoint(projection, partial(projection.fold, changes, self._store))
 

@@ -10,13 +10,23 @@ from projections import Change, Projection, evolve, new_jobs
 from projections.config import Config
 from projections.jobs import Job
 from projections.new_jobs import Alike
+from projections.queues import QueueGate
 from queuectl import clock
 from queuectl.engines.sqlite.copy import INSERT
 from queuectl.engines.sqlite.projection_registry import Registry
 from queuectl.engines.sqlite.view import SqliteView
 from queuectl.engines.view import Leaf, Transaction, Write
 from queuectl.errors import Conflict, Refused
-from queuectl.events import ConfigSet, Enqueued, Recorded, encode
+from queuectl.events import (
+    ConfigSet,
+    Enqueued,
+    Forced,
+    QueueLimited,
+    QueuePaused,
+    QueueResumed,
+    Recorded,
+    encode,
+)
 
 
 class Known:
@@ -26,7 +36,7 @@ class Known:
     connection; within a transaction, and after one that failed, nothing is known.
     """
 
-    __slots__ = ("at", "config", "contents", "folding", "has_config", "number", "seq")
+    __slots__ = ("at", "config", "contents", "empty", "folding", "has_config", "number", "seq")
 
     def __init__(self) -> None:
         self.contents = -1
@@ -36,6 +46,17 @@ class Known:
         self.has_config = False
         self.number: int | None = None
         """The highest that was given to a job."""
+        self.empty: set[str] = set()
+        """The values of `_FILLS` of which there is nothing."""
+
+
+_FILLS = {
+    QueuePaused.type: "queues",
+    QueueResumed.type: "queues",
+    QueueLimited.type: "queues",
+    Forced.type: "forced",
+}
+"""By type of event: what there is something of after it. A worker asks for these at each turn."""
 
 
 class SqliteTransaction(SqliteView, Transaction):
@@ -48,7 +69,7 @@ class SqliteTransaction(SqliteView, Transaction):
         if known.contents != db.data_version():
             known.seq, known.at = self.head()
             known.folding = registry.active(known.seq)
-            known.has_config, known.number = False, None
+            known.has_config, known.number, known.empty = False, None, set()
         known.contents = -1
         self.seq = known.seq
         self._folding = known.folding
@@ -114,6 +135,8 @@ class SqliteTransaction(SqliteView, Transaction):
         self.seq = record.seq
         if ConfigSet.type in self.types:
             self._known.has_config = False
+        if self._known.empty:
+            self._known.empty.difference_update([_FILLS[kind] for kind in self.types if kind in _FILLS])
         last = record.subject
         self._known.number = int(last) if self._numbers and last == str(self._numbers[-1]) else None
 
@@ -145,6 +168,22 @@ class SqliteTransaction(SqliteView, Transaction):
             known.config = super().config()
             known.has_config = True
         return known.config
+
+    def gates(self, names: Sequence[str] | None = None) -> dict[str, QueueGate]:
+        if "queues" in self._known.empty:
+            return {}
+        found = super().gates(names)
+        if not found and names is None:
+            self._known.empty.add("queues")
+        return found
+
+    def forced(self, queues: Sequence[str] = ()) -> list[Job]:
+        if "forced" in self._known.empty:
+            return []
+        found = super().forced()
+        if not found:
+            self._known.empty.add("forced")
+        return [job for job in found if not queues or job.queue in queues]
 
     def keep_secrets(self, job: str, values: Mapping[str, str]) -> None:
         self._db.executemany(
