@@ -21,10 +21,12 @@ from queuectl.events import (
     ConfigSet,
     Enqueued,
     Forced,
+    Interrupted,
     QueueLimited,
     QueuePaused,
     QueueResumed,
     Recorded,
+    Released,
     encode,
 )
 
@@ -55,8 +57,10 @@ _FILLS = {
     QueueResumed.type: "queues",
     QueueLimited.type: "queues",
     Forced.type: "forced",
+    Released.type: "forced",  # what is given back is as it was before its claim
+    Interrupted.type: "forced",
 }
-"""By type of event: what there is something of after it. A worker asks for these at each turn."""
+"""By type of event: what there may be something of after it. A worker asks for these at each turn."""
 
 
 class SqliteTransaction(SqliteView, Transaction):
