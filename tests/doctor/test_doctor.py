@@ -123,7 +123,9 @@ def test_damaged_index_is_found_and_replay_repairs_it(database: str) -> None:
     assert look(database, "file").severity == "ok"
 
 
-@pytest.mark.parametrize("table, also", [("jobs", {"replay", "flow", "leftovers"}), ("config", {"replay", "settings", "disk"})])
+@pytest.mark.parametrize(
+    "table, also", [("jobs", {"replay", "flow", "leftovers"}), ("config", {"replay", "settings", "disk"})]
+)
 def test_overwritten_page_is_reported_with_advice(database: str, table: str, also: set[str]) -> None:
     Path(database + ".d/output/a.2.cafe").touch(0o600)
     make_noise(database, table)

@@ -1,4 +1,4 @@
-"""The check of what keeps jobs from starting by the word of a person: pauses, suspended jobs, needs beyond what exists."""
+"""The check of what keeps jobs from starting because a person wants it so: pauses, suspended jobs, too large needs."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
