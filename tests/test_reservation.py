@@ -31,7 +31,7 @@ def test_small_jobs_leave_it_to_the_first(tmp_path: Path, minutes: int, starts: 
             assert {claim.job.id for claim in writer.turn([], [], 3).claims} == {"big", "small"}
 
 
-def test_free_slots_stay_free_for_a_job_of_several(tmp_path: Path) -> None:
+def test_free_slots_are_kept_for_heavy_jobs(tmp_path: Path) -> None:
     with Queue(tmp_path / "q.db") as queue:
         writers = [TurnWriter(queue, name, (), queue.home.identity()) for name in ("w1", "w2")]
         for writer in writers:
@@ -66,7 +66,7 @@ def test_what_keeps_the_slots_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("minutes, keep", [(9, 0), (11, 1), (21, 2), (31, 3), (300, 3)])
-def test_each_ten_minutes_one_more_worker_keeps_its_slots(tmp_path: Path, minutes: int, keep: int) -> None:
+def test_workers_keep_slots_one_after_another(tmp_path: Path, minutes: int, keep: int) -> None:
     with Queue(tmp_path / "q.db") as queue:
         for name, slots in (("small", 2), ("w1", 3), ("w2", 4), ("w3", 3)):
             TurnWriter(queue, name, (), queue.home.identity()).start(slots)

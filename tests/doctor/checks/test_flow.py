@@ -23,7 +23,7 @@ def test_nothing_to_say_of_an_open_queue(tmp_path: Path) -> None:
     assert (finding.severity, finding.do) == ("ok", None)
 
 
-def test_a_pause_is_a_warning_once_it_may_be_forgotten(tmp_path: Path) -> None:
+def test_an_old_pause_is_a_warning(tmp_path: Path) -> None:
     with freeze_time("2027-01-15T08:00:00Z") as time:
         with Queue(tmp_path / "q.db", actor="ann") as queue:
             queue.enqueue_many([Spec(command="true", queue="gpu")] * 2)
@@ -41,7 +41,7 @@ def test_a_pause_is_a_warning_once_it_may_be_forgotten(tmp_path: Path) -> None:
         assert everything.do == "let its jobs start: queuectl resume"
 
 
-def test_a_pause_by_a_failure_is_a_warning_at_once(tmp_path: Path) -> None:
+def test_a_pause_by_failure_is_a_warning(tmp_path: Path) -> None:
     with Queue(tmp_path / "q.db") as queue:
         queue.limit("default", pause_on_failure=True)
         queue.enqueue("false", id="bad", max_retries=0)
