@@ -34,7 +34,7 @@ class Rate(msgspec.Struct, frozen=True, gc=False):
         return max(now, self._bounded(arrival, now) if arrival is not None else now) + self.interval
 
     def refunded(self, arrival: int) -> int:
-        """The theoretical arrival time after a start that did not come to be."""
+        """The theoretical arrival time after a start that did not come to be, less than an interval ago."""
         return arrival - self.interval
 
     def _bounded(self, arrival: int, now: int) -> int:

@@ -1,13 +1,19 @@
 """Rates: how many starts any span of time has, bursts, refunds, and clocks that are set back (R36)."""
 
+from pathlib import Path
+
 import pytest
+from freezegun import freeze_time
 from hypothesis import given
 from hypothesis import strategies as st
 
+from queuectl import Queue
 from queuectl.clock import SECOND
+from queuectl.decisions import Release
 from queuectl.errors import Invalid
 from queuectl.limits import rate_from
 from queuectl.rate import Rate
+from queuectl.workers.turn import TurnWriter
 
 BEGIN = 1_800_000_000 * SECOND
 
@@ -51,6 +57,22 @@ def test_what_was_given_back_is_free_again() -> None:
     arrival = rate.started(None, BEGIN)
     assert rate.opens(arrival, BEGIN) == BEGIN + 60 * SECOND
     assert rate.opens(rate.refunded(arrival), BEGIN) == BEGIN
+
+
+@pytest.mark.parametrize("seconds, free", [(59, 2), (61, 1)])
+def test_only_what_is_soon_given_back_is_free(tmp_path: Path, seconds: int, free: int) -> None:
+    """Later the queue has its burst anew without it: given back as well, that would be more than a burst at once."""
+    with freeze_time("2027-01-15T08:00:00Z") as time, Queue(tmp_path / "q.db") as queue:
+        queue.limit("default", rate="1/m")
+        queue.limit("default", burst=2)
+        queue.enqueue_many(["true"] * 5)
+        writer = TurnWriter(queue, "w", (), queue.home.identity())
+        writer.start(5)
+        claims = writer.turn([], [], 5).claims
+        assert len(claims) == 2
+        time.tick(seconds)
+        released = [Release(claim.lease, "not started in time") for claim in claims]
+        assert len(writer.turn([], released, 5).claims) == free
 
 
 def test_a_clock_set_back_shuts_no_queue() -> None:

@@ -144,7 +144,7 @@ def finish(
         elif isinstance(ending, Report):
             events = _reported(job, ending, now, draw())
         elif isinstance(ending, Release):
-            events = _released(job, ending, found, charged)
+            events = _released(job, ending, found, charged, now)
         else:
             events = _refused(job, ending)
         if end is not None:
@@ -212,9 +212,14 @@ def _pauses(ends: Sequence[JobEnd], gates: Mapping[str, QueueGate]) -> Iterator[
             yield state, [QueuePaused(cause="failure", job=job)]
 
 
-def _released(job: Job, release: Release, gates: dict[str, QueueGate], charged: Callable[[Lease], bool]) -> list[Event]:
+def _released(
+    job: Job, release: Release, gates: dict[str, QueueGate], charged: Callable[[Lease], bool], now: int
+) -> list[Event]:
     gate, rates = gates.get(job.queue), dict[str, str]()
-    if gate is not None and gate.state.rate is not None and charged(release.lease):
+    rate, claimed_at = gate.state.rate if gate is not None else None, job.claimed_at
+    # Later, others may have started in its place: the queue had its whole burst anew, as if it had never been claimed.
+    is_free = rate is not None and claimed_at is not None and now - claimed_at < rate.interval
+    if gate is not None and is_free and charged(release.lease):
         gates[job.queue] = gate = gate.refunded()
         rates = {job.queue: text(gate.arrival)} if gate.arrival is not None else {}
     released = Released(attempt=release.lease.attempt, rates=rates, reason=release.reason)
