@@ -172,7 +172,7 @@ class Arena:
 
     def hands(self, parent: int) -> list[int]:
         """The pids of a parent's workers."""
-        return [child for child in _children(parent) if self.queue.url.encode() in _words(child)]
+        return [child for child in children_of(parent) if self.queue.url.encode() in words_of(child)]
 
     def kill(self, pid: int) -> None:
         """SIGKILL one of ours."""
@@ -274,14 +274,16 @@ def _send(pid: int, number: int) -> None:
         return
 
 
-def _children(pid: int) -> list[int]:
+def children_of(pid: int) -> list[int]:
+    """The children of a process."""
     try:
         return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except (FileNotFoundError, ProcessLookupError):
         return []
 
 
-def _words(pid: int) -> bytes:
+def words_of(pid: int) -> bytes:
+    """The command line of a process."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
