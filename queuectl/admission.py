@@ -18,10 +18,16 @@ from queuectl.disk import Disk
 from queuectl.errors import Refused
 from queuectl.events import Recorded
 from queuectl.stock import RESERVES, Pool, Reservation, Stock, holders, kept
-from queuectl.units import counted
+from queuectl.units import counted, listed
 
 WAITING = ("pending", "failed")
 """The states of jobs that wait for a start."""
+
+KINDS = (
+    "held", "paused", "delayed", "backoff", "concurrency", "rate", "resource", "reserved", "disk", "no_worker", "busy",
+    "priority",
+)  # fmt: skip
+"""The kinds of reasons, in the order in which they have to go."""
 
 FOR_WORKERS = frozenset({"no_worker", "busy", "priority"})
 """The kinds of reasons that are no matter of the job: with one free slot more it would start."""
@@ -31,9 +37,13 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
     """Why a job does not start. Moments are µs UTC."""
 
     kind: str
-    """One of held, paused, delayed, backoff, concurrency, rate, resource, reserved, disk, no_worker, busy, priority."""
+    """One of `KINDS`."""
     text: str
-    """In words."""
+    """In words; moments stand in `since` and `when`."""
+    about: str | None = None
+    """The name of the queue or of the resource that it is about; None where it is of the job, or of all queues."""
+    behind: tuple[str, ...] = ()
+    """The ids of the jobs that are in the way, as far as it names any."""
     since: int | None = None
     """Since when it holds; None where nothing recorded it."""
     by: str | None = None
@@ -46,6 +56,11 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
     """When it will be gone."""
     estimated: bool = False
     """Whether `when` is an estimate."""
+
+    @property
+    def key(self) -> tuple[str | None, ...]:
+        """What is the same for as long as it holds, and for all jobs that wait for the same."""
+        return self.kind, self.about, self.by, self.why
 
     def json(self) -> dict[str, Any]:
         """The document, its moments as RFC 3339 text."""
@@ -165,7 +180,7 @@ def _reasons(job: Job, facts: Facts, now: int) -> Iterator[Reason]:
     if facts.servers is not None:
         serving = facts.able(job)
         if not serving:
-            yield _no_worker(job)
+            yield _no_worker(job, now)
         elif job.run_at <= now or job.forced:
             yield from _in_line(job, serving, now)
 
@@ -192,11 +207,10 @@ def _paused(gate: QueueGate) -> Reason:
     what = f"the queue {state.name} is paused" if state.name != ALL else "all queues are paused"
     if state.paused_job is not None:
         what += f", since job {state.paused_job} died"
-    if state.paused_until is not None:
-        what += f" until {text(state.paused_until)}"
     return Reason(
         kind="paused",
         text=what,
+        about=state.name or None,
         since=state.paused_at,
         by=state.paused_by,
         why=state.paused_reason,
@@ -211,19 +225,20 @@ def _limited(gate: QueueGate, now: int) -> Iterator[Reason]:
     change = f"queuectl queue set {shlex.quote(state.name)}"
     if gate.is_full:
         what = f"{counted(gate.processing, 'job')} of the queue {state.name} run, and {state.concurrency} may"
-        yield Reason(kind="concurrency", text=what, frees=f"{change} --concurrency {gate.processing + 1}")
+        frees = f"{change} --concurrency {gate.processing + 1}"
+        yield Reason(kind="concurrency", text=what, about=state.name, frees=frees)
     if state.rate is not None and (opens := gate.opens(now)) > now:
-        what = f"the queue {state.name} starts {state.rate}: the next at {text(opens)}"
-        yield Reason(kind="rate", text=what, frees=f"{change} --rate none", when=opens)
+        what = f"the queue {state.name} starts {state.rate}"
+        yield Reason(kind="rate", text=what, about=state.name, frees=f"{change} --rate none", when=opens)
 
 
 def _not_due(job: Job, facts: Facts) -> Reason:
-    what, when, frees = f"not due before {text(job.run_at)}", job.run_at, f"queuectl start {job.id}"
+    when, frees = job.run_at, f"queuectl start {job.id}"
     if job.state == "pending":
         by, why = job.enqueued_by, job.policy.reason
-        return Reason(kind="delayed", text=what, since=job.enqueued_at, by=by, why=why, frees=frees, when=when)
+        return Reason(kind="delayed", text="not due", since=job.enqueued_at, by=by, why=why, frees=frees, when=when)
     since, why = facts.failed_at.get(job.id), job.error or job.cause
-    return Reason(kind="backoff", text=what, since=since, why=why, frees=frees, when=when)
+    return Reason(kind="backoff", text="its retry is not due", since=since, why=why, frees=frees, when=when)
 
 
 def _short(job: Job, facts: Facts, now: int) -> Iterator[Reason]:
@@ -245,19 +260,28 @@ def _short(job: Job, facts: Facts, now: int) -> Iterator[Reason]:
 def _reserved(job: Job, pool: Pool, ahead: Sequence[Reservation]) -> Reason:
     name = pool.resource
     [first] = [each for each in ahead if each.resource == name]
-    what = f"{name}={amounts.text(first.amount)} is kept for job {first.job.id}, due since {text(first.job.run_at)}"
+    what = f"{name}={amounts.text(first.amount)} is kept for job {first.job.id}"
     need = job.policy.needs[name] + first.amount
-    return Reason(kind="reserved", text=what, since=first.job.run_at + RESERVES, frees=_more(job, pool, need))
+    return Reason(
+        kind="reserved",
+        text=what,
+        about=name,
+        behind=(first.job.id,),
+        since=first.job.run_at + RESERVES,
+        frees=_more(job, pool, need),
+    )
 
 
 def _held_up(job: Job, pool: Pool, need: int) -> Reason:
     name = pool.resource
+    behind: tuple[str, ...] = ()
     if need > pool.capacity:
         what = f"{name}={amounts.text(need)} is more than there is ({amounts.text(pool.capacity)})"
     else:
+        behind = holders(pool.grants)
         of = f"{amounts.text(pool.free)} of {amounts.text(pool.capacity)} free"
-        what = f"{name}={amounts.text(need)} is needed, {of}: held by {holders(pool.grants)}"
-    return Reason(kind="resource", text=what, frees=_more(job, pool, need))
+        what = f"{name}={amounts.text(need)} is needed, {of}: held by {listed(behind)}"
+    return Reason(kind="resource", text=what, about=name, behind=behind, frees=_more(job, pool, need))
 
 
 def _more(job: Job, pool: Pool, need: int) -> str:
@@ -270,17 +294,12 @@ def _more(job: Job, pool: Pool, need: int) -> str:
     return f"queuectl resource set {pool.resource} {much}"
 
 
-def _no_worker(job: Job) -> Reason:
-    slots = job.policy.slots
-    what = f"no worker serves the queue {job.queue}"
+def _no_worker(job: Job, now: int) -> Reason:
+    what, frees, slots = f"no worker serves the queue {job.queue}", start_worker(job.queue), job.policy.slots
     if slots > 1:
-        return Reason(
-            kind="no_worker",
-            text=f"{what} with {slots} slots",
-            since=job.run_at,
-            frees=f"{start_worker(job.queue)} --slots {slots}",
-        )
-    return Reason(kind="no_worker", text=what, since=job.run_at, frees=start_worker(job.queue))
+        what, frees = f"{what} with {slots} slots", f"{frees} --slots {slots}"
+    since = job.run_at if job.run_at <= now else None
+    return Reason(kind="no_worker", text=what, about=job.queue, since=since, frees=frees)
 
 
 def _in_line(job: Job, serving: list[Servers], now: int) -> Iterator[Reason]:
@@ -295,6 +314,7 @@ def _in_line(job: Job, serving: list[Servers], now: int) -> Iterator[Reason]:
             text=f"all slots that serve the queue {job.queue} are taken ({slots})"
             if needed == 1
             else f"no worker of the queue {job.queue} has {needed} free slots",
+            about=job.queue,
             since=max(job.run_at, *(each.full_since or 0 for each in serving)),
             frees=start_worker(job.queue) + (f" --slots {needed}" if needed > 1 else ""),
             when=max(now, min(ends)) if ends else None,
@@ -304,9 +324,9 @@ def _in_line(job: Job, serving: list[Servers], now: int) -> Iterator[Reason]:
         yield _kept(job, ahead[0], sum(each.free for each in free))
         return
     if not any(each.takes(job) for each in free or serving):
-        ids = [other.id for other in (free or serving)[0].first]
-        ahead = f"{', '.join(ids[:3])}{', …' if len(ids) > 3 else ''}"
-        yield Reason(kind="priority", text=f"these start before it: {ahead}", since=job.run_at)
+        ids = tuple(other.id for other in (free or serving)[0].first)
+        what = f"these start before it: {listed(ids)}"
+        yield Reason(kind="priority", text=what, about=job.queue, behind=ids, since=job.run_at)
 
 
 def _kept(job: Job, first: Job, free: int) -> Reason:

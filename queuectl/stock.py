@@ -4,7 +4,7 @@ A resource is counted in one pool over the whole queue, or, where workers offer 
 the folder of the queue on one host, of which all workers there are.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -174,9 +174,6 @@ def kept(reservations: Iterable[Reservation]) -> dict[str, int]:
     return {each.resource: each.amount for each in reservations}
 
 
-def holders(grants: Sequence[Grant]) -> str:
-    """The jobs that have these, in words: `7 and 9`, `7, 9, 12, …`."""
-    jobs = list(dict.fromkeys(grant.job for grant in grants))
-    if len(jobs) < 3:
-        return " and ".join(jobs)
-    return ", ".join(jobs[:3]) + (", …" if len(jobs) > 3 else "")
+def holders(grants: Iterable[Grant]) -> tuple[str, ...]:
+    """The ids of the jobs that have these, each once."""
+    return tuple(dict.fromkeys(grant.job for grant in grants))

@@ -8,7 +8,7 @@ seconds (float), moments are microseconds UTC (int), sizes are bytes (int).
 import math
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -294,3 +294,9 @@ def size_text(count: int) -> str:
 def counted(count: int, noun: str, nouns: str | None = None) -> str:
     """Return a number with its noun: `1 file`, `2,000 files`."""
     return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Return words in a row, no more than three: `7`, `7 and 9`, `7, 9, 12 and 3 more`."""
+    first = [*words[:3], f"{len(words) - 3:,} more"] if len(words) > 3 else words
+    return " and ".join([", ".join(first[:-1]), first[-1]] if len(first) > 1 else first)

@@ -135,3 +135,8 @@ def test_only_a_near_word_is_suggested():
 def test_the_end_of_the_calendar_is_a_moment():
     last = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
     assert units.moment("9999-12-31T23:59:59Z") == int(last.timestamp()) * 1_000_000
+
+
+def test_long_lists_name_three_and_count_the_rest():
+    found = [units.listed([str(number) for number in range(count)]) for count in (0, 1, 2, 3, 5, 1203)]
+    assert found == ["", "0", "0 and 1", "0, 1 and 2", "0, 1, 2 and 2 more", "0, 1, 2 and 1,200 more"]

@@ -44,7 +44,7 @@ def claim(
     if job.state not in WAITING:
         raise Refused(f"job {job.id} is {job.state}, not waiting to be claimed")
     if found := first(job, Facts(gates={job.queue: gate}) if gate is not None else NOTHING, now):
-        raise Refused(f"job {job.id} is {found.text}")
+        raise Refused(f"job {job.id} can't start: {found.text}")
     arrival = gate.started(now).arrival if gate is not None and gate.state.rate is not None else None
     rates = {job.queue: text(arrival)} if arrival is not None else {}
     claimed = Claimed(

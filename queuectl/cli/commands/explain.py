@@ -70,7 +70,7 @@ def _sum_up(q: "Queue", json: bool) -> None:
             wait.reason.kind,
             f"{wait.jobs:,}",
             wording.relative_time(wait.oldest),
-            wait.reason.text,
+            wording.reason_sentence(wait.reason, jobs=wait.jobs),
             wait.reason.frees or "",
         )
         for wait in found

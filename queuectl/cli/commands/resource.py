@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from queuectl import amounts
+from queuectl import amounts, units
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output
@@ -41,7 +41,7 @@ def _row(resource: "ResourceSummary") -> tuple[Any, ...]:
     pool = resource.pool
     return (
         pool.resource, ",".join(resource.hosts) or "the queue", amounts.text(pool.free), amounts.text(pool.capacity),
-        amounts.ranges(pool.indices) if pool.indices is not None else "", holders(pool.grants),
+        amounts.ranges(pool.indices) if pool.indices is not None else "", units.listed(holders(pool.grants)),
     )  # fmt: skip
 
 

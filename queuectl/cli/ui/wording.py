@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from projections.environments import Environment
     from projections.jobs import Job
     from projections.queues import QueueState
-    from queuectl.admission import Facts
+    from queuectl.admission import Facts, Reason
 
 
 def local_time(at: int | None, now: int | None = None) -> str:
@@ -87,6 +87,19 @@ def _situation(job: "Job", now: int, facts: "Facts | None") -> str:
             return "no worker serves its queue"
         case _:
             return "retry due" if job.state == "failed" else "ready"
+
+
+def reason_sentence(reason: "Reason", now: int | None = None, jobs: int = 1) -> str:
+    """Return why so many jobs wait: by whom they are held or paused and why, and when that ends, if known."""
+    words = reason.text
+    if reason.kind in ("held", "paused"):
+        words += (f" by {reason.by}" if reason.by else "") + (f": {reason.why}" if reason.why else "")
+    if reason.when is None:
+        return words
+    until = {"rate": ": the next at", "busy": ", until about"}.get(reason.kind, ", until")
+    if jobs > 1 and reason.kind in ("delayed", "backoff"):
+        until = ": the first at"
+    return f"{words}{until} {local_time(reason.when, now)}"
 
 
 def _ago(job: "Job", now: int) -> str:
