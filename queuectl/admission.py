@@ -331,11 +331,12 @@ def _in_line(job: Job, serving: list[Servers], now: int) -> Iterator[Reason]:
 
 def _kept(job: Job, first: Job, free: int) -> Reason:
     """The reason of a job that may not take the free slots: one before it needs more of one worker than are free."""
-    slots = first.policy.slots
-    what = f"job {first.id}, which needs {slots} of one worker and is due since {text(first.run_at)}"
+    what = f"job {first.id}, which needs {first.policy.slots} of one worker"
     return Reason(
         kind="busy",
         text=f"the free slots ({free}) are kept for {what}",
+        about=job.queue,
+        behind=(first.id,),
         since=max(job.run_at, first.run_at + RESERVES),
         frees=start_worker(job.queue) + (f" --slots {job.policy.slots}" if job.policy.slots > 1 else ""),
     )

@@ -224,6 +224,8 @@ class Queries:
     ) -> Iterator[Recorded]:
         """The log in order, after seq `after`, all of it or what the filters let through (moments µs UTC).
 
+        Of a `queue` these are the events of its jobs, its own (paused, resumed, limited), and those of all queues.
+
         `follow` goes on for ever with what is appended, by whatever process; otherwise it ends at what was the end when
         it began. Read in pages: nothing is kept open between two. Raises QueueError at the end where events were
         archived meanwhile, so that some may be missing.

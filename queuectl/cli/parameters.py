@@ -101,6 +101,15 @@ Json = Annotated[bool, Parameter(name="--json", help="Answer as JSON.")]
 JsonLines = Annotated[bool, Parameter(name="--json", help="Answer as JSON, one object a line.")]
 Reason = Annotated[str | None, option("--reason", "TEXT", OF_NAME["reason"].help, OF_NAME["reason"].kind.read)]
 Queue = Annotated[str | None, option("--queue", "NAME", "Only jobs of this queue.", check_queue)]
+EventsQueue = Annotated[
+    str | None,
+    option(
+        "--queue",
+        "NAME",
+        "Only of this queue: of its jobs and, among events, of itself and of all queues (pause, resume, limits).",
+        check_queue,
+    ),
+]
 QueueList = Annotated[
     list[str] | None,
     Parameter(

@@ -52,7 +52,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     streams: tuple[str, ...] | None = None
     types: tuple[str, ...] | None = None
     queue: str | None = None
-    """Only events of jobs of this queue."""
+    """Only events of jobs of this queue, and those of the queue itself and of all queues at once."""
     since: int | None = None
     until: int | None = None
 

@@ -55,6 +55,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     after: int = 0
     """Events with a higher seq."""
     queue_name: str | None = None
+    """Jobs and attempts of this queue; events of its jobs, of the queue itself and of all queues at once."""
     job: str | None = None
     type: str | None = None
     """Events of this type."""

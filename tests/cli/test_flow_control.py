@@ -132,6 +132,12 @@ def test_explain_sums_up_what_waits(queuectl: Shell) -> None:
     assert found[0]["frees"] == "queuectl worker start --queue a"
 
 
+def test_the_timeline_says_that_all_are_paused(queuectl: Shell) -> None:
+    queuectl("pause", "--for", "1h").ok()
+    queuectl("enqueue", "--id", "a", "true").ok()
+    assert "○ now: pending, paused until " in queuectl("inspect", "a", "--events").ok().lines[-1]
+
+
 def test_the_past_of_queues_is_known(queuectl: Shell) -> None:
     queuectl("queue", "set", "a", "--concurrency", "1").ok()
     before = status(queuectl)["as_of"]["seq"]  # type: ignore[index]

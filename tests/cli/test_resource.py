@@ -73,6 +73,7 @@ def test_more_than_exists_may_be_held(queuectl: Shell) -> None:
     queuectl("release", "big").ok()
     first, *_ = queuectl("explain", "big", "--json").ok().ndjson
     assert (first["kind"], first["frees"]) == ("resource", "queuectl resource set gpu 2")
+    assert (first["about"], first["behind"]) == ("gpu", [])
     queuectl(*first["frees"].split()[1:]).ok()
     assert [each["kind"] for each in queuectl("explain", "big", "--json").ok().ndjson] == ["no_worker"]
 

@@ -20,13 +20,16 @@ from queuectl.events import (
     Dead,
     Event,
     Failed,
+    Forced,
     Heartbeat,
+    Held,
     HeldAttempt,
     Purged,
     Recorded,
     Released,
     Requeued,
     Retried,
+    Unheld,
     encode,
 )
 from queuectl.history import Moment
@@ -136,11 +139,18 @@ def gaps(past: Past) -> list[str]:
 def test_a_gap_names_what_the_job_waited_for():
     claim = Claimed(attempt=1, worker="w")
     assert gaps(Past().after(0.9, claim)) == []
-    assert gaps(Past().after(90, claim)) == ["1m30s waiting for a worker"]
+    assert gaps(Past().after(90, claim)) == ["1m30s waiting to be claimed"]
     assert gaps(Past(delay=90).after(90, claim)) == ["1m30s until it was due"]
-    assert gaps(Past(delay=90).after(100, claim)) == ["1m40s: 1m30s until it was due, then waiting for a worker"]
-    assert gaps(Past(delay=90).after(60, Cancelled())) == ["1m waiting"]
-    assert gaps(Past().after(60, Cancelled())) == ["1m waiting for a worker"]
+    assert gaps(Past(delay=90).after(100, claim)) == ["1m40s: 1m30s until it was due, then waiting to be claimed"]
+    assert gaps(Past(delay=90).after(60, Cancelled())) == ["1m waiting, not due yet"]
+    assert gaps(Past().after(60, Cancelled())) == ["1m waiting to be claimed"]
+    held = Past().after(5, Held()).after(60, Unheld()).after(90, claim)
+    assert gaps(held) == ["5s waiting to be claimed", "1m held", "1m30s waiting to be claimed"]
+    assert gaps(Past(held=True, delay=90).after(2, Forced()).after(3, claim)) == ["2s held", "3s waiting to be claimed"]
+    assert gaps(Past(delay=90).after(2, Forced()).after(3, claim)) == [
+        "2s waiting, not due yet",
+        "3s waiting to be claimed",
+    ]
 
 
 def test_an_attempt_waits_from_its_due_time():

@@ -39,7 +39,7 @@ def events(
     ] = False,
     job: p.JobFilter = None,
     type: Type = None,
-    queue: p.Queue = None,
+    queue: p.EventsQueue = None,
     since: p.EventsSince = None,
     until: p.EventsUntil = None,
     after: p.AfterSeq = None,

@@ -44,7 +44,7 @@ def export(
     until: Until = None,
     ended_since: EndedSince = None,
     after: p.AfterSeq = None,
-    queue: p.Queue = None,
+    queue: p.EventsQueue = None,
     job: p.JobFilter = None,
     type: Type = None,
     target: Target = None,

@@ -1,7 +1,7 @@
 """`queuectl inspect`: everything about one job, now or as it was."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +17,7 @@ from queuectl.runnable import SHELL
 if TYPE_CHECKING:
     from projections.attempts import Attempt
     from projections.jobs import Job
+    from queuectl.admission import Facts
     from queuectl.history import Moment
     from queuectl.queue import Queue
 
@@ -59,7 +60,8 @@ def inspect(
 
             moments = _until(q.history(id), at, version)
             if events:
-                _print_history(moments, json, past=at is not None or version is not None)
+                past = at is not None or version is not None
+                _print_history(moments, json, None if past else q.facts)
                 return
             job = moments[-1].job
             if job is None:
@@ -98,7 +100,8 @@ def _until(moments: list["Moment"], at: units.Then | None, version: int | None) 
     return past
 
 
-def _print_history(moments: list["Moment"], json: bool, past: bool) -> None:
+def _print_history(moments: list["Moment"], json: bool, facts: "Callable[[], Facts] | None") -> None:
+    """Print a history; with `facts`, of the workers and queues at present, also what the job is doing now."""
     if json:
         output.documents(moment.record.json(state=moment.job.state if moment.job else "purged") for moment in moments)
         return
@@ -111,7 +114,8 @@ def _print_history(moments: list["Moment"], json: bool, past: bool) -> None:
     own = sum(moment.record.stream.startswith("job:") for moment in moments)
     output.line(f"{output.paint(id, 'bold')}  {output.paint(state, state)}")
     output.line(output.paint(f"{units.counted(own, 'event')} from {wording.full_time(first.at)}", "dim"))
-    for line in timeline.render(timeline.build(moments, None if past else clock.now()), room):
+    present = (clock.now(), facts()) if facts is not None else (None, None)
+    for line in timeline.render(timeline.build(moments, *present), room):
         output.line(line)
 
 

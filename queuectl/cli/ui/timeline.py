@@ -13,6 +13,7 @@ import msgspec
 
 from projections.jobs import FINAL
 from queuectl import units
+from queuectl.admission import WAITING, Facts
 from queuectl.cli.ui import output, wording
 from queuectl.cli.ui.event_wording import event_text
 from queuectl.clock import SECOND
@@ -21,6 +22,9 @@ from queuectl.history import Moment
 
 _PAUSE = 1.0
 """Seconds without an event that make a gap."""
+
+_CLAIM = "waiting to be claimed"
+"""Said of a job that is due: its own events don't tell whether its queue was open and workers were there."""
 
 _DOT, _BRANCH, _RAIL, _GAP, _NOW = "●├│⋮○"
 
@@ -40,8 +44,11 @@ class TimelineEntry(msgspec.Struct, frozen=True):
     """The seq of its event, or the first and last of several."""
 
 
-def build(moments: Sequence[Moment], now: int | None = None) -> list[TimelineEntry]:
-    """Return the entries of a history. With `now` (µs UTC) the last one is the present state of an unfinished job."""
+def build(moments: Sequence[Moment], now: int | None = None, facts: Facts | None = None) -> list[TimelineEntry]:
+    """Return the entries of a history. With `now` (µs UTC) the last one is the present state of an unfinished job.
+
+    `facts`: of the workers and queues at present, where they are known.
+    """
     entries: list[TimelineEntry] = []
     before: Moment | None = None
     for block in _blocks(moments):
@@ -56,7 +63,7 @@ def build(moments: Sequence[Moment], now: int | None = None) -> list[TimelineEnt
             entries.append(_entry(_DOT, block, event_text(record), (change,)))
         before = block[-1]
     if now is not None and before is not None and before.job is not None and before.job.state not in FINAL:
-        entries += _present(before, moments, now)
+        entries += _present(before, moments, now, facts)
     return entries
 
 
@@ -150,33 +157,32 @@ def _used(ended: Execution) -> Iterator[str]:
 
 
 def _gap(before: Moment, at: int) -> Iterator[TimelineEntry]:
-    """Return a gap, if there is one, with what the job waited for if that is known."""
+    """Return a gap, if there is one, with what the job waited for, as far as its own events tell that."""
     passed = (at - before.record.at) / SECOND
     if passed < _PAUSE:
         return
     what = units.span(passed)
     job = before.job
-    if job is None or job.state not in ("pending", "failed"):
+    if job is None or job.state not in WAITING:
         what += " in the dead letter queue" if job is not None and job.state == "dead" else " later"
+    elif job.held and not job.forced:
+        what += " held"
+    elif job.forced or job.run_at <= before.record.at:
+        what += f" {_CLAIM}"
     elif job.run_at > at:
-        what += " waiting"
+        what += " waiting, not due yet"
     else:
         early = (job.run_at - before.record.at) / SECOND
         due = "until its retry was due" if isinstance(before.record.event, Retried) else "until it was due"
-        if early <= 0:
-            what += " waiting for a worker"
-        elif passed - early >= _PAUSE:
-            what += f": {units.span(early)} {due}, then waiting for a worker"
-        else:
-            what += f" {due}"
+        what += f": {units.span(early)} {due}, then {_CLAIM}" if passed - early >= _PAUSE else f" {due}"
     yield TimelineEntry(_GAP, what)
 
 
-def _present(last: Moment, moments: Sequence[Moment], now: int) -> Iterator[TimelineEntry]:
+def _present(last: Moment, moments: Sequence[Moment], now: int, facts: Facts | None) -> Iterator[TimelineEntry]:
     """Return the entry for the present state of the job."""
     job = last.job
     assert job is not None
-    what = f"{job.state}, {wording.state_detail(job, now)}"
+    what = f"{job.state}, {wording.state_detail(job, now, facts)}"
     if job.state == "processing":
         seen = {moment.record.type: moment.record.at for moment in moments}
         what = f"processing for {_span(now - seen['claimed'])}"

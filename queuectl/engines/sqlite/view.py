@@ -6,6 +6,7 @@ from typing import Any
 
 import apsw
 
+from projections import queues
 from projections.store import marks
 from queuectl.engines.sqlite.health import SqliteHealth
 from queuectl.engines.sqlite.store import SqliteStore
@@ -52,9 +53,10 @@ class SqliteView(SqliteHealth):
                 stream in (select stream from events where case type
                                when 'enqueued' then coalesce(data ->> '$.queue', 'default')
                                when 'archived' then data ->> '$.queue'
-                           end = ?)
+                           end = ?
+                           union all values (?), (?))
             """)
-            values.append(where.queue)
+            values += [where.queue, queues.stream(where.queue), queues.stream(queues.ALL)]
         if where.since is not None:
             terms.append("at >= ?")
             values.append(where.since)
