@@ -9,8 +9,8 @@ from queuectl import decisions
 from queuectl.clock import SECOND
 from queuectl.decisions import LimitChanges
 from queuectl.engines.base import Engine
-from queuectl.engines.view import Transaction, Write
-from queuectl.events import Event, Rate
+from queuectl.engines.view import Filter, Transaction, Write
+from queuectl.events import Event, QueuePaused, Rate
 from tests.support.engine_actions import ACTOR, add, claim, policy
 
 
@@ -122,3 +122,14 @@ def test_all_queues_have_a_state_of_their_own(engine: Engine) -> None:
         assert state is not None
         assert (state.name, state.paused_reason, state.is_paused(tx.now)) == (ALL, "lunch", True)
         assert tx.queue_state("default") is None
+
+
+def test_events_of_a_queue_are_also_its_own(engine: Engine) -> None:
+    add(engine, "a1", queue="a")
+    add(engine, "b1", queue="b")
+    with engine.transaction() as tx:
+        for name in ("a", "b", ALL):
+            tx.append([Write(stream(name), None, [QueuePaused()])], ACTOR)
+    with engine.snapshot() as view:
+        assert [record.stream for record in view.events(where=Filter(queue="a"))] == ["job:a1", "queue:a", "queues"]
+        assert [record.stream for record in view.events(where=Filter(queue="c"))] == ["queues"]
