@@ -79,6 +79,59 @@ def test_cancel_ends_all_of_a_suspended_job(lab: Lab, fifo: Fifo, stubborn: bool
     assert lab.queue.job(id).suspended_at is None
 
 
+@pytest.mark.parametrize("suspended", [False, True])
+def test_cancel_ends_what_left_the_group(lab: Lab, fifo: Fifo, suspended: bool) -> None:
+    """Nobody would look for it later; where the job has been suspended before, too."""
+    id = tree(lab, fifo)
+    lab.start()
+    pids = started(fifo, 4)
+    if suspended:
+        lab.queue.suspend(id)
+        lab.until(lambda: stopped(pids))
+        lab.queue.continue_(id)
+        lab.until(lambda: all(map(processes.runs, pids)))
+
+    lab.queue.cancel(id)
+
+    lab.until(lambda: lab.queue.job(id).state == "cancelled")
+    assert all(map(gone, pids))
+
+
+def test_untraced_children_are_suspended_and_cancelled(lab: Lab, fifo: Fifo) -> None:
+    """They have no tag, no descriptor and no session of the job's, and their parents are no workers."""
+    (lab.folder / "busy.sh").write_text(f"echo $$ > {fifo}; {BUSY}")
+    hidden = f"setsid env -i PATH=$PATH sh -c 'sh {lab.folder}/busy.sh & wait' >/dev/null 2>&1 77>&-"
+    id = lab.queue.enqueue(f'setsid sh -c "{hidden}; :" & {hidden} & wait', timeout=None)
+    lab.start()
+    pids = started(fifo, 2)
+
+    lab.queue.suspend(id)
+    lab.until(lambda: stopped(pids))
+    before = [cpu(pid) for pid in pids]
+    time.sleep(0.3)
+    assert [cpu(pid) for pid in pids] == before
+    lab.queue.continue_(id)
+    lab.until(lambda: all(map(processes.runs, pids)))
+    lab.queue.cancel(id)
+
+    lab.until(lambda: lab.queue.job(id).state == "cancelled")
+    assert all(map(gone, pids))
+
+
+def test_worker_rests_once_all_is_suspended(lab: Lab, fifo: Fifo) -> None:
+    id = lab.queue.enqueue(f"echo $$ > {fifo}; {BUSY}", timeout=None)
+    lab.start()
+    pid = int(fifo.line())
+    [worker] = lab.up()
+    lab.queue.suspend(id)
+    lab.until(lambda: stopped([pid]))
+
+    time.sleep(0.3)
+    before = cpu(worker.pid)
+    time.sleep(2)
+    assert cpu(worker.pid) - before <= 2
+
+
 def test_clock_of_the_timeout_stands_still(lab: Lab, fifo: Fifo) -> None:
     id = lab.queue.enqueue(f"echo $$ > {fifo}; {BUSY}", timeout=1.0, max_retries=0)
     lab.start()

@@ -24,9 +24,10 @@ from queuectl.host import processes
 from queuectl.host.pidfd import PidfdSet
 from queuectl.runnable import Argv
 from queuectl.units import size_text
-from queuectl.workers.execution import output
+from queuectl.workers.execution import output, traces
 from queuectl.workers.execution.output import AlreadyStarted as AlreadyStarted
 from queuectl.workers.execution.plain_command import shell_status
+from queuectl.workers.execution.search import AttemptSearch
 from queuectl.workers.execution.spawn import NotStarted, printable, spawn
 from queuectl.workers.execution.start import Start as Start
 from queuectl.workers.execution.suspension import Suspension
@@ -95,8 +96,8 @@ class AttemptProcess:
     """A started command. The module tells how it is driven; all times are monotonic seconds."""
 
     __slots__ = (
-        "_as_shell", "_awakened", "_began", "_ended_for", "_error", "_kept", "_kill_at", "_kills", "_leftovers",
-        "_number", "_orphans", "_outcome", "_output", "_rss_floor", "_started_at", "_suspension", "_timeout_at",
+        "_as_shell", "_began", "_ended_for", "_error", "_kept", "_kill_at", "_kills", "_leftovers", "_number",
+        "_orphans", "_outcome", "_output", "_rss_floor", "_search", "_started_at", "_suspension", "_timeout_at",
         "_trim", "_usage", "ended", "pid", "pidfd", "start",
     )  # fmt: skip
 
@@ -135,7 +136,7 @@ class AttemptProcess:
         self._kept = False
         self._leftovers: PidfdSet | None = None
         self._suspension: Suspension | None = None
-        self._awakened: PidfdSet | None = None
+        self._search: AttemptSearch | None = None
         self._usage: tuple[int, float, resource.struct_rusage] | None = None
         # Read after the spawn: the child starts with the worker's peak at the time of its exec.
         self._rss_floor = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if pid >= 0 else 0
@@ -199,8 +200,9 @@ class AttemptProcess:
     def end(self, cause: EndCause, now: float, *, number: int | None = None, grace: float | None = None) -> bool:
         """Send the process group its stop signal, or the one of this number, and KILL it after the grace period.
 
-        The first cause counts; a later call can only send another signal and shorten the grace period, which is 0 after
-        a KILL. Returns False if the command had already ended by itself.
+        Once the main process has ended, all else that is found of the attempt is ended the same way. The first cause
+        counts; a later call can only send another signal and shorten the grace period, which is 0 after a KILL. Returns
+        False if the command had already ended by itself.
         """
         if self.ended:
             return False
@@ -212,7 +214,10 @@ class AttemptProcess:
                 self._timeout_at = None
                 self._send(self._number)
                 if self._suspension is not None:
-                    self._awakened, self._suspension = self._suspension.terminate(self._number), None
+                    self._suspension.end()
+                    self._suspension = None
+                tag = self.start.env.get(traces.TAG, "")
+                self._search = AttemptSearch(self.start.output, tag, orphans=self._orphans)
             elif self.start.keep_children:
                 return False
         elif is_new and not self._kills:
@@ -236,8 +241,6 @@ class AttemptProcess:
             self._kills += 1
             self._kill_at = now + _SECOND_KILL
             self._send(signal.SIGKILL)
-            if self._awakened is not None:
-                self._awakened.signal(signal.SIGKILL)
 
     def collect(self, now: float) -> bool:
         """Handle the end of a process. Returns whether the attempt has ended; if not, see `fileno`, `next_deadline`."""
@@ -267,7 +270,7 @@ class AttemptProcess:
 
     def _end_leftovers(self, now: float) -> bool:
         if self._leftovers is None:
-            self._leftovers = self._awakened or PidfdSet()
+            self._leftovers = PidfdSet()
             if self._kill_at is None:
                 self._kill_at = now + self.start.grace
         if self._leftovers.living():
@@ -276,19 +279,30 @@ class AttemptProcess:
         # If the group's number was reused, nothing is left of it: `_is_left` is asked once the pidfd is open.
         for pid in processes.group(self.pid):
             self._leftovers.add(pid, self._is_left, number)
-        for pid in self._orphans_to_end():
-            self._leftovers.add(pid, lambda pid: pid in self._orphans_to_end(), number)
+        for pid in self._find_others():
+            self._leftovers.add(pid, self._is_other, number)
         return bool(self._leftovers.living())
 
     def _is_anything_left(self) -> bool:
-        awakened = self._awakened is not None and bool(self._awakened.living())
-        return processes.has_members(self.pid) or awakened or bool(self._orphans_to_end())
+        return processes.has_members(self.pid) or bool(self._find_others())
 
-    def _orphans_to_end(self) -> list[int]:
-        """Orphans that must not outlive a failed attempt, which may be retried by another worker."""
+    def _find_others(self) -> list[int]:
+        """What has left the group, and must not outlive the attempt.
+
+        Of an attempt that the worker has ended, all that is found: nobody would look for it again after a cancel. Of
+        one that has failed, its orphans: what has a trace is found before the next attempt, by whatever worker.
+        """
         assert self._usage is not None, "the main process is reaped"
-        succeeded = self._ended_for is None and os.waitstatus_to_exitcode(self._usage[0]) in self.start.ok_codes
+        if self._search is not None:
+            for _ in range(2):  # one may fork during the first look
+                if found := [pid for pid in self._search.find() if not traces.is_free(pid)]:
+                    return found
+            return []
+        succeeded = os.waitstatus_to_exitcode(self._usage[0]) in self.start.ok_codes
         return [] if succeeded else [*self._orphans()]
+
+    def _is_other(self, pid: int) -> bool:
+        return self._search.still(pid) if self._search is not None else pid in self._find_others()
 
     def _is_left(self, pid: int) -> bool:
         return processes.in_group(pid, self.pid) and not processes.is_taken(self.pid)

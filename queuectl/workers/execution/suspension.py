@@ -2,11 +2,10 @@
 
 import signal
 from collections.abc import Callable
-from contextlib import suppress
 
 from queuectl.engines.base import Holders
 from queuectl.host import processes
-from queuectl.host.pidfd import PidfdSet, send
+from queuectl.host.pidfd import send
 from queuectl.workers.execution import traces
 from queuectl.workers.execution.search import AttemptSearch
 
@@ -71,13 +70,3 @@ class Suspension:
         """Let all that was stopped go on."""
         for pid in self._stopped:
             send(pid, self._is_stopped, signal.SIGCONT)
-
-    def terminate(self, number: int) -> PidfdSet:
-        """Send all that was stopped this signal, and let it go on; returns these, as far as descriptors reach."""
-        for pid in self._stopped:
-            send(pid, self._is_stopped, number)
-        ending = PidfdSet()
-        with suppress(OSError):
-            for pid in self._stopped:
-                ending.add(pid, self._is_stopped, signal.SIGCONT)
-        return ending
