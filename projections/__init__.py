@@ -79,6 +79,6 @@ def evolve(before: Any, record: Recorded, event: Any) -> Any:
 
 def builtin() -> tuple[Builtin, ...]:
     """The built-in projections, in the order in which they are folded."""
-    from projections import attempts, counts, grants, numbers, starts
+    from projections import attempts, counts, dependencies, grants, numbers, starts
 
-    return (jobs, attempts, counts, workers, config, queues, starts, resources, grants, numbers)
+    return (jobs, attempts, counts, workers, config, queues, starts, resources, grants, dependencies, numbers)

@@ -10,6 +10,7 @@ from queuectl.events import (
     Archived,
     Cancelled,
     CancelRequested,
+    Cascaded,
     Claimed,
     Completed,
     Continued,
@@ -26,8 +27,10 @@ from queuectl.events import (
     Requeued,
     Retried,
     Suspended,
+    Unblocked,
     Unheld,
     Unreadable,
+    WaitingFor,
     encode,
 )
 
@@ -84,6 +87,10 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     """Whether that was a pause, with which it ends."""
     held: bool = False
     """Whether it does not start until it is released."""
+    watching: str | None = None
+    """While it is blocked: the job for whose end it waits, one of those that it depends on."""
+    cascading: bool = False
+    """Whether it has ended and not all jobs that depend on it have been looked at."""
     forced: bool = False
     """Whether it starts next, or was started, past pause, hold, delay and limits of its queue."""
     cancel_signal: str | None = None
@@ -92,7 +99,8 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     exit_code: int | None = None
     signal: int | None = None
     cause: str | None = None
-    """The cause of its latest failure; None where it has completed or was sent back since."""
+    """The cause of its latest failure; None where it has completed or was sent back since. Of a cancelled job also
+    `dependency`: what it depends on has ended so that it never starts."""
     error: str | None = None
     edited: str | None = None
     """`policy` as JSON, where it differs from its `enqueued` event."""
@@ -125,7 +133,7 @@ def _enqueued(_: None, record: Recorded, event: Enqueued) -> Job:
         seq=record.seq,
         id=record.subject,
         version=record.version,
-        state="pending",
+        state="pending" if event.watching is None else "blocked",
         queue=event.queue,
         priority=event.priority,
         run_at=micros(event.run_at),
@@ -138,6 +146,7 @@ def _enqueued(_: None, record: Recorded, event: Enqueued) -> Job:
         demand=event.demand,
         secrets=event.secrets,
         held=event.held,
+        watching=event.watching,
     )
 
 
@@ -156,7 +165,7 @@ def _completed(job: Job, record: Recorded, event: Completed) -> Job:
     return replace(
         job, version=record.version, state="completed", interruptions=0, worker=None, lease=None, claimed_at=None,
         cancel_requested=False, forced=False, finished_at=record.at, exit_code=event.exit_code, signal=event.signal,
-        cause=None, error=None,
+        cause=None, error=None, cascading=event.cascade,
     )  # fmt: skip
 
 
@@ -173,13 +182,14 @@ def _retried(job: Job, record: Recorded, event: Retried) -> Job:
 
 
 def _dead(job: Job, record: Recorded, event: Dead) -> Job:
-    return replace(job, version=record.version, state="dead", finished_at=record.at)
+    return replace(job, version=record.version, state="dead", finished_at=record.at, cascading=event.cascade)
 
 
 def _requeued(job: Job, record: Recorded, event: Requeued) -> Job:
     return replace(
-        job, version=record.version, state="pending", run_at=micros(event.run_at), failures=0, interruptions=0,
-        finished_at=None, exit_code=None, signal=None, cause=None, error=None,
+        job, version=record.version, state="pending" if event.watching is None else "blocked",
+        run_at=micros(event.run_at), failures=0, interruptions=0, finished_at=None, exit_code=None, signal=None,
+        cause=None, error=None, watching=event.watching,
         secrets=job.secrets if event.secrets is None else tuple(event.secrets),
     )  # fmt: skip
 
@@ -234,11 +244,30 @@ def _forced(job: Job, record: Recorded, event: Forced) -> Job:
 
 def _cancelled(job: Job, record: Recorded, event: Cancelled) -> Job:
     if event.attempt is None:  # it was waiting: the outcome of its latest attempt stays
-        return replace(job, version=record.version, state="cancelled", held=False, forced=False, finished_at=record.at)
+        cause, error = job.cause, job.error
+        if event.because:
+            cause, error = event.cause, f"{', '.join(event.because)} ended so that it never starts"
+        return replace(
+            job, version=record.version, state="cancelled", held=False, forced=False, watching=None,
+            finished_at=record.at, cascading=event.cascade, cause=cause, error=error,
+        )  # fmt: skip
     return replace(
         job, version=record.version, state="cancelled", worker=None, lease=None, claimed_at=None,
         cancel_requested=False, forced=False, finished_at=record.at, exit_code=event.exit_code, signal=event.signal,
+        cascading=event.cascade,
     )  # fmt: skip
+
+
+def _cascaded(job: Job, record: Recorded, event: Cascaded) -> Job:
+    return replace(job, version=record.version, cascading=False)
+
+
+def _waiting_for(job: Job, record: Recorded, event: WaitingFor) -> Job:
+    return replace(job, version=record.version, watching=event.parent)
+
+
+def _unblocked(job: Job, record: Recorded, event: Unblocked) -> Job:
+    return replace(job, version=record.version, state="pending", watching=None)
 
 
 def _released(job: Job, record: Recorded, event: Released) -> Job:
@@ -275,6 +304,9 @@ _LATER: dict[type, Any] = {
     Edited: _edited,
     CancelRequested: _cancel_requested,
     Cancelled: _cancelled,
+    Cascaded: _cascaded,
+    WaitingFor: _waiting_for,
+    Unblocked: _unblocked,
     Released: _released,
     Interrupted: _interrupted,
     Suspended: _suspended,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # -- the table -------------------------------------------------------------------------------------------------------
 
 name = "jobs"
-version = 10
+version = 11
 tables = ("jobs",)
 reads = None
 
@@ -55,6 +55,8 @@ create index jobs_waiting_by_lane on jobs (held, priority, queue, demand, run_at
 create index jobs_failed on jobs (held, priority, run_at) where state = 'failed';
 create index jobs_forced on jobs (seq) where forced = 1;
 create index jobs_blocked on jobs (queue) where state = 'blocked';
+create index jobs_watching on jobs (watching) where watching is not null;
+create index jobs_cascading on jobs (seq) where cascading = 1;
 create index jobs_claimed on jobs (worker) where worker is not null;
 create index jobs_ended on jobs (state, finished_at, queue) where {ENDED};
 """

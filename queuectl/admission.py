@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from projections.dependencies import DEPENDENCY_KINDS
 from projections.jobs import Job
 from projections.queues import ALL, QueueGate
 from queuectl import amounts
@@ -22,10 +23,12 @@ from queuectl.units import counted, listed
 
 WAITING = ("pending", "failed")
 """The states of jobs that wait for a start."""
+UNSTARTED = (*WAITING, "blocked")
+"""The states of jobs that have to start, or to start again, before they can end."""
 
 KINDS = (
-    "held", "paused", "delayed", "backoff", "concurrency", "rate", "resource", "reserved", "disk", "no_worker", "busy",
-    "priority",
+    "held", "paused", "dependency", "delayed", "backoff", "concurrency", "rate", "resource", "reserved", "disk",
+    "no_worker", "busy", "priority",
 )  # fmt: skip
 """The kinds of reasons, in the order in which they have to go."""
 
@@ -151,24 +154,27 @@ def reasons(job: Job, facts: Facts, now: int) -> list[Reason]:
 
     Whether a slot is free is asked only of a job that is due. Raises Refused where the job does not wait.
     """
-    if job.state not in WAITING:
+    if job.state not in UNSTARTED:
         raise Refused(f"job {job.id} is {job.state}, not waiting to be claimed")
     return [*_reasons(job, facts, now)]
 
 
 def first(job: Job, facts: Facts, now: int) -> Reason | None:
     """The first of these reasons; None where there is none, or the job does not wait."""
-    return next(_reasons(job, facts, now), None) if job.state in WAITING else None
+    return next(_reasons(job, facts, now), None) if job.state in UNSTARTED else None
 
 
 def _reasons(job: Job, facts: Facts, now: int) -> Iterator[Reason]:
+    gate, all_queues = facts.gates.get(job.queue), facts.gates.get(ALL)
     if not job.forced:
         if job.held:
             yield _held(job, facts.holds.get(job.id))
-        gate, all_queues = facts.gates.get(job.queue), facts.gates.get(ALL)
         for each in (gate, all_queues):
             if each is not None and each.state.is_paused(now):
                 yield _paused(each)
+    if job.watching is not None:
+        yield _blocked(job, job.watching)
+    if not job.forced:
         if job.run_at > now:
             yield _not_due(job, facts)
         if gate is not None:
@@ -177,7 +183,7 @@ def _reasons(job: Job, facts: Facts, now: int) -> Iterator[Reason]:
         yield from _short(job, facts, now)
     if facts.disk is not None and facts.disk.low:
         yield low_disk(facts.disk)
-    if facts.servers is not None:
+    if facts.servers is not None and job.watching is None:
         serving = facts.able(job)
         if not serving:
             yield _no_worker(job, now)
@@ -217,6 +223,13 @@ def _paused(gate: QueueGate) -> Reason:
         frees=f"queuectl resume {shlex.quote(state.name)}" if state.name != ALL else "queuectl resume",
         when=state.paused_until,
     )
+
+
+def _blocked(job: Job, parent: str) -> Reason:
+    """The reason for a job that depends on others: the one of them that is expected to end last."""
+    count = sum(len(getattr(job.policy, kind)) for kind in DEPENDENCY_KINDS)
+    what = f"it starts after job {parent}" + (f", the last of {count} that it depends on" if count > 1 else "")
+    return Reason(kind="dependency", text=what, behind=(parent,))
 
 
 def _limited(gate: QueueGate, now: int) -> Iterator[Reason]:

@@ -33,6 +33,21 @@ def check_id(id: str) -> str:
     return id
 
 
+def check_label(name: str) -> str:
+    """The same label, if others can refer to it. Raises Invalid."""
+    check_name("name", name)
+    if " " in name or "," in name or name.startswith("@"):
+        raise Invalid(f"name: {name!r} has a space or a comma in it, or begins with @")
+    return name
+
+
+def check_ids(name: str, ids: Collection[str]) -> tuple[str, ...]:
+    """The same ids, each once, if jobs can have them; labels of a file too. Raises Invalid."""
+    for id in ids:
+        check_name(name, id)
+    return (*dict.fromkeys(ids),)
+
+
 def check_queue(queue: str) -> str:
     """The same name, if a queue may have it. Raises Invalid."""
     check_name("queue", queue)

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 from projections.queues import ALL, QueueState
 from queuectl import disk
-from queuectl.admission import WAITING, Facts, Reason, reasons
+from queuectl.admission import UNSTARTED, Facts, Reason, reasons
 from queuectl.admission_facts import collect
 from queuectl.clock import now
 from queuectl.engines.base import Progress
+from queuectl.job_graph import JobGraph, job_graph
 from queuectl.queries import Queries, get_job
 from queuectl.queue_summary import QueueSummary, summaries
 from queuectl.units import Then
@@ -35,7 +36,15 @@ class FlowQueries(Queries):
 
     def waits(self) -> list[Wait]:
         """Why jobs wait, summed up by the first reason of each; the one that keeps most of them first."""
-        return waits(self.jobs(state=WAITING), self.facts(), now())
+        return waits(self.jobs(state=UNSTARTED), self.facts(), now())
+
+    def graph(self, ids: Sequence[str] = ()) -> JobGraph:
+        """These jobs, all that they depend on and all that depend on them; none named: of all that are blocked.
+
+        Raises NotFound.
+        """
+        with self._engine.snapshot() as view:
+            return job_graph(view, ids)
 
     def unserved(self, ids: Sequence[str] = ()) -> dict[str, int]:
         """The queues with due jobs that no worker takes, and how many jobs (all, or of those named) wait in each."""

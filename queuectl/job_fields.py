@@ -19,6 +19,8 @@ class Spec(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     argv: tuple[str, ...] | None = None
     id: str | None = None
     """An id of your own, not all digits; never used twice in a queue."""
+    name: str | None = None
+    """A label, by which others of the same file depend on it: as @NAME. It is not stored."""
     queue: str = "default"
     """The queue it goes to."""
     priority: int = 0
@@ -61,6 +63,12 @@ class Spec(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What it needs of a resource while it runs: gpu, gpu=2, mem=8G; of one that nobody has set there is 1."""
     slots: int = 1
     """How many slots of one worker it takes."""
+    after: tuple[str, ...] = ()
+    """Start it once these jobs have completed; where one ends otherwise, it is cancelled."""
+    after_any: tuple[str, ...] = ()
+    """Start it once these jobs have ended, however they do."""
+    after_failure: tuple[str, ...] = ()
+    """Start it once one of these jobs is dead or cancelled; where all complete, it is cancelled."""
     cwd: str | None = None
     """Where it runs."""
     stdin: str | None = None
@@ -123,10 +131,14 @@ class Fields(Policy, total=False):
     """What may be said of a new job beside its command."""
 
     id: str
+    name: str
     queue: str
     delay: float
     at: int
     held: bool
+    after: tuple[str, ...]
+    after_any: tuple[str, ...]
+    after_failure: tuple[str, ...]
 
 
 class Changes(Policy, total=False):

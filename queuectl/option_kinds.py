@@ -123,6 +123,10 @@ def codes(low: int, *always: int) -> Kind:
     )  # fmt: skip
 
 
+def _ids(texts: Sequence[str]) -> tuple[str, ...]:
+    return tuple(id.strip() for text in texts for id in text.split(",") if id.strip())
+
+
 def _signal(value: int | str) -> str:
     try:
         found = signal_names.number(str(value))
@@ -225,6 +229,16 @@ NAMES = Kind(
     check=lambda _, value: value,
     note=" May be repeated.",
     many=True,
+)
+IDS = Kind(
+    type="tuple[str, ...]",
+    json=str | list[str],
+    documented="string, or array of strings",
+    load=lambda value: _ids([value] if isinstance(value, str) else value),
+    check=bounds.check_ids,
+    note=" May be repeated.",
+    many=True,
+    read_all=lambda texts: _ids(texts),
 )
 NEEDS = Kind(
     type="dict[str, int]",

@@ -18,6 +18,7 @@ from queuectl.events import Enqueued
 from queuectl.option_kinds import (
     DURATION,
     FOLDER,
+    IDS,
     INPUT,
     MOMENT,
     NAMES,
@@ -59,6 +60,8 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
     """The options beside which it can't be given."""
     flag: str = ""
     """Its flag, where that is not its name."""
+    only_in_specs: bool = False
+    """Whether it has no flag."""
 
     @property
     def key(self) -> str:
@@ -74,6 +77,9 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
 OPTIONS = (
     Option(name="id", kind=text(bounds.check_id), metavar="ID", only_new=True, without="a number",
            help="An id of your own, not all digits; never used twice in a queue."),
+    Option(name="name", kind=text(bounds.check_label), metavar="NAME", only_new=True, only_in_specs=True,
+           without="none",
+           help="A label, by which others of the same file depend on it: as @NAME. It is not stored."),
     Option(name="queue", kind=text(bounds.check_queue), metavar="NAME", only_new=True, default="default",
            without="default", help="The queue it goes to."),
     Option(name="priority", kind=whole(*bounds.PRIORITIES), metavar="N", default=0, without="0",
@@ -119,6 +125,12 @@ OPTIONS = (
            "set there is 1."),
     Option(name="slots", kind=whole(1, bounds.MOST_SLOTS), metavar="N", default=1, without="1",
            help="How many slots of one worker it takes."),
+    Option(name="after", kind=IDS, metavar="ID[,ID…]", default=(), only_new=True, without="nothing",
+           help="Start it once these jobs have completed; where one ends otherwise, it is cancelled."),
+    Option(name="after_any", kind=IDS, metavar="ID[,ID…]", default=(), only_new=True, without="nothing",
+           help="Start it once these jobs have ended, however they do."),
+    Option(name="after_failure", kind=IDS, metavar="ID[,ID…]", default=(), only_new=True, without="nothing",
+           help="Start it once one of these jobs is dead or cancelled; where all complete, it is cancelled."),
     Option(name="cwd", kind=FOLDER, metavar="FOLDER", without="here", help="Where it runs."),
     Option(name="stdin", kind=INPUT, metavar="FILE", without="nothing", help="What it reads, copied now; - is stdin."),
     Option(name="shell", kind=text(bounds.check_shell), metavar="PATH", setting=SHELL,

@@ -34,13 +34,19 @@ def template(settings: Settings, here: str, environment: str | None = None) -> E
 
 
 def alike(
-    specs: Iterable[Spec], ids: Iterable[str], settings: Settings, base: Enqueued, now: int, inputs: Mapping[str, str]
+    specs: Iterable[Spec],
+    ids: Iterable[str],
+    settings: Settings,
+    base: Enqueued,
+    now: int,
+    inputs: Mapping[str, str],
+    watching: Callable[[Spec], str | None] = lambda spec: None,
 ) -> list[Alike]:
     """New jobs with their whole policies, of checked Specs: those of which the same was said, one after the other, are
     together.
 
-    `base` is the template, `inputs` has the names of the copies of what they read. Raises, as QueueError, what is wrong
-    with a setting that one of them needs.
+    `base` is the template, `inputs` has the names of the copies of what they read. `watching` gives the job for whose
+    end one waits first, and may refuse it. Raises, as QueueError, what is wrong with a setting that one of them needs.
     """
     groups: list[Alike] = []
     jobs: list[tuple[str, str | None]] = []
@@ -55,7 +61,10 @@ def alike(
             before = asked
             _check_settings(settings, asked)
             jobs = []
-            groups.append(Alike(resolve(spec, base, now, inputs[spec.stdin] if spec.stdin else None), jobs))
+            made = resolve(spec, base, now, inputs[spec.stdin] if spec.stdin else None)
+            if made.depends:
+                made = replace(made, watching=watching(spec))
+            groups.append(Alike(made, jobs))
         jobs.append((id, spec.command))
     return groups
 

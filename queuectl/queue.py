@@ -6,35 +6,34 @@ from typing import Any, Unpack
 
 from projections.config import Config
 from projections.jobs import FINAL, Job
-from projections.workers import Worker
 from queuectl import decisions, dotenv, enclosing_jobs, engines, environment, policy, settings
 from queuectl.bounds import check_codes
 from queuectl.clock import monotonic
 from queuectl.decisions import Cancel
 from queuectl.engines.base import Progress
-from queuectl.engines.view import Transaction, View, Write
-from queuectl.errors import Deadline, Invalid, NotFound, Refused
-from queuectl.events import ConfigSet, Enqueued, Event, StopRequested
-from queuectl.flow_control import FlowControl, jobs_among
+from queuectl.engines.dependants import cancelled_because, standing_again
+from queuectl.engines.view import Transaction, Write
+from queuectl.errors import Deadline, Invalid, Refused
+from queuectl.events import ConfigSet, Enqueued, Event
+from queuectl.flow_control import jobs_among
 from queuectl.host.user import caller
 from queuectl.host.working_directory import working_directory
 from queuectl.job_fields import Changes, Fields, Spec
-from queuectl.liveness import Life, any_lives, parents
+from queuectl.labels import NewStandings, depends, resolve
 from queuectl.option_kinds import SIGNAL
 from queuectl.queries import get_job
 from queuectl.rest import live_jobs
 from queuectl.settings import Settings
 from queuectl.spec import as_spec, build
 from queuectl.units import span
+from queuectl.worker_control import WorkerControl
 
-PARTING = 2.0
-"""Seconds that the parent of workers that were stopped is waited for: it may have others to recover."""
 CHUNK = 2000
 """Jobs that are made into events at a time while many are enqueued (it is one transaction all the same): so few that
 what is made of them stays in the processor's cache."""
 
 
-class Queue(FlowControl):
+class Queue(WorkerControl):
     """A queue of shell commands in one database, which is made on first use. A context manager.
 
     `url` is a path or `sqlite:///path`; left out, it is found as the command line does (QUEUECTL_DB, DB_PATH, the
@@ -102,23 +101,26 @@ class Queue(FlowControl):
         asked = {spec.stdin for spec in wanted if spec.stdin}  # once: there is but one standard input
         inputs = {path: policy.copy_stdin(path, self.home, self._engine.owns) for path in asked}
         folder = _here() if any(spec.cwd is None for spec in wanted) else "/"
-        ids: list[str] = []
         with self._engine.transaction() as tx:
             settings = self.settings(tx)
             plain = self._template(settings, folder, self._keep_environment(tx, settings) if wanted else None)
+            self._refuse_taken(tx, wanted)
+            numbers = map(str, tx.numbers(len(wanted)))
+            ids = [next(numbers) if spec.id is None else spec.id for spec in wanted]
+            if any(spec.name is not None or depends(spec) for spec in wanted):
+                wanted = resolve(wanted, ids)
+            standings = NewStandings(tx, wanted, ids)
             for start in range(0, len(wanted), CHUNK):
                 chunk = wanted[start : start + CHUNK]
-                self._refuse_taken(tx, chunk)
                 self.refuse_beyond(tx, chunk)
-                numbers = map(str, tx.numbers(len(chunk)))
-                ids += [next(numbers) if spec.id is None else spec.id for spec in chunk]
-                groups = policy.alike(chunk, ids[start:], settings, plain, tx.now, inputs)
+                new = ids[start : start + CHUNK]
+                groups = policy.alike(chunk, new, settings, plain, tx.now, inputs, standings.watching)
                 tx.enqueue(groups, self.actor)
                 if any(group.policy.secrets for group in groups):
-                    for spec, id in zip(chunk, ids[start:], strict=True):
+                    for spec, id in zip(chunk, new, strict=True):
                         tx.keep_secrets(id, spec.secrets)
                 if progress is not None:
-                    progress(len(ids))
+                    progress(start + len(chunk))
         self._kept = plain.environment  # only now is it sure to be in the log
         return ids
 
@@ -175,14 +177,37 @@ class Queue(FlowControl):
         def cancels(tx: Transaction) -> Iterator[Cancel]:
             for job in jobs_among(tx, ids, among):
                 jobs[job.id] = job
-                yield Cancel(job.id, reason, name)
+                yield Cancel(job.id, reason, signal=name)
 
         with self._engine.transaction() as tx:
             tx.end(cancels(tx), self.actor, jobs)
+        self.cascade()
         return [*jobs]
 
-    def retry(self, *ids: str, among: Collection[str] | None = None, **changes: Unpack[Changes]) -> list[str]:
+    def cascade(self) -> None:
+        """Look at the jobs that depend on others that have ended, where that was left for later: so many at a time."""
+        while self._is_cascading():
+            with self._engine.transaction() as tx:
+                tx.cascade(self.actor)
+
+    def _is_cascading(self) -> bool:
+        with self._engine.snapshot() as view:
+            return view.cascading() is not None
+
+    def retry(
+        self,
+        *ids: str,
+        among: Collection[str] | None = None,
+        cascade: bool = False,
+        ignore_dependencies: bool = False,
+        **changes: Unpack[Changes],
+    ) -> list[str]:
         """Run finished jobs again, all or none, each with its retry budget anew.
+
+        A job that depends on others is blocked until those have ended, as when it was enqueued; where it would never
+        start it is refused, unless `ignore_dependencies` is set: then it runs whatever has become of them. `cascade`
+        also takes the jobs that were cancelled because these had ended as they did, and those that were cancelled
+        because of them.
 
         `changes` are fields of Spec (see `enqueue`; also command or argv) that are others from now on; None, but as a
         timeout, leaves one as it is. `env` adds to what the jobs have, `secrets` gives values anew, `reason` is that of
@@ -202,15 +227,24 @@ class Queue(FlowControl):
         said = {name: getattr(spec, name) for name in fields if name in changes and name not in ("secrets", "reason")}
         secrets = sorted(spec.secrets) if "secrets" in fields else None
 
-        def again(tx: Transaction, job: Job) -> list[Event]:
+        def again(tx: Transaction, job: Job, watching: str | None) -> list[Event]:
             stored = tx.secrets(job.id) if job.secrets else {}
             if spec.secrets:
                 tx.keep_secrets(job.id, spec.secrets)
-            requeued = decisions.requeue(job, tx.now, secrets, spec.reason, stored=stored)
+            requeued = decisions.requeue(job, tx.now, secrets, spec.reason, stored=stored, watching=watching)
             check_codes((wanted := policy.changed(job.policy, said, stdin=stdin)).ok_codes, wanted.no_retry_codes)
             return [*decisions.edit(job, wanted), *requeued]
 
-        return self._change(ids, among, again)
+        with self._engine.transaction() as tx:
+            jobs = {job.id: job for job in jobs_among(tx, ids, among)}
+            if cascade:
+                jobs |= {job.id: job for job in cancelled_because(tx, jobs.values())}
+            decided: list[tuple[Job, list[Event]]] = []
+            for job in jobs.values():
+                watching = standing_again(tx, job, jobs).watching if not ignore_dependencies else None
+                decided.append((job, again(tx, job, watching)))
+            tx.append_of_jobs(decided, self.actor)
+        return [*jobs]
 
     def purge(self, *ids: str, among: Collection[str] | None = None, reason: str | None = None) -> list[str]:
         """Take finished jobs out of the tables for good, all or none; their history stays in the log.
@@ -295,66 +329,6 @@ class Queue(FlowControl):
         with self._engine.transaction() as tx:
             before: Config | None = tx.config()
             tx.append([Write("config", before, [ConfigSet(key=setting.key, value=value, reason=reason)])], self.actor)
-
-    # -- workers -----------------------------------------------------------------------------------------------------
-
-    def stop_workers(
-        self, *ids: str, now: bool = False, reason: str | None = None, timeout: float | None = None
-    ) -> list[str]:
-        """Ask workers (all, where none is named) to stop, and wait until they are gone; returns the ids of those.
-
-        Within a job its `hosting` workers are asked, and not waited for. `now` kills what they run. Raises NotFound
-        for a worker that is not there, Deadline after `timeout` seconds.
-        """
-        with self._engine.transaction() as tx:
-            live = {worker.id: worker for worker in tx.workers() if worker.slots > 0}
-            for id in ids:
-                if id not in live:
-                    raise NotFound(f"no worker {id!r} is up; see `queuectl worker list`")
-            chosen = list(dict.fromkeys(ids)) or list(live)
-            ask = [StopRequested(now=now, reason=reason, inside=enclosing_jobs.inside(self._engine))]
-            asked = [live[id] for id in chosen if live[id].state == "running" or now > live[id].stop_now]
-            tx.append([Write(f"worker:{worker.id}", worker, ask) for worker in asked], self.actor)
-            own = self._hosting(tx)
-            chosen = [id for id in chosen if id not in own]
-            others = parents([worker for id, worker in live.items() if id not in chosen], self._engine)
-            above = parents([live[id] for id in chosen], self._engine)  # asked now: who has ended has no parent
-        deadline = monotonic() + timeout if timeout is not None else None
-        bell = self._engine.listen("log")
-        try:
-            while left := self._still_up([live[id] for id in chosen]):
-                if deadline is not None and monotonic() >= deadline:
-                    raise Deadline(f"still up after {span(timeout or 0)}: {', '.join(sorted(left))}")
-                bell.wait(0.1 if left < set(chosen) else 0.5)
-                bell.clear()
-            above = {pid: started for pid, started in above.items() if pid not in others}
-            until = monotonic() + PARTING
-            while any_lives(above) and monotonic() < until:
-                bell.wait(0.02)
-        finally:
-            bell.close()
-        return chosen
-
-    def refuse_own(self, id: str) -> None:
-        """Raises Refused where this process runs inside of this job, or of one that it waits for."""
-        with self._engine.snapshot() as view:
-            enclosing_jobs.refuse_own(view, enclosing_jobs.inside(self._engine), id)
-
-    def hosting(self) -> list[str]:
-        """The workers that can't end before the job inside which this process runs; [] outside of a job."""
-        with self._engine.snapshot() as view:
-            return self._hosting(view)
-
-    def _hosting(self, view: View) -> list[str]:
-        hosts = enclosing_jobs.hosts(view, enclosing_jobs.inside(self._engine))
-        return [host.worker for host in hosts if host.worker is not None]
-
-    def _still_up(self, workers: Iterable[Worker]) -> set[str]:
-        """Those whose processes live, whatever their files and the log say; of what can't be seen the log must do."""
-        lives = {worker.id: self.liveness(worker) for worker in workers}
-        unseen = {id for id, life in lives.items() if life is Life.UNKNOWN}
-        unseen &= {worker.id for worker in self.workers()} if unseen else set()
-        return unseen | {id for id, life in lives.items() if life is Life.LIVES}
 
     # -- the log itself ----------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import msgspec
 
 from projections.counts import Count
 from projections.queues import ALL, QueueState
-from queuectl.admission import WAITING
+from queuectl.admission import UNSTARTED
 from queuectl.clock import SECOND, text
 from queuectl.engines.view import View
 
@@ -77,7 +77,7 @@ def summaries(view: View, now: int) -> list[QueueSummary]:
     found: list[QueueSummary] = []
     for name in sorted({*states, *counts}):
         of = counts.get(name, [])
-        waiting = [count for count in of if count.state in WAITING]
+        waiting = [count for count in of if count.state in UNSTARTED]
         due = view.next_due((name,)) if name != ALL else None
         found.append(
             QueueSummary(

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 import msgspec
 
 from projections.counts import Count
-from projections.jobs import FINAL
+from projections.jobs import FINAL, Job
 from projections.queues import ALL
 from queuectl.admission import WAITING
 from queuectl.engines.view import View
@@ -15,9 +15,16 @@ from queuectl.selection import stock
 def live_jobs(view: View, queues: Sequence[str] = ()) -> int:
     """How many jobs of these queues (none named: of all) have not ended and wait for no person.
 
-    Those that wait for one are held, in a queue that is paused without an end, or need more than exists.
+    Those that wait for one are held, in a queue that is paused without an end, or need more than exists. Jobs that wait
+    for others count as these do that they wait for.
     """
-    return sum(count.jobs for count in _live(view, queues, _paused(view), _beyond(view, queues)))
+    paused, beyond = _paused(view), _beyond(view, queues)
+    live = [*_live(view, queues, paused, beyond)]
+    left = sum(count.jobs for count in live)
+    if left and left == sum(count.jobs for count in live if count.state == "blocked"):
+        # They wait for nothing that is counted here: for what is in other queues, or waits for a person.
+        return left if any(_will_end(job, paused, beyond, 1 << 62) for job in view.roots(queues)) else 0
+    return left
 
 
 def at_rest(view: View, queues: Sequence[str], now: int, ours: int) -> bool:
@@ -33,10 +40,22 @@ def at_rest(view: View, queues: Sequence[str], now: int, ours: int) -> bool:
         return False
     if any(job.demand not in beyond for job in view.forced(queues)):
         return False
-    if sum(count.jobs for count in live if count.state == "processing") > ours:
+    if sum(count.jobs for count in live if count.state == "processing") > ours or view.cascading() is not None:
         return False
     due = view.next_due(queues, paused, beyond) if ALL not in paused else None
-    return due is None or due > now
+    if due is not None and due <= now:
+        return False
+    if not any(count.state == "blocked" for count in live):
+        return True
+    return not any(_will_end(job, paused, beyond, now) for job in view.roots(queues))
+
+
+def _will_end(job: Job, paused: Collection[str], beyond: Collection[str], now: int) -> bool:
+    """Whether a job that others wait for runs, or starts without a person, or a start that a user delayed."""
+    if job.state not in WAITING:
+        return True
+    shut = job.held or job.queue in paused or ALL in paused or job.demand in beyond
+    return job.forced or not (shut or (job.state == "pending" and job.run_at > now))
 
 
 def _live(view: View, queues: Sequence[str], paused: Collection[str], beyond: Collection[str]) -> Iterator[Count]:

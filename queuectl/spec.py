@@ -21,6 +21,7 @@ from queuectl.options import OF_NAME, OPTIONS, refuse_both
 FIELDS = ("command", *(option.name for option in OPTIONS))
 """The fields of a JSON spec."""
 
+_NAMES = FIELDS[1:]
 _OPTIONS = len(Spec.__struct_fields__) - len(OPTIONS)
 """Where the options begin among the fields of Spec."""
 _DEFAULTS = structs.astuple(Spec())[_OPTIONS:]
@@ -31,7 +32,11 @@ def said(spec: Spec) -> dict[str, Any]:
     values = structs.astuple(spec)[_OPTIONS:]
     if values == _DEFAULTS:
         return {}
-    return {name: value for name, value, default in zip(FIELDS[1:], values, _DEFAULTS, strict=True) if value != default}
+    return {
+        name: value
+        for name, value, default in zip(_NAMES, values, _DEFAULTS, strict=True)
+        if value is not default and value != default  # most are the very default
+    }
 
 
 @cache
@@ -141,8 +146,10 @@ def filled(spec: Spec, fields: Mapping[str, Any]) -> Spec:
     return structs.replace(spec, **new) if new else spec
 
 
-def read(lines: Iterable[bytes]) -> Iterator[Spec]:
-    """The jobs of a job file, one JSON spec or plain command a line; blank lines and lines that begin with # are none.
+def read(lines: Iterable[bytes]) -> Iterator[tuple[int, Spec]]:
+    """The jobs of a job file, one JSON spec or plain command a line, each with the number of its line.
+
+    Blank lines and lines that begin with # are none.
 
     Raises Invalid, which names the line by its number, when it comes to a line that is wrong.
     """
@@ -161,7 +168,7 @@ def read(lines: Iterable[bytes]) -> Iterator[Spec]:
             spec = command_or_spec(text)
         except Invalid as error:
             raise Invalid(f"line {number}: {error}") from None
-        yield spec
+        yield number, spec
 
 
 def check(spec: Spec) -> Spec:

@@ -9,7 +9,7 @@ from projections.jobs import Job
 from queuectl.admission import Facts, Reason, first
 from queuectl.clock import text
 
-OF_ONE_JOB = ("held", "delayed", "backoff")
+OF_ONE_JOB = ("held", "dependency", "delayed", "backoff")
 """Kinds of reasons that each job has for itself; of the others many have the same."""
 
 
@@ -43,5 +43,10 @@ def waits(jobs: Iterable[Job], facts: Facts, now: int) -> list[Wait]:
             wait.reason = min(wait.reason, reason, key=lambda each: each.when if each.when is not None else 1 << 62)
     for wait in found.values():
         if wait.jobs > 1 and wait.reason.kind in OF_ONE_JOB:
-            wait.reason = Reason(kind=wait.reason.kind, text=wait.reason.text, when=wait.reason.when)
+            wait.reason = Reason(kind=wait.reason.kind, text=_common(wait.reason), when=wait.reason.when)
     return sorted(found.values(), key=lambda wait: -wait.jobs)
+
+
+def _common(reason: Reason) -> str:
+    """What the reasons of several jobs share."""
+    return "they start after others" if reason.kind == "dependency" else reason.text

@@ -28,13 +28,14 @@ BY_TYPE: dict[str, tuple[Any, Any]] = {
     "object of strings": ("COLOUR=red", {"COLOUR": "red"}),
     "array of strings": ("A_KEY", ["A_KEY"]),
     "string, or integer": ("sigint", "INT"),
+    "string, or array of strings": ("parent", ["parent"]),
 }
 """By the type of an option a value: as a flag or a setting has it, and as the job then has it."""
 BY_NAME: dict[str, tuple[Any, Any]] = {
     "id": ("mine", "mine"), "queue": ("mail", "mail"), "shell": ("/bin/bash", "/bin/bash"), "cwd": ("/", "/"),
     "stdin": ("/etc/hostname", None), "reason": ("because", "because"), "secrets": ("COLOUR=red", ["COLOUR"]),
     "at": ("2099-01-01T00:00:00Z", "2099-01-01T00:00:00.000000Z"),
-    "ok_codes": ("24,3", [0, 3, 24]), "no_retry_codes": ("78,64", [64, 78]),
+    "name": ("mine", "a label is not stored"), "ok_codes": ("24,3", [0, 3, 24]), "no_retry_codes": ("78,64", [64, 78]),
 }  # fmt: skip
 """The same for options whose type does not say enough."""
 
@@ -59,7 +60,7 @@ def spec_value(option: Option) -> Any:
     if option.kind.documented == "object of amounts":
         name, _, value = str(text).partition("=")
         return {name: int(value)}
-    if option.kind.documented == "array of strings":
+    if option.kind.documented in ("array of strings", "string, or array of strings"):
         return [text]
     return int(str(text)) if option.kind.documented in ("integer", "number") else text
 
@@ -81,6 +82,8 @@ def shown(job: dict[str, Any], option: Option) -> Any:
             return len(job["stdin"]) == 64
         case "env_in_log":
             return ["A_KEY"]
+        case "name":
+            return "a label is not stored"
         case name:
             return job[name]
 
@@ -91,7 +94,13 @@ def expected(option: Option) -> Any:
     return (BY_NAME.get(option.name) or BY_TYPE[option.kind.documented])[1]
 
 
-@EACH
+@pytest.fixture(autouse=True)
+def parent(queuectl: Shell) -> None:
+    """A job that others can depend on."""
+    queuectl("enqueue", "--id", "parent", "true").ok()
+
+
+@pytest.mark.parametrize("option", [each for each in OPTIONS if not each.only_in_specs], ids=lambda option: option.name)
 def test_a_flag_is_what_the_job_has(queuectl: Shell, option: Option) -> None:
     job = queuectl("enqueue", *flags(option), "--json", "true").ok().json
     assert shown(job, option) == expected(option)
@@ -134,7 +143,13 @@ def test_the_default_of_a_setting_is_read(option: Option) -> None:
 
 
 def test_options_are_fields_of_the_event() -> None:
-    made = {"command", "argv", "run_at", "environment"}  # the rest of the event is not asked for by a name of its own
+    made = {
+        "command",
+        "argv",
+        "run_at",
+        "environment",
+        "watching",
+    }  # the rest of the event is not asked for by a name of its own
     assert set(IN_EVENT) == set(Enqueued.__struct_fields__) - made
     assert {"queue", "priority"} < set(Job.__struct_fields__) & set(IN_EVENT)
 

@@ -35,7 +35,8 @@ def test_every_field_of_a_spec_is_read():
         ' "env_in_log": ["A_KEY"], "secrets": {"B": "2"}, "shell": "/bin/bash",'
         ' "grace": "2m", "stop_signal": "SIGINT", "ok_codes": 3, "no_retry_codes": [78, 64],'
         ' "stdin": "/etc/hostname", "on_lost": "dead", "keep_children": true, "nice": 19, "held": true,'
-        ' "needs": {"mem": "1G", "gpu": 2}, "slots": 3, "reason": "why"}'
+        ' "needs": {"mem": "1G", "gpu": 2}, "slots": 3, "reason": "why", "name": "b",'
+        ' "after": "x, y", "after_any": ["z"], "after_failure": ["w"]}'
     )
     assert structs.asdict(job) == {
         "command": "x", "argv": None, "id": "a", "queue": "mail", "priority": -3, "delay": None,
@@ -44,7 +45,8 @@ def test_every_field_of_a_spec_is_read():
         "shell": "/bin/bash", "cwd": "/tmp", "stdin": "/etc/hostname", "on_lost": "dead",
         "keep_children": True, "reason": "why", "backoff": None, "nice": 19,
         "grace": 120.0, "stop_signal": "INT", "ok_codes": (0, 3), "no_retry_codes": (64, 78),
-            "held": True, "needs": {"gpu": 2, "mem": 1 << 30}, "slots": 3,
+        "held": True, "needs": {"gpu": 2, "mem": 1 << 30}, "slots": 3, "name": "b", "after": ("x", "y"),
+        "after_any": ("z",), "after_failure": ("w",),
     }  # fmt: skip
 
 
@@ -139,7 +141,11 @@ def test_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_a_job_file_has_one_job_a_line():
     lines = [b"\xef\xbb\xbfecho a\r\n", b"\n", b"  # no job\n", b'{"command": "b", "id": "b"}\n', b"  echo c  "]
-    assert list(spec.read(lines)) == [Spec(command="echo a"), Spec(command="b", id="b"), Spec(command="echo c")]
+    assert [job for _, job in spec.read(lines)] == [
+        Spec(command="echo a"),
+        Spec(command="b", id="b"),
+        Spec(command="echo c"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -26,13 +26,24 @@ Command = Annotated[
 Words = Annotated[str, p.Parameter(name="WORD", extra={"show": False})]
 Argv = Annotated[tuple[str, ...] | None, p.Parameter(extra={"parse": False})]
 
+Cascade = Annotated[
+    bool,
+    p.Parameter(
+        name="--cascade", help="Also run again the jobs that were cancelled because these ended as they did, and so on."
+    ),
+]
+IgnoreDependencies = Annotated[
+    bool,
+    p.Parameter(name="--ignore-dependencies", help="Run them whatever has become of the jobs that they depend on."),
+]
+
 if TYPE_CHECKING:
     JobOptions = Mapping[str, Any] | None
     ChangeOptions = Mapping[str, Any] | None
 else:
     _NewLine = (str | None, p.option("--command", "COMMAND", "Run this line instead.", allow_leading_hyphen=True))
     _Changes = {option.name: p.job_option(option) for option in OPTIONS if not option.only_new}
-    JobOptions = p.options({option.name: p.job_option(option) for option in OPTIONS})
+    JobOptions = p.options({option.name: p.job_option(option) for option in OPTIONS if not option.only_in_specs})
     """All options of a new job; only given ones are present."""
     ChangeOptions = p.options({**_Changes, "command": _NewLine})
     """The options that change a job when it is retried."""

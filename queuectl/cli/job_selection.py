@@ -78,15 +78,22 @@ def _confirmed(question: str) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def print_changed(q: "Queue", ids: Iterable[str], json: bool, state: str | None = None) -> None:
-    """Print the changed jobs; of each the id and `state`, which a worker may have changed since, or the present one."""
+def print_changed(
+    q: "Queue", ids: Iterable[str], json: bool, state: str | None = None, unless: str | None = None
+) -> None:
+    """Print the changed jobs; of each the id and `state`, which a worker may have changed since, or the present one.
+
+    `unless`: of a job that is in this state now, that one.
+    """
     if json:
         from queuectl.documents import job_document
 
         output.documents(job_document(q.job(id)) for id in ids)
         return
     for id in ids:
-        now = state or _present(q.job(id))
+        now = _present(q.job(id)) if state is None or unless is not None else state
+        if unless is not None and now != unless:
+            now = state or now
         output.line(f"{output.escape(id)}  {output.paint(now, now.removeprefix('being '))}")
 
 

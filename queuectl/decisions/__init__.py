@@ -8,7 +8,8 @@ from tombstones, nothing else may be appended to the stream of a job.
 what becomes of those.
 """
 
-from queuectl.decisions.finish import Cancel, Ending, Ends, Refusal, Release, Report, finish
+from queuectl.decisions.dependencies import Standing, refuse_cascading, refuse_never, standing, unblock
+from queuectl.decisions.finish import Cancel, Ending, Ends, JobEnd, Refusal, Release, Report, finish
 from queuectl.decisions.job import (
     claim,
     continue_,
@@ -28,7 +29,8 @@ from queuectl.decisions.queue import LimitChanges, limit, pause, resume
 from queuectl.decisions.resource import set_resource, unset_resource
 
 __all__ = [
-    "Cancel", "Ending", "Ends", "Lease", "LimitChanges", "Outcome", "Refusal", "Release", "Report", "Stop", "claim",
-    "continue_", "edit", "end_of_pause", "enqueue", "explained", "finish", "force", "hold", "is_from_outside", "judged",
-    "lease", "limit", "pause", "purge", "release", "requeue", "resume", "set_resource", "suspend", "unset_resource",
+    "Cancel", "Ending", "Ends", "JobEnd", "Lease", "LimitChanges", "Outcome", "Refusal", "Release", "Report",
+    "Standing", "Stop", "claim", "continue_", "edit", "end_of_pause", "enqueue", "explained", "finish", "force", "hold",
+    "is_from_outside", "judged", "lease", "limit", "pause", "purge", "refuse_cascading", "refuse_never", "release",
+    "requeue", "resume", "set_resource", "standing", "suspend", "unblock", "unset_resource",
 ]  # fmt: skip

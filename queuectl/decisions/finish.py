@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from projections.jobs import Job, evolve
 from projections.queues import QueueGate, QueueState
@@ -24,6 +25,8 @@ from queuectl.events import (
     Released,
     Retried,
 )
+
+_FINAL = (Completed, Dead, Cancelled)
 
 INTERRUPTIONS = 10
 """Interruptions in a row, the last of which counts as a failure: the job itself may be what stops its workers (R40)."""
@@ -73,6 +76,8 @@ class Cancel(msgspec.Struct, frozen=True, gc=False):
     reason: str | None = None
     signal: str | None = None
     """The name of the signal by which a processing one is asked to end; None: its own."""
+    because: tuple[str, ...] = ()
+    """The ids of jobs that have ended so that this one never starts; none: somebody asked for it."""
 
 
 Ending = Report | Release | Refusal | Cancel
@@ -87,6 +92,15 @@ class JobEnd(msgspec.Struct, gc=False):
     events: list[Event]
     """To be appended to its stream; at least one."""
 
+    @property
+    def went_wrong(self) -> bool:
+        """Whether it has ended without having completed."""
+        return type(self.events[-1]) is not Completed
+
+    def cascade_later(self) -> None:
+        """Say in the event of its end that jobs that depend on it are looked at later."""
+        self.events[-1] = replace(self.events[-1], cascade=True)
+
 
 class Ends(msgspec.Struct):
     """What becomes of all jobs that one transaction ends."""
@@ -99,6 +113,11 @@ class Ends(msgspec.Struct):
     """Queues as they were before, with what is to be appended to their streams."""
     frees: bool = False
     """Whether something may start now that could not: for the limit of a queue, or a resource that was granted."""
+
+    @property
+    def ended(self) -> list["JobEnd"]:
+        """Those that have come to a final state."""
+        return [end for end in self.jobs if type(end.events[-1]) in _FINAL]
 
     @property
     def failed(self) -> list[tuple[Lease, str]]:
@@ -127,8 +146,8 @@ def finish(
     counted as a start of its queue's rate. An ending under a lease that is not held is only listed. Raises Refused
     where a job that is to be cancelled has completed, is cancelled already, or is gone.
 
-    What an end does to other jobs (those that wait for it, those of its batch) is decided in the loop: their endings
-    follow the one that causes them, their jobs are loaded as all are, and each is still written once.
+    What the ends do to jobs that depend on these is decided once they are in the tables, of all of them together: see
+    `queuectl.engines.dependants`.
     """
     ends: dict[str, JobEnd] = {}
     fenced: list[Lease] = []
@@ -242,6 +261,8 @@ def _cancelled(job: Job | None, cancel: Cancel) -> list[Event]:
         return [CancelRequested(signal=cancel.signal, reason=cancel.reason)]
     if job is None or job.state in ("completed", "cancelled"):
         raise Refused(f"job {cancel.job} is {job.state if job is not None else 'gone'} already; nothing to cancel")
+    if cancel.because:
+        return [Cancelled(cause="dependency", because=cancel.because, reason=cancel.reason)]
     return [Cancelled(reason=cancel.reason)]
 
 

@@ -6,6 +6,7 @@ from projections.jobs import FINAL, Job
 from projections.queues import QueueGate, QueueState
 from queuectl.admission import NOTHING, WAITING, Facts, first
 from queuectl.clock import text
+from queuectl.decisions.dependencies import refuse_cascading
 from queuectl.errors import Refused
 from queuectl.events import (
     Claimed,
@@ -62,14 +63,14 @@ def hold(job: Job, reason: str | None = None) -> list[Event]:
     """Keep a waiting job from starting; no events where it is held. Raises Refused where it does not wait."""
     if job.state == "processing":
         raise Refused(f"job {job.id} is processing: what runs can't be held: use suspend")
-    if job.state not in WAITING:
+    if job.state not in (*WAITING, "blocked"):
         raise Refused(f"job {job.id} is {job.state}: only a job that waits can be held")
     return [Held(reason=reason)] if not job.held else []
 
 
 def release(job: Job, reason: str | None = None) -> list[Event]:
     """Let a held job start; no events where it is not held. Raises Refused where it does not wait."""
-    if job.state not in (*WAITING, "processing"):
+    if job.state not in (*WAITING, "blocked", "processing"):
         raise Refused(f"job {job.id} is {job.state}: only a job that waits can be released")
     return [Unheld(reason=reason)] if job.held else []
 
@@ -79,6 +80,8 @@ def force(job: Job, reason: str | None = None) -> list[Event]:
 
     Raises Refused where it does not wait.
     """
+    if job.state == "blocked":
+        raise Refused(f"job {job.id} is blocked: it can't start before {job.watching} has ended")
     if job.state not in WAITING:
         hint = "it runs already" if job.state == "processing" else f"retry it: queuectl retry {job.id}"
         raise Refused(f"job {job.id} is {job.state}: only a job that waits can be started; {hint}")
@@ -123,16 +126,19 @@ def requeue(
     reason: str | None = None,
     *,
     stored: Collection[str] | None = None,
+    watching: str | None = None,
 ) -> list[Event]:
     """Run a finished job again, with a new retry budget; its attempt numbers go on.
 
     `secrets` are the names of the variables whose values were given again, `stored` of those whose values the database
-    has (None: all that the job keeps). Raises Refused where the job has not ended, or a secret value is missing: values
+    has (None: all that the job keeps). `watching`: the job for whose end it waits
+    first. Raises Refused where the job has not ended, or a secret value is missing: values
     are deleted when a job completes, and imports and backups have none.
     """
     if job.state not in FINAL:
         hint = "cancel it first" if job.state == "processing" else "it will run by itself"
         raise Refused(f"job {job.id} is {job.state}: only a finished job can be retried; {hint}")
+    refuse_cascading(job, "retried")
     kept = () if job.state == "completed" else job.secrets if stored is None else stored
     missing = [name for name in job.secrets if name not in kept and name not in (secrets or ())]
     if missing:
@@ -140,7 +146,7 @@ def requeue(
         why = "they are forgotten once it completes" if job.state == "completed" else "they are not in this database"
         raise Refused(f"job {job.id} needs its secret variables again ({why}): {flags}")
     names = None if secrets is None else sorted({*job.secrets, *secrets})
-    return [Requeued(run_at=text(now), secrets=names, reason=reason)]
+    return [Requeued(run_at=text(now), secrets=names, watching=watching, reason=reason)]
 
 
 def edit(job: Job, wanted: Enqueued, reason: str | None = None) -> list[Event]:
@@ -159,4 +165,5 @@ def purge(job: Job, reason: str | None = None) -> list[Event]:
     """Remove a finished job from the tables. Raises Refused where it has not ended."""
     if job.state not in FINAL:
         raise Refused(f"job {job.id} is {job.state}: only a finished job can be purged; cancel it first")
-    return [Purged(reason=reason)]
+    refuse_cascading(job, "purged")
+    return [Purged(state=job.state, reason=reason)]

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from projections import Change
 from projections.attempts import AttemptQuestions
 from projections.claimable import ClaimQuestions
 from projections.config import ConfigQuestions
+from projections.dependencies import DependencyQuestions
 from projections.environments import EnvironmentQuestions
 from projections.grants import GrantQuestions
 from projections.job_list import JobLists
@@ -22,6 +24,7 @@ from projections.replay import Progress
 from projections.resources import ResourceQuestions
 from projections.workers import WorkerQuestions
 from queuectl.decisions import Ending, Ends, Lease, enqueue, finish
+from queuectl.engines.dependants import Dependants
 from queuectl.events import Claimed, Event, Recorded
 
 
@@ -81,6 +84,7 @@ class View(
     QueueQuestions,
     ResourceQuestions,
     GrantQuestions,
+    DependencyQuestions,
     EnvironmentQuestions,
 ):
     """Reading, all of it at one point of the log. The questions of each subject are beside its table."""
@@ -189,19 +193,45 @@ class Transaction(View, NumberQuestions):
     def end(self, endings: Iterable[Ending], actor: str, known: Mapping[str, Job]) -> Ends:
         """Decide these endings together (R32), append what becomes of the jobs, and forget what is not needed any more.
 
-        `known`: jobs that need not be loaded, since most often nothing has happened to them since they were. Raises
-        Conflict as `append` does, and Refused as `decisions.finish` does.
+        So for the jobs that depend on these, up to so many of them: see `cascade`. `known`: jobs that need not be
+        loaded, since most often nothing has happened to them since they were. Raises Conflict as `append` does, and
+        Refused as `decisions.finish` does.
         """
+        ends = self.decide_ends(endings, known)
+        self._dependants.end(ends, actor)
+        return ends
+
+    def cascade(self, actor: str) -> bool:
+        """Do a part of what was left for later of jobs that depend on others; returns whether there may be more."""
+        return self._dependants.cascade(actor)
+
+    @property
+    def has_left_dependants(self) -> bool:
+        """Whether jobs that depend on those that have ended here were left for later."""
+        return self._dependants.left
+
+    @cached_property
+    def _dependants(self) -> Dependants:
+        return Dependants(self)
+
+    def decide_ends(self, endings: Iterable[Ending], known: Mapping[str, Job]) -> Ends:
+        """Decide these endings together, and append nothing; arguments and errors as of `end`."""
         import random
 
-        ends = finish(
+        return finish(
             endings, lambda id: known.get(id) or self.job(id), self.now, random.random, self.gates(), self._charged
         )
+
+    def append_ends(self, ends: Ends, actor: str) -> None:
+        """Append what was decided of these jobs and their queues."""
         writes = [Write(f"job:{end.job.id}", end.job, end.events) for end in ends.jobs]
         self.append([*writes, *(Write(stream(state.name), state, events) for state, events in ends.queues)], actor)
         self.wakes = self.wakes or ends.frees
         self.forget_secrets(ends.forget)
-        return ends
+
+    def append_of_jobs(self, decided: Iterable[tuple[Job, Sequence[Event]]], actor: str) -> None:
+        """Append what was decided of jobs to their streams."""
+        self.append([Write(f"job:{job.id}", job, events) for job, events in decided if events], actor)
 
     def _charged(self, lease: Lease) -> bool:
         """Whether the claim of this lease counted as a start of its queue's rate."""

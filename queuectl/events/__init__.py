@@ -14,6 +14,7 @@ from queuectl.events.execution import Execution as Execution
 from queuectl.events.job import Archived as Archived
 from queuectl.events.job import Cancelled as Cancelled
 from queuectl.events.job import CancelRequested as CancelRequested
+from queuectl.events.job import Cascaded as Cascaded
 from queuectl.events.job import Claimed as Claimed
 from queuectl.events.job import Completed as Completed
 from queuectl.events.job import Continued as Continued
@@ -31,7 +32,9 @@ from queuectl.events.job import Released as Released
 from queuectl.events.job import Requeued as Requeued
 from queuectl.events.job import Retried as Retried
 from queuectl.events.job import Suspended as Suspended
+from queuectl.events.job import Unblocked as Unblocked
 from queuectl.events.job import Unheld as Unheld
+from queuectl.events.job import WaitingFor as WaitingFor
 from queuectl.events.log import ConfigSet as ConfigSet
 from queuectl.events.log import EnvironmentKept as EnvironmentKept
 from queuectl.events.log import Sealed as Sealed
@@ -63,6 +66,9 @@ Event = (
     | Edited
     | CancelRequested
     | Cancelled
+    | Cascaded
+    | WaitingFor
+    | Unblocked
     | Released
     | Interrupted
     | Held

@@ -65,7 +65,20 @@ class Enqueued(Payload, frozen=True, kw_only=True):
     """How much of which resources an attempt is granted, all or nothing; in the order of the names."""
     slots: int = 1
     """How many slots of one worker an attempt takes."""
+    after: tuple[str, ...] = ()
+    """The ids of jobs that have to complete before it starts."""
+    after_any: tuple[str, ...] = ()
+    """The ids of jobs that have to end before it starts, however they do."""
+    after_failure: tuple[str, ...] = ()
+    """The ids of jobs of which one has to end without having completed (dead, cancelled) before it starts."""
+    watching: str | None = None
+    """The one of these for whose end it waits first; None: it waits for none of them."""
     reason: str | None = None
+
+    @property
+    def depends(self) -> bool:
+        """Whether it depends on other jobs."""
+        return bool(self.after or self.after_any or self.after_failure)
 
     @property
     def runnable(self) -> Runnable:
@@ -117,6 +130,8 @@ class Completed(Ended, frozen=True, kw_only=True):
     """The attempt succeeded."""
 
     type: ClassVar[str] = "completed"
+    cascade: bool = False
+    """Whether jobs that depend on this one are looked at later: a `cascaded` follows."""
 
 
 class Failed(Ended, frozen=True, kw_only=True):
@@ -142,6 +157,8 @@ class Dead(Payload, frozen=True, kw_only=True):
     """The job went to the dead letter queue."""
 
     type: ClassVar[str] = "dead"
+    cascade: bool = False
+    """Whether jobs that depend on this one are looked at later: a `cascaded` follows."""
     reason: str | None = None
 
 
@@ -149,10 +166,14 @@ class Requeued(Payload, frozen=True, kw_only=True):
     """A finished job is to run again, with a new retry budget."""
 
     type: ClassVar[str] = "requeued"
+    v: ClassVar[int] = 2
+    readable_from: ClassVar[int] = 1
     wakes_workers: ClassVar[bool] = True
     run_at: str
     secrets: list[str] | None = None
     """The names of all secret variables, where values were given again; None: none were."""
+    watching: str | None = None
+    """The job for whose end it waits first; None: it may start."""
     reason: str | None = None
 
 
@@ -186,7 +207,36 @@ class Cancelled(CutShort, frozen=True, kw_only=True):
     """The job was cancelled. Carries the outcome of the attempt that this cut short, if any."""
 
     type: ClassVar[str] = "cancelled"
+    cause: str = "user"
+    """`user`: somebody asked for it; `dependency`: what it depends on has ended so that it never starts."""
+    because: tuple[str, ...] = ()
+    """The ids of the jobs whose ends are the cause."""
+    cascade: bool = False
+    """Whether jobs that depend on this one are looked at later: a `cascaded` follows."""
     reason: str | None = None
+
+
+class Cascaded(Payload, frozen=True, kw_only=True):
+    """All jobs that depend on this one have been looked at since it ended."""
+
+    type: ClassVar[str] = "cascaded"
+
+
+class WaitingFor(Payload, frozen=True, kw_only=True):
+    """The blocked job waits for the end of another one of those that it depends on."""
+
+    type: ClassVar[str] = "waiting_for"
+    parent: str
+    """The id of that job."""
+
+
+class Unblocked(Payload, frozen=True, kw_only=True):
+    """All that the job depends on has ended as it has to: it may start."""
+
+    type: ClassVar[str] = "unblocked"
+    wakes_workers: ClassVar[bool] = True
+    because: str | None = None
+    """The id of the job whose end decided it."""
 
 
 class Released(Payload, frozen=True, kw_only=True):
@@ -257,6 +307,10 @@ class Purged(Payload, frozen=True, kw_only=True):
     """The job was removed from the tables. Its history stays in the log, and its id is never used again."""
 
     type: ClassVar[str] = "purged"
+    v: ClassVar[int] = 2
+    readable_from: ClassVar[int] = 1
+    state: str | None = None
+    """How the job had ended, for those that depend on it; None: not recorded, as in version 1."""
     reason: str | None = None
 
 

@@ -70,6 +70,8 @@ class Turn(msgspec.Struct):
     """What those need whose resources, or slots, are taken."""
     slots_wanted: bool = False
     """Whether jobs were left because they are not claimed ahead: each needs a free slot."""
+    cascading: bool = False
+    """Whether a job has ended, and not all that depend on it were looked at."""
     slots_kept: bool = False
     """Whether its free slots are kept for a job that needs more of them than are free."""
     drained: bool = False
@@ -192,6 +194,7 @@ class TurnWriter:
                     ends = tx.end(endings, self._actor, known)
                     tx.append(beat, self._actor)
                     turn.fenced, turn.failed = ends.fenced, ends.failed
+                    turn.cascading = turn.cascading or tx.has_left_dependants
                     turn.settings = self._settings
                     if want > 0 and not turn.stop:
                         self._check_claims(tx, turn)
@@ -217,6 +220,7 @@ class TurnWriter:
         jobs = tx.jobs_of(self.worker)
         turn.cancel = {job.id: job.stop_signal for job in jobs if job.cancel_requested}
         turn.suspended = frozenset(decisions.lease(job) for job in self._suspended(tx, jobs, turn))
+        turn.cascading = tx.cascading() is not None
         # Not live in the log: recovery took it for dead, and its jobs with it. What still runs is to be ended.
         turn.stop = me is None or me.state != "running"
         turn.stop_now = me is None or me.stop_now

@@ -13,6 +13,7 @@ from queuectl.clock import monotonic
 from queuectl.decisions import Report, Stop
 from queuectl.errors import Outdated, QueueError
 from queuectl.queue import Queue
+from queuectl.workers.chores.cascades import Cascades
 from queuectl.workers.chores.checkpoint import Checkpoint
 from queuectl.workers.chores.chore import NEVER, Chore
 from queuectl.workers.chores.file_monitor import FileMonitor, QueueGone
@@ -61,6 +62,7 @@ class WorkerLoop:
         self._suspensions = Suspensions(self, self._slots, self._claims)
         self._files = FileMonitor(self, queue, held, table, self._bells)
         self._recovery = RecoveryWatch(queue, self._writer, journal)
+        self._cascades = Cascades(self, queue, options.worker)
         self._heartbeat = HeartbeatChore(self._holds)
         self._checkpoint = Checkpoint(self, queue.engine)
         self._seals = SealChore(self, queue, options.worker, journal, self._checkpoint, self._is_undisturbed)
@@ -73,6 +75,7 @@ class WorkerLoop:
             self._claims,
             self._suspensions,
             self._heartbeat,
+            self._cascades,
         ]
         self._after_turns: list[Chore] = [self._checkpoint, self._seals]
         """The chores for which no command waits."""
@@ -241,6 +244,8 @@ class WorkerLoop:
             self._slots.cancel(id, signal_name, now)
             self._claims.cancel(id, now)
         self._suspensions.follow(turn, now)
+        if turn.cascading:
+            self._cascades.begin(now)
         if turn.stop:
             self.stop("asked to", turn.stopped_by, kill=turn.stop_now)
         self._journal.write(turn_lines(reports, turn))

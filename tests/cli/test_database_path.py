@@ -33,7 +33,8 @@ OTHERS = {
     "config unset": [["config", "unset", "timeout"]], "archive": [["archive", "--older-than", "1d", "--dry-run"]],
     "backup": [["backup", "copy.db"]], "doctor": [["doctor"]], "hold": [["hold", "1"]], "release": [["release", "1"]],
     "start": [["start", "1"]], "suspend": [["suspend", "1"]], "continue": [["continue", "1"]],
-    "explain": [["explain"], ["explain", "1"]], "queue list": [["queue", "list"]], "resume": [["resume", "a"]],
+    "explain": [["explain"], ["explain", "1"]], "graph": [["graph"], ["graph", "1"]],
+    "queue list": [["queue", "list"]], "resume": [["resume", "a"]],
     "resource list": [["resource", "list"]], "resource unset": [["resource", "unset", "gpu"]],
 }  # fmt: skip
 """Those that don't. `monitor` waits for one, where none was named."""

@@ -86,7 +86,7 @@ def test_a_delete_takes_every_row_of_the_values() -> None:
 
 
 VERSIONS = {
-    "jobs": (10, 406907223),
+    "jobs": (11, 3604046634),
     "attempts": (2, 3100812884),
     "counts": (3, 4135879223),
     "workers": (4, 1628648870),
@@ -95,6 +95,7 @@ VERSIONS = {
     "starts": (1, 2176380506),
     "resources": (1, 4255451905),
     "grants": (1, 172162241),
+    "dependencies": (1, 285834112),
     "numbers": (3, 3880566510),
 }
 """The version of each projection, with a checksum of its tables."""

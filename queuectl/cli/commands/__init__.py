@@ -9,6 +9,7 @@ HEADINGS = {
         "inspect": "inspect:inspect", "logs": "logs:logs", "wait": "wait:wait", "cancel": "cancel:cancel",
         "retry": "retry:retry", "hold": "hold:hold", "release": "hold:release", "start": "hold:start",
         "suspend": "suspend:suspend", "continue": "suspend:continue_", "explain": "explain:explain",
+        "graph": "graph:graph",
     },
     "Queues": {
         "queue list": "queue:list_queues", "queue set": "queue:set_limits", "pause": "pause:pause",

@@ -54,6 +54,8 @@ def retry(
     all: All = False,
     queue: p.Queue = None,
     yes: Yes = False,
+    cascade: job_options.Cascade = False,
+    ignore_dependencies: job_options.IgnoreDependencies = False,
     changes: job_options.ChangeOptions = None,
     json: p.JsonLines = False,
     db: p.Database = None,
@@ -68,8 +70,14 @@ def retry(
     selection.check("dlq retry", _DEAD)
     with opening.open_queue(db) as q:
         if (selected := _select_dead(q, selection, "retry")) is not None:
-            retried = q.retry(*selected.ids, among=selected.among, **job_options.given_fields(changes))
-            print_changed(q, retried, json, "pending")
+            retried = q.retry(
+                *selected.ids,
+                among=selected.among,
+                cascade=cascade,
+                ignore_dependencies=ignore_dependencies,
+                **job_options.given_fields(changes),
+            )
+            print_changed(q, retried, json, "pending", unless="blocked")
 
 
 def purge(

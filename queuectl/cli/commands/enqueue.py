@@ -11,6 +11,7 @@ from queuectl.cli import parameters as p
 from queuectl.cli.ui import output, progress
 from queuectl.errors import Invalid
 from queuectl.job_fields import Spec
+from queuectl.labels import WrongJobs
 
 _LONGEST_LINE = 4 << 20
 """Bytes of one line of a job file; no line that long can be a job (see `bounds.LONGEST_COMMAND`)."""
@@ -73,9 +74,11 @@ def enqueue(
 def _enqueue_file(path: str, fields: dict[str, Any], json: bool, db: str | None) -> None:
     name = "stdin" if path == "-" else path
     needs: set[str] = set()
+    lines: list[int] = []
 
     def jobs(file: IO[bytes]) -> Iterator[Spec]:
-        for each in spec.read(_lines(file)):
+        for number, each in spec.read(_lines(file)):
+            lines.append(number)
             job = spec.filled(each, fields)
             if path == "-" and job.stdin == "-":
                 raise Invalid("--file - and --stdin -: stdin can't be both the jobs and what they read")
@@ -88,7 +91,10 @@ def _enqueue_file(path: str, fields: dict[str, Any], json: bool, db: str | None)
         try:
             made = q.enqueue_many(jobs(file), progress=lambda done: bar(done, 0))
         except Invalid as error:
-            raise Invalid(f"{name}: {error}; nothing was enqueued") from None
+            where = ""
+            if isinstance(error, WrongJobs):
+                where = f"line {', '.join(str(lines[place]) for place in error.places)}: "
+            raise Invalid(f"{name}: {where}{error}; nothing was enqueued") from None
         bar(size or 1, size or 1)
         if made:
             job_options.mention_time_limit(q, made[0])

@@ -1,10 +1,11 @@
 """`queuectl hold`, `release` and `start`: whether single jobs that wait may start."""
 
+from queuectl.admission import UNSTARTED
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.job_selection import All, Ids, JobSelection, Yes, print_changed, select
 
-_WAITING = ("pending", "blocked", "failed")
+_WAITING = UNSTARTED
 
 
 def hold(

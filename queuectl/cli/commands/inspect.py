@@ -135,6 +135,8 @@ def _print_job(q: "Queue", job: "Job", attempts: list["Attempt"], past: bool) ->
         ("queue", output.escape(f"{job.queue}, priority {job.priority}")),
         ("enqueued", f"{wording.full_time(job.enqueued_at)} by {output.escape(job.enqueued_by)}"),
         ("reason", output.escape(policy.reason or "")),
+        ("after", output.escape(wording.dependencies(policy))),
+        ("resources", output.escape(wording.needs(policy))),
         ("due", wording.full_time(job.run_at) if is_due else ""),
         ("suspended", _suspended(job)),
         ("finished", wording.full_time(job.finished_at)),

@@ -13,6 +13,8 @@ def retry(
     state: p.States = None,
     queue: p.Queue = None,
     yes: Yes = False,
+    cascade: job_options.Cascade = False,
+    ignore_dependencies: job_options.IgnoreDependencies = False,
     changes: job_options.ChangeOptions = None,
     json: p.JsonLines = False,
     db: p.Database = None,
@@ -23,6 +25,7 @@ def retry(
     $ queuectl retry --all --queue mail      all that are dead or cancelled; --state completed for those
     $ queuectl retry 17 --timeout none       what is given is changed first, and stays so
     $ queuectl retry 17 --secret TOKEN       its secret values are forgotten once it completed: give them anew
+    $ queuectl retry build --cascade         with what was cancelled because it had failed
 
     Options that are not given change nothing: the defaults below are those of a new job. On a terminal it asks first,
     unless jobs are named.
@@ -31,5 +34,11 @@ def retry(
     selection.check("retry", (*_FAILED, "completed"))
     with opening.open_queue(db) as q:
         if (selected := select(q, selection, "retry", _FAILED)) is not None:
-            retried = q.retry(*selected.ids, among=selected.among, **job_options.given_fields(changes))
-            print_changed(q, retried, json, "pending")
+            retried = q.retry(
+                *selected.ids,
+                among=selected.among,
+                cascade=cascade,
+                ignore_dependencies=ignore_dependencies,
+                **job_options.given_fields(changes),
+            )
+            print_changed(q, retried, json, "pending", unless="blocked")

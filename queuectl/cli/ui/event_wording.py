@@ -23,7 +23,8 @@ def _of_job(record: events.Recorded, event: events.Event) -> str:
             command = event.runnable.text
             late = (clock.micros(event.run_at) - record.at) / 1_000_000
             due = f", due {local_time(clock.micros(event.run_at), record.at)}" if late > 1 else ""
-            return f"enqueued in {event.queue}{due}: {command}"
+            after = f", blocked: waits for {event.watching}" if event.watching is not None else ""
+            return f"enqueued in {event.queue}{due}{after}: {command}"
         case events.Claimed():
             granted = f", with {grants(event.granted)}" if event.granted else ""
             return f"claimed: attempt {event.attempt}{granted}"
@@ -40,13 +41,22 @@ def _of_job(record: events.Recorded, event: events.Event) -> str:
         case events.Dead():
             return "went to the dead letter queue"
         case events.Requeued():
-            return "requeued, with its retry budget anew"
+            after = f", blocked: waits for {event.watching}" if event.watching is not None else ""
+            return f"requeued, with its retry budget anew{after}"
         case events.Edited():
             return f"edited: {'; '.join(_change(name, *values) for name, values in event.changes.items())}"
         case events.CancelRequested():
             return "asked to be cancelled" + (f", by {event.signal}" if event.signal else "")
+        case events.Cancelled() if event.because:
+            return f"cancelled: {', '.join(event.because)} ended so that it never starts"
         case events.Cancelled():
             return "cancelled" + (f" in attempt {event.attempt}{_took(event)}" if event.attempt is not None else "")
+        case events.Cascaded():
+            return "all jobs that depend on it were looked at"
+        case events.WaitingFor():
+            return f"waits for {event.parent}"
+        case events.Unblocked():
+            return "unblocked" + (f": {event.because} has ended" if event.because is not None else "")
         case events.Released():
             return f"attempt {event.attempt} given back before it started"
         case events.Interrupted():

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from projections.jobs import Job
     from projections.queues import QueueState
     from queuectl.admission import Facts, Reason
+    from queuectl.events import Enqueued
 
 
 def local_time(at: int | None, now: int | None = None) -> str:
@@ -48,11 +49,13 @@ def state_detail(job: "Job", now: int | None = None, facts: "Facts | None" = Non
         words = suspension(job, now) + ("" if job.attempt == 1 else f"attempt {job.attempt} ")
         words += f"for {units.span(max(now - (job.claimed_at or now), 0) / 1_000_000) or '0s'} on {job.worker}"
         return words + (", being cancelled" if job.cancel_requested else "")
-    if job.state in ("pending", "failed"):
+    if job.state in ("pending", "blocked", "failed"):
         words = f"{end_cause(job)}, " if job.state == "failed" else ""
         return words + _situation(job, now, facts)
     if job.state == "dead":
         return f"{end_cause(job)}, {_ago(job, now)}"
+    if job.cause == "dependency":
+        return f"{job.error}, {_ago(job, now)}"
     return _ago(job, now)
 
 
@@ -75,6 +78,8 @@ def _situation(job: "Job", now: int, facts: "Facts | None") -> str:
         case "paused" if reason is not None:
             until = f" until {local_time(reason.when, now)}" if reason.when is not None else ""
             return f"paused{until}"
+        case "dependency":
+            return f"after {job.watching}"
         case "concurrency":
             return "queue at its limit"
         case "rate" if reason is not None:
@@ -100,6 +105,22 @@ def reason_sentence(reason: "Reason", now: int | None = None, jobs: int = 1) -> 
     if jobs > 1 and reason.kind in ("delayed", "backoff"):
         until = ": the first at"
     return f"{words}{until} {local_time(reason.when, now)}"
+
+
+def dependencies(policy: "Enqueued") -> str:
+    """What a job depends on: `build, test; the end of lint; a failure of deploy`."""
+    words = [
+        *([", ".join(policy.after)] if policy.after else []),
+        *([f"the end of {', '.join(policy.after_any)}"] if policy.after_any else []),
+        *([f"a failure of {', '.join(policy.after_failure)}"] if policy.after_failure else []),
+    ]
+    return "; ".join(words)
+
+
+def needs(policy: "Enqueued") -> str:
+    """What a job needs while it runs: `gpu=2, mem=8G, 4 slots`."""
+    words = [f"{name}={amounts.text(much)}" for name, much in policy.needs.items()]
+    return ", ".join([*words, f"{policy.slots} slots"] if policy.slots > 1 else words)
 
 
 def _ago(job: "Job", now: int) -> str:

@@ -1,6 +1,6 @@
 """Writing to SQLite: what is decided becomes rows of the log and of every projection, within one transaction."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import apsw
@@ -19,6 +19,7 @@ from queuectl.engines.view import Leaf, Transaction, Write
 from queuectl.errors import Conflict, Refused
 from queuectl.events import (
     ConfigSet,
+    Edited,
     Enqueued,
     Forced,
     Interrupted,
@@ -56,6 +57,8 @@ _FILLS = {
     QueuePaused.type: "queues",
     QueueResumed.type: "queues",
     QueueLimited.type: "queues",
+    Enqueued.type: "dependencies",
+    Edited.type: "dependencies",
     Forced.type: "forced",
     Released.type: "forced",  # what is given back is as it was before its claim
     Interrupted.type: "forced",
@@ -188,6 +191,14 @@ class SqliteTransaction(SqliteView, Transaction):
         if not found:
             self._known.empty.add("forced")
         return [job for job in found if not queues or job.queue in queues]
+
+    def depended_on(self, ids: Collection[str]) -> set[str]:
+        if "dependencies" in self._known.empty:
+            return set()
+        if not self._db.execute("select exists (select 1 from dependencies)").get:
+            self._known.empty.add("dependencies")
+            return set()
+        return super().depended_on(ids)
 
     def keep_secrets(self, job: str, values: Mapping[str, str]) -> None:
         self._db.executemany(

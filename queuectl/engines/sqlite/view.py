@@ -127,7 +127,7 @@ class SqliteView(SqliteHealth):
         sql = f"""
             with over as (
                 select id, version from jobs
-                where finished_at <= ? and state in ({marks(states)})
+                where finished_at <= ? and state in ({marks(states)}) and cascading = 0
                     and id not in (select job from starts where next > ?)
             )
             select 'job:' || id, version from over

@@ -262,6 +262,7 @@ def recover(
         total.workers += rescuer.report.workers
         total.jobs += rescuer.report.jobs
         total.left += rescuer.report.left
+    queue.cascade()
     if total.jobs or total.workers:
         write_report(queue.logs, total)
     return total

@@ -1,0 +1,97 @@
+"""The graph of jobs that depend on each other, as text and for Graphviz."""
+
+from collections.abc import Collection, Iterator
+
+import msgspec
+
+from projections.dependencies import DEPENDENCY_KINDS
+from projections.jobs import Job
+from queuectl.engines.view import View
+from queuectl.queries import get_job
+
+
+class Edge(msgspec.Struct, frozen=True):
+    """That one job depends on another."""
+
+    parent: str
+    child: str
+    kind: str
+    """after, after_any or after_failure."""
+
+
+class JobGraph(msgspec.Struct):
+    """Jobs and what they depend on. Each comes after those that it depends on."""
+
+    jobs: dict[str, Job | None]
+    """By id; None: it was purged or archived."""
+    edges: list[Edge]
+
+    def parents(self, id: str) -> list[Edge]:
+        """What a job depends on."""
+        return [edge for edge in self.edges if edge.child == id]
+
+
+def job_graph(view: View, ids: Collection[str] = ()) -> JobGraph:
+    """These jobs, all that they depend on and all that depend on them; none named: of all that are blocked.
+
+    Raises NotFound.
+    """
+    named = [get_job(view, id) for id in ids] if ids else view.blocked()
+    found: dict[str, Job | None] = {}
+    edges: dict[Edge, None] = {}
+    for job in named:
+        _upwards(view, job, found, edges)
+        _downwards(view, job, found, edges)
+    return JobGraph(_in_order(found, edges), list(edges))
+
+
+def _upwards(view: View, job: Job, found: dict[str, Job | None], edges: dict[Edge, None]) -> None:
+    left: list[Job] = [job]
+    while left:
+        job = left.pop()
+        found[job.id] = job
+        for edge in _edges(job):
+            edges[edge] = None
+            if edge.parent not in found:
+                found[edge.parent] = above = view.job(edge.parent)
+                left += [above] if above is not None else []
+
+
+def _downwards(view: View, job: Job, found: dict[str, Job | None], edges: dict[Edge, None]) -> None:
+    left, seen = [job], {job.id}
+    while left:
+        for child in view.children(left.pop().id):
+            if child.id not in seen:
+                seen.add(child.id)
+                _upwards(view, child, found, edges)
+                left.append(child)
+
+
+def _edges(job: Job) -> Iterator[Edge]:
+    for kind in DEPENDENCY_KINDS:
+        for parent in getattr(job.policy, kind):
+            yield Edge(parent, job.id, kind)
+
+
+def _in_order(found: dict[str, Job | None], edges: Collection[Edge]) -> dict[str, Job | None]:
+    """The jobs, those first on which others depend, otherwise as they came."""
+    left: dict[str, int] = dict.fromkeys(found, 0)
+    children: dict[str, list[str]] = {}
+    for edge in edges:
+        left[edge.child] += 1
+        children.setdefault(edge.parent, []).append(edge.child)
+
+    def arrival(id: str) -> int:
+        job = found[id]
+        return job.seq if job is not None else 0
+
+    ready = sorted((id for id, count in left.items() if count == 0), key=arrival, reverse=True)
+    ordered: dict[str, Job | None] = {}
+    while ready:
+        id = ready.pop()
+        ordered[id] = found[id]
+        for child in sorted(children.get(id, ()), key=arrival, reverse=True):
+            left[child] -= 1
+            if left[child] == 0:
+                ready.append(child)
+    return ordered
