@@ -4,7 +4,7 @@ import functools
 import itertools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 SIGKILL = 9
@@ -58,6 +58,33 @@ def read(name: str) -> bytes:
 def pids() -> Iterator[int]:
     """All processes of this pid namespace. Raises OSError where /proc can't be read."""
     return (int(name) for name in os.listdir("/proc") if name.isdigit())
+
+
+def descendants(pid: int) -> list[int]:
+    """The children of a process, theirs, and so on, zombies too. Some may be missing while others are reaped."""
+    children = _listed_children if os.path.exists(f"/proc/{pid}/task/{pid}/children") else _all_children()
+    found = children(pid)
+    for each in found:
+        found += children(each)  # what is added is visited as well
+    return found
+
+
+def _listed_children(pid: int) -> list[int]:
+    """The children of each of its threads."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return [int(child) for thread in threads for child in read(f"{pid}/task/{thread}/children").split()]
+
+
+def _all_children() -> Callable[[int], list[int]]:
+    """The children of every process, for a kernel that does not list them (CONFIG_PROC_CHILDREN)."""
+    everyone: dict[int, list[int]] = {}
+    for pid in pids():
+        if (process := look(pid)) is not None:
+            everyone.setdefault(process.parent, []).append(pid)
+    return lambda pid: [*everyone.get(pid, ())]
 
 
 def open_descriptors() -> list[int]:

@@ -219,7 +219,7 @@ class Slots:
         def orphans() -> list[int]:  # those that can't be of an attempt beside this one
             return self._orphans.find(self.main_pids() - {own})
 
-        search = AttemptSearch(slot.attempt.start.output, mark, orphans=orphans)
+        search = AttemptSearch(slot.attempt.start.output, mark, orphans=orphans, below=os.getpid())
         slot.attempt.suspend(Suspension(search, self._queue.engine.holders, now), now)
 
     def end(self, now: float) -> None:

@@ -299,6 +299,22 @@ def test_state_group_session_and_start_time_are_read(scene: Scene) -> None:
     assert processes.session(attempt.pid) == 0
 
 
+def test_descendants_are_found_without_lists_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = "(sh -c 'sleep 60 & echo; wait' & wait)"
+    top = subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, start_new_session=True)
+    try:
+        assert top.stdout is not None
+        top.stdout.readline()
+        found = procfs.descendants(top.pid)
+        assert [procfs.command_line(pid) for pid in found][-1] == "sleep 60"
+        assert len(found) >= 2
+        monkeypatch.setattr(os.path, "exists", lambda path: False)
+        assert procfs.descendants(top.pid) == found
+    finally:
+        os.killpg(top.pid, signal.SIGKILL)
+        top.communicate()
+
+
 def test_a_process_may_have_any_name(tmp_path: Path) -> None:
     odd = tmp_path / ") Z 1 1"
     odd.symlink_to(shutil.which("sleep") or "/bin/sleep")

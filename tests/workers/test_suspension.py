@@ -294,6 +294,7 @@ def test_what_was_stopped_before_stays_stopped(lab: Lab, fifo: Fifo) -> None:
     lab.start()
     child, main = sorted((int(fifo.line()) for _ in range(2)), key=lambda pid: pid == os.getsid(pid))
     os.kill(child, signal.SIGSTOP)
+    lab.until(lambda: stopped([child]))
     lab.queue.suspend(id)
     lab.until(lambda: stopped([child, main]))
 

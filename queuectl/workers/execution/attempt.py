@@ -217,7 +217,7 @@ class AttemptProcess:
                     self._suspension.end()
                     self._suspension = None
                 tag = self.start.env.get(traces.TAG, "")
-                self._search = AttemptSearch(self.start.output, tag, orphans=self._orphans)
+                self._search = AttemptSearch(self.start.output, tag, orphans=self._orphans, below=os.getpid())
             elif self.start.keep_children:
                 return False
         elif is_new and not self._kills:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from queuectl.host.processes import is_writer, session
-from queuectl.host.procfs import Process, look, pids
+from queuectl.host.procfs import Process, descendants, look, pids
 from queuectl.workers.execution.traces import OrphanFinder, is_free, is_tagged, is_untagged
 
 
@@ -12,10 +12,20 @@ class AttemptSearch:
     """Finds the processes that carry an attempt's tag, have its output file open for writing, or share a session with
     a tagged process, `orphans`, and what any of these has started without a tag. The process that searches is none."""
 
-    def __init__(self, path: str, tag: str, *, orphans: OrphanFinder = tuple, database: str | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        tag: str,
+        *,
+        orphans: OrphanFinder = tuple,
+        database: str | None = None,
+        below: int | None = None,
+    ) -> None:
         """`path`: of the output file. `database`: count only tagged processes started for the queue at this path; a
-        copy may use the same tags."""
+        copy may use the same tags. `below`: look only at what has come from this process, a subreaper: everything of
+        its attempts has, and the machine may have thousands of others."""
         self._path, self._tag, self._orphans, self._database = path, tag, orphans, database
+        self._ancestor = below
         self._sessions: set[int] = set()
 
     def find(self) -> list[int]:
@@ -23,7 +33,8 @@ class AttemptSearch:
 
         One may fork meanwhile, so that only two searches in a row tell that none is.
         """
-        everyone = {pid: process for pid in pids() if (process := look(pid)) is not None and process.lives}
+        candidates = pids() if self._ancestor is None else descendants(self._ancestor)
+        everyone = {pid: process for pid in candidates if (process := look(pid)) is not None and process.lives}
         everyone.pop(os.getpid(), None)
         tagged = {pid for pid in everyone if self._is_tagged(pid)}
         self._sessions = {everyone[pid].session for pid in tagged} - {os.getsid(0), 0}
