@@ -2,7 +2,7 @@
 
 import os
 
-from queuectl.host.procfs import look, look_at_thread, pids
+from queuectl.host.procfs import is_stop_pending, look, look_at_thread, pids
 
 _GONE = (FileNotFoundError, ProcessLookupError)
 
@@ -14,13 +14,18 @@ def state(pid: int) -> str | None:
 
 
 def runs(pid: int) -> bool:
-    """Whether any thread of the process is neither stopped nor ended; False where there is none."""
+    """Whether any thread of the process is neither stopped nor ended; False where there is none.
+
+    One that can't be interrupted, and stops before it comes to anything of its own, counts as stopped: a shell stays so
+    that waits until its stopped child executes a program (vfork).
+    """
     try:
         threads = os.listdir(f"/proc/{pid}/task")
     except _GONE:
         return False
-    states = (look_at_thread(pid, thread) for thread in threads)
-    return any(each is not None and each.state not in "TtZX" for each in states)
+    states = {each.state for thread in threads if (each := look_at_thread(pid, thread)) is not None} - {*"ZX"}
+    going = states - {*"Tt"}
+    return bool(going) and not (going == {"D"} and ("T" in states or is_stop_pending(pid)))
 
 
 def start_time(pid: int) -> int | None:

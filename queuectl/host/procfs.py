@@ -100,6 +100,13 @@ def is_kill_pending(pid: int) -> bool:
     return _is_in("SigPnd|ShdPnd", pid, SIGKILL)
 
 
+def is_stop_pending(pid: int) -> bool:
+    """Whether a SIGSTOP waits for the process: it is in an uninterruptible sleep, and stops once it leaves it."""
+    from signal import SIGSTOP  # its number depends on the processor
+
+    return _is_in("SigPnd|ShdPnd", pid, SIGSTOP)
+
+
 def is_ignored(pid: int, number: int) -> bool:
     """Whether the process ignores a signal, as what a shell starts in the background ignores SIGINT."""
     return _is_in("SigIgn", pid, number)

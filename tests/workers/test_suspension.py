@@ -301,3 +301,28 @@ def test_what_was_stopped_before_stays_stopped(lab: Lab, fifo: Fifo) -> None:
     lab.queue.continue_(id)
     lab.until(lambda: processes.runs(main))
     assert stopped([child])
+
+
+def test_a_spawn_under_way_is_suspended(lab: Lab, fifo: Fifo) -> None:
+    """Its parent sleeps uninterruptibly until the stopped child executes its program: it gets no CPU either."""
+    os.mkfifo(lab.folder / "held")
+    (lab.folder / "spawn.py").write_text(f"""
+import os
+say = open({str(fifo)!r}, "w", buffering=1)
+print(os.getpid(), file=say)
+held = (os.POSIX_SPAWN_OPEN, 5, {str(lab.folder / "held")!r}, os.O_RDONLY, 0)
+os.posix_spawn("/bin/true", ["true"], {{}}, file_actions=[held])
+print("on", file=say)
+""")
+    id = lab.queue.enqueue(f"exec {sys.executable} {lab.folder}/spawn.py", timeout=None)
+    lab.start()
+    pid = int(fifo.line())
+    lab.until(lambda: processes.state(pid) == "D")
+    lab.queue.suspend(id)
+
+    lab.until(lambda: stopped([pid, *procfs.descendants(pid)]))
+    lab.queue.continue_(id)
+    lab.until(lambda: processes.runs(pid))
+    with open(lab.folder / "held", "w"):
+        assert fifo.line() == "on"
+    lab.until(lambda: lab.queue.job(id).state == "completed")
