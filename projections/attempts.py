@@ -39,11 +39,12 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     max_rss: int | None = None
     output_bytes: int | None = None
     output_cut: int | None = None
+    limited_by: str | None = None
     error: str | None = None
 
 
 name = "attempts"
-version = 2
+version = 3
 tables = ("attempts",)
 TABLE = Table("attempts", Attempt, ("seq",))
 schema = f"{TABLE.schema} create unique index attempts_of_job on attempts (job, lease);"

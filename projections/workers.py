@@ -45,6 +45,12 @@ class Worker(msgspec.Struct, frozen=True, gc=False):
     inside: str | None
     resources: dict[str, int | str]
     """What it offers of the resources of its host: how much, or the numbers of the pieces as `0-3`."""
+    max_load: float | None
+    """The load average from which on it claims nothing."""
+    min_free_memory: int | None
+    """Bytes of free memory below which it claims nothing."""
+    cgroup: str | None
+    """The control group in which attempts with a memory limit get one of their own; None: RLIMIT_AS keeps these."""
     private: bool
     """Whether it runs given jobs only."""
     started_at: int
@@ -83,6 +89,9 @@ def evolve(worker: Worker | None, record: Recorded, event: Any) -> Worker | None
             drain=event.drain,
             inside=event.inside,
             resources=event.resources,
+            max_load=event.max_load,
+            min_free_memory=event.min_free_memory,
+            cgroup=event.cgroup,
             private=event.private,
             started_at=record.at,
             heartbeat_at=record.at,
@@ -103,7 +112,7 @@ def evolve(worker: Worker | None, record: Recorded, event: Any) -> Worker | None
 
 
 name = "workers"
-version = 4
+version = 5
 tables = ("workers",)
 reads = None
 

@@ -28,11 +28,11 @@ UNSTARTED = (*WAITING, "blocked")
 
 KINDS = (
     "held", "paused", "dependency", "delayed", "backoff", "concurrency", "rate", "resource", "reserved", "disk",
-    "no_worker", "busy", "priority",
+    "no_worker", "host", "busy", "priority",
 )  # fmt: skip
 """The kinds of reasons, in the order in which they have to go."""
 
-FOR_WORKERS = frozenset({"no_worker", "busy", "priority"})
+FOR_WORKERS = frozenset({"no_worker", "host", "busy", "priority"})
 """The kinds of reasons that are no matter of the job: with one free slot more it would start."""
 
 
@@ -95,6 +95,8 @@ class Servers(msgspec.Struct, frozen=True):
     """Of the free slots those that are not."""
     roomiest_unkept: int = 0
     """Free slots of the one of the others that has most free."""
+    holds_back: str | None = None
+    """Why they claim nothing, whatever is free: the load or the memory of their host; None: they claim."""
     next_end: int | None = None
     """When the first of their jobs will end (µs UTC), by the median run time of its queue; None: not known."""
 
@@ -316,23 +318,19 @@ def _no_worker(job: Job, now: int) -> Reason:
 
 
 def _in_line(job: Job, serving: list[Servers], now: int) -> Iterator[Reason]:
-    """The reasons of a due job that workers serve: all slots are taken, or will be taken by other jobs."""
+    """The reasons of a due job that workers serve: they hold back, all slots are taken, or will be by other jobs."""
     needed = job.policy.slots
-    free = [each for each in serving if (each.free if needed == 1 else each.roomiest >= needed)]
-    if not free:
-        slots = sum(each.slots for each in serving)
-        ends = [each.next_end for each in serving if each.next_end is not None]
+    roomy = [each for each in serving if (each.free if needed == 1 else each.roomiest >= needed)]
+    free = [each for each in roomy if each.holds_back is None]
+    if roomy and not free:
         yield Reason(
-            kind="busy",
-            text=f"all slots that serve the queue {job.queue} are taken ({slots})"
-            if needed == 1
-            else f"no worker of the queue {job.queue} has {needed} free slots",
+            kind="host",
+            text=f"the workers of the queue {job.queue} hold back: {roomy[0].holds_back}",
             about=job.queue,
-            since=max(job.run_at, *(each.full_since or 0 for each in serving)),
             frees=start_worker(job.queue) + (f" --slots {needed}" if needed > 1 else ""),
-            when=max(now, min(ends)) if ends else None,
-            estimated=bool(ends),
         )
+    elif not free:
+        yield _busy(job, serving, now)
     elif len(ahead := [first for each in free if (first := each.ahead(job))]) == len(free):
         yield _kept(job, ahead[0], sum(each.free for each in free))
         return
@@ -352,6 +350,24 @@ def _kept(job: Job, first: Job, free: int) -> Reason:
         behind=(first.id,),
         since=max(job.run_at, first.run_at + RESERVES),
         frees=start_worker(job.queue) + (f" --slots {job.policy.slots}" if job.policy.slots > 1 else ""),
+    )
+
+
+def _busy(job: Job, serving: list[Servers], now: int) -> Reason:
+    """The reason of a job for which the workers that take it have not enough free slots."""
+    needed = job.policy.slots
+    slots = sum(each.slots for each in serving)
+    ends = [each.next_end for each in serving if each.next_end is not None]
+    return Reason(
+        kind="busy",
+        text=f"all slots that serve the queue {job.queue} are taken ({slots})"
+        if needed == 1
+        else f"no worker of the queue {job.queue} has {needed} free slots",
+        about=job.queue,
+        since=max(job.run_at, *(each.full_since or 0 for each in serving)),
+        frees=start_worker(job.queue) + (f" --slots {needed}" if needed > 1 else ""),
+        when=max(now, min(ends)) if ends else None,
+        estimated=bool(ends),
     )
 
 

@@ -11,6 +11,7 @@ from queuectl.disk import Disk
 from queuectl.engines.base import Engine
 from queuectl.engines.view import View
 from queuectl.events import Recorded
+from queuectl.host_limits import holds_back
 from queuectl.liveness import Life, liveness
 from queuectl.selection import needy, select
 from queuectl.stock import Stock
@@ -24,11 +25,11 @@ def collect(view: View, engine: Engine, disk: Disk | None, now: int, about: Job 
 
     A worker for certain jobs alone serves no queue.
     """
-    alike: dict[tuple[tuple[str, ...], str], list[Worker]] = {}
+    alike: dict[tuple[tuple[str, ...], str, str | None], list[Worker]] = {}
     for worker in view.workers():
         takes = worker.state == "running" and worker.slots > 0 and not worker.private
         if takes and liveness(worker, engine) is not Life.GONE:
-            alike.setdefault((worker.queues, worker.identity), []).append(worker)
+            alike.setdefault((worker.queues, worker.identity, holds_back(worker)), []).append(worker)
     servers = tuple(_servers(view, *kind, workers, now, about) for kind, workers in alike.items())
     ends = [attempt.ended_at for attempt in view.attempts(about.id)] if about is not None else []
     failed_at = {about.id: at} if about is not None and ends and (at := ends[-1]) is not None else {}
@@ -54,7 +55,13 @@ def _hold(view: View, job: Job) -> Recorded | None:
 
 
 def _servers(
-    view: View, queues: tuple[str, ...], home: str, workers: list[Worker], now: int, about: Job | None
+    view: View,
+    queues: tuple[str, ...],
+    home: str,
+    why: str | None,
+    workers: list[Worker],
+    now: int,
+    about: Job | None,
 ) -> Servers:
     jobs: list[Job] = []
     rooms: dict[str, int] = {}
@@ -79,6 +86,7 @@ def _servers(
         kept_for=next(iter(selection.kept.values()), None),
         unkept=sum(unkept),
         roomiest_unkept=max(unkept, default=0),
+        holds_back=why,
         next_end=min(ends, default=None),
     )
 

@@ -141,7 +141,8 @@ def variable(name: str) -> str:
 
 _TAKEN = frozenset({
     "db", "job_id", "attempt", "queue", "tag", "logs", "debug", "keep_env", "max_retries", "backoff_base",
-    "backoff_max", "backoff", "jitter", "timeout", "on_lost", "shell", "progress", "scheduled_for", "trigger_job",
+    "backoff_max", "backoff", "jitter", "timeout", "on_lost", "memory_limit", "grace", "shell", "progress",
+    "scheduled_for", "trigger_job",
 })  # fmt: skip
 """Resources whose variable is another: of a job's attempt, or of a setting."""
 

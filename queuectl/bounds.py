@@ -19,6 +19,8 @@ BASES = (1.0, 1e6)
 JITTERS = (0.0, 1.0)
 ON_LOST = ("retry", "dead")
 MOST_SLOTS = 10_000
+LEAST_MEMORY, MOST_MEMORY = 4 << 20, 1 << 50
+"""Bytes: with less, a shell can't begin."""
 MOST_STEPS = 100
 """Delays of a backoff that lists them."""
 
@@ -61,6 +63,14 @@ def check_timeout(seconds: float) -> float:
     if not 0 < seconds <= units.LONGEST:
         raise Invalid(f"timeout: {seconds:g} is not a duration above 0 and up to 100 years; 'none' is no timeout")
     return seconds
+
+
+def check_memory(size: int) -> int:
+    """The same limit of memory, if a command can be started within it. Raises Invalid."""
+    if not LEAST_MEMORY <= size <= MOST_MEMORY:
+        least, most = units.size_text(LEAST_MEMORY), units.size_text(MOST_MEMORY)
+        raise Invalid(f"memory_limit: {size} bytes are not from {least} to {most}; write 64M or 2G, or none")
+    return size
 
 
 def check_reason(reason: str) -> str:

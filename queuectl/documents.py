@@ -15,6 +15,7 @@ from projections.jobs import Job
 from projections.workers import Worker
 from queuectl.clock import text
 from queuectl.events import Enqueued
+from queuectl.host_limits import holds_back
 from queuectl.options import IN_EVENT
 
 
@@ -88,6 +89,8 @@ class SeenWorker(msgspec.Struct, frozen=True):
     worker: Worker
     alive: bool | None
     """Whether its process lives; None where that can't be told from here."""
+    holds_back: str | None
+    """Why it claims nothing just now: the load or the memory of its host; None: it claims, or that can't be told."""
     jobs: list[str]
     """The ids of what it holds."""
     database: str
@@ -98,7 +101,8 @@ WORKER = DocumentType(
     "WorkerDocument",
     [
         *("worker.id", "worker.state", "alive", "worker.host", "worker.pid", "worker.slots", "worker.queues"),
-        *("worker.resources", "worker.private", "jobs", "worker.started_at", "worker.heartbeat_at"),
+        *("worker.resources", "worker.max_load", "worker.min_free_memory", "holds_back", "worker.cgroup"),
+        *("worker.private", "jobs", "worker.started_at", "worker.heartbeat_at"),
         *("worker.ended_at", "worker.reason", "database"),
     ],
     Worker,
@@ -116,4 +120,5 @@ def job_document(job: Job, attempts: Iterable[Attempt] | None = None) -> msgspec
 
 def worker_document(worker: Worker, jobs: Iterable[Job], alive: bool | None, database: str) -> msgspec.Struct:
     """A worker as JSON shows it; `database` is where its queue is."""
-    return WORKER.of(SeenWorker(worker, alive, [job.id for job in jobs], database))
+    why = holds_back(worker) if alive else None
+    return WORKER.of(SeenWorker(worker, alive, why, [job.id for job in jobs], database))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from projections.queues import ALL, QueueState
 from queuectl import disk
-from queuectl.admission import UNSTARTED, Facts, Reason, reasons
+from queuectl.admission import UNSTARTED, Facts, Reason, first, reasons
 from queuectl.admission_facts import collect
 from queuectl.clock import now
 from queuectl.engines.base import Progress
@@ -59,6 +59,19 @@ class FlowQueries(Queries):
                 for first in view.due((queue,), 1, moment)
                 if facts.unserved(first, moment)
             }
+
+    def held_back(self, ids: Sequence[str] = ()) -> dict[str, str]:
+        """The queues whose due jobs (all, or those named) wait for workers that hold back, each with why in words."""
+        facts, moment = self.facts(), now()
+        if not any(each.holds_back for each in facts.servers or ()):
+            return {}
+        with self._engine.snapshot() as view:
+            if ids:
+                jobs = [job for id in ids if (job := view.job(id)) is not None]
+            else:
+                jobs = [job for queue in view.waiting_by_queue() for job in view.due((queue,), 1, moment)]
+        reasons = ((job.queue, first(job, facts, moment)) for job in jobs)
+        return {queue: reason.text for queue, reason in reasons if reason is not None and reason.kind == "host"}
 
     def queues(self, *, then: Then | None = None, progress: Progress | None = None) -> list[QueueSummary]:
         """All queues that a job, a limit or a pause has named, as they are or as they were `then`, by name.

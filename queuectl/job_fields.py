@@ -48,6 +48,8 @@ class Spec(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Leave what it left running in the background, rather than end it with the command."""
     nice: int = 0
     """Run it at a lower priority for the processor: N, up to 19, is added to its worker's niceness."""
+    memory_limit: int | UnsetType | None = UNSET
+    """How much memory an attempt may use: 64M, 2G; none: no limit."""
     grace: float | None = None
     """How long it has to end when it is asked to: at its timeout, by a cancel, with its worker. Then it is killed."""
     stop_signal: int | str | None = None
@@ -95,6 +97,7 @@ class JobSettings(Struct, frozen=True):
     backoff: tuple[float, ...] = ()
     timeout: float | None = 60.0
     on_lost: str = "retry"
+    memory_limit: int | None = None
     grace: float = 5.0
     shell: str = "/bin/sh"
 
@@ -112,6 +115,7 @@ class Policy(TypedDict, total=False):
     on_lost: Literal["retry", "dead"]
     keep_children: bool
     nice: int
+    memory_limit: int | None
     grace: float
     stop_signal: int | str
     ok_codes: tuple[int, ...]

@@ -88,6 +88,12 @@ def _timeout(value: float | str | None) -> float | None:
     return None if _is_none(value) else bounds.check_timeout(_seconds(value or 0))
 
 
+def _memory(value: int | str | None) -> int | None:
+    if _is_none(value):
+        return None
+    return bounds.check_memory(units.size(value) if isinstance(value, str) else value or 0)
+
+
 def _steps(value: float | str | Sequence[float | str]) -> tuple[float, ...]:
     if _is_none(value):
         return ()
@@ -197,6 +203,14 @@ TIMEOUT = Kind(
     read=_timeout,
     load=_timeout,
     check=lambda _, value: bounds.check_timeout(value) if value is not None else None,
+)
+MEMORY = Kind(
+    type="int | None",
+    json=int | str | None,
+    documented="size, or null",
+    read=_memory,
+    load=_memory,
+    check=lambda _, value: bounds.check_memory(value) if value is not None else None,
 )
 STEPS = Kind(
     type="tuple[float, ...]",

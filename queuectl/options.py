@@ -20,6 +20,7 @@ from queuectl.option_kinds import (
     FOLDER,
     IDS,
     INPUT,
+    MEMORY,
     MOMENT,
     NAMES,
     NEEDS,
@@ -108,6 +109,8 @@ OPTIONS = (
            help="Leave what it left running in the background, rather than end it with the command."),
     Option(name="nice", kind=whole(0, 19), metavar="N", default=0, without="0",
            help="Run it at a lower priority for the processor: N, up to 19, is added to its worker's niceness."),
+    Option(name="memory_limit", kind=MEMORY, metavar="SIZE", default=UNSET, setting="none",
+           help="How much memory an attempt may use: 64M, 2G; none: no limit."),
     Option(name="grace", kind=DURATION, metavar="DURATION", setting="5s",
            help="How long it has to end when it is asked to: at its timeout, by a cancel, with its worker. Then it is "
            "killed."),
@@ -153,6 +156,9 @@ SETTINGS = tuple(option for option in OPTIONS if option.setting is not None)
 
 IN_EVENT = tuple(option.name for option in OPTIONS if option.name in Enqueued.__struct_fields__)
 """The options that the `enqueued` event has by their name."""
+
+TAKE_NONE = frozenset(option.name for option in OPTIONS if option.default is UNSET)
+"""The options of which None says something: that there is no limit."""
 
 _EXCLUSIVE = tuple(option for option in OPTIONS if option.instead_of)
 

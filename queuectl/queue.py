@@ -21,6 +21,7 @@ from queuectl.host.working_directory import working_directory
 from queuectl.job_fields import Changes, Fields, Spec
 from queuectl.labels import NewStandings, depends, resolve
 from queuectl.option_kinds import SIGNAL
+from queuectl.options import TAKE_NONE
 from queuectl.queries import get_job
 from queuectl.rest import live_jobs
 from queuectl.settings import Settings
@@ -209,13 +210,14 @@ class Queue(WorkerControl):
         also takes the jobs that were cancelled because these had ended as they did, and those that were cancelled
         because of them.
 
-        `changes` are fields of Spec (see `enqueue`; also command or argv) that are others from now on; None, but as a
-        timeout, leaves one as it is. `env` adds to what the jobs have, `secrets` gives values anew, `reason` is that of
-        the retry. Raises Invalid for a bad value, Refused for a job that is not finished, or that needs secret values
-        that are not in the database. `among` and what is returned are as of `cancel`.
+        `changes` are fields of Spec (see `enqueue`; also command or argv) that are others from now on; None leaves one
+        as it is, but as a timeout or a memory limit, of which it says that there is none. `env` adds to what the jobs
+        have, `secrets` gives values anew, `reason` is that of the retry. Raises Invalid for a bad value, Refused for a
+        job that is not finished, or that needs secret values that are not in the database. `among` and what is returned
+        are as of `cancel`.
         """
         fields: dict[str, Any] = {
-            name: value for name, value in changes.items() if value is not None or name == "timeout"
+            name: value for name, value in changes.items() if value is not None or name in TAKE_NONE
         }
         for name in fields:
             if name not in Changes.__optional_keys__:

@@ -84,6 +84,26 @@ def test_a_free_slot_goes_to_the_first_jobs() -> None:
     assert kinds(first, Facts(None, (Servers(queues=("gpu",), slots=2, free=2, first=(second, first)),))) == []
 
 
+def test_workers_that_hold_back_are_told_apart() -> None:
+    first, second = waiting(seq=1), waiting(seq=2)
+    back = Servers(queues=(), slots=2, free=2, first=(first, second), holds_back="load 8.10, limit 4")
+    [reason] = reasons(first, Facts(None, (back,)), BEGIN)
+    assert (reason.kind, reason.text, reason.since, reason.when) == (
+        "host",
+        "the workers of the queue gpu hold back: load 8.10, limit 4",
+        None,
+        None,
+    )
+    assert kinds(waiting(run_at=BEGIN + 1), Facts(None, (back,))) == ["delayed"]
+    taken = Servers(queues=("gpu",), slots=1, free=0, first=(first,))
+    assert kinds(first, Facts(None, (back, taken))) == ["host"]
+    full = Servers(queues=(), slots=2, free=0, first=(first,), holds_back="load 8.10, limit 4")
+    assert kinds(first, Facts(None, (full, taken))) == ["busy"], "the load may have fallen when a slot is free"
+    free = Servers(queues=(), slots=1, free=1, first=(first,))
+    assert kinds(first, Facts(None, (back, free))) == []
+    assert kinds(second, Facts(None, (back, free))) == ["priority"]
+
+
 def test_busy_slots_have_an_estimated_end() -> None:
     taken = Servers(queues=(), slots=2, free=0, first=(waiting(),), full_since=BEGIN - SECOND, next_end=BEGIN + 5)
     [reason] = reasons(waiting(), Facts(None, (taken,)), BEGIN)

@@ -11,7 +11,7 @@ import pytest
 from projections.jobs import Job
 from queuectl import Queue
 from queuectl.events import Enqueued
-from queuectl.options import IN_EVENT, OPTIONS, SETTINGS, Option
+from queuectl.options import IN_EVENT, OPTIONS, SETTINGS, TAKE_NONE, Option
 from queuectl.settings import Settings
 from tests.support import job_fields
 from tests.support.shell import Shell
@@ -23,6 +23,7 @@ BY_TYPE: dict[str, tuple[Any, Any]] = {
     "duration, or null": ("2m", 120.0),
     "duration, or array of durations": ("10s,1m", [10.0, 60.0]),
     '`"retry"`, `"dead"`': ("dead", "dead"),
+    "size, or null": ("64M", 64 << 20),
     "boolean": (True, True),
     "object of amounts": ("db=1", {"db": 1}),
     "object of strings": ("COLOUR=red", {"COLOUR": "red"}),
@@ -161,6 +162,10 @@ def test_options_are_fields_of_the_event() -> None:
         (("--backoff", "1s", "--backoff-base", "2"), "give --backoff-base or --backoff, not both"),
         (("--nice", "20"), "--nice: '20' is not a whole number from 0 to 19"),
         (("--nice", "-1"), "--nice: '-1' is not a whole number from 0 to 19"),
+        (("--memory-limit", "0"), "--memory-limit: 0 bytes are not from 4 MiB to 1024 TiB; write 64M or 2G, or none"),
+        (("--memory-limit", "64"), "--memory-limit: 64 bytes are not from 4 MiB"),
+        (("--memory-limit", "-64M"), "--memory-limit: '-64M' is not a size"),
+        (("--memory-limit", "lots"), "--memory-limit: 'lots' is not a size"),
         (("--backoff", "10s,soon"), "--backoff: 'soon' is not a duration"),
         (("--backoff", ""), "--backoff: '' is not a duration"),
         (("--grace", "-1"), "--grace: '-1' is not a duration"),
@@ -232,11 +237,24 @@ def test_none_changes_nothing_in_a_retry(queuectl: Shell) -> None:
     id = queuectl("enqueue", "--backoff", "5s", "--nice", "3", "true").ok().lines[0]
     queuectl("cancel", id).ok()
     before = queuectl("inspect", id, "--json").ok().json
-    nothing: Any = dict.fromkeys(option.name for option in OPTIONS if not option.only_new and option.name != "timeout")
+    names = {option.name for option in OPTIONS if not option.only_new}
+    nothing: Any = dict.fromkeys(names - TAKE_NONE)
     with Queue(queuectl.folder / "q.db") as queue:
         queue.retry(id, **nothing)
     after = queuectl("inspect", id, "--json").ok().json
     assert {name: after[name] for name in IN_EVENT} == {name: before[name] for name in IN_EVENT}
+
+
+def test_none_lifts_a_limit(queuectl: Shell) -> None:
+    queuectl("config", "set", "memory-limit", "1G").ok()
+    queuectl("enqueue", "--id", "a", "--memory-limit", "none", "true").ok()
+    queuectl("enqueue", "--id", "b", "true").ok()
+    queuectl("cancel", "b").ok()
+    with Queue(queuectl.folder / "q.db") as queue:
+        assert [queue.job(id).policy.memory_limit for id in ("a", "b")] == [None, 1 << 30]
+        queue.retry("b", memory_limit=None)
+        assert queue.job("b").policy.memory_limit is None
+    assert "memory_limit 1 GiB → none" in queuectl("events", "--job", "b").ok().out
 
 
 def test_a_word_is_read_in_any_case(queuectl: Shell) -> None:

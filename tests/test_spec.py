@@ -35,6 +35,7 @@ def test_every_field_of_a_spec_is_read():
         ' "env_in_log": ["A_KEY"], "secrets": {"B": "2"}, "shell": "/bin/bash",'
         ' "grace": "2m", "stop_signal": "SIGINT", "ok_codes": 3, "no_retry_codes": [78, 64],'
         ' "stdin": "/etc/hostname", "on_lost": "dead", "keep_children": true, "nice": 19, "held": true,'
+        ' "memory_limit": "2G",'
         ' "needs": {"mem": "1G", "gpu": 2}, "slots": 3, "reason": "why", "name": "b",'
         ' "after": "x, y", "after_any": ["z"], "after_failure": ["w"]}'
     )
@@ -43,7 +44,7 @@ def test_every_field_of_a_spec_is_read():
         "at": 1795510800000000, "max_retries": 0, "backoff_base": 1.5, "backoff_max": 3600.0, "jitter": 0.1,
         "timeout": 2.0, "env": {"A": "1"}, "env_in_log": ("A_KEY",), "secrets": {"B": "2"},
         "shell": "/bin/bash", "cwd": "/tmp", "stdin": "/etc/hostname", "on_lost": "dead",
-        "keep_children": True, "reason": "why", "backoff": None, "nice": 19,
+        "keep_children": True, "reason": "why", "backoff": None, "nice": 19, "memory_limit": 2 << 30,
         "grace": 120.0, "stop_signal": "INT", "ok_codes": (0, 3), "no_retry_codes": (64, 78),
         "held": True, "needs": {"gpu": 2, "mem": 1 << 30}, "slots": 3, "name": "b", "after": ("x", "y"),
         "after_any": ("z",), "after_failure": ("w",),

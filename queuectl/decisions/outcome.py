@@ -25,8 +25,8 @@ class Outcome(Execution, frozen=True, kw_only=True, gc=False):
     """Microseconds UTC."""
     cause: str | None = None
     """None: it succeeded. Else why it failed: it exited (exit); another process sent a signal; it could not be started
-    (spawn); its worker ended it because of its timeout, a cancel, its output or a stop (interrupted); or it was lost,
-    with its worker or with the files of its queue."""
+    (spawn); its worker ended it because of its timeout, a cancel, its output or a stop (interrupted); the kernel did,
+    because of its memory limit; or it was lost, with its worker or with the files of its queue."""
     error: str | None = None
     """What went wrong, in one line, where the other fields do not say it."""
     stop: Stop | None = None

@@ -20,5 +20,8 @@ class Execution(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, g
     """Size of the output file, including what was cut out of it."""
     output_cut: int | None = None
     """Bytes removed from the middle of the output because it grew past the limit; None: none."""
+    limited_by: str | None = None
+    """What kept its memory limit: `cgroup` (of all its processes together) or `rlimit` (RLIMIT_AS, the address space
+    of each); None: it had none."""
     kept: bool = False
     """Whether processes of the attempt are left running, because the job has `keep_children`; they carry its tag."""

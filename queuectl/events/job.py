@@ -51,6 +51,8 @@ class Enqueued(Payload, frozen=True, kw_only=True):
     keep_children: bool = False
     nice: int = 0
     """What is added to the niceness of the worker (0 to 19)."""
+    memory_limit: int | None = None
+    """Bytes of memory that an attempt may use; None: no limit."""
     grace: float = 5.0
     """Seconds that an attempt that is ended has from the stop signal to SIGKILL."""
     stop_signal: str = "TERM"
@@ -139,7 +141,7 @@ class Failed(Ended, frozen=True, kw_only=True):
 
     type: ClassVar[str] = "failed"
     cause: str
-    """One of exit, signal, timeout, spawn, lost, output, interrupted."""
+    """One of exit, signal, timeout, spawn, lost, output, memory, interrupted."""
     error: str | None = None
     """What went wrong, where the other fields do not say it."""
 

@@ -30,6 +30,13 @@ class WorkerStarted(Payload, frozen=True, kw_only=True):
     """The id of the job that started the worker."""
     resources: dict[str, int | str] = {}
     """What it offers of the resources of its host: how much, or the numbers of the pieces as `0-3`."""
+    max_load: float | None = None
+    """The load average from which on it claims nothing; None: it does not look."""
+    min_free_memory: int | None = None
+    """Bytes of free memory below which it claims nothing; None: it does not look."""
+    cgroup: str | None = None
+    """The control group in which each attempt with a memory limit gets one of its own, as an absolute path; None: none
+    was delegated to the worker, and RLIMIT_AS keeps these limits."""
     private: bool = False
     """Whether the worker runs given jobs only; then it serves no queue."""
 

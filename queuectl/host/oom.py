@@ -16,13 +16,13 @@ class OomKills:
         self._path = self._where = ""
         places = [(path, "in this control group") for path in _groups(cgroup, root)]
         for path, where in [*places, (stat, "on this machine")]:
-            if _count(path) is not None:
+            if count_in(path) is not None:
                 self._path, self._where = path, where
                 break
 
     def count(self) -> int | None:
         """How many so far; None where that can't be read."""
-        return _count(self._path) if self._path else None
+        return count_in(self._path) if self._path else None
 
     def since(self, before: int | None) -> str:
         """What the kernel counts since it counted `before`, to stand behind a suspicion; nothing where that can't be
@@ -46,7 +46,8 @@ def _groups(cgroup: str, root: str) -> list[str]:
     return found
 
 
-def _count(path: str) -> int | None:
+def count_in(path: str) -> int | None:
+    """How many the kernel counts in this file; None where it can't be read."""
     found = re.search(r"^oom_kill (\d+)$", _read(path), re.MULTILINE)
     return int(found[1]) if found else None
 

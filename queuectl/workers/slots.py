@@ -6,20 +6,19 @@ worker's next turn takes it.
 
 import os
 import select
-import signal
 from collections.abc import Callable, Collection
 
 import msgspec
 
 from queuectl import decisions
 from queuectl.clock import monotonic
-from queuectl.decisions import Lease, Outcome, Report
+from queuectl.decisions import Lease, Report
 from queuectl.host import signal_names
 from queuectl.host.flock import locked
-from queuectl.host.oom import PERHAPS, OomKills
 from queuectl.queue import Queue
 from queuectl.settings import Settings
 from queuectl.workers.chores.chore import NEVER
+from queuectl.workers.chores.memory_groups import MemoryGroups
 from queuectl.workers.execution import attempt as attempts
 from queuectl.workers.execution import traces
 from queuectl.workers.execution.attempt import AttemptProcess
@@ -27,17 +26,15 @@ from queuectl.workers.execution.plain_command import plain_command
 from queuectl.workers.execution.search import AttemptSearch
 from queuectl.workers.execution.spawn import environment
 from queuectl.workers.execution.suspension import Suspension
+from queuectl.workers.explanations import Explanations
 from queuectl.workers.outbox import Outbox
 from queuectl.workers.recovery.attempt_table import AttemptTable
 from queuectl.workers.recovery.orphans import Orphans
 from queuectl.workers.recovery.termination import Termination
-from queuectl.workers.timeouts import ran_out
 from queuectl.workers.turn import Claim, tag
 
 OUTPUT = 0.5
 """Seconds between two looks at the sizes of the output files."""
-COUNT = 1.0
-"""Seconds after which the kernel's count of those killed for memory is read anew when a command starts."""
 
 
 class Slot(msgspec.Struct, frozen=True, gc=False):
@@ -63,6 +60,7 @@ class Slots:
         count: int,
         table: AttemptTable,
         outbox: Outbox,
+        groups: MemoryGroups,
         poll: select.poll,
         not_started: Callable[[str, float], None],
     ) -> None:
@@ -83,6 +81,7 @@ class Slots:
         self._table = table
         self._poll = poll
         self._outbox = outbox
+        self._groups = groups
         self._not_started = not_started
         self._env = {name: value for name, value in os.environ.items() if name != traces.TAG}
         self._running: dict[int, Slot] = {}
@@ -94,9 +93,7 @@ class Slots:
         """The slots of all of these."""
         self._next_output = 0.0
         self._orphans = Orphans()
-        self._oom_kills = OomKills()
-        self._next_count = 0.0
-        self._killed: int | None = None
+        self._explanations = Explanations()
 
     def __len__(self) -> int:
         """How many jobs are in slots."""
@@ -243,7 +240,7 @@ class Slots:
     def _launch(self, claim: Claim, now: float, start: attempts.Start) -> None:
         began = monotonic()
         job, lease = claim.job, claim.lease
-        killed = self._count_oom_kills(now)
+        killed = self._explanations.oom_kills(now)
         try:
             attempt = attempts.launch(start, self._find_orphans)
         except attempts.AlreadyStarted:
@@ -283,9 +280,11 @@ class Slots:
             tag=tag(self._identity, job.id, lease.version),
             cwd=policy.cwd,
         )
-        direct = self.settings.plain_commands == "direct"
+        output = self._queue.home.output_of(self._identity, job.id, lease.version)
+        limit = policy.memory_limit
+        direct = self.settings.plain_commands == "direct" and limit is None
         return attempts.Start(
-            output=self._queue.home.output_of(self._identity, job.id, lease.version),
+            output=output,
             env=env,
             run=policy.runnable,
             cwd=policy.cwd,
@@ -295,6 +294,8 @@ class Slots:
             stop_signal=signal_names.number(policy.stop_signal),
             ok_codes=policy.ok_codes,
             nice=policy.nice,
+            memory_limit=limit,
+            memory_group=self._groups.path(output) if limit is not None else None,
             umask=claim.environment.umask if claim.environment is not None else None,
             plain=plain_command(policy.runnable, env, policy.cwd) if direct else None,
             keep_children=policy.keep_children,
@@ -325,28 +326,6 @@ class Slots:
         kill = self.settings.output_policy == "kill"
         slot.attempt.check_output(self.settings.output_limit, now, kill=kill)
 
-    def _count_oom_kills(self, now: float) -> int | None:
-        if now >= self._next_count:
-            self._next_count = now + COUNT
-            self._killed = self._oom_kills.count()
-        return self._killed
-
-    def _explain(self, slot: Slot, outcome: Outcome) -> str | None:
-        """The error to report where the outcome has none: a timeout, or a SIGKILL that queuectl did not send, to the
-        command or, as a shell tells it, to a process of it."""
-        if outcome.cause == "timeout":
-            return ran_out(slot.claim.job)
-        within = outcome.cause == "exit" and outcome.exit_code == 128 + signal.SIGKILL
-        if not within and (outcome.cause, outcome.signal) != ("signal", signal.SIGKILL):
-            return None
-        self._next_count = 0.0  # what starts now has not lived through it
-        told = self._oom_kills.since(slot.killed)
-        if not within:
-            return f"{PERHAPS}: queuectl did not send this SIGKILL{told}"
-        if slot.killed is not None and slot.killed != self._oom_kills.count():
-            return f"perhaps a process of it was killed for memory{told}"
-        return None
-
     def _track(self, slot: Slot, now: float) -> None:
         if not slot.attempt.ended:
             self._running[slot.attempt.fileno()] = slot
@@ -375,7 +354,9 @@ class Slots:
         self._check_output(slot, now)
         outcome = slot.attempt.outcome
         assert outcome is not None
-        if (error := self._explain(slot, outcome)) is not None:
+        if slot.attempt.limit is not None:
+            self._groups.ended(slot.attempt.limit, now)
+        if (error := self._explanations.error(slot.claim.job, outcome, slot.killed)) is not None:
             outcome = msgspec.structs.replace(outcome, error=error)
         outcome = decisions.explained(outcome, self._outbox.stop)
         self._outbox.report(Report(slot.claim.lease, outcome), slot.row, now)

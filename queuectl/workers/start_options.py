@@ -2,6 +2,8 @@
 
 import msgspec
 
+from queuectl.host_limits import UNLIMITED, HostLimits
+
 READY = b"ready\n"
 """What a supervisor writes once its workers have been spawned."""
 
@@ -22,6 +24,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, tag="worker"):
     """Stop after so many seconds."""
     resources: dict[str, int | str] = {}
     """What it offers of the resources of its host: how much, or the numbers of the pieces as `0-3`."""
+    limits: HostLimits = UNLIMITED
+    """Those of the host past which it claims nothing."""
     only: list[str] = []
     """The ids of the only jobs to run; the worker stops after the last of them. Empty: any job."""
     helps: bool = False

@@ -20,6 +20,7 @@ from queuectl.errors import QueueError, shown
 from queuectl.events import encode
 from queuectl.host import subreaper
 from queuectl.host.oom import PERHAPS, OomKills
+from queuectl.host_limits import HostLimits
 from queuectl.queue import Queue
 from queuectl.workers.chores.file_monitor import QueueFiles, WatchedFile
 from queuectl.workers.detach import detached
@@ -83,16 +84,20 @@ def supervise(
     seconds: float | None = None,
     detach: bool = False,
     resources: Mapping[str, int | str] = {},
+    max_load: float | None = None,
+    min_free_memory: int | None = None,
 ) -> int:
     """Run `count` workers with `slots` commands each until they are stopped; returns the exit code.
 
     `queues`: the queues to serve; empty: all. `drain`: stop once nothing is left to do. `seconds`: stop after so many.
     `detach`: run in the background, out of reach of this terminal; returns at once. `resources`: what they offer of
-    this host's: how much, or the numbers of the pieces. Raises Unusable where the database can't be used, Invalid for
-    more slots than the limit of open files allows.
+    this host's: how much, or the numbers of the pieces. `max_load`, `min_free_memory`: the load average of this host
+    from which on they claim nothing, and the bytes of free memory below which they claim nothing. Raises Unusable where
+    the database can't be used, Invalid for more slots than the limit of open files allows.
     """
     raise_file_limit(slots)
-    worker = WorkerOptions(queue.url, "", slots, list(queues), drain, seconds, dict(resources), logs=queue.logs)
+    limits = HostLimits(max_load, min_free_memory)
+    worker = WorkerOptions(queue.url, "", slots, list(queues), drain, seconds, dict(resources), limits, logs=queue.logs)
     options = SupervisorOptions(worker, count)
     return detached(options, queue.logs) if detach else Supervisor(options, queue).run()
 

@@ -17,6 +17,7 @@ from queuectl.engines.view import Filter, Transaction, View, Write
 from queuectl.errors import Busy, Conflict, Unusable
 from queuectl.events import Heartbeat, HeldAttempt, StopRequested, WorkerStarted, WorkerStopped
 from queuectl.host import processes, procfs
+from queuectl.host_limits import UNLIMITED, HostLimits
 from queuectl.queue import Queue
 from queuectl.rest import at_rest
 from queuectl.selection import select
@@ -103,7 +104,15 @@ class TurnWriter:
         """The jobs that it holds, as they were claimed: most often nothing has happened to them since."""
         self._inside = enclosing_jobs.inside(queue.engine)
 
-    def start(self, slots: int, *, drain: bool = False, resources: Mapping[str, int | str] = {}) -> None:
+    def start(
+        self,
+        slots: int,
+        *,
+        drain: bool = False,
+        resources: Mapping[str, int | str] = {},
+        limits: HostLimits = UNLIMITED,
+        cgroup: str | None = None,
+    ) -> None:
         """Append `worker_started`, however long others keep the database."""
         event = WorkerStarted(
             host=os.uname().nodename,
@@ -118,6 +127,9 @@ class TurnWriter:
             drain=drain,
             inside=self._inside,
             resources=dict(resources),
+            max_load=limits.max_load,
+            min_free_memory=limits.min_free_memory,
+            cgroup=cgroup,
             private=bool(self._only),
         )
         while True:

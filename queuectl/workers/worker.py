@@ -12,12 +12,15 @@ from collections.abc import Iterable
 from queuectl.clock import monotonic
 from queuectl.decisions import Report, Stop
 from queuectl.errors import Outdated, QueueError
+from queuectl.host import cgroup
 from queuectl.queue import Queue
 from queuectl.workers.chores.cascades import Cascades
 from queuectl.workers.chores.checkpoint import Checkpoint
 from queuectl.workers.chores.chore import NEVER, Chore
 from queuectl.workers.chores.file_monitor import FileMonitor, QueueGone
 from queuectl.workers.chores.heartbeat import HeartbeatChore
+from queuectl.workers.chores.host_watch import HostWatch
+from queuectl.workers.chores.memory_groups import MemoryGroups
 from queuectl.workers.chores.reaping import Reaping
 from queuectl.workers.chores.recovery_watch import RecoveryWatch
 from queuectl.workers.chores.sealing import SealChore
@@ -25,6 +28,7 @@ from queuectl.workers.chores.suspensions import Suspensions
 from queuectl.workers.chores.time_limit import TimeLimit
 from queuectl.workers.claims import MOST_AHEAD, Claims
 from queuectl.workers.doorbells import Doorbells
+from queuectl.workers.execution import memory
 from queuectl.workers.journal import Journal, turn_lines
 from queuectl.workers.outbox import Outbox
 from queuectl.workers.recovery.attempt_table import AttemptTable
@@ -57,12 +61,16 @@ class WorkerLoop:
         self._bells = Doorbells(queue, self._poll)
         self._writer = TurnWriter(queue, options.worker, options.queues, identity, options.only)
         self._outbox = Outbox(table)
-        self._slots = Slots(queue, identity, options.slots, table, self._outbox, self._poll, self._not_started)
+        self._groups = MemoryGroups(cgroup.delegated(memory.RESTING))
+        self._slots = Slots(
+            queue, identity, options.slots, table, self._outbox, self._groups, self._poll, self._not_started
+        )
         self._claims = Claims(self._slots, self._outbox, ahead=not options.only)
         self._suspensions = Suspensions(self, self._slots, self._claims)
         self._files = FileMonitor(self, queue, held, table, self._bells)
         self._recovery = RecoveryWatch(queue, self._writer, journal)
         self._cascades = Cascades(self, queue, options.worker)
+        self._host = HostWatch(self, options.limits, journal)
         self._heartbeat = HeartbeatChore(self._holds)
         self._checkpoint = Checkpoint(self, queue.engine)
         self._seals = SealChore(self, queue, options.worker, journal, self._checkpoint, self._is_undisturbed)
@@ -76,6 +84,8 @@ class WorkerLoop:
             self._suspensions,
             self._heartbeat,
             self._cascades,
+            self._host,
+            self._groups,
         ]
         self._after_turns: list[Chore] = [self._checkpoint, self._seals]
         """The chores for which no command waits."""
@@ -93,7 +103,11 @@ class WorkerLoop:
         Raises Outdated where a newer queuectl has been at the database, QueueGone where the queue is gone.
         """
         self._writer.start(
-            self._options.slots, drain=self._drains or self._options.helps, resources=self._options.resources
+            self._options.slots,
+            drain=self._drains or self._options.helps,
+            resources=self._options.resources,
+            limits=self._options.limits,
+            cgroup=self._groups.base,
         )
         self._journal.write([{"event": "started", "pid": os.getpid(), "slots": self._options.slots}])
         while not self._is_over():
@@ -163,6 +177,7 @@ class WorkerLoop:
     def _finish(self) -> bool:
         self._seals.close()
         self._bells.close()
+        self._groups.run(monotonic())
         if self._files.gone is not None:
             raise QueueGone(f"{self._files.gone}: what worker {self._options.worker} ran was ended; start workers anew")
         if self._holds() or self._outbox.due < NEVER:
@@ -191,12 +206,16 @@ class WorkerLoop:
 
     def _wanted(self) -> int:
         """How many jobs to claim."""
-        if self._stopping is not None or self._files.claims_suspended or monotonic() < self._outbox.doubtful_until:
+        if self._stopping is not None or self._files.claims_suspended or self._host.holds_back:
+            return 0
+        if monotonic() < self._outbox.doubtful_until:
             return 0
         return self._claims.wanted
 
     def _take_turn(self, now: float) -> None:
         want = self._wanted() if self._claims.may_claim(now, rung=self._bells.has_rung) else 0
+        if want and not self._host.may_claim(now):
+            want = 0
         reports, releases = self._outbox.settled(now), self._outbox.releases[:]
         heartbeat = self._heartbeat.is_due and self._holds()
         rung, self._bells.has_rung = self._bells.has_rung, False  # it may ring again while others write

@@ -87,9 +87,9 @@ def test_a_delete_takes_every_row_of_the_values() -> None:
 
 VERSIONS = {
     "jobs": (11, 3604046634),
-    "attempts": (2, 3100812884),
+    "attempts": (3, 3316637775),
     "counts": (3, 4135879223),
-    "workers": (4, 1628648870),
+    "workers": (5, 3951500605),
     "config": (2, 3627546260),
     "queues": (2, 508139800),
     "starts": (1, 2176380506),

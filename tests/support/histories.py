@@ -28,7 +28,7 @@ from queuectl.events import (
 from tests.support import ends
 
 BEGIN = 1_800_000_000 * SECOND
-CAUSES = (None, "exit", "signal", "timeout", "spawn", "lost", "output", "cancel")
+CAUSES = (None, "exit", "signal", "timeout", "spawn", "lost", "output", "memory", "cancel")
 
 
 class Command(NamedTuple):
@@ -172,6 +172,9 @@ class World:
                 boot_id="x",
                 start_ticks=command.worker,
                 private=command.again,
+                max_load=4.0 if command.again else None,
+                min_free_memory=1 << 30 if command.again else None,
+                cgroup="/sys/fs/cgroup/a" if command.again else None,
             )
             self.append(stream, [started])
             return
@@ -186,7 +189,7 @@ class World:
 
 SEEN: tuple[dict[str, Any], ...] = (
     {"exit_code": 0, "started_at": BEGIN + 1, "run_seconds": 0.25, "cpu_seconds": 0.125, "max_rss": 4096},
-    {"signal": 9, "run_seconds": 2.0, "output_bytes": 10, "output_cut": 4},
+    {"signal": 9, "run_seconds": 2.0, "output_bytes": 10, "output_cut": 4, "limited_by": "cgroup"},
     {"error": "went wrong"},
     {"signal": 15, "stop": Stop("cli:ann@here", "the machine goes down")},
     {"exit_code": 1, "stop": Stop("cli:ann@here", job="1")},

@@ -10,6 +10,7 @@ from queuectl.clock import monotonic
 from queuectl.decisions import Release
 from queuectl.events import encode
 from queuectl.spec import Spec
+from queuectl.workers.chores.memory_groups import MemoryGroups
 from queuectl.workers.claims import GIVE_BACK, Claims
 from queuectl.workers.execution import traces
 from queuectl.workers.outbox import Outbox
@@ -77,7 +78,10 @@ class Bench:
         identity = lab.queue.home.identity()
         self.writer = TurnWriter(lab.queue, "w1", (), identity)
         self.writer.start(1)
-        self.slots = Slots(lab.queue, identity, 1, table, self.outbox, self.poll, lambda why, now: pytest.fail(why))
+        groups = MemoryGroups(None)
+        self.slots = Slots(
+            lab.queue, identity, 1, table, self.outbox, groups, self.poll, lambda why, now: pytest.fail(why)
+        )
         self.claims = Claims(self.slots, self.outbox, ahead=True)
 
     def claim(self, want: int, releases: list[Release]) -> None:

@@ -145,6 +145,7 @@ def _print_job(q: "Queue", job: "Job", attempts: list["Attempt"], past: bool) ->
         ("timeout", f"{timeout}; if its worker dies: {policy.on_lost}"),
         ("ending", wording.ending(policy)),
         ("exit codes", wording.exit_codes(policy)),
+        ("memory limit", wording.memory_limit(policy, attempts)),
         ("nice", str(policy.nice) if policy.nice else ""),
         *_environment(q, policy),
         ("secrets", ", ".join(job.secrets)),

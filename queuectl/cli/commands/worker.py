@@ -4,7 +4,7 @@ import os
 import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
-from queuectl import amounts
+from queuectl import amounts, host_limits
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output
@@ -39,6 +39,21 @@ def start(
             read_all=amounts.offers,
         ),
     ] = None,
+    max_load: Annotated[
+        float | None,
+        p.option(
+            "--max-load", "X", "Claim nothing while the load average of this host is X or more.", host_limits.max_load
+        ),
+    ] = None,
+    min_free_memory: Annotated[
+        int | None,
+        p.option(
+            "--min-free-memory",
+            "SIZE",
+            "Claim nothing while less memory than that is free: 4G, 512M.",
+            host_limits.min_free_memory,
+        ),
+    ] = None,
     drain: Annotated[
         bool, p.Parameter(name="--drain", help="Stop when nothing is left to do (delayed jobs are left).")
     ] = False,
@@ -56,6 +71,7 @@ def start(
     $ queuectl worker start --slots 8 --drain
     $ queuectl worker start --queue mail --detach
     $ queuectl worker start --slots 2 --resource gpu=0-1
+    $ queuectl worker start --slots 8 --max-load 6 --min-free-memory 4G
 
     Ctrl-C, SIGTERM and SIGHUP let what runs finish, claim no more, and exit 0; a second one ends what runs,
     which then runs again. A worker that crashes is started anew.
@@ -78,6 +94,8 @@ def start(
             seconds=for_,
             detach=detach,
             resources=offered or {},
+            max_load=max_load,
+            min_free_memory=min_free_memory,
         )
 
 
@@ -105,6 +123,10 @@ def list_workers(
         return
     from queuectl.cli.ui import wording
 
+    bounds = [
+        wording.host_limits(worker, host_limits.holds_back(worker) if alive else None) for worker, _, alive in workers
+    ]
+    limited = any(bounds)  # few are
     rows = [
         (
             worker.id,
@@ -114,11 +136,12 @@ def list_workers(
             str(worker.slots),
             "one job" if worker.private else ",".join(worker.queues) or "all",
             wording.relative_time(worker.started_at),
+            *([bound] if limited else []),
             ", ".join(_runs(q, worker, held)),
         )
-        for worker, held, alive in workers
+        for (worker, held, alive), bound in zip(workers, bounds, strict=True)
     ]
-    heads = ("ID", "STATE", "PID", "HOST", "SLOTS", "QUEUES", "STARTED", "RUNS")
+    heads = ("ID", "STATE", "PID", "HOST", "SLOTS", "QUEUES", "STARTED", *(["LIMITS"] if limited else []), "RUNS")
     output.table(heads, rows, right=("PID", "SLOTS"))
     output.database(database)
 

@@ -3,7 +3,16 @@
 from typing import Any
 
 from queuectl import amounts, clock, events, units
-from queuectl.cli.ui.wording import codes, end_cause, environment_size, grants, local_time, queue_limits, steps
+from queuectl.cli.ui.wording import (
+    codes,
+    end_cause,
+    environment_size,
+    grants,
+    host_limits,
+    local_time,
+    queue_limits,
+    steps,
+)
 
 
 def event_text(record: events.Recorded) -> str:
@@ -83,9 +92,9 @@ def _of_worker(event: events.Event) -> str:
         case events.WorkerStarted():
             queues = f", for {', '.join(event.queues)}" if event.queues else ""
             alone = ", for one job alone" if event.private else ""
-            return (
-                f"worker started on {event.host}, pid {event.pid}, {units.counted(event.slots, 'slot')}{queues}{alone}"
-            )
+            limits = f", limits: {found}" if (found := host_limits(event)) else ""
+            slots = units.counted(event.slots, "slot")
+            return f"worker started on {event.host}, pid {event.pid}, {slots}{queues}{alone}{limits}"
         case events.Heartbeat():
             held = ", ".join(
                 f"{held.job} ({held.attempt}{', suspended' if held.suspended else ''})" for held in event.attempts
@@ -142,6 +151,8 @@ def _value(name: str, value: Any) -> str:
         return "none"
     if name in ("timeout", "backoff_max", "grace"):
         return units.span(value)
+    if name == "memory_limit":
+        return units.size_text(value)
     if name in ("ok_codes", "no_retry_codes"):
         return codes(value)
     if name == "backoff":

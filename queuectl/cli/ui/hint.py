@@ -1,4 +1,4 @@
-"""The message that no worker serves a queue, for commands that wait for its jobs."""
+"""The message that no worker takes the jobs of a queue, or that all of them hold back, for commands that wait."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -31,3 +31,7 @@ class UnservedHint:
         for queue in sorted(self._q.unserved(self._ids).keys() - self._reported):
             self._reported.add(queue)
             self._write(f"no worker serves the queue {queue}; start one with `{start_worker(queue)}`")
+        held_back = self._q.held_back(self._ids)
+        for queue in sorted(held_back.keys() - self._reported):
+            self._reported.add(queue)
+            self._write(held_back[queue])

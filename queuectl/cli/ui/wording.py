@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from projections.environments import Environment
     from projections.jobs import Job
     from projections.queues import QueueState
+    from projections.workers import Worker
     from queuectl.admission import Facts, Reason
     from queuectl.events import Enqueued
 
@@ -88,6 +89,8 @@ def _situation(job: "Job", now: int, facts: "Facts | None") -> str:
             return reason.text.partition(":")[0]
         case "reserved":
             return "reserved for a job before it"
+        case "host":
+            return "its workers hold back"
         case "no_worker":
             return "no worker serves its queue"
         case _:
@@ -140,6 +143,8 @@ def end_cause(what: Any) -> str:
         return "worker lost"
     if what.cause == "output":
         return "too much output"
+    if what.cause == "memory":
+        return "out of memory"
     if what.cause == "interrupted":
         return "interrupted"
     if what.signal is not None:
@@ -195,6 +200,22 @@ def ending(policy: events.Enqueued) -> str:
     if (policy.stop_signal, policy.grace) == ("TERM", 5.0):
         return ""
     return f"{policy.stop_signal}, after {units.span(policy.grace)} KILL"
+
+
+def memory_limit(policy: events.Enqueued, attempts: "Sequence[Attempt]") -> str:
+    """Return the memory limit of a job, and what kept it in its latest attempt; empty where it has none."""
+    if policy.memory_limit is None:
+        return ""
+    last = next((attempt.limited_by for attempt in reversed(attempts) if attempt.limited_by is not None), None)
+    of = {"cgroup": ", of all its processes together (cgroup)", "rlimit": ", of each of its processes (RLIMIT_AS)"}
+    return units.size_text(policy.memory_limit) + (of.get(last, "") if last is not None else "")
+
+
+def host_limits(worker: "Worker | events.WorkerStarted", why: str | None = None) -> str:
+    """Return the limits of a worker's host: `load 4, 2 GiB free`, and `why` it holds back."""
+    words = [f"load {units.plain(worker.max_load)}"] if worker.max_load is not None else []
+    words += [f"{units.size_text(worker.min_free_memory)} free"] if worker.min_free_memory is not None else []
+    return ", ".join(words) + (f"; holds back: {why.partition(', limit')[0]}" if why is not None else "")
 
 
 def exit_codes(policy: events.Enqueued) -> str:

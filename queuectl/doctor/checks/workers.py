@@ -85,6 +85,9 @@ def workers(queue: "InspectedQueue", bars: "ProgressBars") -> Iterator[Finding]:
             {"queue": name, "jobs": jobs},
         )
 
+    for name, why in sorted(queue.held_back().items()):
+        yield fine(f"{why}; its jobs wait", queue=name)
+
 
 def _scan(queue: "InspectedQueue") -> WorkerScan:
     with queue.engine.snapshot() as view:

@@ -24,7 +24,8 @@ from queuectl.host import processes
 from queuectl.host.pidfd import PidfdSet
 from queuectl.runnable import Argv
 from queuectl.units import size_text
-from queuectl.workers.execution import output, traces
+from queuectl.workers.execution import memory, output, traces
+from queuectl.workers.execution.memory import MemoryLimit
 from queuectl.workers.execution.output import AlreadyStarted as AlreadyStarted
 from queuectl.workers.execution.plain_command import shell_status
 from queuectl.workers.execution.search import AttemptSearch
@@ -51,23 +52,26 @@ def launch(start: Start, orphans: OrphanFinder = tuple) -> "AttemptProcess":
     """
     fd = output.create(start.output)
     started_at, began = clock.now(), clock.monotonic()
+    limit = memory.limit(start.memory_limit, start.memory_group)
     pid = -1
     try:
         output.lock(fd)
-        pid, as_shell = _spawn(start, fd)
+        pid, as_shell = _spawn(start, fd, limit)
         return AttemptProcess(
-            start, pid, os.pidfd_open(pid), fd, started_at, began, orphans=orphans, as_shell=as_shell
+            start, pid, os.pidfd_open(pid), fd, started_at, began, orphans=orphans, as_shell=as_shell, limit=limit
         )  # fmt: skip
     except NotStarted as problem:
         error, code = str(problem), problem.code
     except OSError as problem:
         if pid < 0:  # no process, memory or descriptor is available just now
             os.close(fd)
+            memory.lift(limit)
             raise
         # It has started and can't be watched: the attempt is used up, but the worker goes on.
         error, code = f"can't be watched: {printable(str(problem))}", 126
         os.killpg(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
+    memory.lift(limit)
     try:
         os.write(fd, f"queuectl: {error}\n".encode())
     except OSError:
@@ -81,10 +85,10 @@ def launch(start: Start, orphans: OrphanFinder = tuple) -> "AttemptProcess":
     return AttemptProcess(start, -1, -1, -1, started_at, began, outcome)
 
 
-def _spawn(start: Start, fd: int) -> tuple[int, bool]:
+def _spawn(start: Start, fd: int, limit: MemoryLimit | None) -> tuple[int, bool]:
     """Start the command. Returns its pid, and whether it runs in place of a shell that would stay until it ends."""
     begin = functools.partial(
-        spawn, cwd=start.cwd, stdin=start.stdin, output=fd, umask=start.umask, nice=start.nice
+        spawn, cwd=start.cwd, stdin=start.stdin, output=fd, umask=start.umask, nice=start.nice, limit=limit
     )  # fmt: skip
     if (plain := start.plain) is not None:
         with suppress(NotStarted):  # it is for the shell to say why
@@ -98,7 +102,7 @@ class AttemptProcess:
     __slots__ = (
         "_as_shell", "_began", "_ended_for", "_error", "_kept", "_kill_at", "_kills", "_leftovers", "_number",
         "_orphans", "_outcome", "_output", "_rss_floor", "_search", "_started_at", "_suspension", "_timeout_at",
-        "_trim", "_usage", "ended", "pid", "pidfd", "start",
+        "_trim", "_usage", "ended", "limit", "pid", "pidfd", "start",
     )  # fmt: skip
 
     def __init__(
@@ -112,8 +116,11 @@ class AttemptProcess:
         outcome: Outcome | None = None,
         orphans: OrphanFinder = tuple,
         as_shell: bool = False,
+        limit: MemoryLimit | None = None,
     ) -> None:
         self.start = start
+        self.limit = limit
+        """The memory limit; it is to be lifted once the attempt has its outcome."""
         self.pid = pid
         """The pid of the main process, its process group and session; -1 if none was started."""
         self.pidfd = pidfd
@@ -343,7 +350,7 @@ class AttemptProcess:
         code = os.waitstatus_to_exitcode(status)
         found = self._stat()
         self.close_output()
-        return Outcome(
+        outcome = Outcome(
             cause=self._ended_for or ("signal" if code < 0 else "exit" if code not in self.start.ok_codes else None),
             exit_code=code if code >= 0 else None,
             signal=-code if code < 0 else None,
@@ -353,9 +360,11 @@ class AttemptProcess:
             max_rss=usage.ru_maxrss * 1024 if usage.ru_maxrss > self._rss_floor else None,
             output_bytes=found.st_size if found is not None else 0,
             output_cut=self._trim.cut or None,
+            limited_by=self.limit.kept_by if self.limit is not None else None,
             kept=self._kept,
             error=self._error,
         )
+        return outcome if self.limit is None or self._ended_for is not None else self.limit.judged(outcome)
 
     def close_output(self) -> None:
         """Close the worker's descriptor of the output file; the command's own hold the lock."""

@@ -16,6 +16,7 @@ from projections.environments import Environment
 from queuectl import amounts
 from queuectl.host.mounts import remote_paths
 from queuectl.runnable import SHELL, Runnable, Shell
+from queuectl.workers.execution.memory import MemoryLimit
 from queuectl.workers.execution.traces import TAG
 
 LOCK_FD = 77
@@ -105,14 +106,16 @@ def spawn(
     output: int,
     umask: int | None = None,
     nice: int = 0,
+    limit: MemoryLimit | None = None,
     program: str = "",
 ) -> int:
     """Start a command. Returns its pid, which is also its process group and session.
 
-    `umask`: that of the command; None: the worker's. `nice` is added to the worker's niceness. `output`: the descriptor
-    of the output file, above 2. `stdin`: the path of a regular file; None: /dev/null. Relative paths are relative to
-    `cwd`, and argv[0] is looked up in the PATH of `env`, unless `program` is its path, on no remote file system. Raises
-    NotStarted, or OSError (see `SHORTAGE`) if the system lacks resources; nothing has been started then.
+    `umask`: that of the command; None: the worker's. `nice` is added to the worker's niceness. `limit`: that of its
+    memory. `output`: the descriptor of the output file, above 2. `stdin`: the path of a regular file; None: /dev/null.
+    Relative paths are relative to `cwd`, and argv[0] is looked up in the PATH of `env`, unless `program` is its path,
+    on no remote file system. Raises NotStarted, or OSError (see `SHORTAGE`) if the system lacks resources; nothing has
+    been started then.
     """
     argv = run.words
     # Any other shell may be missing, or lie on a dead server.
@@ -126,7 +129,9 @@ def spawn(
     entrance = -1
     try:
         with _inside(cwd):
-            program = program or _look_up(argv[0], path)
+            program = program or _look_up(argv[0], path, look=limit is not None)
+            if limit is not None:
+                program, argv = SHELL, limit.words(argv)
             if stdin is not None:
                 entrance = _entrance(stdin)
             given = (program, argv, env, entrance if stdin is not None else _nothing(), output, umask)
@@ -221,10 +226,14 @@ def _entrance(path: str) -> int:
         raise NotStarted(f"stdin {path}", problem) from problem
 
 
-def _look_up(name: str, path: str) -> str:
+def _look_up(name: str, path: str, *, look: bool) -> str:
+    """The program of that name. `look`: also whether one that is named by its path is there, which its start tells."""
     if "/" in name:
-        return name
-    found = [f"{folder or '.'}/{name}" for folder in path.split(os.pathsep)] if name else []
+        if not look:
+            return name
+        found = [name]
+    else:
+        found = [f"{folder or '.'}/{name}" for folder in path.split(os.pathsep)] if name else []
     for program in found:
         if os.access(program, os.X_OK) and not os.path.isdir(program):
             return program

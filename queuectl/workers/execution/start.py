@@ -32,6 +32,10 @@ class Start(msgspec.Struct, kw_only=True):
     """Of the command; None: the worker's."""
     nice: int = 0
     """Added to the niceness of the worker."""
+    memory_limit: int | None = None
+    """Bytes; None: no limit."""
+    memory_group: str | None = None
+    """Absolute path of the control group that is made to keep that limit; None: RLIMIT_AS keeps it."""
     plain: PlainCommand | None = None
     """What to execute instead of the shell; None: nothing else than `run`."""
     keep_children: bool = False

@@ -24,7 +24,8 @@ from queuectl.host import pidfd, procfs, signal_names
 from queuectl.host.oom import PERHAPS
 from queuectl.liveness import Life
 from queuectl.queue import Queue
-from queuectl.workers.execution import traces
+from queuectl.workers.execution import memory, traces
+from queuectl.workers.execution.memory import MemoryLimit
 from queuectl.workers.execution.traces import OrphanFinder
 from queuectl.workers.journal import open_log_file
 from queuectl.workers.recovery import attempt_table, worker_lock
@@ -105,6 +106,8 @@ class Rescuer:
         self._id = held.worker
         self._outcomes: dict[Lease, Outcome | None] | None = None
         """Outcomes not yet appended, by lease; an outcome of None: never started. None until the first tick."""
+        self._limits: dict[Lease, MemoryLimit] = {}
+        """The memory limits of attempts that were started, whose groups are left to remove."""
         self._terminations: list[tuple[Lease, Outcome | None, Termination]] = []
         """Attempts whose processes are being ended, each with the outcome to append afterwards."""
 
@@ -133,6 +136,8 @@ class Rescuer:
                 termination.close()
                 self._terminations.remove((lease, outcome, termination))
                 self._outcomes[lease] = outcome
+        for lease in self._outcomes:
+            memory.lift(self._limits.pop(lease, None))
         # One attempt that is slow to end must not delay the other jobs.
         if self._outcomes or not self._terminations:
             self._append(self._outcomes)
@@ -183,6 +188,9 @@ class Rescuer:
             # None of its processes live here, and a missing output file proves nothing.
             return decisions.explained(_lost(_elsewhere(worker)), self._stop), None
         path, mark = self._queue.home.output_of(identity, job.id, lease.version), tag(identity, job.id, lease.version)
+        limit = memory.found(job.policy.memory_limit, memory.group_of(worker.cgroup if worker else None, path))
+        if limit is not None:
+            self._limits[lease] = limit
         termination = Termination(
             path,
             mark,
@@ -193,23 +201,25 @@ class Rescuer:
             database=self._queue.url if identity != here else None,
         )
         if identity != here:
-            return self._ended(job, lease, _CHANGED), termination
+            return self._ended(job, lease, limit, _CHANGED), termination
         try:
             # The creator of the path decides whether the attempt may start (R11): mkdir is as exclusive as O_EXCL.
             os.mkdir(path, 0o700)
         except FileExistsError:
             if not os.path.isdir(path):
-                return self._ended(job, lease, _FOUND), termination
+                return self._ended(job, lease, limit, _FOUND), termination
         # The file may have been removed while the command ran. Scanned twice: it may fork during the first scan.
         if (job.seq, lease.version) in self._started or any(traces.by_tag(mark) for _ in range(2)):
-            return self._ended(job, lease, _FOUND), termination
+            return self._ended(job, lease, limit, _FOUND), termination
         return None, termination if any(True for _ in self._orphans()) else None
 
-    def _ended(self, job: Job, lease: Lease, what: str) -> Outcome:
+    def _ended(self, job: Job, lease: Lease, limit: MemoryLimit | None, what: str) -> Outcome:
         """The outcome of an attempt that was started."""
         known = self._known.get((job.seq, lease.version), _lost(f"its worker {self._died}; {what}"))
         known = decisions.judged(known, job.policy.ok_codes)
-        if known.signal == signal.SIGKILL:
+        if limit is not None:
+            known = limit.judged(msgspec.structs.replace(known, limited_by=limit.kept_by))
+        if known.cause == "signal" and known.signal == signal.SIGKILL:
             known = msgspec.structs.replace(known, error=f"{PERHAPS}; its worker {self._died}")
         return decisions.explained(known, self._stop)
 
