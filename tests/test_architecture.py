@@ -27,7 +27,15 @@ LAYERS: list[tuple[str, ...]] = [
         "queuectl.environment",
     ),
     ("projections",),
-    ("queuectl.policy", "queuectl.disk", "queuectl.admission", "queuectl.limits", "queuectl.waits", "queuectl.stock"),
+    (
+        "queuectl.policy",
+        "queuectl.disk",
+        "queuectl.admission",
+        "queuectl.limits",
+        "queuectl.waits",
+        "queuectl.stock",
+        "queuectl.host_limits",
+    ),
     ("queuectl.decisions",),
     ("queuectl.engines",),
     (

@@ -22,6 +22,31 @@ Timeout = Annotated[
     float | None,
     p.option("--timeout", "DURATION", "Wait at most so long for them (exit code 124).", p.positive_duration),
 ]
+Offered = Annotated[
+    list[str] | None,
+    p.Parameter(
+        name="--resource",
+        metavar="NAME=LIST|N|SIZE",
+        help="What this host has, for jobs that start here (may be repeated): gpu=0-1 or port=80,443 names the pieces, "
+        "mem=64G says how much.",
+        read_all=amounts.offers,
+    ),
+]
+MaxLoad = Annotated[
+    float | None,
+    p.option(
+        "--max-load", "X", "Claim nothing while the load average of this host is X or more.", host_limits.max_load
+    ),
+]
+MinFreeMemory = Annotated[
+    int | None,
+    p.option(
+        "--min-free-memory",
+        "SIZE",
+        "Claim nothing while less memory than that is free: 4G, 512M.",
+        host_limits.min_free_memory,
+    ),
+]
 
 
 def start(
@@ -29,31 +54,9 @@ def start(
     count: Annotated[int, p.option("--count", "N", "How many worker processes.", p.integer(1, 1000))] = 1,
     slots: Annotated[int, p.option("--slots", "M", "How many commands each runs at once.", p.integer(1, 10_000))] = 1,
     queue: p.QueueList = None,
-    resource: Annotated[
-        list[str] | None,
-        p.Parameter(
-            name="--resource",
-            metavar="NAME=LIST|N|SIZE",
-            help="What this host has, for jobs that start here (may be repeated): gpu=0-1 or port=80,443 names the "
-            "pieces, mem=64G says how much.",
-            read_all=amounts.offers,
-        ),
-    ] = None,
-    max_load: Annotated[
-        float | None,
-        p.option(
-            "--max-load", "X", "Claim nothing while the load average of this host is X or more.", host_limits.max_load
-        ),
-    ] = None,
-    min_free_memory: Annotated[
-        int | None,
-        p.option(
-            "--min-free-memory",
-            "SIZE",
-            "Claim nothing while less memory than that is free: 4G, 512M.",
-            host_limits.min_free_memory,
-        ),
-    ] = None,
+    resource: Offered = None,
+    max_load: MaxLoad = None,
+    min_free_memory: MinFreeMemory = None,
     drain: Annotated[
         bool, p.Parameter(name="--drain", help="Stop when nothing is left to do (delayed jobs are left).")
     ] = False,
