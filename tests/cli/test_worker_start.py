@@ -24,6 +24,11 @@ def _python(queuectl: Shell, code: str, *words: str, shell: str = "") -> Answer:
     [
         (("--bla",), 2, "worker start has no option --bla"),
         (("--slots", "0"), 2, "--slots: '0'"),
+        (("--max-load", "0"), 2, "--max-load: '0' is not a load: a number above 0"),
+        (("--max-load", "-1"), 2, "--max-load: '-1' is not a load"),
+        (("--min-free-memory", "0"), 2, "--min-free-memory: '0' is not a size above 0 up to the "),
+        (("--min-free-memory", "900T"), 2, "that this machine has"),
+        (("--min-free-memory", "much"), 2, "--min-free-memory: 'much' is not a size"),
         (("--db", "text"), 4, "text: is not a SQLite database"),
     ],
 )

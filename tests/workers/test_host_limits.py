@@ -1,18 +1,25 @@
 """Workers hold back while their host is busy: nothing is claimed, what runs goes on, and it is told why."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from queuectl import host_limits
+from queuectl.cli.ui import hint, wording
+from queuectl.cli.ui.event_wording import event_text
+from queuectl.doctor import InspectedQueue, examine
+from queuectl.documents import worker_document
 from queuectl.events import encode
 from queuectl.host.load import whole_memory
 from queuectl.host_limits import HostLimits
 from queuectl.workers.chores.host_watch import LOOK
 from queuectl.workers.start_options import WorkerOptions
 from tests.support.lab import Fifo, Lab
+from tests.support.shell import Shell
 
 ALONE = """
 import sys
@@ -101,6 +108,38 @@ def test_a_waiting_job_is_told_why(lab: Lab, busy: Busy) -> None:
     assert lab.queue.held_back() == {}
 
 
+def test_commands_say_that_workers_hold_back(lab: Lab, busy: Busy, monkeypatch: pytest.MonkeyPatch) -> None:
+    id = lab.queue.enqueue("true")
+    alone(lab, busy, LOOK)
+    lab.until(lambda: busy.looks)
+    why = "the workers of the queue default hold back: load 9.00, limit 4"
+
+    monkeypatch.setattr(hint, "PATIENCE", 0.0)
+    told: list[str] = []
+    say = hint.UnservedHint(lab.queue, [id], told.append)
+    say()
+    say()
+    assert told == [why]
+
+    with InspectedQueue(lab.database) as queue:
+        found = next(check.findings for check in examine(queue) if check.name == "workers")
+    assert [(each.severity, each.what) for each in found] == [
+        ("ok", "1 up, none dead or stuck"),
+        ("ok", f"{why}; its jobs wait"),
+    ]
+    job, [worker] = lab.queue.job(id), lab.queue.workers()
+    assert wording.state_detail(job, facts=lab.queue.facts()) == "its workers hold back"
+    assert wording.host_limits(worker, host_limits.holds_back(worker)) == "load 4; holds back: load 9.00"
+    document = msgspec.to_builtins(worker_document(worker, [], True, lab.database))
+    assert (document["max_load"], document["min_free_memory"], document["holds_back"]) == (
+        4.0,
+        None,
+        "load 9.00, limit 4",
+    )
+    [started] = lab.records("worker_started")
+    assert event_text(started).endswith(", 1 slot, limits: load 4")
+
+
 def test_nobody_looks_oftener_than_needed(lab: Lab, busy: Busy) -> None:
     lab.queue.enqueue("true")
     alone(lab, busy, 60.0)
@@ -138,3 +177,18 @@ def test_too_little_memory_holds_back_as_well(lab: Lab) -> None:
     assert "of memory free, limit" in reason.text
     lab.until(lambda: "holds back" in journal(lab))
     assert lab.log(id) == ["enqueued"]
+
+
+def test_the_list_of_workers_has_their_limits(lab: Lab, queuectl: Shell) -> None:
+    assert queuectl.folder == lab.folder
+    lab.queue.enqueue("true")
+    lab.start(max_load=1e6, min_free_memory=whole_memory())
+    lab.up()
+    heads, row = queuectl("worker", "list").ok().lines
+    assert "LIMITS" in heads
+    assert re.search(r" load 1000000, \S+ \S+ free; holds back: \S+ \S+ of memory free", row)
+    assert "its workers hold back" in queuectl("list").ok().out
+    lab.queue.stop_workers(timeout=30)
+    [row] = queuectl("worker", "list", "--all").ok().lines[1:]
+    assert "load 1000000" in row
+    assert "holds back" not in row
