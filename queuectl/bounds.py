@@ -19,6 +19,7 @@ BASES = (1.0, 1e6)
 JITTERS = (0.0, 1.0)
 ON_LOST = ("retry", "dead")
 MOST_SLOTS = 10_000
+MOST_TAGS = 100
 LEAST_MEMORY, MOST_MEMORY = 4 << 20, 1 << 50
 """Bytes: with less, a shell can't begin."""
 MOST_STEPS = 100
@@ -48,6 +49,19 @@ def check_ids(name: str, ids: Collection[str]) -> tuple[str, ...]:
     for id in ids:
         check_name(name, id)
     return (*dict.fromkeys(ids),)
+
+
+def check_tags(tags: dict[str, str]) -> dict[str, str]:
+    """The same tags, if filters can name them. Raises Invalid."""
+    if len(tags) > MOST_TAGS:
+        raise Invalid(f"tag: {len(tags)} of them; at most {MOST_TAGS}")
+    for key, value in tags.items():
+        check_name("tag", key)
+        if set(key) & set(" ,="):
+            raise Invalid(f"tag: {key!r} has a space, a comma or '=' in it")
+        if not value.isprintable() or len(value.encode()) > 200:
+            raise Invalid(f"tag: {key}={value!r} has control characters, or more than 200 bytes")
+    return tags
 
 
 def check_queue(queue: str) -> str:

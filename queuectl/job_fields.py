@@ -71,6 +71,8 @@ class Spec(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Start it once these jobs have ended, however they do."""
     after_failure: tuple[str, ...] = ()
     """Start it once one of these jobs is dead or cancelled; where all complete, it is cancelled."""
+    tags: dict[str, str] = {}
+    """What it is filed under: filters find it by that, as tag:KEY and tag:KEY=VALUE."""
     cwd: str | None = None
     """Where it runs."""
     stdin: str | None = None
@@ -122,6 +124,7 @@ class Policy(TypedDict, total=False):
     no_retry_codes: tuple[int, ...]
     needs: dict[str, int]
     slots: int
+    tags: dict[str, str]
     cwd: str
     stdin: str
     shell: str

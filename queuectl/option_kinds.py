@@ -264,6 +264,15 @@ NEEDS = Kind(
     many=True,
     read_all=amounts.needs,
 )
+TAGS = Kind(
+    type="dict[str, str]",
+    json=dict[str, str],
+    documented="object of strings",
+    check=lambda _, value: bounds.check_tags(value),
+    note=" May be repeated.",
+    many=True,
+    read_all=lambda words: bounds.check_tags({key: value for key, _, value in (word.partition("=") for word in words)}),
+)
 SWITCH = Kind(type="bool", json=bool, documented="boolean", check=lambda _, value: value)
 FOLDER = Kind(type="str", json=str, documented="string", check=_folder)
 INPUT = Kind(

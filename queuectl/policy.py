@@ -103,8 +103,8 @@ def changed(before: Enqueued, said: Mapping[str, Any], now: int = 0, stdin: str 
                 new["run_at"] = text(value)
             case "backoff_base" | "backoff_max":
                 new |= {name: value, "backoff": ()}
-            case "env":
-                new[name] = before.env | value
+            case "env" | "tags":
+                new[name] = getattr(before, name) | value
             case "secrets":
                 new[name] = (*sorted(value),)
             case "stdin":

@@ -37,6 +37,7 @@ BY_NAME: dict[str, tuple[Any, Any]] = {
     "stdin": ("/etc/hostname", None), "reason": ("because", "because"), "secrets": ("COLOUR=red", ["COLOUR"]),
     "at": ("2099-01-01T00:00:00Z", "2099-01-01T00:00:00.000000Z"),
     "name": ("mine", "a label is not stored"), "ok_codes": ("24,3", [0, 3, 24]), "no_retry_codes": ("78,64", [64, 78]),
+    "tags": ("exp=3", {"exp": "3"}),
 }  # fmt: skip
 """The same for options whose type does not say enough."""
 
@@ -175,6 +176,9 @@ def test_options_are_fields_of_the_event() -> None:
         ),
         (("--stop-signal", "STOP"), "--stop-signal: 'STOP' asks nothing to end"),
         (("--stop-signal", "0"), "--stop-signal: '0' is no signal"),
+        (("--tag", "=3"), "--tag: is empty"),
+        (("--tag", "a b=3"), "--tag: 'a b' has a space, a comma or '=' in it"),
+        (("--tag", "a=\n"), "--tag: a='\\n' has control characters, or more than 200 bytes"),
         (("--ok-codes", "256"), "--ok-codes: '256' is not a whole number from 0 to 255"),
         (("--ok-codes", "1,"), "--ok-codes: '' is not a whole number from 0 to 255"),
         (("--no-retry-codes", "0"), "--no-retry-codes: '0' is not a whole number from 1 to 255"),
@@ -260,3 +264,16 @@ def test_none_lifts_a_limit(queuectl: Shell) -> None:
 def test_a_word_is_read_in_any_case(queuectl: Shell) -> None:
     assert queuectl("enqueue", "--on-lost", "DEAD", "--json", "true").ok().json["on_lost"] == "dead"
     assert queuectl("enqueue", "--json", '{"command": "true", "on_lost": "Dead"}').ok().json["on_lost"] == "dead"
+
+
+def test_a_retry_adds_tags(queuectl: Shell) -> None:
+    queuectl("enqueue", "--id", "a", "--tag", "exp=3", "--tag", "urgent", "--tag", "by=ann=bob", "exit 3").ok()
+    queuectl("cancel", "a").ok()
+    queuectl("retry", "a", "--tag", "exp=4", "--tag", "again").ok()
+    assert "  exp=4, urgent, by=ann=bob, again\n" in queuectl("inspect", "a").ok().out
+    edited = queuectl("events", "--job", "a", "--type", "edited").ok().out
+    assert "tags exp=3, urgent, by=ann=bob → exp=4, urgent, by=ann=bob, again" in edited
+    assert queuectl("inspect", "a", "--json").ok().json["tags"] == {
+        "exp": "4", "urgent": "", "by": "ann=bob", "again": "",
+    }  # fmt: skip
+    assert queuectl("replay", "--check").code == 0

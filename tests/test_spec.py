@@ -37,7 +37,8 @@ def test_every_field_of_a_spec_is_read():
         ' "stdin": "/etc/hostname", "on_lost": "dead", "keep_children": true, "nice": 19, "held": true,'
         ' "memory_limit": "2G",'
         ' "needs": {"mem": "1G", "gpu": 2}, "slots": 3, "reason": "why", "name": "b",'
-        ' "after": "x, y", "after_any": ["z"], "after_failure": ["w"]}'
+        ' "after": "x, y", "after_any": ["z"], "after_failure": ["w"],'
+        ' "tags": {"exp": "3", "urgent": ""}}'
     )
     assert structs.asdict(job) == {
         "command": "x", "argv": None, "id": "a", "queue": "mail", "priority": -3, "delay": None,
@@ -47,7 +48,7 @@ def test_every_field_of_a_spec_is_read():
         "keep_children": True, "reason": "why", "backoff": None, "nice": 19, "memory_limit": 2 << 30,
         "grace": 120.0, "stop_signal": "INT", "ok_codes": (0, 3), "no_retry_codes": (64, 78),
         "held": True, "needs": {"gpu": 2, "mem": 1 << 30}, "slots": 3, "name": "b", "after": ("x", "y"),
-        "after_any": ("z",), "after_failure": ("w",),
+        "after_any": ("z",), "after_failure": ("w",), "tags": {"exp": "3", "urgent": ""},
     }  # fmt: skip
 
 

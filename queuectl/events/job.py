@@ -75,6 +75,8 @@ class Enqueued(Payload, frozen=True, kw_only=True):
     """The ids of jobs of which one has to end without having completed (dead, cancelled) before it starts."""
     watching: str | None = None
     """The one of these for whose end it waits first; None: it waits for none of them."""
+    tags: dict[str, str] = {}
+    """What it is filed under, for filters; a tag without a value has an empty one."""
     reason: str | None = None
 
     @property

@@ -81,6 +81,7 @@ class RandomQueue:
             held=pick.random() < 0.2,
             needs=pick.choice(({}, {}, {"gpu": 1}, {"lock": 1, "mem": 1})),
             slots=pick.choice((1, 1, 1, 2)),
+            tags=pick.choice(({}, {}, {"exp": "3"}, {"exp": "4", "urgent": ""})),
         )
 
     def hold(self, pick: Random) -> None:
@@ -126,7 +127,11 @@ class RandomQueue:
 
     def retry(self, pick: Random) -> None:
         changes: list[dict[str, Any]] = [{}, {"secrets": {"TOKEN": "y"}}, {"command": "false", "priority": 2}]
-        changes += [{"grace": 2.0, "stop_signal": "INT"}, {"ok_codes": (3,), "no_retry_codes": (1,)}]
+        changes += [
+            {"grace": 2.0, "stop_signal": "INT"},
+            {"ok_codes": (3,), "no_retry_codes": (1,)},
+            {"tags": {"exp": "5"}},
+        ]
         with suppress(Refused):  # values of secret variables are missing
             self.queue.retry(*self._ids(pick, sorted(FINAL)), among=FINAL, **pick.choice(changes))
 

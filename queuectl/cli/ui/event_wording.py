@@ -12,6 +12,7 @@ from queuectl.cli.ui.wording import (
     local_time,
     queue_limits,
     steps,
+    tags,
 )
 
 
@@ -161,6 +162,8 @@ def _value(name: str, value: Any) -> str:
         import shlex
 
         return shlex.join(f"{variable}={text}" for variable, text in value.items()) or "none"
+    if name == "tags":
+        return tags(value) or "none"
     if name == "argv":
         import shlex
 

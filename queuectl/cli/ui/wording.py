@@ -126,6 +126,11 @@ def needs(policy: "Enqueued") -> str:
     return ", ".join([*words, f"{policy.slots} slots"] if policy.slots > 1 else words)
 
 
+def tags(tags: "Mapping[str, str]") -> str:
+    """The tags of a job: `exp=3, urgent`."""
+    return ", ".join(f"{key}={value}" if value else key for key, value in tags.items())
+
+
 def _ago(job: "Job", now: int) -> str:
     return relative_time(job.finished_at, now) if job.finished_at is not None else ""
 
