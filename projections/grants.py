@@ -61,8 +61,8 @@ def fold(changes: Sequence["Change"], store: Store) -> None:
                 new[change.record.subject] = _grants(change.record.seq, change.record.subject, change.event)
         elif _had_any(before) and not _had_any(after) and new.pop(before.id, None) is None:
             gone.append(before.id)
+    store.delete(TABLE, "job", gone)  # first: such a job may have been claimed anew
     store.insert(TABLE, [grant for grants in new.values() for grant in grants])
-    store.delete(TABLE, "job", gone)
 
 
 def _had_any(subject: object) -> bool:

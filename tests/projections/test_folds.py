@@ -142,6 +142,13 @@ def test_the_highest_number_never_falls() -> None:
     assert last == [(4 * numbers.BLOCK,)], "the end of the block of 50"
 
 
+def test_what_is_claimed_anew_keeps_its_grants() -> None:
+    needy = msgspec.structs.replace(Command("enqueue").policy, needs={"gpu": 1})
+    log = written([Command("enqueue", policy=needy), Command("claim"), Command("release"), Command("claim")])
+    tables = Tables(log).fold([log[:2], log[2:]])  # the second batch has the end of one attempt and another's claim
+    assert tables.store.execute("select seq, resource, job, amount from grants") == [(4, "gpu", "1", 1)]
+
+
 def test_a_failed_attempt_has_its_cause_and_usage() -> None:
     seen = Outcome(cause="output", exit_code=3, run_seconds=0.5, max_rss=7, output_bytes=9, output_cut=4, error="hm")
     log = written([Command("enqueue"), Command("claim"), Command("report", outcome=seen)])

@@ -129,7 +129,7 @@ class World:
             case "claim":
                 if command.due:
                     self.now = max(self.now, job.run_at)
-                return decisions.claim(job, f"w{command.worker}", self.now)
+                return decisions.claim(job, f"w{command.worker}", self.now, granted=job.policy.needs, home="here")
             case "report":
                 return ends.report(job, lease, command.outcome, self.now, command.draw)
             case "release":
@@ -220,6 +220,7 @@ def _policy(pick: Random) -> Enqueued:
         grace=pick.choice([0.0, 5.0, 120.0]),
         stop_signal=pick.choice(["TERM", "INT"]),
         no_retry_codes=pick.choice([(), (), (1,)]),
+        needs=pick.choice([{}, {"gpu": 1}]),
     )
 
 
