@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from projections.job_list import JobFilter
 from projections.jobs import Job
+from projections.queues import ALL
 from projections.workers import Worker
 from queuectl.admission import Facts, Servers
 from queuectl.clock import SECOND
@@ -20,16 +21,14 @@ SAMPLE = 20
 """Jobs of which the run time of a queue is estimated: those that completed last."""
 
 
-def collect(view: View, engine: Engine, disk: Disk | None, now: int, about: Job | None = None) -> Facts:
+def collect(view: View, engine: Engine | None, disk: Disk | None, now: int, about: Job | None = None) -> Facts:
     """The facts at `now` (µs UTC); those that cost more are collected only for the job that is asked `about`.
+
+    Without an engine (of the past) the workers live that had not ended by the log.
 
     A worker for certain jobs alone serves no queue.
     """
-    alike: dict[tuple[tuple[str, ...], str, str | None], list[Worker]] = {}
-    for worker in view.workers():
-        takes = worker.state == "running" and worker.slots > 0 and not worker.private
-        if takes and liveness(worker, engine) is not Life.GONE:
-            alike.setdefault((worker.queues, worker.identity, holds_back(worker)), []).append(worker)
+    alike = _alike(view, engine)
     servers = tuple(_servers(view, *kind, workers, now, about) for kind, workers in alike.items())
     ends = [attempt.ended_at for attempt in view.attempts(about.id)] if about is not None else []
     failed_at = {about.id: at} if about is not None and ends and (at := ends[-1]) is not None else {}
@@ -39,6 +38,30 @@ def collect(view: View, engine: Engine, disk: Disk | None, now: int, about: Job 
     waiting = needy(view, now, 1, [worker for each in alike.values() for worker in each], gates)
     reservations = {home: stock.reservations(waiting, now) for home, stock in stocks.items()} if waiting else {}
     return Facts(disk, servers, failed_at, holds, stocks, reservations, gates)
+
+
+def collect_early(view: View, job: Job) -> Facts:
+    """The facts of a past moment from which the reasons of a job up to `resource` follow: no other job is looked at."""
+    gates = view.gates([job.queue, ALL])
+    if not job.policy.needs:
+        return Facts(gates=gates)
+    servers = [
+        Servers(queues, slots=0, free=0, home=home, widest=max(worker.slots for worker in workers))
+        for (queues, home, _), workers in _alike(view, None).items()
+    ]
+    return Facts(servers=tuple(servers), stocks=_stocks(view, servers), gates=gates)
+
+
+def _alike(view: View, engine: Engine | None) -> dict[tuple[tuple[str, ...], str, str | None], list[Worker]]:
+    """The workers that are up, by the queues that they serve, their home, and why they hold back, if they do."""
+    alike: dict[tuple[tuple[str, ...], str, str | None], list[Worker]] = {}
+    for worker in view.workers():
+        if worker.state == "running" and worker.slots > 0 and not worker.private:
+            if engine is None:  # of the past the log does not tell what they hold back for
+                alike.setdefault((worker.queues, worker.identity, None), []).append(worker)
+            elif liveness(worker, engine) is not Life.GONE:
+                alike.setdefault((worker.queues, worker.identity, holds_back(worker)), []).append(worker)
+    return alike
 
 
 def _stocks(view: View, servers: Sequence[Servers]) -> dict[str, Stock]:

@@ -13,6 +13,7 @@ from queuectl.job_graph import JobGraph, job_graph
 from queuectl.queries import Queries, get_job
 from queuectl.queue_summary import QueueSummary, summaries
 from queuectl.units import Then
+from queuectl.wait_history import WaitHistory, wait_history
 from queuectl.waits import Wait, waits
 
 
@@ -33,6 +34,14 @@ class FlowQueries(Queries):
             moment, job = now(), get_job(view, id)
             facts = collect(view, self._engine, disk.space(self.home, self.settings(view)), moment, job)
             return reasons(job, facts, moment)
+
+    def wait_history(self, id: str, progress: Progress | None = None) -> WaitHistory:
+        """What a job has waited for, from the log alone: before each of its attempts, up to now.
+
+        The log is folded up to the job's enqueue, and gone through from there to its last start, which takes a second
+        for some 50,000 events; `progress` is called meanwhile. Raises NotFound, also for a job that was archived.
+        """
+        return wait_history(self._engine, id, progress)
 
     def waits(self) -> list[Wait]:
         """Why jobs wait, summed up by the first reason of each; the one that keeps most of them first."""

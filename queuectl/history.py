@@ -29,9 +29,7 @@ def history(view: View, id: str) -> list[Moment]:
 
     Raises NotFound for an id that never was, and for a job that was archived: it names the file.
     """
-    records = view.stream(f"job:{id}")
-    if not records or records[-1].type == "archived":
-        raise not_found(id, records)
+    records = own_events(view, id)
     records = sorted([*records, *_heartbeats(view, id, records)], key=lambda record: record.seq)
     moments: list[Moment] = []
     job: Job | None = None
@@ -40,6 +38,14 @@ def history(view: View, id: str) -> list[Moment]:
             job = jobs.evolve(job, record, record.event)
         moments.append(Moment(record, job))
     return moments
+
+
+def own_events(view: View, id: str) -> list[Recorded]:
+    """The events of a job's stream. Raises as `history` does."""
+    records = view.stream(f"job:{id}")
+    if not records or records[-1].type == "archived":
+        raise not_found(id, records)
+    return records
 
 
 def not_found(id: str, records: Sequence[Recorded]) -> NotFound:

@@ -297,6 +297,6 @@ def counted(count: int, noun: str, nouns: str | None = None) -> str:
 
 
 def listed(words: Sequence[str]) -> str:
-    """Return words in a row, no more than three: `7`, `7 and 9`, `7, 9, 12 and 3 more`."""
-    first = [*words[:3], f"{len(words) - 3:,} more"] if len(words) > 3 else words
+    """Return words in a row, no more than four: `7`, `7 and 9`, `7, 9, 12 and 3 more`."""
+    first = [*words[:3], f"{len(words) - 3:,} more"] if len(words) > 4 else words
     return " and ".join([", ".join(first[:-1]), first[-1]] if len(first) > 1 else first)

@@ -51,6 +51,8 @@ LAYERS: list[tuple[str, ...]] = [
         "queuectl.queue_summary",
         "queuectl.job_graph",
         "queuectl.labels",
+        "queuectl.wait_changes",
+        "queuectl.wait_history",
         "queuectl.flow_queries",
         "queuectl.resource_control",
     ),

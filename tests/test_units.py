@@ -137,6 +137,6 @@ def test_the_end_of_the_calendar_is_a_moment():
     assert units.moment("9999-12-31T23:59:59Z") == int(last.timestamp()) * 1_000_000
 
 
-def test_long_lists_name_three_and_count_the_rest():
-    found = [units.listed([str(number) for number in range(count)]) for count in (0, 1, 2, 3, 5, 1203)]
-    assert found == ["", "0", "0 and 1", "0, 1 and 2", "0, 1, 2 and 2 more", "0, 1, 2 and 1,200 more"]
+def test_long_lists_name_some_and_count_the_rest():
+    found = [units.listed([str(number) for number in range(count)]) for count in (0, 1, 2, 4, 5, 1203)]
+    assert found == ["", "0", "0 and 1", "0, 1, 2 and 3", "0, 1, 2 and 2 more", "0, 1, 2 and 1,200 more"]

@@ -22,7 +22,7 @@ from typing import Protocol
 import msgspec
 
 from projections.replay import Progress
-from queuectl.engines.view import Transaction, View
+from queuectl.engines.view import Rerun, Transaction, View
 from queuectl.events import Recorded
 from queuectl.home import Home
 from queuectl.host.flock import FileLock
@@ -151,6 +151,15 @@ class Engine(ABC):
         self, seq: int, names: Collection[str] = PAST, progress: Progress | None = None
     ) -> AbstractContextManager[View]:
         """A view of the queue as it was after event `seq`, folded anew; of no more than these projections."""
+
+    @abstractmethod
+    def rerun(
+        self, after: int, upto: int, names: Collection[str], progress: Progress | None = None
+    ) -> AbstractContextManager[Rerun]:
+        """The queue as it was after event `after`, folded anew, to be taken forward up to event `upto`.
+
+        `names`: those of the projections that are asked.
+        """
 
     @abstractmethod
     def load(self, records: Iterable[Recorded], progress: Progress | None = None) -> int:

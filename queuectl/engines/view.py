@@ -1,7 +1,7 @@
 """What can be asked of an engine at one point of the log (`View`), and what a transaction can do (`Transaction`)."""
 
-from abc import abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -169,6 +169,26 @@ class View(
 
         To be asked first in a snapshot: later it would be one of those who are in the way.
         """
+
+
+class Rerun(ABC):
+    """A queue as it was, which is taken forward through the log, transaction by transaction."""
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Sequence[Change]]:
+        """The changes of each transaction, in order. What they change is in the view once they are taken.
+
+        Raises QueueError at the end where events were archived meanwhile, so that some may be missing.
+        """
+
+    @abstractmethod
+    def take(self, changes: Sequence[Change]) -> None:
+        """Go on to after these: the next that came, and each in its turn."""
+
+    @property
+    @abstractmethod
+    def view(self) -> View:
+        """The queue as it is after what was taken; good until more is."""
 
 
 class Transaction(View, NumberQuestions):

@@ -1,7 +1,9 @@
 """`pause`, `resume`, `queue`, `hold`, `release`, `start`, `explain`: what they do, say and refuse."""
 
+import re
 import shlex
 import sys
+import time
 
 import pytest
 
@@ -136,6 +138,40 @@ def test_the_timeline_says_that_all_are_paused(queuectl: Shell) -> None:
     queuectl("pause", "--for", "1h").ok()
     queuectl("enqueue", "--id", "a", "true").ok()
     assert "○ now: pending, paused until " in queuectl("inspect", "a", "--events").ok().lines[-1]
+
+
+def test_the_time_that_a_job_waited_is_accounted_for(queuectl: Shell) -> None:
+    queuectl("pause", "a", "--reason", "deploy").ok()
+    queuectl("enqueue", "--id", "j", "--queue", "a", "true").ok()
+    found = queuectl("explain", "j", "--history").ok().out
+    assert re.fullmatch(r"job j is pending; it has waited [\d.]+m?s: the queue a is paused by cli:\S+: deploy\n", found)
+    time.sleep(0.2)  # the pause is to be seen in the sum
+    queuectl("resume", "a").ok()
+    queuectl("worker", "start", "--drain").ok()
+    told = queuectl("explain", "j", "--history").ok().lines
+    assert re.fullmatch(r"job j is completed; it waited [\d.]+m?s", told[0])
+    why = re.compile(r" (paused  +the queue a is paused by cli:\S+: deploy|no_worker  no worker serves the queue a)$")
+    assert len([line for line in told if why.search(line)]) == 4, "in the sum and in the order of time"
+    assert [line.split() for line in told if line.endswith("WHY")] == [
+        ["TIME", "SHARE", "REASON", "WHY"],
+        ["FROM", "TIME", "ATTEMPT", "REASON", "WHY"],
+    ]
+    answer = queuectl("explain", "j", "--history", "--json").ok().json
+    assert list(answer) == ["id", "state", "waited", "reasons", "spans", "archived"]
+    assert [span["kind"] for span in answer["spans"]][:2] == ["paused", "no_worker"]
+    assert {each["kind"]: each["why"] for each in answer["reasons"]}["paused"] == "deploy"
+    for parts in (answer["spans"], answer["reasons"]):
+        assert sum(each["seconds"] for each in parts) == pytest.approx(answer["waited"], abs=1e-5)
+    assert answer["spans"][0]["until"] == answer["spans"][1]["since"]
+
+
+def test_a_history_needs_a_job_in_the_log(queuectl: Shell) -> None:
+    queuectl("enqueue", "--id", "j", "true").ok()
+    assert queuectl("explain", "--history").refused(2) == "--history is of one job: give its ID"
+    assert queuectl("explain", "never", "--history").refused(1).startswith("no job 'never'")
+    queuectl.drain()
+    queuectl("archive", "--older-than", "0s", "-o", "a.gz").ok()
+    assert "was archived in" in queuectl("explain", "j", "--history").refused(1)
 
 
 def test_the_past_of_queues_is_known(queuectl: Shell) -> None:

@@ -1,33 +1,55 @@
 """`queuectl explain`: why jobs wait."""
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output
+from queuectl.clock import SECOND
+from queuectl.errors import Invalid
 
 if TYPE_CHECKING:
     from queuectl.admission import Reason
     from queuectl.queue import Queue
+    from queuectl.wait_history import WaitSpan, WaitTotal
+
+_LEAST = 0.01
+"""The share of the time from which on a wait is shown by itself."""
+_MOST = 20
+"""Reasons shown."""
 
 
 def explain(
     id: Annotated[str | None, p.Parameter(name="ID", help="This job; all that wait, where none is named.")] = None,
     /,
     *,
-    json: p.JsonLines = False,
+    history: Annotated[
+        bool, p.Parameter(name="--history", help="What the job has waited for, from its enqueue to its last start.")
+    ] = False,
+    json: Annotated[
+        bool,
+        p.Parameter(name="--json", help="Answer as JSON, one object a line; with --history one document."),
+    ] = False,
     db: p.Database = None,
 ) -> None:
     """Tell every reason why a job waits: since when, by whom, what frees it, and when.
 
     $ queuectl explain 17
     $ queuectl explain
+    $ queuectl explain 17 --history
 
-    Without an ID it sums up: each first reason, how many jobs it keeps, and since when the oldest of them.
+    Without an ID it sums up: each first reason, how many jobs it keeps, and since when the oldest of them. With
+    --history it accounts for the time that a job has waited, whatever became of it: after each event the first reason,
+    as the log tells it. What the log can't tell (a full disk) is "ready": nothing kept the job.
     """
+    if history and id is None:
+        raise Invalid("--history is of one job: give its ID")
     with opening.open_queue(db) as q:
         if id is None:
             _sum_up(q, json)
+        elif history:
+            _print_history(q, q.resolve(id), json)
         else:
             _explain(q, q.resolve(id), json)
 
@@ -56,6 +78,69 @@ def _details(reason: "Reason") -> list[tuple[str, str]]:
         *([("until about" if reason.estimated else "until", wording.full_time(reason.when))] if reason.when else []),
         *([("frees it:", reason.frees)] if reason.frees is not None else []),
     ]
+
+
+def _print_history(q: "Queue", id: str, json: bool) -> None:
+    from queuectl.cli.ui import progress
+
+    found = q.wait_history(id, progress.bar("Reading the log"))
+    if json:
+        output.document(found.json())
+        return
+    from queuectl import units
+    from queuectl.cli.ui import wording
+
+    least = found.waited * _LEAST
+    totals = [total for total in found.totals() if total.time >= least]
+    waited = f"it {'has waited' if found.waits else 'waited'} {units.span(found.waited / SECOND)}"
+    line = f"job {output.escape(id)} is {found.state}; {waited if totals else 'it has not waited'}"
+    if len(totals) == 1:
+        line += f": {output.escape(wording.wait_reason(totals[0].reason))}"
+    output.line(line)
+    if len(totals) > 1:
+        output.line()
+        _print_totals(totals[:_MOST], found.waited)
+        output.line()
+        _print_spans(found.spans, least)
+    if found.archived:
+        those = units.counted(found.archived, "job that was there then is", "jobs that were there then are")
+        output.message(f"{those} archived: a wait for what is not in the log any more is told as ready")
+
+
+def _print_totals(totals: "list[WaitTotal]", waited: int) -> None:
+    from queuectl import units
+    from queuectl.cli.ui import wording
+
+    rows = [
+        (
+            units.span(total.time / SECOND), f"{100 * total.time / waited:.0f} %", total.reason.kind,
+            wording.wait_reason(total.reason),
+        )
+        for total in totals
+    ]  # fmt: skip
+    output.table(("TIME", "SHARE", "REASON", "WHY"), rows, right=("TIME", "SHARE"))
+
+
+def _print_spans(spans: "list[WaitSpan]", least: float) -> None:
+    """Print the spans in the order of time; of those that are shorter than `least` (µs) only how long they took."""
+    from queuectl import units
+    from queuectl.cli.ui import wording
+
+    rows: list[tuple[str, ...]] = []
+    for is_long, group in groupby(spans, lambda span: span.until - span.since >= least):
+        those = list(group)
+        if is_long:
+            rows += [
+                (
+                    wording.local_time(span.since), units.span((span.until - span.since) / SECOND), f"{span.attempt}",
+                    span.reason.kind, wording.wait_reason(span.reason),
+                )
+                for span in those
+            ]  # fmt: skip
+        elif (time := sum(span.until - span.since for span in those)) >= least:
+            shorter = units.counted(len(those), "shorter wait")
+            rows.append((wording.local_time(those[0].since), units.span(time / SECOND), "", "", shorter))
+    output.table(("FROM", "TIME", "ATTEMPT", "REASON", "WHY"), rows, right=("TIME", "ATTEMPT"))
 
 
 def _sum_up(q: "Queue", json: bool) -> None:

@@ -99,9 +99,7 @@ def _situation(job: "Job", now: int, facts: "Facts | None") -> str:
 
 def reason_sentence(reason: "Reason", now: int | None = None, jobs: int = 1) -> str:
     """Return why so many jobs wait: by whom they are held or paused and why, and when that ends, if known."""
-    words = reason.text
-    if reason.kind in ("held", "paused"):
-        words += (f" by {reason.by}" if reason.by else "") + (f": {reason.why}" if reason.why else "")
+    words = reason.text + _blame(reason)
     if reason.when is None:
         return words
     until = {"rate": ": the next at", "busy": ", until about"}.get(reason.kind, ", until")
@@ -129,6 +127,22 @@ def needs(policy: "Enqueued") -> str:
 def tags(tags: "Mapping[str, str]") -> str:
     """The tags of a job: `exp=3, urgent`."""
     return ", ".join(f"{key}={value}" if value else key for key, value in tags.items())
+
+
+def wait_reason(reason: "Reason") -> str:
+    """Return what a job has waited for, by whom and why."""
+    from queuectl.wait_history import gist
+
+    return gist(reason) + _blame(reason)
+
+
+def _blame(reason: "Reason") -> str:
+    """Return by whom and why a job is held, or a queue paused, or what its latest attempt failed with."""
+    if reason.kind == "backoff":
+        return f" ({reason.why})" if reason.why else ""
+    if reason.kind not in ("held", "paused"):
+        return ""
+    return (f" by {reason.by}" if reason.by else "") + (f": {reason.why}" if reason.why else "")
 
 
 def _ago(job: "Job", now: int) -> str:

@@ -8,6 +8,7 @@ and child open anew when they need one; where it was in use, the child never tou
 import os
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TypeVar
 
 import apsw
@@ -25,13 +26,14 @@ from queuectl.engines.sqlite.high_water import HighWater, HighWaterMark
 from queuectl.engines.sqlite.location import Location, prepare
 from queuectl.engines.sqlite.past import PastView, any_archived
 from queuectl.engines.sqlite.projection_registry import Registry
+from queuectl.engines.sqlite.rerun import SqliteRerun
 from queuectl.engines.sqlite.shm import WalIndex
 from queuectl.engines.sqlite.store import SqliteStore
 from queuectl.engines.sqlite.transaction import Known, SqliteTransaction
 from queuectl.engines.sqlite.view import SqliteView
 from queuectl.engines.sqlite.wal import Wal
 from queuectl.engines.sqlite.write_transaction import WriteTransaction
-from queuectl.engines.view import Transaction, View
+from queuectl.engines.view import Rerun, Transaction, View
 from queuectl.errors import Busy, Invalid, QueueError, Replaced, Unusable, shown
 from queuectl.events import WAKING, Recorded, Unreadable
 from queuectl.host import processes
@@ -264,6 +266,21 @@ class SqliteEngine(Engine):
                 yield view
             finally:
                 view.close()
+
+    @contextmanager
+    def rerun(
+        self, after: int, upto: int, names: Collection[str], progress: Progress | None = None
+    ) -> Generator[Rerun]:
+        self._reopen_after_fork()
+        self._check_files()
+        with Translated(self.location.database):
+            make = partial(self._registry.past, after, names, progress, indexed=True)
+            scratch = self._retry_if_archived(make)
+            try:
+                folding = self._registry.builtin(names)
+                yield SqliteRerun(scratch, folding, SqliteView(self._db), self.location.database, (after, upto))
+            finally:
+                scratch.close()
 
     def _past(self, seq: int, names: Collection[str], progress: Progress | None) -> PastView:
         scratch = self._registry.past(seq, names, progress)

@@ -13,7 +13,7 @@ from typing import Any
 import apsw
 import msgspec
 
-from projections import Change, Projection, builtin, replay
+from projections import Builtin, Change, Projection, builtin, replay
 from projections.replay import Progress
 from queuectl.engines.sqlite.store import SqliteStore
 from queuectl.engines.sqlite.view import SqliteView
@@ -181,19 +181,29 @@ class Registry:
         reserved |= tables
         return projection
 
-    def past(self, seq: int, names: Collection[str], progress: Progress | None = None) -> apsw.Connection:
-        """A private database with our tables, those of the named projections folded up to event `seq`."""
+    def past(
+        self, seq: int, names: Collection[str], progress: Progress | None = None, *, indexed: bool = False
+    ) -> apsw.Connection:
+        """A private database with our tables, those of the named projections folded up to event `seq`.
+
+        `indexed`: with the indexes, without which it is asked one question sooner, and a thousand later.
+        """
         db = apsw.Connection("")
         try:
             for projection in self._builtin.values():
                 _run(db, projection.schema)
-            self._unindexed(db, [*self._builtin.values()])
-            chosen = [projection for name, projection in self._builtin.items() if name in names]
-            replay.fold_streams(chosen, self._view.by_stream(seq), SqliteStore(db), progress, seq)
+            indexes = self._unindexed(db, [*self._builtin.values()])
+            replay.fold_streams(self.builtin(names), self._view.by_stream(seq), SqliteStore(db), progress, seq)
+            for index in indexes if indexed else ():
+                db.execute(index)
         except BaseException:
             db.close()
             raise
         return db
+
+    def builtin(self, names: Collection[str]) -> list[Builtin]:
+        """Our projections of these names, in the order in which they are folded."""
+        return [projection for name, projection in self._builtin.items() if name in names]
 
     def scratch(self) -> tuple[list[Projection], apsw.Connection]:
         """A private database with empty tables of every projection that stands at the head."""
