@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from projections import Change
 from projections.jobs import Job, evolve
-from queuectl.admission import WAITING, Reason, first
+from queuectl.admission import UNSTARTED, Reason, first
 from queuectl.admission_facts import collect, collect_early
 from queuectl.clock import SECOND, now, text
 from queuectl.engines.base import Engine, Progress
@@ -155,7 +155,7 @@ def wait_history(engine: Engine, id: str, progress: Progress | None = None) -> W
 
 
 def _waits(job: Job | None) -> bool:
-    return job is not None and job.state in WAITING
+    return job is not None and job.state in UNSTARTED
 
 
 def _archived(view: View, after: int, upto: int) -> int:
@@ -210,7 +210,7 @@ class Accountant:
     def _note(self, at: int) -> None:
         """The reason has held up to this moment."""
         since, self._at = self._at, at
-        if self._job is None or self._job.state not in WAITING or since == at:
+        if self._job is None or self._job.state not in UNSTARTED or since == at:
             return
         reason, attempt = self._reason or READY, self._job.attempt + 1
         last = self._spans[-1] if self._spans else None

@@ -12,7 +12,7 @@ from freezegun import freeze_time
 
 from projections.jobs import Job
 from queuectl import Queue, Spec, clock, wait_history
-from queuectl.admission import WAITING, first
+from queuectl.admission import UNSTARTED, WAITING, first
 from queuectl.admission_facts import collect
 from queuectl.audit.archive import archive
 from queuectl.clock import SECOND
@@ -212,6 +212,18 @@ def test_an_event_at_the_end_of_a_pause(story: Story) -> None:
     assert story.told("j") == [("paused", 30), ("no_worker", 3)]
 
 
+def test_what_is_blocked_waits_for_its_parents(story: Story) -> None:
+    queue = story.queue
+    story.start()
+    queue.enqueue_many(["true"] * 2)
+    queue.enqueue("true", id="j", after=("1", "2"))
+    for _ in range(3):
+        story.turn()
+        story.after(5)
+    assert story.told("j") == [("dependency", 10)]
+    assert gist(queue.wait_history("j").spans[0].reason) == "it starts after 2"
+
+
 def test_waits_behind_holders_are_one(story: Story) -> None:
     queue = story.queue
     story.start()
@@ -277,10 +289,16 @@ def step(story: Story, pick: Random, people: tuple[str, ...]) -> None:
     match pick.choice(("enqueue", "enqueue", "turn", "turn", "turn", "worker", "cancel", *people)):
         case "enqueue":
             needs = pick.choice(({}, {}, {"gpu": 1}, {"gpu": 2}, {"lock": 1}))
-            more = {"priority": pick.choice((0, 0, 1)), "delay": pick.choice((None, None, 30.0)), "max_retries": 2}
-            slots, held = pick.choice((1, 1, 1, 2)), pick.random() < 0.1
+            more: dict[str, Any] = {
+                "priority": pick.choice((0, 0, 1)),
+                "delay": pick.choice((None, None, 30.0)),
+                "max_retries": 2,
+            }
+            more |= {"slots": pick.choice((1, 1, 1, 2)), "held": pick.random() < 0.1}
+            if waiting[0] and pick.random() < 0.2:
+                more["after"] = (pick.choice(waiting),)
             with suppress(Refused):  # more than exists
-                queue.enqueue("true", queue=name, needs=needs, slots=slots, held=held, **more)
+                queue.enqueue("true", queue=name, needs=needs, **more)
         case "turn" if story.workers:
             id = pick.choice([*story.workers])
             pick.choice((lambda: None, lambda: story.end(id), lambda: story.end(id, pick.choice((None, "exit")))))()
@@ -312,7 +330,7 @@ def waits(queue: Queue, id: str) -> dict[int, int]:
     found: dict[int, int] = {}
     since: int | None = None
     for moment in queue.history(id):
-        waiting = moment.job is not None and moment.job.state in WAITING
+        waiting = moment.job is not None and moment.job.state in UNSTARTED
         if waiting and since is None:
             since = moment.record.at
         elif not waiting and since is not None:
@@ -324,7 +342,7 @@ def reason_then(queue: Queue, id: str, seq: int) -> str | None:
     """The kind of the first reason, asked of the past; None: it did not wait."""
     with queue.engine.past(seq) as view:
         job: Job | None = view.job(id)
-        if job is None or job.state not in WAITING:
+        if job is None or job.state not in UNSTARTED:
             return None
         now = view.head()[1]
         reason = first(job, collect(view, None, None, now), now)
@@ -361,5 +379,17 @@ def test_spans_agree_with_what_the_past_says(tmp_path: Path) -> None:
                 for seq in pick.sample(last, min(12, len(last))):
                     assert kind_at(history, at[seq]) == reason_then(queue, id, seq), (number, id, seq)
             queue.close()
-    kinds = {"held", "paused", "delayed", "backoff", "concurrency", "rate", "resource", "no_worker", "busy", "priority"}
+    kinds = {
+        "held",
+        "paused",
+        "dependency",
+        "delayed",
+        "backoff",
+        "concurrency",
+        "rate",
+        "resource",
+        "no_worker",
+        "busy",
+        "priority",
+    }
     assert not kinds - seen.keys()

@@ -1,5 +1,6 @@
 """`queuectl explain`: why jobs wait."""
 
+from collections import Counter
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -91,6 +92,7 @@ def _print_history(q: "Queue", id: str, json: bool) -> None:
     from queuectl.cli.ui import wording
 
     least = found.waited * _LEAST
+    long = Counter(span.reason.key for span in found.spans if span.until - span.since >= least)
     totals = [total for total in found.totals() if total.time >= least]
     waited = f"it {'has waited' if found.waits else 'waited'} {units.span(found.waited / SECOND)}"
     line = f"job {output.escape(id)} is {found.state}; {waited if totals else 'it has not waited'}"
@@ -98,8 +100,9 @@ def _print_history(q: "Queue", id: str, json: bool) -> None:
         line += f": {output.escape(wording.wait_reason(totals[0].reason))}"
     output.line(line)
     if len(totals) > 1:
-        output.line()
-        _print_totals(totals[:_MOST], found.waited)
+        if long != Counter(total.reason.key for total in totals):
+            output.line()
+            _print_totals(totals[:_MOST], found.waited)
         output.line()
         _print_spans(found.spans, least)
     if found.archived:
