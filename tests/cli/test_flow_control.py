@@ -140,7 +140,7 @@ def test_the_timeline_says_that_all_are_paused(queuectl: Shell) -> None:
     assert "○ now: pending, paused until " in queuectl("inspect", "a", "--events").ok().lines[-1]
 
 
-def test_the_time_that_a_job_waited_is_accounted_for(queuectl: Shell) -> None:
+def test_the_time_waited_is_accounted_for(queuectl: Shell) -> None:
     queuectl("pause", "a", "--reason", "deploy").ok()
     queuectl("enqueue", "--id", "j", "--queue", "a", "true").ok()
     found = queuectl("explain", "j", "--history").ok().out
