@@ -41,24 +41,22 @@ create index dependencies_of_parent on dependencies (parent, kind);
 
 def fold(changes: Sequence["Change"], store: Store) -> None:
     """Write what new jobs depend on, again for those of which that was edited; forget it with the job."""
-    new: dict[int, Job] = {}
+    new: dict[int, list[Dependency]] = {}
     gone: list[int] = []
     for change in changes:
-        before, after = change.before, change.after
-        was, now = _policy(before), _policy(after)
-        if was is not None and now is not None and not was.depends and not now.depends:
+        before, after = _of(change.before), _of(change.after)
+        if before == after:
             continue
-        if was is not None and was.depends and (now is None or of(before.seq, was) != of(after.seq, now)):
-            new.pop(before.seq, None)
-            gone.append(before.seq)
-        if now is not None and now.depends and (was is None or before.seq in gone):
-            new[after.seq] = after
+        if before and new.pop(before[0].child, None) is None:
+            gone.append(before[0].child)
+        if after:
+            new[after[0].child] = after
     store.delete(TABLE, "child", gone)
-    store.insert(TABLE, [row for job in new.values() for row in of(job.seq, job.policy)])
+    store.insert(TABLE, [row for rows in new.values() for row in rows])
 
 
-def _policy(subject: object) -> "Enqueued | None":
-    return subject.policy if isinstance(subject, Job) else None
+def _of(subject: object) -> list[Dependency]:
+    return of(subject.seq, subject.policy) if isinstance(subject, Job) and subject.policy.depends else []
 
 
 def of(seq: int, policy: "Enqueued") -> list[Dependency]:

@@ -89,6 +89,8 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     """Whether it does not start until it is released."""
     watching: str | None = None
     """While it is blocked: the job for whose end it waits, one of those that it depends on."""
+    unique_key: str | None = None
+    """The key that no other job has, as long as it has not ended."""
     cascading: bool = False
     """Whether it has ended and not all jobs that depend on it have been looked at."""
     forced: bool = False
@@ -147,6 +149,7 @@ def _enqueued(_: None, record: Recorded, event: Enqueued) -> Job:
         secrets=event.secrets,
         held=event.held,
         watching=event.watching,
+        unique_key=event.unique,
     )
 
 
@@ -165,7 +168,7 @@ def _completed(job: Job, record: Recorded, event: Completed) -> Job:
     return replace(
         job, version=record.version, state="completed", interruptions=0, worker=None, lease=None, claimed_at=None,
         cancel_requested=False, forced=False, finished_at=record.at, exit_code=event.exit_code, signal=event.signal,
-        cause=None, error=None, cascading=event.cascade,
+        cause=None, error=None, cascading=event.cascade, unique_key=None,
     )  # fmt: skip
 
 
@@ -182,14 +185,16 @@ def _retried(job: Job, record: Recorded, event: Retried) -> Job:
 
 
 def _dead(job: Job, record: Recorded, event: Dead) -> Job:
-    return replace(job, version=record.version, state="dead", finished_at=record.at, cascading=event.cascade)
+    return replace(
+        job, version=record.version, state="dead", finished_at=record.at, cascading=event.cascade, unique_key=None
+    )
 
 
 def _requeued(job: Job, record: Recorded, event: Requeued) -> Job:
     return replace(
         job, version=record.version, state="pending" if event.watching is None else "blocked",
         run_at=micros(event.run_at), failures=0, interruptions=0, finished_at=None, exit_code=None, signal=None,
-        cause=None, error=None, watching=event.watching,
+        cause=None, error=None, watching=event.watching, unique_key=job.policy.unique,
         secrets=job.secrets if event.secrets is None else tuple(event.secrets),
     )  # fmt: skip
 
@@ -206,10 +211,16 @@ def _edited(job: Job, record: Recorded, event: Edited) -> Job:
         policy = msgspec.convert(said, Enqueued)
     except msgspec.ValidationError as error:
         raise Unreadable(f"{record.stream} is edited to what can't be (seq {record.seq}): {error}") from error
+    run_at, watching, state = job.run_at, job.watching, job.state
+    if "run_at" in event.changes:
+        run_at = micros(policy.run_at)
+    if "watching" in event.changes and state not in FINAL:
+        watching = policy.watching
+        state = "blocked" if watching is not None else "failed" if job.failures else "pending"
     return replace(
         job, version=record.version, policy=policy, queue=policy.queue, priority=policy.priority,
         command=policy.runnable.text, max_retries=policy.max_retries, timeout=policy.timeout, demand=policy.demand,
-        edited=encode(policy).decode(),
+        edited=encode(policy).decode(), run_at=run_at, watching=watching, state=state,
     )  # fmt: skip
 
 
@@ -249,12 +260,12 @@ def _cancelled(job: Job, record: Recorded, event: Cancelled) -> Job:
             cause, error = event.cause, f"{', '.join(event.because)} ended so that it never starts"
         return replace(
             job, version=record.version, state="cancelled", held=False, forced=False, watching=None,
-            finished_at=record.at, cascading=event.cascade, cause=cause, error=error,
+            finished_at=record.at, cascading=event.cascade, cause=cause, error=error, unique_key=None,
         )  # fmt: skip
     return replace(
         job, version=record.version, state="cancelled", worker=None, lease=None, claimed_at=None,
         cancel_requested=False, forced=False, finished_at=record.at, exit_code=event.exit_code, signal=event.signal,
-        cascading=event.cascade,
+        cascading=event.cascade, unique_key=None,
     )  # fmt: skip
 
 

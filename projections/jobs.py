@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # -- the table -------------------------------------------------------------------------------------------------------
 
 name = "jobs"
-version = 11
+version = 12
 tables = ("jobs",)
 reads = None
 
@@ -56,6 +56,7 @@ create index jobs_failed on jobs (held, priority, run_at) where state = 'failed'
 create index jobs_forced on jobs (seq) where forced = 1;
 create index jobs_blocked on jobs (queue) where state = 'blocked';
 create index jobs_watching on jobs (watching) where watching is not null;
+create index jobs_unique on jobs (unique_key) where unique_key is not null;
 create index jobs_cascading on jobs (seq) where cascading = 1;
 create index jobs_claimed on jobs (worker) where worker is not null;
 create index jobs_ended on jobs (state, finished_at, queue) where {ENDED};
@@ -100,6 +101,11 @@ class JobQuestions(Questions):
     def job(self, id: str) -> Job | None:
         """The job of exactly this id."""
         rows = self._store.execute(f"{SELECT} where e.stream = ? and e.version = 1", (f"job:{id}",))
+        return read(rows[0]) if rows else None
+
+    def holder(self, key: str) -> Job | None:
+        """The job that has this unique key, as long as it has not ended."""
+        rows = self._store.execute(f"{SELECT} where j.unique_key = ?", (key,))
         return read(rows[0]) if rows else None
 
     def jobs(self, seqs: Sequence[int]) -> list[Job]:

@@ -32,7 +32,7 @@ class Alike(msgspec.Struct, frozen=True, gc=False):
 
 _COMMAND = b'{"command":'
 _OWN = ("seq", "id", "command")
-_NULL = {field.name for field in msgspec.structs.fields(Job) if field.default is None} - {"watching"}
+_NULL = {field.name for field in msgspec.structs.fields(Job) if field.default is None} - {"watching", "unique_key"}
 """The columns that have no value before a job is claimed: not to name them takes less than to bind them."""
 _SHARED = tuple(column for column in TABLE.columns if column not in _NULL.union(_OWN))
 _ROWS = TABLE.part((*_OWN, *_SHARED), ())

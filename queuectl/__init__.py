@@ -15,7 +15,18 @@ if TYPE_CHECKING:
     from projections.attempts import Attempt
     from projections.jobs import Job
     from projections.workers import Worker
-    from queuectl.errors import Absent, Conflict, Deadline, Fenced, Invalid, NotFound, QueueError, Refused, Unusable
+    from queuectl.errors import (
+        Absent,
+        Conflict,
+        Deadline,
+        Exists,
+        Fenced,
+        Invalid,
+        NotFound,
+        QueueError,
+        Refused,
+        Unusable,
+    )
     from queuectl.events import Recorded
     from queuectl.history import Moment
     from queuectl.job_fields import Spec
@@ -34,13 +45,14 @@ _HOMES = {
     "projections.attempts": ("Attempt",),
     "projections.workers": ("Worker",),
     "queuectl.errors": (
-        "Absent", "Conflict", "Deadline", "Fenced", "Invalid", "NotFound", "QueueError", "Refused", "Unusable",
+        "Absent", "Conflict", "Deadline", "Exists", "Fenced", "Invalid", "NotFound", "QueueError", "Refused",
+        "Unusable",
     ),
 }  # fmt: skip
 _WHERE = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Absent", "Attempt", "Conflict", "Deadline", "Fenced", "Invalid", "Job", "Moment", "NotFound", "Queue",
+    "Absent", "Attempt", "Conflict", "Deadline", "Exists", "Fenced", "Invalid", "Job", "Moment", "NotFound", "Queue",
     "QueueError", "Recorded", "Refused", "Spec", "Status", "Unusable", "Worker",
 ]  # fmt: skip
 

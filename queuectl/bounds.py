@@ -18,6 +18,7 @@ PRIORITIES = (-(2**31), 2**31 - 1)
 BASES = (1.0, 1e6)
 JITTERS = (0.0, 1.0)
 ON_LOST = ("retry", "dead")
+ON_DUPLICATE = ("keep", "replace", "fail")
 MOST_SLOTS = 10_000
 MOST_TAGS = 100
 LEAST_MEMORY, MOST_MEMORY = 4 << 20, 1 << 50
@@ -34,6 +35,14 @@ def check_id(id: str) -> str:
     if id.isdigit():
         raise Invalid(f"id: {id!r} is all digits; such ids are made by the queue itself: put a letter into it")
     return id
+
+
+def check_key(key: str) -> str:
+    """The same unique key, if a job may have it. Raises Invalid."""
+    passable("unique", key)
+    if not key.strip() or len(key.encode()) > 500:
+        raise Invalid(f"unique: {key[:40]!r} is empty, or longer than 500 bytes")
+    return key
 
 
 def check_label(name: str) -> str:

@@ -35,6 +35,15 @@ class Refused(QueueError):
     exit_code = 3
 
 
+class Exists(Refused):
+    """There is such a job already: one with that id, or with that unique key."""
+
+    def __init__(self, text: str, job: str) -> None:
+        """`job` is the id of the one that is there."""
+        super().__init__(text)
+        self.job = job
+
+
 class Fenced(Refused):
     """A report under a lease that is no longer held: another worker owns the job's outcome now."""
 

@@ -73,6 +73,14 @@ class Spec(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Start it once one of these jobs is dead or cancelled; where all complete, it is cancelled."""
     tags: dict[str, str] = {}
     """What it is filed under: filters find it by that, as tag:KEY and tag:KEY=VALUE."""
+    unique: str | None = None
+    """While a job with this key has not ended, the same command in the same folder is not added again: the id of that
+    job is printed."""
+    on_duplicate: Literal["keep", "replace", "fail"] = "keep"
+    """What becomes of a job whose unique key is taken: keep the one that is there, replace it as long as it waits, or
+    fail."""
+    if_absent: bool = False
+    """Add it only where there never was a job with its --id: otherwise that id is printed."""
     cwd: str | None = None
     """Where it runs."""
     stdin: str | None = None
@@ -146,6 +154,9 @@ class Fields(Policy, total=False):
     after: tuple[str, ...]
     after_any: tuple[str, ...]
     after_failure: tuple[str, ...]
+    unique: str
+    on_duplicate: Literal["keep", "replace", "fail"]
+    if_absent: bool
 
 
 class Changes(Policy, total=False):

@@ -137,6 +137,15 @@ OPTIONS = (
            help="Start it once one of these jobs is dead or cancelled; where all complete, it is cancelled."),
     Option(name="tags", kind=TAGS, metavar="KEY[=VALUE]", default={}, flag="tag",
            help="What it is filed under: filters find it by that, as tag:KEY and tag:KEY=VALUE."),
+    Option(name="unique", kind=text(bounds.check_key), metavar="KEY", only_new=True, without="none",
+           help="While a job with this key has not ended, the same command in the same folder is not added again: the "
+           "id of that job is printed."),
+    Option(name="on_duplicate", kind=choice(*bounds.ON_DUPLICATE), metavar="WHAT", default="keep", only_new=True,
+           without="keep",
+           help="What becomes of a job whose unique key is taken: keep the one that is there, replace it as long as it "
+           "waits, or fail."),
+    Option(name="if_absent", kind=SWITCH, default=False, only_new=True,
+           help="Add it only where there never was a job with its --id: otherwise that id is printed."),
     Option(name="cwd", kind=FOLDER, metavar="FOLDER", without="here", help="Where it runs."),
     Option(name="stdin", kind=INPUT, metavar="FILE", without="nothing", help="What it reads, copied now; - is stdin."),
     Option(name="shell", kind=text(bounds.check_shell), metavar="PATH", setting=SHELL,

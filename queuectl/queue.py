@@ -13,28 +13,22 @@ from queuectl.decisions import Cancel
 from queuectl.engines.base import Progress
 from queuectl.engines.dependants import cancelled_because, standing_again
 from queuectl.engines.view import Transaction, Write
-from queuectl.errors import Deadline, Invalid, Refused
-from queuectl.events import ConfigSet, Enqueued, Event
+from queuectl.enqueueing import Enqueueing
+from queuectl.errors import Deadline, Invalid
+from queuectl.events import ConfigSet, Event
 from queuectl.flow_control import jobs_among
 from queuectl.host.user import caller
-from queuectl.host.working_directory import working_directory
-from queuectl.job_fields import Changes, Fields, Spec
-from queuectl.labels import NewStandings, depends, resolve
+from queuectl.job_fields import Changes
 from queuectl.option_kinds import SIGNAL
 from queuectl.options import TAKE_NONE
 from queuectl.queries import get_job
 from queuectl.rest import live_jobs
-from queuectl.settings import Settings
-from queuectl.spec import as_spec, build
+from queuectl.spec import build
+from queuectl.uniqueness import refuse_taken_keys
 from queuectl.units import span
-from queuectl.worker_control import WorkerControl
-
-CHUNK = 2000
-"""Jobs that are made into events at a time while many are enqueued (it is one transaction all the same): so few that
-what is made of them stays in the processor's cache."""
 
 
-class Queue(WorkerControl):
+class Queue(Enqueueing):
     """A queue of shell commands in one database, which is made on first use. A context manager.
 
     `url` is a path or `sqlite:///path`; left out, it is found as the command line does (QUEUECTL_DB, DB_PATH, the
@@ -63,9 +57,6 @@ class Queue(WorkerControl):
         self._env_file = dotenv.read()
         self.actor = actor if actor is not None else f"library:{caller()}"
         self._environment = environment.EnvironmentReader()
-        self._made_of: tuple[Settings, str, str | None] | None = None
-        self._kept: str | None = None
-        """The environment that the log is known to have: none is ever taken out of it."""
         self._engine = engines.connect(url, create=create, progress=progress)
         self.made = self._engine.made
         try:
@@ -77,85 +68,6 @@ class Queue(WorkerControl):
         except BaseException:
             self._engine.close()
             raise
-
-    # -- adding ------------------------------------------------------------------------------------------------------
-
-    def enqueue(self, command: str | Sequence[str] | Spec, **fields: Unpack[Fields]) -> str:
-        """Add a job and return its id once it is durable.
-
-        `command` is a line of shell, a sequence of words to run without a shell, or a whole Spec; `fields` are those of
-        Spec. Raises Invalid for a bad value, Refused for an id that is taken.
-        """
-        return self._enqueue([as_spec(command, fields)])[0]
-
-    def enqueue_many(
-        self, specs: Iterable[str | Sequence[str] | Spec], *, progress: Callable[[int], None] | None = None
-    ) -> list[str]:
-        """Add many jobs, all or none, in one transaction; returns their ids in order.
-
-        `progress` is called with how many are in. Raises as `enqueue` does.
-        """
-        return self._enqueue([as_spec(spec, {}) for spec in specs], progress)
-
-    def _enqueue(self, wanted: Sequence[Spec], progress: Callable[[int], None] | None = None) -> list[str]:
-        """Add the jobs of checked specs."""
-        asked = {spec.stdin for spec in wanted if spec.stdin}  # once: there is but one standard input
-        inputs = {path: policy.copy_stdin(path, self.home, self._engine.owns) for path in asked}
-        folder = _here() if any(spec.cwd is None for spec in wanted) else "/"
-        with self._engine.transaction() as tx:
-            settings = self.settings(tx)
-            plain = self._template(settings, folder, self._keep_environment(tx, settings) if wanted else None)
-            self._refuse_taken(tx, wanted)
-            numbers = map(str, tx.numbers(len(wanted)))
-            ids = [next(numbers) if spec.id is None else spec.id for spec in wanted]
-            if any(spec.name is not None or depends(spec) for spec in wanted):
-                wanted = resolve(wanted, ids)
-            standings = NewStandings(tx, wanted, ids)
-            for start in range(0, len(wanted), CHUNK):
-                chunk = wanted[start : start + CHUNK]
-                self.refuse_beyond(tx, chunk)
-                new = ids[start : start + CHUNK]
-                groups = policy.alike(chunk, new, settings, plain, tx.now, inputs, standings.watching)
-                tx.enqueue(groups, self.actor)
-                if any(group.policy.secrets for group in groups):
-                    for spec, id in zip(chunk, new, strict=True):
-                        tx.keep_secrets(id, spec.secrets)
-                if progress is not None:
-                    progress(start + len(chunk))
-        self._kept = plain.environment  # only now is it sure to be in the log
-        return ids
-
-    def _template(self, settings: Settings, folder: str, environment: str | None) -> Enqueued:
-        """The policy of a job of which nothing was said, kept while none of these changes."""
-        made_of = (settings, folder, environment)
-        if self._made_of != made_of:
-            self._made_of, self._plain = made_of, policy.template(settings, folder, environment)
-        return self._plain
-
-    def _keep_environment(self, tx: Transaction, settings: Settings) -> str | None:
-        """Have what jobs are given of this process's environment in the log; returns the hash that names it.
-
-        None where that is nothing.
-        """
-        found = self._environment.read(settings.keep_env)
-        if found is None:
-            return None
-        name, kept = found
-        if name != self._kept and tx.last(f"env:{name}") is None:
-            tx.append([Write(f"env:{name}", None, [kept])], self.actor)
-        return name
-
-    @staticmethod
-    def _refuse_taken(tx: Transaction, specs: Iterable[Spec]) -> None:
-        seen: set[str] = set()
-        for spec in specs:
-            if spec.id is None:
-                continue
-            if spec.id in seen:
-                raise Refused(f"id {spec.id!r} is given twice: every job needs its own")
-            if tx.stream(f"job:{spec.id}"):
-                raise Refused(f"there is a job {spec.id!r} already (ids are never used again): choose another id")
-            seen.add(spec.id)
 
     # -- changing ----------------------------------------------------------------------------------------------------
 
@@ -208,7 +120,8 @@ class Queue(WorkerControl):
         A job that depends on others is blocked until those have ended, as when it was enqueued; where it would never
         start it is refused, unless `ignore_dependencies` is set: then it runs whatever has become of them. `cascade`
         also takes the jobs that were cancelled because these had ended as they did, and those that were cancelled
-        because of them.
+        because of them. A job whose unique key another one has by now is refused, and passed over where states are
+        named.
 
         `changes` are fields of Spec (see `enqueue`; also command or argv) that are others from now on; None leaves one
         as it is, but as a timeout or a memory limit, of which it says that there is none. `env` adds to what the jobs
@@ -242,6 +155,7 @@ class Queue(WorkerControl):
             if cascade:
                 jobs |= {job.id: job for job in cancelled_because(tx, jobs.values())}
             decided: list[tuple[Job, list[Event]]] = []
+            jobs = refuse_taken_keys(tx, jobs, bulk=among is not None)
             for job in jobs.values():
                 watching = standing_again(tx, job, jobs).watching if not ignore_dependencies else None
                 decided.append((job, again(tx, job, watching)))
@@ -344,10 +258,3 @@ class Queue(WorkerControl):
     def check(self, progress: Progress | None = None) -> list[str]:
         """Fold the log into scratch tables and compare: a line for each difference, none when all is true."""
         return self._engine.check(progress)
-
-
-def _here() -> str:
-    try:
-        return working_directory()
-    except FileNotFoundError:
-        raise Invalid("the working directory is gone: change to one that exists, or give --cwd") from None

@@ -36,6 +36,7 @@ BY_NAME: dict[str, tuple[Any, Any]] = {
     "id": ("mine", "mine"), "queue": ("mail", "mail"), "shell": ("/bin/bash", "/bin/bash"), "cwd": ("/", "/"),
     "stdin": ("/etc/hostname", None), "reason": ("because", "because"), "secrets": ("COLOUR=red", ["COLOUR"]),
     "at": ("2099-01-01T00:00:00Z", "2099-01-01T00:00:00.000000Z"),
+    "on_duplicate": ("fail", "not stored"), "unique": ("key", "key"), "if_absent": (True, "not stored"),
     "name": ("mine", "a label is not stored"), "ok_codes": ("24,3", [0, 3, 24]), "no_retry_codes": ("78,64", [64, 78]),
     "tags": ("exp=3", {"exp": "3"}),
 }  # fmt: skip
@@ -48,9 +49,14 @@ def written(option: Option) -> str | bool:
     return (BY_NAME.get(option.name) or BY_TYPE[option.kind.documented])[0]
 
 
+BESIDE: dict[str, dict[str, Any]] = {"if_absent": {"id": "mine"}}
+"""What has to be said beside an option."""
+
+
 def flags(option: Option) -> list[str]:
     text = written(option)
-    return [f"--{option.key}", *([text] if isinstance(text, str) else [])]
+    beside = [word for name, value in BESIDE.get(option.name, {}).items() for word in (f"--{name}", value)]
+    return [f"--{option.key}", *([text] if isinstance(text, str) else []), *beside]
 
 
 def spec_value(option: Option) -> Any:
@@ -86,6 +92,8 @@ def shown(job: dict[str, Any], option: Option) -> Any:
             return ["A_KEY"]
         case "name":
             return "a label is not stored"
+        case "on_duplicate" | "if_absent":
+            return "not stored"
         case name:
             return job[name]
 
@@ -110,7 +118,7 @@ def test_a_flag_is_what_the_job_has(queuectl: Shell, option: Option) -> None:
 
 @EACH
 def test_a_spec_says_it_as_well(queuectl: Shell, option: Option) -> None:
-    spec = {"command": "true", option.name: spec_value(option)}
+    spec = {"command": "true", option.name: spec_value(option), **BESIDE.get(option.name, {})}
     job = queuectl("enqueue", "--json", json.dumps(spec)).ok().json
     assert shown(job, option) == expected(option)
 
@@ -118,7 +126,7 @@ def test_a_spec_says_it_as_well(queuectl: Shell, option: Option) -> None:
 @EACH
 def test_a_keyword_of_the_library_says_it(tmp_path: Path, queuectl: Shell, option: Option) -> None:
     with Queue(queuectl.folder / "q.db") as queue:
-        id = queue.enqueue("true", **{option.name: keyword(option)})
+        id = queue.enqueue("true", **{option.name: keyword(option), **BESIDE.get(option.name, {})})
     assert shown(queuectl("inspect", id, "--json").ok().json, option) == expected(option)
 
 

@@ -103,7 +103,7 @@ def test_many_jobs_are_added_all_or_none(queue: Queue) -> None:
 
 
 def test_many_jobs_are_one_transaction_however_many_chunks(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("queuectl.queue.CHUNK", 10)
+    monkeypatch.setattr("queuectl.enqueueing.CHUNK", 10)
     told: list[int] = []
     assert queue.enqueue_many(["true"] * 25, progress=told.append) == [str(n) for n in range(1, 26)]
     assert told == [10, 20, 25]

@@ -38,7 +38,8 @@ def test_every_field_of_a_spec_is_read():
         ' "memory_limit": "2G",'
         ' "needs": {"mem": "1G", "gpu": 2}, "slots": 3, "reason": "why", "name": "b",'
         ' "after": "x, y", "after_any": ["z"], "after_failure": ["w"],'
-        ' "tags": {"exp": "3", "urgent": ""}}'
+        ' "tags": {"exp": "3", "urgent": ""},'
+        ' "unique": "u", "on_duplicate": "fail", "if_absent": true}'
     )
     assert structs.asdict(job) == {
         "command": "x", "argv": None, "id": "a", "queue": "mail", "priority": -3, "delay": None,
@@ -49,6 +50,7 @@ def test_every_field_of_a_spec_is_read():
         "grace": 120.0, "stop_signal": "INT", "ok_codes": (0, 3), "no_retry_codes": (64, 78),
         "held": True, "needs": {"gpu": 2, "mem": 1 << 30}, "slots": 3, "name": "b", "after": ("x", "y"),
         "after_any": ("z",), "after_failure": ("w",), "tags": {"exp": "3", "urgent": ""},
+        "unique": "u", "on_duplicate": "fail", "if_absent": True,
     }  # fmt: skip
 
 

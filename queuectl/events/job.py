@@ -77,6 +77,8 @@ class Enqueued(Payload, frozen=True, kw_only=True):
     """The one of these for whose end it waits first; None: it waits for none of them."""
     tags: dict[str, str] = {}
     """What it is filed under, for filters; a tag without a value has an empty one."""
+    unique: str | None = None
+    """The key that no other job has while this one has not ended."""
     reason: str | None = None
 
     @property

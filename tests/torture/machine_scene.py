@@ -101,7 +101,7 @@ def simulated() -> Iterator[None]:
             "projections.replay.BATCH": 5,
             "queuectl.queries.PAGE": 3,
             "queuectl.listing.PAGE": 3,
-            "queuectl.queue.CHUNK": 2,
+            "queuectl.enqueueing.CHUNK": 2,
             "projections.replay.Subjects": lambda history: Subjects(history, 3),
         }.items():
             stack.enter_context(mock.patch(target, new))

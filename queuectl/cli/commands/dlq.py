@@ -7,6 +7,7 @@ from queuectl.cli import parameters as p
 from queuectl.cli.job_selection import All, Ids, JobSelection, SelectedJobs, Yes, print_changed, select
 from queuectl.cli.ui import output
 from queuectl.errors import Refused
+from queuectl.units import counted
 
 if TYPE_CHECKING:
     from queuectl.queue import Queue
@@ -78,6 +79,8 @@ def retry(
                 **job_options.given_fields(changes),
             )
             print_changed(q, retried, json, "pending", unless="blocked")
+            if left := len(set(selected.ids) - set(retried)):
+                output.message(f"{counted(left, 'job')} left out: changed meanwhile, or another one has its unique key")
 
 
 def purge(

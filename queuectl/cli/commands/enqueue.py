@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
-from typing import IO, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 from queuectl import spec
 from queuectl.cli import job_options, job_stdin, opening
@@ -12,6 +12,10 @@ from queuectl.cli.ui import output, progress
 from queuectl.errors import Invalid
 from queuectl.job_fields import Spec
 from queuectl.labels import WrongJobs
+
+if TYPE_CHECKING:
+    from queuectl.enqueueing import Added
+    from queuectl.queue import Queue
 
 _LONGEST_LINE = 4 << 20
 """Bytes of one line of a job file; no line that long can be a job (see `bounds.LONGEST_COMMAND`)."""
@@ -60,13 +64,12 @@ def enqueue(
     if job.stdin == "-":
         job_stdin.wait_until_readable()
     with opening.open_queue(db, create=True) as q:
-        made = q.enqueue(job)
+        [added] = q.add([job])
+        made = added.id
         job_options.mention_time_limit(q, made)
         job_options.mention_locks(q, job.needs)
         if json:
-            from queuectl.documents import job_document
-
-            output.document(job_document(q.job(made)))
+            output.document(_document(q, added))
         else:
             output.line(made)
 
@@ -89,25 +92,34 @@ def _enqueue_file(path: str, fields: dict[str, Any], json: bool, db: str | None)
         size = os.fstat(file.fileno()).st_size if path != "-" else 0
         bar = progress.bar(f"Enqueueing {name}")
         try:
-            made = q.enqueue_many(jobs(file), progress=lambda done: bar(done, 0))
+            added = q.add(jobs(file), progress=lambda done: bar(done, 0))
         except Invalid as error:
             where = ""
             if isinstance(error, WrongJobs):
                 where = f"line {', '.join(str(lines[place]) for place in error.places)}: "
             raise Invalid(f"{name}: {where}{error}; nothing was enqueued") from None
         bar(size or 1, size or 1)
-        if made:
-            job_options.mention_time_limit(q, made[0])
+        if added:
+            job_options.mention_time_limit(q, added[0].id)
             job_options.mention_locks(q, sorted(needs))
         if json:
-            from queuectl.documents import job_document
-
-            output.documents(job_document(q.job(id)) for id in made)
-        elif made:
-            output.line("\n".join(made))
-    if not made:
+            output.documents(_document(q, each) for each in added)
+        elif added:
+            output.line("\n".join(each.id for each in added))
+    if not added:
         sys.stdout.flush()
         output.message(f"{name}: there is no job in it")
+
+
+def _document(q: "Queue", added: "Added") -> Any:
+    """The document of a job; it says so where the job was there already."""
+    from queuectl.documents import job_document
+
+    document = job_document(q.job(added.id))
+    if not added.deduplicated:
+        return document
+    fields = {name: getattr(document, name) for name in document.__struct_fields__ if name != "attempts"}
+    return fields | {"deduplicated": True}
 
 
 def _open(path: str) -> IO[bytes]:

@@ -3,6 +3,8 @@
 from queuectl.cli import job_options, opening
 from queuectl.cli import parameters as p
 from queuectl.cli.job_selection import All, Ids, JobSelection, Yes, print_changed, select
+from queuectl.cli.ui import output
+from queuectl.units import counted
 
 _FAILED = ("dead", "cancelled")
 
@@ -42,3 +44,5 @@ def retry(
                 **job_options.given_fields(changes),
             )
             print_changed(q, retried, json, "pending", unless="blocked")
+            if left := len(set(selected.ids) - set(retried)):
+                output.message(f"{counted(left, 'job')} left out: changed meanwhile, or another one has its unique key")
