@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from itertools import islice
 
 import msgspec
 
 from projections.job_list import JobFilter
 from projections.jobs import FINAL, STATES, Job
 from queuectl.engines.view import View
+from queuectl.filters import Condition
 
 PAGE = 1000
 """Rows read at a time: nothing is kept open between two pages (R8)."""
@@ -23,13 +25,14 @@ class Listing(Iterator[Job]):
     is when its page is read; those that are gone by then are left out.
     """
 
-    def __init__(self, where: JobFilter, limit: int | None, brief: bool) -> None:
-        self.waiting_more = self.ended_more = 0
-        """How many a brief list has left out; known once the first job was asked for."""
+    def __init__(self, wanted: Condition, limit: int | None, brief: bool) -> None:
+        self.waiting_more: int | None = 0
+        self.ended_more: int | None = 0
+        """How many a brief list has left out, None for some that were not counted; known once the list was read."""
         self.now = 0
-        """The moment (µs UTC) of which it tells; known then, too."""
+        """The moment (µs UTC) of which it tells; known once the first job was asked for."""
         self.rows: Iterator[Job] = iter(())
-        self._where, self._limit, self._brief = where, limit, brief
+        self._where, self._is_meant, self._limit, self._brief = wanted.listed, wanted.rest, limit, brief
 
     def __next__(self) -> Job:
         return next(self.rows)
@@ -37,25 +40,54 @@ class Listing(Iterator[Job]):
     def read(self, snapshot: Callable[[], AbstractContextManager[View]], now: int) -> Iterator[Job]:
         """The jobs, a page in each view that `snapshot` gives."""
         self.now = now
+        if self._is_meant is not None:
+            yield from self._examined(snapshot, self._is_meant)
+            return
         with snapshot() as view:
             seqs = self._select(view)
-        for start in range(0, len(seqs), PAGE):
-            with snapshot() as view:
-                page = view.jobs(seqs[start : start + PAGE])
-            yield from page
+        yield from _pages(snapshot, seqs)
+
+    def _examined(self, snapshot: "_Snapshot", is_meant: Callable[[Job], bool]) -> Iterator[Job]:
+        """The jobs where each has to be looked at: no more pages are read than it takes to find them."""
+        parts = self._parts() if self._brief else (self._where,)
+        with snapshot() as view:
+            seqs = [view.job_seqs(part, self.now) for part in parts]
+        found = [filter(is_meant, _pages(snapshot, each)) for each in seqs]
+        if not self._brief:
+            yield from islice(found[0], self._limit)
+            return
+        waiting, ended = found
+        yield from islice(waiting, MOST_WAITING)
+        self.waiting_more = 0 if next(waiting, None) is None else None
+        yield from islice(ended, MOST_ENDED)
+        self.ended_more = 0 if next(ended, None) is None else None
 
     def _select(self, view: View) -> Sequence[int]:
         if not self._brief:
             return view.job_seqs(self._where, self.now, self._limit)
-        states = self._where.states if self._where.states is not None else STATES
-        live, self.waiting_more = self._first(view, [state for state in states if state not in FINAL], MOST_WAITING)
-        over, self.ended_more = self._first(view, [state for state in states if state in FINAL], MOST_ENDED)
-        return [*live, *over]
+        live, over = self._parts()
+        first, self.waiting_more = self._first(view, live, MOST_WAITING)
+        last, self.ended_more = self._first(view, over, MOST_ENDED)
+        return [*first, *last]
 
-    def _first(self, view: View, states: Sequence[str], most: int) -> tuple[Sequence[int], int]:
-        """At most so many of these states, and how many more there are."""
-        if not states:
-            return (), 0
-        where = msgspec.structs.replace(self._where, states=tuple(states))
+    def _parts(self) -> tuple[JobFilter, JobFilter]:
+        """The jobs that have not ended, and those that have."""
+        states = self._where.states if self._where.states is not None else STATES
+        over = tuple(state for state in states if state in FINAL)
+        live = tuple(state for state in states if state not in FINAL)
+        return msgspec.structs.replace(self._where, states=live), msgspec.structs.replace(self._where, states=over)
+
+    def _first(self, view: View, where: JobFilter, most: int) -> tuple[Sequence[int], int]:
+        """At most so many of these, and how many more there are."""
         seqs = view.job_seqs(where, self.now, most)
         return seqs, view.count_jobs(where) - len(seqs) if len(seqs) == most else 0
+
+
+_Snapshot = Callable[[], AbstractContextManager[View]]
+
+
+def _pages(snapshot: _Snapshot, seqs: Sequence[int]) -> Iterator[Job]:
+    for start in range(0, len(seqs), PAGE):
+        with snapshot() as view:
+            page = view.jobs(seqs[start : start + PAGE])
+        yield from page

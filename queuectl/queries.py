@@ -13,7 +13,7 @@ from projections.environments import Environment
 from projections.job_list import JobFilter
 from projections.jobs import STATES, Job
 from projections.workers import Worker
-from queuectl import disk, environment, history, settings
+from queuectl import disk, environment, filters, history, settings
 from queuectl.clock import now, text
 from queuectl.disk import Disk
 from queuectl.dotenv import EnvFile
@@ -148,6 +148,7 @@ class Queries:
         since: int | None = None,
         until: int | None = None,
         ended_since: int | None = None,
+        where: str = "",
         limit: int | None = None,
         brief: bool = False,
         then: Then | None = None,
@@ -157,15 +158,16 @@ class Queries:
         will run, then what has ended, the latest end first.
 
         Of one state or several, of one queue, enqueued between `since` and `until`, ended at `ended_since` or later
-        (moments µs UTC). At most `limit`; a `brief` list has only some, and knows how many more there are. Raises
-        Invalid for a state that there is not, and where it is iterated NotFound for a moment before the log began.
+        (moments µs UTC); `where` is a filter (R39), which must hold as well. At most `limit`; a `brief` list has only
+        some, and knows how many more there are. Raises Invalid for a state that there is not or a wrong filter, and
+        where it is iterated NotFound for a moment before the log began.
         """
         states = (state,) if isinstance(state, str) else tuple(state) if state is not None else None
         for each in states or ():
             if each not in STATES:
                 raise Invalid(f"no state {each!r}; there are {', '.join(STATES)}")
-        where = JobFilter(states=states, queue=queue, since=since, until=until, ended_since=ended_since)
-        listing = Listing(where, limit, brief)
+        listed = JobFilter(states=states, queue=queue, since=since, until=until, ended_since=ended_since)
+        listing = Listing(filters.condition(filters.parse(where), listed), limit, brief)
         listing.rows = self._listed(listing, then, progress)
         return listing
 

@@ -29,6 +29,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("projections",),
     (
         "queuectl.policy",
+        "queuectl.filters",
         "queuectl.disk",
         "queuectl.admission",
         "queuectl.limits",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
+from queuectl import filters
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output
 from queuectl.errors import Invalid
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from queuectl.queue import Queue
 
 Ids = Annotated[str, p.Parameter(name="ID", help="The jobs; all of them are changed, or none.")]
-All = Annotated[bool, p.Parameter(name="--all", help="All jobs that it applies to (of --state and --queue, if given).")]
+All = Annotated[
+    bool, p.Parameter(name="--all", help="All jobs that it applies to (of --state, --queue and --where, if given).")
+]
 Yes = Annotated[bool, p.Parameter(name=["--yes", "-y"], help="Don't ask for confirmation on a terminal.")]
 
 
@@ -28,10 +31,11 @@ class JobSelection(msgspec.Struct, frozen=True):
     queue: str | None
     yes: bool
     states: Sequence[str] | None = None
+    where: str | None = None
 
     def check(self, verb: str, possible: Sequence[str]) -> None:
         """Raise Invalid for no selection, for IDs together with a filter, and for a state that is not `possible`."""
-        filtered = self.all or self.states is not None or self.queue is not None
+        filtered = self.all or self.states is not None or self.queue is not None or self.where is not None
         if self.ids and filtered:
             raise Invalid(f"give IDs or {_filters(possible)}, not both")
         if not self.ids and not filtered:
@@ -39,10 +43,18 @@ class JobSelection(msgspec.Struct, frozen=True):
         for state in self.states or ():
             if state not in possible:
                 raise Invalid(f"--state: {verb} is for jobs that are {', '.join(possible)}, not {state}")
+        for state in self.named_states or ():
+            if state not in possible:
+                raise Invalid(f"--where: {verb} is for jobs that are {', '.join(possible)}, not {state}")
+
+    @property
+    def named_states(self) -> Sequence[str] | None:
+        """The states that the filter names, None for none. Raises Invalid for a wrong filter."""
+        return filters.states(filters.parse(self.where or ""))
 
 
 def _filters(possible: Sequence[str]) -> str:
-    return "--all" if len(possible) == 1 else "--all, --state or --queue"
+    return "--all or --where" if len(possible) == 1 else "--all, --where, --state or --queue"
 
 
 class SelectedJobs(msgspec.Struct, frozen=True):
@@ -60,8 +72,9 @@ def select(q: "Queue", selection: JobSelection, verb: str, default: Sequence[str
     """
     if selection.ids:
         return SelectedJobs(list(dict.fromkeys(selection.ids)), None)
-    states = selection.states if selection.states is not None else default
-    ids = [job.id for job in q.jobs(state=states, queue=selection.queue)]
+    named = selection.states if selection.states is not None else selection.named_states
+    states = named if named is not None else default
+    ids = [job.id for job in q.jobs(state=states, queue=selection.queue, where=selection.where or "")]
     if not ids:
         output.message("no job matches")
         return None

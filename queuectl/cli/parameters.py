@@ -133,6 +133,17 @@ States = Annotated[
 ]
 
 
+Where = Annotated[
+    str | None,
+    option(
+        "--where",
+        "FILTER",
+        "Only jobs that this finds: terms as in `queuectl list`, in one word: 'state:dead tag:exp=3 -queue:mail'.",
+        allow_leading_hyphen=True,
+    ),
+]
+
+
 def since(what: str) -> Parameter:
     """Return the option `--since`; `what` begins its help."""
     return option(

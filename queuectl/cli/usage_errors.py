@@ -1,5 +1,7 @@
 """Errors of cyclopts as one line that names the flag, the value and what is accepted."""
 
+from collections.abc import Sequence
+
 from cyclopts.exceptions import (
     CoercionError,
     CycloptsError,
@@ -87,6 +89,12 @@ def _equivalent(word: str, names: dict[str, str]) -> str:
     return f" (did you mean {name!r}?)" if name else ""
 
 
+def like_option(word: str, known: Sequence[str]) -> str:
+    """Return ` (did you mean '--x'?)` for the known option that is meant by an unknown one, or nothing."""
+    options = {foreign: ours for foreign, ours in _OPTIONS.items() if ours in known}
+    return _equivalent(word, options) or units.nearest(word, [name for name in known if name.startswith("--")])
+
+
 def explain(error: CycloptsError) -> str:
     """Return the message for an error of cyclopts."""
     chain = " ".join(error.command_chain or ())
@@ -104,8 +112,7 @@ def explain(error: CycloptsError) -> str:
         if chain in ("enqueue", "run") and not word.startswith("--"):
             return f"{chain} has no option {word}; {_HINT.format(command=chain)}"
         known = [name for argument in error.argument_collection if argument.parse for name in argument.names]
-        options = {foreign: ours for foreign, ours in _OPTIONS.items() if ours in known}
-        close = _equivalent(word, options) or units.nearest(word, [name for name in known if name.startswith("--")])
+        close = like_option(word, known)
         hint = f"; {_HINT.format(command=chain)}" if chain in ("enqueue", "run") and not close else ""
         return f"{chain} has no option {word}{close}{hint or '; ' + more}"
     if isinstance(error, UnusedCliTokensError):

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from queuectl import filters
 from queuectl.errors import Invalid
 from queuectl.export import ocel_json, ocel_sqlite, parquet, text
 from queuectl.export.rows import WHAT, Selection, Source
@@ -59,6 +60,7 @@ class Export:
             raise Invalid(f"type and after choose among events, not {what}")
         if what == "events" and selection.ended_since is not None:
             raise Invalid("ended-since chooses among jobs or attempts, not events: an event happens at one moment")
+        filters.parse(selection.where)
         self.name, self._format = format, FORMATS[format]
         self._source = Source(queue, selection, progress)
 
@@ -109,12 +111,13 @@ def export(
     after: int = 0,
     queue_name: str | None = None,
     job: str | None = None,
+    where: str = "",
     type: str | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[bytes]:
     """What is asked for, in chunks of bytes: see `Selection` and `Export`."""
     selection = Selection(
         what=what, since=since, until=until, ended_since=ended_since, after=after, queue_name=queue_name, job=job,
-        type=type,
+        where=where, type=type,
     )  # fmt: skip
     return Export(queue, selection, format, progress).chunks()

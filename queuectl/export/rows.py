@@ -57,6 +57,8 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     queue_name: str | None = None
     """Jobs and attempts of this queue; events of its jobs, of the queue itself and of all queues at once."""
     job: str | None = None
+    where: str = ""
+    """Jobs that a filter finds (R39); attempts of these, events of these."""
     type: str | None = None
     """Events of this type."""
 
@@ -90,19 +92,24 @@ class Source:
 
 
 def _events(queue: Queue, wanted: Selection) -> Iterator[Recorded]:
-    return queue.events(
+    found = queue.events(
         after=wanted.after, job=wanted.job, type=wanted.type, queue=wanted.queue_name, since=wanted.since,
         until=wanted.until,
     )  # fmt: skip
+    if not wanted.where:
+        return found
+    is_meant = _filter(queue, wanted)
+    return (record for record in found if record.stream.startswith("job:") and is_meant(record.subject))
 
 
 def _jobs(queue: Queue, wanted: Selection) -> Iterator[msgspec.Struct]:
     if wanted.job is None:
         found = queue.jobs(
-            queue=wanted.queue_name, since=wanted.since, until=wanted.until, ended_since=wanted.ended_since
-        )
+            queue=wanted.queue_name, since=wanted.since, until=wanted.until, ended_since=wanted.ended_since,
+            where=wanted.where,
+        )  # fmt: skip
     else:
-        found = iter([queue.job(wanted.job)])
+        found = iter([queue.job(wanted.job)] if _filter(queue, wanted)(wanted.job) else ())
     for job in found:
         if wanted.matches(job.enqueued_at, job.finished_at) and wanted.queue_name in (None, job.queue):
             yield job_document(job)
@@ -113,9 +120,17 @@ def _attempts(queue: Queue, wanted: Selection) -> Iterator[msgspec.Struct]:
         found = queue.all_attempts(wanted.queue_name)
     else:
         found = iter(queue.attempts(wanted.job) if wanted.queue_name in (None, queue.job(wanted.job).queue) else ())
+    is_meant = _filter(queue, wanted)
     for attempt in found:
-        if wanted.matches(attempt.claimed_at, attempt.ended_at):
+        if is_meant(attempt.job) and wanted.matches(attempt.claimed_at, attempt.ended_at):
             yield ATTEMPT.of(attempt)
+
+
+def _filter(queue: Queue, wanted: Selection) -> Callable[[str], bool]:
+    """Whether the filter finds the job of that id."""
+    if not wanted.where:
+        return lambda _: True
+    return {job.id for job in queue.jobs(where=wanted.where)}.__contains__
 
 
 _ROWS: dict[str, Callable[[Queue, Selection], Iterator[Any]]] = {

@@ -252,7 +252,7 @@ def test_a_database_of_an_unknown_engine(queuectl: Shell):
         (["inspect", "1", "--at", "seq:x"], "--at: 'seq:x'"),
         (["inspect", "1", "--at", "-1m", "--version", "1"], "--at or --version, not both"),
         (["dlq", "retry"], "needs an ID, or --all"),
-        (["dlq", "purge", "--all", "1"], "IDs or --all, not both"),
+        (["dlq", "purge", "--all", "1"], "IDs or --all or --where, not both"),
         (["logs", "1", "--tail", "-1"], "--tail: '-1'"),
     ],
 )

@@ -38,9 +38,9 @@ def test_jobs_are_selected_by_state_and_queue(queue: Queue, inside: Inside):
 @pytest.mark.parametrize(
     "words, told",
     [
-        (["cancel"], "cancel needs an ID, or --all, --state or --queue"),
-        (["dlq", "retry"], "dlq retry needs an ID, or --all"),
-        (["retry", "a", "--all"], "give IDs or --all, --state or --queue, not both"),
+        (["cancel"], "cancel needs an ID, or --all, --where, --state or --queue"),
+        (["dlq", "retry"], "dlq retry needs an ID, or --all or --where"),
+        (["retry", "a", "--all"], "give IDs or --all, --where, --state or --queue, not both"),
         (
             ["retry", "--state", "pending"],
             "--state: retry is for jobs that are dead, cancelled, completed, not pending",

@@ -25,6 +25,7 @@ def cancel(
     all: All = False,
     state: p.States = None,
     queue: p.Queue = None,
+    where: p.Where = None,
     yes: Yes = False,
     signal: Signal = None,
     reason: p.Reason = None,
@@ -37,11 +38,12 @@ def cancel(
     $ queuectl cancel 17 18 --reason 'wrong folder'
     $ queuectl cancel 17 --signal KILL
     $ queuectl cancel --queue mail --state pending,failed
+    $ queuectl cancel --where 'tag:exp=3 -by:ann*'
 
     What runs is sent its --stop-signal, and killed after its --grace. Of --all are those that wait or run. On a
     terminal it asks first, unless jobs are named.
     """
-    selection = JobSelection(ids, all, queue, yes, state)
+    selection = JobSelection(ids, all, queue, yes, state, where)
     selection.check("cancel", (*_UNENDED, "dead"))
     with opening.open_queue(db) as q:
         if (selected := select(q, selection, "cancel", _UNENDED)) is not None:

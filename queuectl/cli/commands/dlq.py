@@ -21,6 +21,7 @@ def list_dead(
     since: p.Since = None,
     until: p.Until = None,
     ended_since: p.EndedSince = None,
+    where: p.Where = None,
     json: p.JsonLines = False,
     db: p.Database = None,
 ) -> None:
@@ -28,11 +29,14 @@ def list_dead(
 
     $ queuectl dlq list
     $ queuectl dlq list --ended-since -1d
+    $ queuectl dlq list --where 'tag:exp=3 cause:timeout'
     $ queuectl dlq list --json | jq -r .command
     """
     p.check_period(since, until)
     with opening.open_queue(db) as q:
-        jobs = q.jobs(state="dead", queue=queue, since=since, until=until, ended_since=ended_since)
+        jobs = q.jobs(
+            state="dead", queue=queue, since=since, until=until, ended_since=ended_since, where=where or ""
+        )  # fmt: skip
         if json:
             from queuectl.documents import job_document
 
@@ -54,6 +58,7 @@ def retry(
     *ids: Ids,
     all: All = False,
     queue: p.Queue = None,
+    where: p.Where = None,
     yes: Yes = False,
     cascade: job_options.Cascade = False,
     ignore_dependencies: job_options.IgnoreDependencies = False,
@@ -67,7 +72,7 @@ def retry(
     $ queuectl dlq retry --all --reason 'the disk is back'
     $ queuectl dlq retry job1 --timeout none          what is given is changed first, and stays so
     """
-    selection = JobSelection(ids, all, queue, yes)
+    selection = JobSelection(ids, all, queue, yes, where=where)
     selection.check("dlq retry", _DEAD)
     with opening.open_queue(db) as q:
         if (selected := _select_dead(q, selection, "retry")) is not None:
@@ -87,6 +92,7 @@ def purge(
     *ids: Ids,
     all: All = False,
     queue: p.Queue = None,
+    where: p.Where = None,
     yes: Yes = False,
     reason: p.Reason = None,
     json: p.JsonLines = False,
@@ -95,9 +101,10 @@ def purge(
     """Take dead jobs out of every list for good; their history stays in the log.
 
     $ queuectl dlq purge job1
+    $ queuectl dlq purge --where '-ended:30d'          those that died more than 30 days ago
     $ queuectl dlq purge --all --reason 'looked at, nothing to save'
     """
-    selection = JobSelection(ids, all, queue, yes)
+    selection = JobSelection(ids, all, queue, yes, where=where)
     selection.check("dlq purge", _DEAD)
     with opening.open_queue(db) as q:
         selected = _select_dead(q, selection, "purge")

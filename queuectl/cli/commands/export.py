@@ -46,6 +46,7 @@ def export(
     after: p.AfterSeq = None,
     queue: p.EventsQueue = None,
     job: p.JobFilter = None,
+    where: p.Where = None,
     type: Type = None,
     target: Target = None,
     force: Force = False,
@@ -56,10 +57,12 @@ def export(
     $ queuectl export -o audit.ndjson
     $ queuectl export --what attempts --format csv --since 2026-11-01 > attempts.csv
     $ queuectl export --type dead | jq -r .stream
+    $ queuectl export --what jobs --where 'tag:exp=3 state:completed' --format csv
     $ queuectl export --format parquet -o audit.parquet
     $ queuectl export --after 1200 -o since.ndjson
 
-    Events are exported as they are stored; --type and --after are for them, --ended-since is not. After an export of
+    Events are exported as they are stored; --type and --after are for them, --ended-since is not. With --where they are
+    those of jobs that it finds. After an export of
     events, stderr has the number for the next --after. Parquet needs pyarrow:
     pip install 'queuectl-eventlog[parquet]'.
     """
@@ -76,7 +79,7 @@ def export(
     with signals.interruptible(), opening.open_queue(db) as q:
         selection = Selection(
             what=what, since=since, until=until, ended_since=ended_since, after=after or 0, queue_name=queue,
-            job=q.resolve(job) if job is not None else None, type=type,
+            job=q.resolve(job) if job is not None else None, where=where or "", type=type,
         )  # fmt: skip
         made = Export(q, selection, format, lambda done: bar(done, 0))
         if target is not None:

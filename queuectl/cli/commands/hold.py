@@ -13,6 +13,7 @@ def hold(
     all: All = False,
     state: p.States = None,
     queue: p.Queue = None,
+    where: p.Where = None,
     yes: Yes = False,
     reason: p.Reason = None,
     json: p.JsonLines = False,
@@ -22,11 +23,12 @@ def hold(
 
     $ queuectl hold 17 18 --reason 'the data is not there yet'
     $ queuectl hold --queue mail
+    $ queuectl hold --where tag:exp=3
 
     A held job keeps its state and its place; what runs can't be held. On a terminal it asks first, unless jobs are
     named.
     """
-    selection = JobSelection(ids, all, queue, yes, state)
+    selection = JobSelection(ids, all, queue, yes, state, where)
     selection.check("hold", _WAITING)
     with opening.open_queue(db) as q:
         if (selected := select(q, selection, "hold", _WAITING)) is not None:
@@ -38,6 +40,7 @@ def release(
     all: All = False,
     state: p.States = None,
     queue: p.Queue = None,
+    where: p.Where = None,
     yes: Yes = False,
     reason: p.Reason = None,
     json: p.JsonLines = False,
@@ -50,7 +53,7 @@ def release(
 
     On a terminal it asks first, unless jobs are named.
     """
-    selection = JobSelection(ids, all, queue, yes, state)
+    selection = JobSelection(ids, all, queue, yes, state, where)
     selection.check("release", _WAITING)
     with opening.open_queue(db) as q:
         if (selected := select(q, selection, "release", _WAITING)) is not None:

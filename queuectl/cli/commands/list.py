@@ -1,10 +1,13 @@
 """`queuectl list`: jobs by state."""
 
-from typing import TYPE_CHECKING, Annotated
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, get_args
 
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output, progress
+from queuectl.errors import Invalid
 
 if TYPE_CHECKING:
     from queuectl.admission import Facts
@@ -12,7 +15,16 @@ if TYPE_CHECKING:
 
 
 def list_jobs(
-    *,
+    *words: Annotated[
+        str,
+        p.Parameter(
+            name="FILTER",
+            help="Only jobs that this finds: terms as state:dead queue:gpu tag:exp=3 exit:137 cause:timeout by:ann* "
+            "since:2d until:1d ended:1d, words of the id, the command, the tags or the last error, a hyphen before "
+            "what is not meant.",
+            extra={"allow_leading_hyphen": True},
+        ),
+    ],
     state: p.States = None,
     queue: p.Queue = None,
     since: p.Since = None,
@@ -31,16 +43,18 @@ def list_jobs(
     $ queuectl list --state failed,dead
     $ queuectl list --queue mail --since -1h --json | jq -r .id
     $ queuectl list --state dead --ended-since -1d
+    $ queuectl list exit:137,143 tag:exp=3 -queue:mail since:2d
     $ queuectl list --state processing --at 2026-11-24T09:00
 
     With --json, and with --limit N, it is all of them, or N.
     """
     p.check_period(since, until)
+    _refuse_options(words)
     with opening.open_queue(db) as q:
         brief = not (all or json or limit is not None)
         jobs = q.jobs(
-            state=state, queue=queue, since=since, until=until, ended_since=ended_since, limit=limit, brief=brief,
-            then=at, progress=progress.bar("Folding the log"),
+            state=state, queue=queue, since=since, until=until, ended_since=ended_since, where=" ".join(words),
+            limit=limit, brief=brief, then=at, progress=progress.bar("Folding the log"),
         )  # fmt: skip
         if json:
             from queuectl.documents import job_document
@@ -65,9 +79,24 @@ def _table(jobs: "Listing", facts: "Facts | None") -> int:
         for job in jobs
     )  # fmt: skip
     count = output.table(heads, rows, right=("PRIO",))
-    more = [(f"{jobs.waiting_more:,} more", " that wait")] if jobs.waiting_more else []
-    if jobs.ended_more:
-        more += [(f"{jobs.ended_more:,} more", " that ended" if more else "")]
+    more = [(_more(jobs.waiting_more), " that wait")] if jobs.waiting_more != 0 else []
+    if jobs.ended_more != 0:
+        more += [(_more(jobs.ended_more), " that ended" if more else "")]
     if more:
         output.line(output.paint(f"… {', '.join(count + which for count, which in more)} (--all)", "dim"))
     return count
+
+
+def _more(count: int | None) -> str:
+    return f"{count:,} more" if count is not None else "more"
+
+
+def _refuse_options(words: Iterable[str]) -> None:
+    """Raise Invalid for a word that is meant as an option, and not as a term that is negated."""
+    for word in words:
+        if re.fullmatch(r"-[A-Za-z]|--.*", word):
+            from queuectl.cli.usage_errors import like_option
+
+            described = [each for hint in list_jobs.__annotations__.values() for each in get_args(hint)[1:]]
+            known = [name for each in described for name in each.names if name.startswith("-")]
+            raise Invalid(f"list has no option {word}{like_option(word, known)}; see queuectl list --help")

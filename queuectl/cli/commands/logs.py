@@ -27,6 +27,7 @@ def logs(
         int | None,
         p.option("--attempt", "N", "Of this attempt of one job. [default: the last one]", p.integer(1, 2**31)),
     ] = None,
+    where: p.Where = None,
     follow: Annotated[
         bool,
         p.Parameter(
@@ -45,6 +46,7 @@ def logs(
     $ queuectl logs --follow
     $ queuectl logs job1 --tail 20
     $ queuectl logs 17 18 --follow
+    $ queuectl logs --where 'state:dead tag:exp=3' --tail 5
     $ queuectl logs 17 --attempt 1 | less
 
     Piped, the bytes are as they were written. On a terminal a progress bar that ran is shown as it was last, colours
@@ -55,7 +57,7 @@ def logs(
     if attempt is not None and len(ids) != 1:
         raise Invalid("--attempt: numbers the attempts of one job: name that one")
     with opening.open_queue(db) as q:
-        selected = list(dict.fromkeys(q.resolve(id) for id in ids)) if ids else _running(q, follow)
+        selected = _selected(q, ids, where, follow)
         if len(selected) > 1:
             if follow:
                 stream.follow_all(q, selected, tail, UnservedHint(q, selected), raw)
@@ -85,6 +87,21 @@ def _show_all(q: "Queue", ids: Sequence[str], tail: int | None, raw: bool) -> bo
             complete = False
             output.message(str(error))
     return complete
+
+
+def _selected(q: "Queue", ids: Sequence[str], where: str | None, follow: bool) -> list[str]:
+    """Return the named jobs, those that the filter finds, or else those that run; or print a message if there are none.
+
+    Raises Invalid, NotFound.
+    """
+    if where is None:
+        return list(dict.fromkeys(map(q.resolve, ids))) if ids else _running(q, follow)
+    if ids:
+        raise Invalid("give IDs or --where, not both")
+    found = [job.id for job in q.jobs(where=where)]
+    if not found:
+        output.message("no job matches")
+    return found
 
 
 def _running(q: "Queue", follow: bool) -> list[str]:

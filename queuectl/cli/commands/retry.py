@@ -14,6 +14,7 @@ def retry(
     all: All = False,
     state: p.States = None,
     queue: p.Queue = None,
+    where: p.Where = None,
     yes: Yes = False,
     cascade: job_options.Cascade = False,
     ignore_dependencies: job_options.IgnoreDependencies = False,
@@ -25,6 +26,7 @@ def retry(
 
     $ queuectl retry job1
     $ queuectl retry --all --queue mail      all that are dead or cancelled; --state completed for those
+    $ queuectl retry --where 'exit:137 ended:1d'
     $ queuectl retry 17 --timeout none       what is given is changed first, and stays so
     $ queuectl retry 17 --secret TOKEN       its secret values are forgotten once it completed: give them anew
     $ queuectl retry build --cascade         with what was cancelled because it had failed
@@ -32,7 +34,7 @@ def retry(
     Options that are not given change nothing: the defaults below are those of a new job. On a terminal it asks first,
     unless jobs are named.
     """
-    selection = JobSelection(ids, all, queue, yes, state)
+    selection = JobSelection(ids, all, queue, yes, state, where)
     selection.check("retry", (*_FAILED, "completed"))
     with opening.open_queue(db) as q:
         if (selected := select(q, selection, "retry", _FAILED)) is not None:

@@ -11,6 +11,7 @@ def suspend(
     *ids: Ids,
     all: All = False,
     queue: p.Queue = None,
+    where: p.Where = None,
     yes: Yes = False,
     reason: p.Reason = None,
     json: p.JsonLines = False,
@@ -25,7 +26,7 @@ def suspend(
     A suspended job keeps its slot and its memory; the clock of its timeout stands still. `queuectl cancel` ends it
     all the same. On a terminal it asks first, unless jobs are named.
     """
-    selection = JobSelection(ids, all, queue, yes)
+    selection = JobSelection(ids, all, queue, yes, where=where)
     selection.check("suspend", _RUNNING)
     with opening.open_queue(db) as q:
         if (selected := select(q, selection, "suspend", _RUNNING)) is not None:
@@ -36,6 +37,7 @@ def continue_(
     *ids: Ids,
     all: All = False,
     queue: p.Queue = None,
+    where: p.Where = None,
     yes: Yes = False,
     reason: p.Reason = None,
     json: p.JsonLines = False,
@@ -48,7 +50,7 @@ def continue_(
 
     What `pause --suspend` has suspended goes on with `resume`, too. On a terminal it asks first, unless jobs are named.
     """
-    selection = JobSelection(ids, all, queue, yes)
+    selection = JobSelection(ids, all, queue, yes, where=where)
     selection.check("continue", _RUNNING)
     with opening.open_queue(db) as q:
         if (selected := select(q, selection, "continue", _RUNNING)) is not None:
