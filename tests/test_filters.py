@@ -5,7 +5,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from projections.jobs import STATES, Job
@@ -35,6 +35,7 @@ TERM = st.one_of(
 
 
 @given(st.lists(TERM, max_size=5).map(tuple))
+@example((Term("", ("-a", "b")), Term("", ("-a",), True), Term("", ("a:b", "c:")), Term("tag", ('a="\\', "b c"))))
 def test_a_written_filter_is_read_back(terms: tuple[Term, ...]):
     assert filters.parse(filters.text(terms)) == terms
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from queuectl import Queue
+from queuectl import Queue, listing
 from tests.support.shell import Answer, Shell
 
 Inside = Callable[..., Answer]
@@ -46,6 +46,7 @@ def test_words_of_a_list_are_one_filter(queue: Queue, inside: Inside):
         (["cancel", "--where", "stat:dead"], "filter: unknown key 'stat' at 1 (did you mean 'state'?)"),
         (["dlq", "list", "--where", 'a "b'], "filter: a quote is not closed at 3"),
         (["export", "--where", "until:soon", "-o", "x"], "filter: until at 7: 'soon' is not a past moment"),
+        (["export", "--what", "jobs", "--format", "csv", "--where", "stat:dead"], "filter: unknown key 'stat' at 1"),
         (["logs", "--where", "-"], "filter: nothing stands behind '-' at 1"),
         (["logs", "a", "--where", "b"], "give IDs or --where, not both"),
         (["cancel", "a", "--where", "b"], "give IDs or --all, --where, --state or --queue, not both"),
@@ -55,8 +56,18 @@ def test_words_of_a_list_are_one_filter(queue: Queue, inside: Inside):
     ],
 )
 def test_a_wrong_filter_is_one_line(queue: Queue, inside: Inside, words: list[str], told: str):
-    assert inside(*words).refused(2).startswith(told)
+    answer = inside(*words)
+    assert answer.refused(2).startswith(told)
+    assert answer.out == ""
     assert set(states(queue).values()) == {"pending"}
+
+
+def test_a_short_list_says_that_more_is_found(queue: Queue, inside: Inside, monkeypatch: pytest.MonkeyPatch):
+    queue.cancel(*states(queue))
+    monkeypatch.setattr(listing, "MOST_ENDED", 1)
+    assert inside("list", "tag:exp=3").ok().lines[-1] == "… more (--all)"
+    assert inside("list", "tag:exp=4").ok().lines[-1].startswith("c ")
+    assert inside("list", "-queue:mail", "state:cancelled").ok().lines[-1] == "… more (--all)"
 
 
 def test_changes_are_of_what_is_found(queue: Queue, inside: Inside):
