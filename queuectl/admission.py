@@ -140,12 +140,6 @@ class Facts(msgspec.Struct, frozen=True):
         homes = {each.home for each in self.able(job)}
         return [stock for home, stock in self.stocks.items() if home in homes or not homes]
 
-    def unserved(self, job: Job, now: int) -> bool:
-        """Whether a job could start at `now`, on this disk or another, and no worker serves its queue."""
-        if job.state not in WAITING or self.servers is None or self.able(job):
-            return False
-        return all(reason.kind in ("disk", "no_worker") for reason in _reasons(job, self, now))
-
 
 NOTHING = Facts()
 """No facts: only what the job itself says is a reason."""
@@ -252,7 +246,8 @@ def _not_due(job: Job, facts: Facts) -> Reason:
     if job.state == "pending":
         by, why = job.enqueued_by, job.policy.reason
         return Reason(kind="delayed", text="not due", since=job.enqueued_at, by=by, why=why, frees=frees, when=when)
-    since, why = facts.failed_at.get(job.id), job.error or job.cause
+    code = {"exit": job.exit_code, "signal": job.signal}.get(job.cause or "")
+    since, why = facts.failed_at.get(job.id), job.error or (f"{job.cause} {code}" if code is not None else job.cause)
     return Reason(kind="backoff", text="its retry is not due", since=since, why=why, frees=frees, when=when)
 
 

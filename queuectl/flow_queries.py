@@ -1,14 +1,15 @@
 """The questions about what waits, and why."""
 
-from collections import Counter
 from collections.abc import Sequence
 
+from projections.jobs import Job
 from projections.queues import ALL, QueueState
 from queuectl import disk
 from queuectl.admission import UNSTARTED, Facts, Reason, first, reasons
 from queuectl.admission_facts import collect
 from queuectl.clock import now
 from queuectl.engines.base import Progress
+from queuectl.engines.view import View
 from queuectl.job_graph import JobGraph, job_graph
 from queuectl.queries import Queries, get_job
 from queuectl.queue_summary import QueueSummary, summaries
@@ -32,8 +33,7 @@ class FlowQueries(Queries):
         """
         with self._engine.snapshot() as view:
             moment, job = now(), get_job(view, id)
-            facts = collect(view, self._engine, disk.space(self.home, self.settings(view)), moment, job)
-            return reasons(job, facts, moment)
+            return reasons(job, self._facts(view, moment, job), moment)
 
     def wait_history(self, id: str, progress: Progress | None = None) -> WaitHistory:
         """What a job has waited for, from the log alone: before each of its attempts, up to now.
@@ -43,9 +43,28 @@ class FlowQueries(Queries):
         """
         return wait_history(self._engine, id, progress)
 
-    def waits(self) -> list[Wait]:
-        """Why jobs wait, summed up by the first reason of each; the one that keeps most of them first."""
-        return waits(self.jobs(state=UNSTARTED), self.facts(), now())
+    def waits(self, *ids: str) -> list[Wait]:
+        """Why jobs wait (these, or all), summed up by the first reason of each; the one that keeps most of them first.
+
+        Those of these jobs that are gone are left out.
+        """
+        moment = now()
+        with self._engine.snapshot() as view:
+            named = [job for id in ids if (job := view.job(id)) is not None]
+            facts = self._facts(view, moment, named[0] if len(named) == 1 else None)
+        return waits(named if ids else self.jobs(state=UNSTARTED), facts, moment)
+
+    def first_waits(self) -> list[Wait]:
+        """The same of the first job of each queue, however many wait there: all of these are counted with it."""
+        moment = now()
+        with self._engine.snapshot() as view:
+            facts, found = self._facts(view, moment), view.waiting_by_queue()
+            heads = [job for queue in found for job in _head(view, queue, moment)]
+        return waits(heads, facts, moment, lambda job: found[job.queue])
+
+    def _facts(self, view: View, moment: int, about: Job | None = None) -> Facts:
+        """All facts that hold for many jobs, or those about one."""
+        return collect(view, self._engine, disk.space(self.home, self.settings(view)), moment, about)
 
     def graph(self, ids: Sequence[str] = ()) -> JobGraph:
         """These jobs, all that they depend on and all that depend on them; none named: of all that are blocked.
@@ -55,32 +74,24 @@ class FlowQueries(Queries):
         with self._engine.snapshot() as view:
             return job_graph(view, ids)
 
-    def unserved(self, ids: Sequence[str] = ()) -> dict[str, int]:
-        """The queues with due jobs that no worker takes, and how many jobs (all, or of those named) wait in each."""
-        facts, moment = self.facts(), now()
-        with self._engine.snapshot() as view:
-            if ids:
-                jobs = [job for id in ids if (job := view.job(id)) is not None]
-                return Counter(job.queue for job in jobs if facts.unserved(job, moment))
-            return {
-                queue: jobs
-                for queue, jobs in view.waiting_by_queue().items()
-                for first in view.due((queue,), 1, moment)
-                if facts.unserved(first, moment)
-            }
+    def unserved(self) -> dict[str, int]:
+        """The queues with due jobs that no worker takes, and how many jobs wait in each."""
+        return {queue: jobs for queue, (jobs, _) in self._heads_kept("no_worker").items()}
 
-    def held_back(self, ids: Sequence[str] = ()) -> dict[str, str]:
-        """The queues whose due jobs (all, or those named) wait for workers that hold back, each with why in words."""
+    def held_back(self) -> dict[str, str]:
+        """The queues with due jobs whose workers all hold back, each with why in words."""
+        return {queue: why for queue, (_, why) in self._heads_kept("host").items()}
+
+    def _heads_kept(self, kind: str) -> dict[str, tuple[int, str]]:
+        """The queues whose first due job waits for this kind of reason: how many jobs wait in each, and why."""
         facts, moment = self.facts(), now()
-        if not any(each.holds_back for each in facts.servers or ()):
-            return {}
         with self._engine.snapshot() as view:
-            if ids:
-                jobs = [job for id in ids if (job := view.job(id)) is not None]
-            else:
-                jobs = [job for queue in view.waiting_by_queue() for job in view.due((queue,), 1, moment)]
-        reasons = ((job.queue, first(job, facts, moment)) for job in jobs)
-        return {queue: reason.text for queue, reason in reasons if reason is not None and reason.kind == "host"}
+            return {
+                queue: (jobs, reason.text)
+                for queue, jobs in view.waiting_by_queue().items()
+                for head in view.due((queue,), 1, moment)
+                if (reason := first(head, facts, moment)) is not None and reason.kind == kind
+            }
 
     def queues(self, *, then: Then | None = None, progress: Progress | None = None) -> list[QueueSummary]:
         """All queues that a job, a limit or a pause has named, as they are or as they were `then`, by name.
@@ -98,3 +109,11 @@ class FlowQueries(Queries):
             moment = now()
             found = {each.name: each for each in summaries(view, moment)}
         return found.get(wanted) or QueueSummary(QueueState(wanted, 0), 0, 0, 0, 0, 0, None, moment)
+
+
+def _head(view: View, queue: str, moment: int) -> list[Job]:
+    """The first job that waits in a queue: one that is due, or else the one that will be; none that is held."""
+    due = view.due((queue,), 1, moment)
+    if not due and (later := view.next_due((queue,))) is not None:
+        return view.due((queue,), 1, later)
+    return due

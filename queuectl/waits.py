@@ -1,6 +1,6 @@
 """Why the jobs of a queue wait, summed up: each first reason, and how many jobs it keeps."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -26,8 +26,11 @@ class Wait(msgspec.Struct):
         return {"jobs": self.jobs, "oldest": text(self.oldest), **self.reason.json()}
 
 
-def waits(jobs: Iterable[Job], facts: Facts, now: int) -> list[Wait]:
-    """Sum up the first reasons of these jobs, as far as they wait; the reason that keeps most of them first."""
+def waits(jobs: Iterable[Job], facts: Facts, now: int, count: Callable[[Job], int] = lambda job: 1) -> list[Wait]:
+    """Sum up the first reasons of these jobs, as far as they wait; the reason that keeps most of them first.
+
+    `count`: for how many jobs each of them stands.
+    """
     found: dict[tuple[str, str], Wait] = {}
     for job in jobs:
         reason = first(job, facts, now)
@@ -35,9 +38,9 @@ def waits(jobs: Iterable[Job], facts: Facts, now: int) -> list[Wait]:
             continue
         key = (reason.kind, "" if reason.kind in OF_ONE_JOB else reason.text)
         if (wait := found.get(key)) is None:
-            found[key] = Wait(reason, 1, job.enqueued_at)
+            found[key] = Wait(reason, count(job), job.enqueued_at)
             continue
-        wait.jobs += 1
+        wait.jobs += count(job)
         wait.oldest = min(wait.oldest, job.enqueued_at)
         if reason.when is not None:
             wait.reason = min(wait.reason, reason, key=lambda each: each.when if each.when is not None else 1 << 62)

@@ -42,7 +42,6 @@ def test_only_waiting_jobs_have_reasons() -> None:
     for state in ("processing", "completed", "dead", "cancelled"):
         with pytest.raises(Refused, match=f"is {state}, not waiting"):
             reasons(waiting(state=state), NOTHING, BEGIN)
-        assert not Facts(servers=()).unserved(waiting(state=state), BEGIN)
 
 
 def test_a_wish_for_later_is_no_backoff() -> None:

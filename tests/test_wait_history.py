@@ -130,6 +130,7 @@ def test_only_the_time_before_a_start_counts(story: Story) -> None:
     spans = queue.wait_history("j").spans
     assert story.told("j") == [("ready", 1), ("backoff", 4), ("ready", 3)]
     assert [span.attempt for span in spans] == [1, 2, 2]
+    assert spans[1].reason.why == "exit 3"
     queue.purge("j")
     history = queue.wait_history("j")
     assert (history.state, history.spans) == ("purged", spans)

@@ -6,7 +6,7 @@ import pytest
 
 from projections.jobs import Job
 from queuectl import Queue, Spec, listing
-from queuectl.cli.ui import hint, output, wording
+from queuectl.cli.ui import output, wording
 from queuectl.clock import SECOND
 from queuectl.doctor import InspectedQueue, examine
 from tests.support.engine_actions import claim, policy
@@ -112,26 +112,6 @@ def test_columns_are_aligned_and_fit_the_terminal(queue: Queue, queuectl: Shell,
             assert output.display_width(before) == heads.index("COMMAND")
 
 
-def test_the_hint_names_each_unserved_queue_once(queue: Queue, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(hint, "PATIENCE", 0.0)
-    queue.enqueue("true", id="a", queue="gpu")
-    queue.enqueue("true", id="b", queue="mail")
-    queue.enqueue("true", id="c", queue="later", delay=60)
-    told: list[str] = []
-    gpu, mail = (
-        f"no worker serves the queue {name}; start one with `queuectl worker start --queue {name}`"
-        for name in ("gpu", "mail")
-    )
-    for ids, expected in ((["a"], [gpu]), (["c"], []), ([], [gpu, mail])):
-        told.clear()
-        say = hint.UnservedHint(queue, ids, told.append)
-        say()
-        say()
-        assert told == expected
-    queue.cancel("a")
-    assert queue.unserved() == {"mail": 1}
-
-
 def test_inspect_says_that_no_worker_serves_a_job(queue: Queue, inside: Inside):
     queue.enqueue("true", id="a")
     assert "pending, no worker serves its queue" in inside("inspect", "a").ok().out
@@ -145,7 +125,7 @@ def test_following_an_unserved_job_prints_the_hint(queuectl: Shell):
     queuectl("cancel", "a").ok()
     assert following.wait(20) == 0
     following.communicate()
-    assert line == "queuectl: no worker serves the queue gpu; start one with `queuectl worker start --queue gpu`\n"
+    assert line == "queuectl: waiting: no worker serves the queue gpu; `queuectl worker start --queue gpu` frees it\n"
 
 
 def test_doctor_names_an_unserved_queue(queue: Queue):

@@ -99,7 +99,7 @@ def test_a_waiting_job_is_told_why(lab: Lab, busy: Busy) -> None:
         "the workers of the queue default hold back: load 9.00, limit 4",
     )
     assert reason.frees == "queuectl worker start --queue default"
-    assert lab.queue.held_back() == lab.queue.held_back([id]) == {"default": reason.text}
+    assert lab.queue.held_back() == {"default": reason.text}
     second = lab.queue.enqueue("true")
     assert [each.kind for each in lab.queue.reasons(second)] == ["host", "priority"]
 
@@ -114,12 +114,12 @@ def test_commands_say_that_workers_hold_back(lab: Lab, busy: Busy, monkeypatch: 
     lab.until(lambda: busy.looks)
     why = "the workers of the queue default hold back: load 9.00, limit 4"
 
-    monkeypatch.setattr(hint, "PATIENCE", 0.0)
+    monkeypatch.setattr(hint, "PIPED", 0.0)
     told: list[str] = []
-    say = hint.UnservedHint(lab.queue, [id], told.append)
+    say = hint.WaitHint(lab.queue, [id], told.append, terminal=False)
     say()
     say()
-    assert told == [why]
+    assert told == [f"waiting: {why}; `queuectl worker start --queue default` frees it"]
 
     with InspectedQueue(lab.database) as queue:
         found = next(check.findings for check in examine(queue) if check.name == "workers")

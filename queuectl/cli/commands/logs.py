@@ -8,7 +8,7 @@ from projections.jobs import FINAL
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output, stream
-from queuectl.cli.ui.hint import UnservedHint
+from queuectl.cli.ui.hint import WaitHint
 from queuectl.errors import Invalid, NotFound, OutputGone, Refused
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def logs(
         selected = _selected(q, ids, where, follow)
         if len(selected) > 1:
             if follow:
-                stream.follow_all(q, selected, tail, UnservedHint(q, selected), raw)
+                stream.follow_all(q, selected, tail, WaitHint(q, selected), raw)
                 return 0
             shown = _show_all(q, selected, tail, raw)
             return int(bool(ids) and not shown)
@@ -73,7 +73,7 @@ def logs(
                 raise NotFound(f"job {id} has no attempt {attempt}")
             if job.state in FINAL:
                 _refuse_gone(q, id, attempt or job.attempt)
-            stream.follow(q, id, attempt, tail, UnservedHint(q, [id]), raw=raw)
+            stream.follow(q, id, attempt, tail, WaitHint(q, [id]), raw=raw)
     return 0
 
 

@@ -9,6 +9,7 @@ from queuectl.cli import job_options, job_stdin, opening
 from queuectl.cli import parameters as p
 from queuectl.cli.commands.wait import exit_code
 from queuectl.cli.ui import output, signals, stdout, stream
+from queuectl.cli.ui.hint import WaitHint
 from queuectl.errors import Refused
 
 if TYPE_CHECKING:
@@ -51,13 +52,18 @@ def run(
         job_options.mention_time_limit(q, made)
         job_options.mention_locks(q, job.needs)
         with PrivateWorker(q, [made], alone=True) as private:
-            return _follow(q, made, private.start_if_needed)
+            return _follow(q, made, private.start_if_needed, WaitHint(q, [made], has_worker=True))
 
 
-def _follow(q: "Queue", id: str, meanwhile: "Callable[[], None]") -> int:
+def _follow(q: "Queue", id: str, meanwhile: "Callable[[], None]", hint: WaitHint) -> int:
     """Show the output of a job until it has ended; return the exit code. Ctrl-C or a closed pipe cancels the job."""
+
+    def with_hint() -> None:
+        meanwhile()
+        hint()
+
     try:
-        done = stream.follow(q, id, meanwhile=meanwhile)
+        done = stream.follow(q, id, meanwhile=with_hint)
     except KeyboardInterrupt:
         _cancel(q, id, meanwhile)
         raise

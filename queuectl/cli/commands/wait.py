@@ -1,6 +1,6 @@
 """`queuectl wait`: until jobs have ended."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,7 +8,7 @@ from queuectl import enclosing_jobs
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output, progress
-from queuectl.cli.ui.hint import UnservedHint
+from queuectl.cli.ui.hint import WaitHint
 
 if TYPE_CHECKING:
     from projections.jobs import Job
@@ -30,13 +30,16 @@ def wait(
     $ queuectl wait --timeout 10m
 
     Of one job the exit code is its own (128 + n for a signal); of several 0 if all completed, else 1; of all 1 if one
-    died meanwhile. How they ended is printed to stderr. Within a job what can't end before that job is left out, and
-    what no worker starts within a second is run right here.
+    died meanwhile. How they ended is printed to stderr, and on a terminal why they don't start. Within a job what can't
+    end before that job is left out, and what no worker starts within a second is run right here.
     """
     with opening.open_queue(db) as q:
         selected = list(dict.fromkeys(q.resolve(id) for id in ids))
         before = q.status().seq
-        messages = _EndMessages(q, selected, each=len(selected) > 1 and output.stderr_is_terminal() and not brief)
+        shown = output.stderr_is_terminal()
+        messages = _EndMessages(
+            WaitHint(q, selected, terminal=shown and not json), each=len(selected) > 1 and shown and not brief
+        )
         bar = progress.bar("Waiting" if len(selected) != 1 else f"Waiting for {output.escape(selected[0])}", 0.3)
         with _helper(q, selected) as private:
 
@@ -73,11 +76,11 @@ def _helper(q: "Queue", ids: list[str]):
 class _EndMessages:
     """Prints messages while the command waits for jobs."""
 
-    def __init__(self, q: "Queue", ids: Sequence[str], *, each: bool) -> None:
+    def __init__(self, hint: WaitHint, *, each: bool) -> None:
         """`each`: print how each job ends."""
         self.each = each
         self._printed: set[str] = set()
-        self._hint = UnservedHint(q, ids)
+        self._hint = hint
 
     def print_new(self, ended: Iterable["Job"]) -> None:
         """Print the messages that are new."""

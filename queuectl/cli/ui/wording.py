@@ -99,13 +99,13 @@ def _situation(job: "Job", now: int, facts: "Facts | None") -> str:
 
 def reason_sentence(reason: "Reason", now: int | None = None, jobs: int = 1) -> str:
     """Return why so many jobs wait: by whom they are held or paused and why, and when that ends, if known."""
-    words = reason.text + _blame(reason)
-    if reason.when is None:
-        return words
-    until = {"rate": ": the next at", "busy": ", until about"}.get(reason.kind, ", until")
-    if jobs > 1 and reason.kind in ("delayed", "backoff"):
-        until = ": the first at"
-    return f"{words}{until} {local_time(reason.when, now)}"
+    until = ""
+    if reason.when is not None:
+        words = {"rate": ": the next at", "busy": " until about"}.get(reason.kind, " until")
+        if jobs > 1 and reason.kind in ("delayed", "backoff"):
+            words = ": the first at"
+        until = f"{words} {local_time(reason.when, now)}"
+    return _told(reason, reason.text, until)
 
 
 def dependencies(policy: "Enqueued") -> str:
@@ -133,16 +133,19 @@ def wait_reason(reason: "Reason") -> str:
     """Return what a job has waited for, by whom and why."""
     from queuectl.wait_history import gist
 
-    return gist(reason) + _blame(reason)
+    return _told(reason, gist(reason))
 
 
-def _blame(reason: "Reason") -> str:
-    """Return by whom and why a job is held, or a queue paused, or what its latest attempt failed with."""
-    if reason.kind == "backoff":
-        return f" ({reason.why})" if reason.why else ""
-    if reason.kind not in ("held", "paused"):
-        return ""
-    return (f" by {reason.by}" if reason.by else "") + (f": {reason.why}" if reason.why else "")
+def _told(reason: "Reason", words: str, until: str = "") -> str:
+    """Return the words of a reason with by whom a job is held or a queue paused, until when, and why."""
+    why = reason.why or ""
+    match reason.kind:
+        case "held" | "paused":
+            return words + (f" by {reason.by}" if reason.by else "") + until + (f": {why}" if why else "")
+        case "backoff":
+            return words + until + (f" ({why})" if why else "")
+        case _:
+            return words + until
 
 
 def _ago(job: "Job", now: int) -> str:
