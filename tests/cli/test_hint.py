@@ -45,7 +45,7 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hint.clock, "monotonic", lambda: 0.0)
 
 
-def test_a_reason_is_told_once_and_the_next_one(queue: Queue) -> None:
+def test_each_reason_is_told_once(queue: Queue) -> None:
     queue.enqueue("true", id="a", queue="gpu", held=True)
     queue.pause("gpu", reason="deploy")
     say = Hint(queue, "a")
@@ -76,7 +76,7 @@ def test_several_jobs_are_summed_up(queue: Queue) -> None:
     assert say.look(3) == [], "that they run in turn is no news"
 
 
-def test_of_all_jobs_the_first_of_each_queue_is_asked(queue: Queue) -> None:
+def test_the_first_job_of_each_queue_is_asked(queue: Queue) -> None:
     queue.enqueue_many(["true"] * 3)
     queue.enqueue("true", queue="later", delay=3600)
     unserved, later = Hint(queue).look(2)
