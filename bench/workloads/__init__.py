@@ -7,6 +7,7 @@ from bench.scratch import Scratch
 from bench.workloads import (
     backlog,
     claims,
+    dependencies,
     drain,
     enqueue,
     idle,
@@ -30,6 +31,7 @@ WORKLOADS: dict[str, Workload] = {
     "backlog": backlog.run,
     "queues": backlog.queues,
     "passing": passing.run,
+    "dependencies": dependencies.run,
     "drain": drain.run,
     "waiting": waiting.run,
     "pickup": pickup.run,
