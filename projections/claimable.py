@@ -217,7 +217,9 @@ class ClaimQuestions(JobQuestions):
 
     def _needy_lanes(self) -> list[Lane]:
         """All lanes of jobs that need more than a slot, none where there are none."""
-        if not self._store.execute(f"select 1 from jobs where {WAITING} and {NEEDY} and held = 0 limit 1"):
+        # The order names the index that has no other jobs: without it all that wait may be stepped over.
+        first = f"{WAITING} and {NEEDY} and held = 0 order by priority, queue, demand limit 1"
+        if not self._store.execute(f"select 1 from jobs where {first}"):
             return []
         return [lane for priority in self._priorities() for lane in self._lanes(priority)]
 
