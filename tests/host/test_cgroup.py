@@ -90,6 +90,14 @@ def test_strangers_in_the_group_are_not_moved(groups: FakeCgroups) -> None:
     assert (group / "cgroup.subtree_control").read_text() == ""
 
 
+def test_a_group_that_stays_full_is_of_no_use(groups: FakeCgroups) -> None:
+    group = groups.make("jobs", 101, 102)
+    groups.gone.add("101")
+    with pytest.raises(OSError, match="busy"):
+        cgroup.prepare(str(group), RESTING)
+    assert groups.procs(f"jobs/{RESTING}") == [102]
+
+
 def test_a_group_is_made_removed_and_limited(groups: FakeCgroups) -> None:
     path = groups.root / "one"
     cgroup.make(str(path), 64 << 20)

@@ -17,8 +17,8 @@ class FakeCgroups:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.own = root.with_name("own")
-        self.stubborn = False
-        """Whether processes can't be moved, for a reason of the kernel's."""
+        self.gone: set[str] = set()
+        """Processes that have ended once they are to be moved, and are listed all the same."""
         self.delegated: set[str] = set()
         """The groups that a service manager has delegated, by path."""
 
@@ -72,11 +72,15 @@ class FakeCgroups:
     def _write(self, path: str, text: str) -> None:
         if not os.path.exists(path):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        group = Path(path).parent
+        if path.endswith("/cgroup.subtree_control") and (group / "cgroup.type").exists():
+            if (group / "cgroup.procs").read_text():
+                raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), path)
         if not path.endswith("/cgroup.procs"):
             Path(path).write_text(text)
             return
-        if self.stubborn:
-            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), path)
+        if text in self.gone:
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH), path)
         for other in self.root.rglob("cgroup.procs"):
             left = [pid for pid in other.read_text().split() if pid != text]
             other.write_text("".join(f"{pid}\n" for pid in left))

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import time
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ from queuectl.cli.ui.event_wording import event_text
 from queuectl.doctor import InspectedQueue, examine
 from queuectl.documents import worker_document
 from queuectl.events import encode
+from queuectl.host import procfs
 from queuectl.host.load import whole_memory
 from queuectl.host_limits import HostLimits
 from queuectl.workers.chores.host_watch import LOOK
@@ -148,6 +150,22 @@ def test_nobody_looks_oftener_than_needed(lab: Lab, busy: Busy) -> None:
         lab.queue.enqueue("true")
     stop = lab.queue.stop_workers("alone", timeout=30)
     assert (stop, busy.looks) == (["alone"], 1), "it hears orders, and bells do not have it look"
+
+
+def test_a_worker_that_holds_back_sleeps(lab: Lab, busy: Busy) -> None:
+    lab.queue.enqueue("true")
+    worker = alone(lab, busy, 60.0)
+    lab.until(lambda: busy.looks)
+    lab.queue.enqueue("true")
+    before = cpu(worker.pid)
+    time.sleep(1.0)
+    assert cpu(worker.pid) - before < 30, "ticks of which there are a hundred in a second"
+
+
+def cpu(pid: int) -> int:
+    """User and system time of a process, in clock ticks."""
+    fields = procfs.read(f"{pid}/stat").rpartition(b")")[2].split()
+    return int(fields[11]) + int(fields[12])
 
 
 def test_what_runs_goes_on(lab: Lab, busy: Busy, fifo: Fifo) -> None:

@@ -195,13 +195,12 @@ def test_a_timeout_stays_one(lab: Lab, groups: FakeCgroups) -> None:
 
 
 def test_a_group_that_cannot_be_made_falls_back(lab: Lab, groups: FakeCgroups) -> None:
-    groups.make("jobs", 0)
-    groups.delegated.add("jobs")
-    (lab.folder / "own").write_text("0::/jobs\n")
-    line = "ulimit -v"
-    id = lab.queue.enqueue(line, memory_limit=LIMIT, max_retries=0)
-    assert lab.ended(alone(lab, groups.root))[0] == 0
-    assert [attempt.limited_by for attempt in lab.queue.attempts(id)] == ["rlimit"]
+    (groups.root / "cgroup.type").touch()  # the root of a container
+    (groups.root / "cgroup.procs").write_text("0\n")  # and a process of another in it, which can't be moved
+    [attempt] = ran(lab, "ulimit -v", fake=groups.root)
+    assert (said(lab, attempt.job), attempt.limited_by) == ("65536\n", "rlimit")
+    [worker] = lab.queue.workers(all=True)
+    assert worker.cgroup == str(groups.root), "it was to be tried"
 
 
 def test_recovery_reads_and_removes_the_group(
