@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from random import Random
 from typing import ClassVar
+from unittest.mock import patch
 
 from freezegun import freeze_time
 from hypothesis import Phase, seed, settings
@@ -13,12 +14,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from projections.jobs import FINAL, Job
-from queuectl import Queue, Spec, amounts, clock, disk
+from queuectl import Queue, Spec, amounts, clock, disk, host_limits
 from queuectl.admission import FOR_WORKERS, WAITING, order, reasons
 from queuectl.admission_facts import collect
 from queuectl.clock import SECOND
 from queuectl.decisions import Outcome, Release, Report
 from queuectl.errors import Refused
+from queuectl.host_limits import UNLIMITED, HostLimits
 from queuectl.selection import select
 from queuectl.workers.turn import Claim, TurnWriter
 from tests.support.supply import Supply
@@ -44,6 +46,11 @@ class Admission(RuleBasedStateMachine):
         self.identity = self.queue.home.identity()
         self.workers: dict[str, tuple[TurnWriter, int, tuple[str, ...]]] = {}
         self.there = Supply()
+        self.load = 0.0
+        self.limited: set[str] = set()
+        """The workers that claim nothing while the load is 4 or more."""
+        self.host = patch.object(host_limits, "load", lambda: self.load)
+        self.host.start()
         self.held: dict[str, list[Claim]] = {}
         self.born = 0
         self.writer("probe", ()).start(0)
@@ -55,7 +62,7 @@ class Admission(RuleBasedStateMachine):
         pick = Random(dice)
         often = (self.turn,) * 6 + (self.free,) * 3 + (self.enqueue, self.start, self.pass_time) * 2
         people = (self.change, self.hold, self.hold, self.limit, self.limit, self.pause, self.supply, self.supply)
-        pick.choice((*often, *people, self.stop, self.fill_disk))(pick)
+        pick.choice((*often, *people, self.stop, self.fill_disk, self.burden, self.burden))(pick)
 
     def writer(self, id: str, queues: tuple[str, ...]) -> TurnWriter:
         return TurnWriter(self.queue, id, queues, self.identity)
@@ -96,15 +103,23 @@ class Admission(RuleBasedStateMachine):
     def start(self, pick: Random) -> None:
         if len(self.workers) < 3:
             offers = pick.choice(({}, {}, {}, {"gpu": "4-5"}, {"mem": 4}))
-            self.start_worker(pick.choice(((), ("a",), ("b",), ("a", "b"))), pick.choice((1, 2)), offers)
+            limits = pick.choice((UNLIMITED, HostLimits(max_load=4.0)))
+            self.start_worker(pick.choice(((), ("a",), ("b",), ("a", "b"))), pick.choice((1, 2)), offers, limits)
 
-    def start_worker(self, queues: tuple[str, ...], slots: int, offers: Mapping[str, int | str] = {}) -> None:
+    def start_worker(
+        self,
+        queues: tuple[str, ...],
+        slots: int,
+        offers: Mapping[str, int | str] = {},
+        limits: HostLimits = UNLIMITED,
+    ) -> None:
         self.born += 1
         id = f"w{self.born}"
         self.workers[id] = self.writer(id, queues), slots, queues
         self.held[id] = []
-        self.workers[id][0].start(slots, resources=offers)
+        self.workers[id][0].start(slots, resources=offers, limits=limits)
         self.there.offers[id] = offers
+        self.limited |= {id} if limits else set()
 
     def stop(self, pick: Random) -> None:
         if self.workers:
@@ -125,7 +140,7 @@ class Admission(RuleBasedStateMachine):
         outcomes = [Outcome(exit_code=0, run_seconds=2.0), Outcome(cause="exit", exit_code=1, run_seconds=1.0)]
         reports = [Report(claim.lease, pick.choice(outcomes)) for claim in ended]
         holding = [claim.lease for claim in stay]
-        free = slots - sum(claim.job.policy.slots for claim in stay)
+        free = slots - sum(claim.job.policy.slots for claim in stay) if not self.holds_back(id) else 0
         self.held[id] = stay
         claims = writer.turn(reports, [], free, holding=holding, look=True).claims
         assert sum(claim.job.policy.slots for claim in claims) <= free
@@ -189,6 +204,12 @@ class Admission(RuleBasedStateMachine):
 
     def fill_disk(self, pick: Random) -> None:
         self.queue.set_config("disk-floor", pick.choice(("900T", None, None)))
+
+    def burden(self, pick: Random) -> None:
+        self.load = pick.choice((0.0, 3.9, 4.0, 8.0))
+
+    def holds_back(self, worker: str) -> bool:
+        return worker in self.limited and self.load >= 4
 
     def free(self, pick: Random) -> None:
         """What the first reason of a job names is done: the reason goes."""
@@ -325,7 +346,8 @@ class Admission(RuleBasedStateMachine):
         rooms: dict[tuple[str, ...], dict[str, int]] = {}
         for id, (_, slots, queues) in self.workers.items():
             free = slots - sum(claim.job.policy.slots for claim in self.held[id])
-            rooms.setdefault(queues, {})[id] = free
+            if not self.holds_back(id):
+                rooms.setdefault(queues, {})[id] = free
         found: set[str] = set()
         heavy = any(job.policy.slots > 1 for job in self.waiting())
         for queues, free in rooms.items():
@@ -349,6 +371,7 @@ class Admission(RuleBasedStateMachine):
         if hasattr(self, "queue"):
             self.queue.close()
             self.time.stop()
+            self.host.stop()
             self.folder.cleanup()
 
 
@@ -356,7 +379,7 @@ def test_reasons_agree_with_claims_at_every_step() -> None:
     # It is worth nothing unless all of this has been seen; what hypothesis draws also depends on what is imported.
     kinds = (
         "held", "paused", "delayed", "backoff", "concurrency", "rate", "resource", "disk", "no_worker",
-        "busy", "priority",
+        "host", "busy", "priority",
     )  # fmt: skip
     freed = {f"freed {kind}" for kind in kinds if kind != "priority"}
     granted = {"granted gpu", "granted mem", "granted lock", "more than exists"}  # reserved: tests/test_reservation.py

@@ -73,9 +73,9 @@ class FakeCgroups:
         if not os.path.exists(path):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         group = Path(path).parent
-        if path.endswith("/cgroup.subtree_control") and (group / "cgroup.type").exists():
-            if (group / "cgroup.procs").read_text():
-                raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), path)
+        full = (group / "cgroup.type").exists() and bool((group / "cgroup.procs").read_text())
+        if path.endswith("/cgroup.subtree_control") and full:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), path)
         if not path.endswith("/cgroup.procs"):
             Path(path).write_text(text)
             return
