@@ -237,7 +237,7 @@ def _check_worker(_: Recorded, event: WorkerStarted) -> None:
         raise Invalid(f"identity: {event.identity!r} is none")
     for name, offered in event.resources.items():
         amounts.check_needs({name: offered if isinstance(offered, int) else len(amounts.indices(offered))})
-    if (event.max_load is not None and event.max_load <= 0) or (event.min_free_memory or 1) < 1:
+    if any(limit is not None and limit <= 0 for limit in (event.max_load, event.min_free_memory)):
         raise Invalid("max_load, min_free_memory: are not above 0")
     if event.cgroup is not None and not event.cgroup.startswith("/"):
         raise Invalid(f"cgroup: {event.cgroup!r} is not an absolute path")
