@@ -62,7 +62,7 @@ class Admission(RuleBasedStateMachine):
         pick = Random(dice)
         often = (self.turn,) * 6 + (self.free,) * 3 + (self.enqueue, self.start, self.pass_time) * 2
         people = (self.change, self.hold, self.hold, self.limit, self.limit, self.pause, self.supply, self.supply)
-        pick.choice((*often, *people, self.stop, self.fill_disk, self.burden, self.burden))(pick)
+        pick.choice((*often, *people, self.stop, self.fill_disk, self.burden))(pick)
 
     def writer(self, id: str, queues: tuple[str, ...]) -> TurnWriter:
         return TurnWriter(self.queue, id, queues, self.identity)
@@ -103,7 +103,7 @@ class Admission(RuleBasedStateMachine):
     def start(self, pick: Random) -> None:
         if len(self.workers) < 3:
             offers = pick.choice(({}, {}, {}, {"gpu": "4-5"}, {"mem": 4}))
-            limits = pick.choice((UNLIMITED, HostLimits(max_load=4.0)))
+            limits = pick.choice((UNLIMITED, UNLIMITED, HostLimits(max_load=4.0)))
             self.start_worker(pick.choice(((), ("a",), ("b",), ("a", "b"))), pick.choice((1, 2)), offers, limits)
 
     def start_worker(
@@ -181,7 +181,7 @@ class Admission(RuleBasedStateMachine):
     def limit(self, pick: Random) -> None:
         """A person changes the limits of a queue."""
         name = pick.choice(("a", "a", "b"))
-        if pick.random() < 0.5:
+        if pick.random() < 0.4:
             self.queue.limit(name, concurrency=pick.choice((1, 1, 2, None)))
         else:
             self.queue.limit(name, rate=pick.choice(("10/m", "5/h", "5/h", None)))
@@ -384,14 +384,14 @@ def test_reasons_agree_with_claims_at_every_step() -> None:
     freed = {f"freed {kind}" for kind in kinds if kind != "priority"}
     granted = {"granted gpu", "granted mem", "granted lock", "more than exists"}  # reserved: tests/test_reservation.py
     Admission.tally.clear()
-    for schedule in range(31, 37):
+    for schedule in range(18):
         seed(schedule)(Admission)
         run_state_machine_as_test(
             Admission,
             settings=settings(
-                max_examples=60, stateful_step_count=30, deadline=None, database=None, phases=(Phase.generate,)
+                max_examples=20, stateful_step_count=30, deadline=None, database=None, phases=(Phase.generate,)
             ),
         )
-        if not {*kinds, *freed, *granted} - Admission.tally.keys():
+        if schedule > 1 and not {*kinds, *freed, *granted} - Admission.tally.keys():
             return
     assert {*kinds, *freed, *granted} - Admission.tally.keys() == set()

@@ -90,7 +90,7 @@ def test_strangers_in_the_group_are_not_moved(groups: FakeCgroups) -> None:
     assert (group / "cgroup.subtree_control").read_text() == ""
 
 
-def test_a_group_that_stays_full_is_of_no_use(groups: FakeCgroups) -> None:
+def test_a_group_that_stays_full_is_useless(groups: FakeCgroups) -> None:
     group = groups.make("jobs", 101, 102)
     groups.gone.add("101")
     with pytest.raises(OSError, match="busy"):
