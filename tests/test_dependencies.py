@@ -244,6 +244,7 @@ def test_many_dependants_are_left_for_later(bench: Bench, monkeypatch: pytest.Mo
     for refused in (bench.queue.retry, bench.queue.purge):
         with pytest.raises(Refused, match="not all jobs that depend on it have been looked at"):
             refused("a")
+    assert bench.writer.turn([], [], 1).cascading, "an idle worker finds it"
     bench.queue.cascade()
     assert set(bench.states().values()) == {"dead", "cancelled"}
     assert bench.types("a")[-1] == "cascaded"

@@ -316,6 +316,8 @@ class TurnWriter:
         return found
 
     def _look_ahead(self, tx: Transaction, turn: Turn, drain: int | None) -> None:
+        # Whoever has left it may be dead, and rings no bell.
+        turn.cascading = turn.cascading or tx.cascading() is not None
         gates = tx.gates()
         if self._only:
             left = self._own_jobs(tx)
