@@ -83,7 +83,7 @@ class WaitHistory(msgspec.Struct, frozen=True):
         for span in self.spans:
             spans.setdefault(span.reason.key, []).append(span)
         totals = [
-            WaitTotal(sum(span.until - span.since for span in of), _joined([span.reason for span in of]))
+            WaitTotal(sum(span.until - span.since for span in of), joined([span.reason for span in of]))
             for of in spans.values()
         ]
         return sorted(totals, key=lambda total: -total.time)
@@ -125,8 +125,8 @@ def _json(reason: Reason) -> dict[str, Any]:
     return found | {"by": reason.by, "why": reason.why}
 
 
-def _joined(reasons: Sequence[Reason]) -> Reason:
-    """The first of these, which have the same key, with the jobs of all."""
+def joined(reasons: Sequence[Reason]) -> Reason:
+    """The first of these reasons, which have the same key, with the jobs in the way of all."""
     return replace(reasons[0], behind=tuple(dict.fromkeys(job for reason in reasons for job in reason.behind)))
 
 

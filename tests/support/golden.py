@@ -29,6 +29,8 @@ QUESTIONS: dict[str, list[str]] = {
     "job": ["inspect", "report-098", "--json"],
     "job-then": ["inspect", "report-098", "--json", "--at", "seq:4000"],
     **{f"timeline-{id}": ["inspect", id, "--events"] for id in TIMELINES},
+    "waits": ["explain", "report-287", "--history"],
+    "waits-json": ["explain", "report-064", "--history", "--json"],
     "events-json": ["inspect", "backup-mon", "--events", "--json"],
 }
 """Whose answers are kept as they are."""

@@ -1,6 +1,5 @@
 """`queuectl explain`: why jobs wait."""
 
-from collections import Counter
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +10,8 @@ from queuectl.clock import SECOND
 from queuectl.errors import Invalid
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from queuectl.admission import Reason
     from queuectl.queue import Queue
     from queuectl.wait_history import WaitSpan, WaitTotal
@@ -92,7 +93,6 @@ def _print_history(q: "Queue", id: str, json: bool) -> None:
     from queuectl.cli.ui import wording
 
     least = found.waited * _LEAST
-    long = Counter(span.reason.key for span in found.spans if span.until - span.since >= least)
     totals = [total for total in found.totals() if total.time >= least]
     waited = f"it {'has waited' if found.waits else 'waited'} {units.span(found.waited / SECOND)}"
     line = f"job {output.escape(id)} is {found.state}; {waited if totals else 'it has not waited'}"
@@ -100,11 +100,12 @@ def _print_history(q: "Queue", id: str, json: bool) -> None:
         line += f": {output.escape(wording.wait_reason(totals[0].reason))}"
     output.line(line)
     if len(totals) > 1:
-        if long != Counter(total.reason.key for total in totals):
+        rows = [*_rows(found.spans, least)]
+        if len(rows) > len(totals):  # else each comes once
             output.line()
             _print_totals(totals[:_MOST], found.waited)
         output.line()
-        _print_spans(found.spans, least)
+        output.table(("FROM", "TIME", "ATTEMPT", "REASON", "WHY"), rows, right=("TIME", "ATTEMPT"))
     if found.archived:
         those = units.counted(found.archived, "job that was there then is", "jobs that were there then are")
         output.message(f"{those} archived: a wait for what is not in the log any more is told as ready")
@@ -124,26 +125,30 @@ def _print_totals(totals: "list[WaitTotal]", waited: int) -> None:
     output.table(("TIME", "SHARE", "REASON", "WHY"), rows, right=("TIME", "SHARE"))
 
 
-def _print_spans(spans: "list[WaitSpan]", least: float) -> None:
-    """Print the spans in the order of time; of those that are shorter than `least` (µs) only how long they took."""
+def _rows(spans: "list[WaitSpan]", least: float) -> "Iterator[tuple[str, ...]]":
+    """Yield a row for each time that one reason was the first; what took less than `least` (µs) between is left out.
+
+    Where many short spans took that long together, they have a row of their own.
+    """
     from queuectl import units
     from queuectl.cli.ui import wording
+    from queuectl.wait_history import joined
 
-    rows: list[tuple[str, ...]] = []
-    for is_long, group in groupby(spans, lambda span: span.until - span.since >= least):
+    def kind(span: "WaitSpan") -> Any:
+        return (span.attempt, span.reason.key) if span.until - span.since >= least else None
+
+    kept: list[WaitSpan] = []
+    for _, group in groupby(spans, lambda span: kind(span) is None):
         those = list(group)
-        if is_long:
-            rows += [
-                (
-                    wording.local_time(span.since), units.span((span.until - span.since) / SECOND), f"{span.attempt}",
-                    span.reason.kind, wording.wait_reason(span.reason),
-                )
-                for span in those
-            ]  # fmt: skip
-        elif (time := sum(span.until - span.since for span in those)) >= least:
-            shorter = units.counted(len(those), "shorter wait")
-            rows.append((wording.local_time(those[0].since), units.span(time / SECOND), "", "", shorter))
-    output.table(("FROM", "TIME", "ATTEMPT", "REASON", "WHY"), rows, right=("TIME", "ATTEMPT"))
+        kept += those if sum(span.until - span.since for span in those) >= least else ()
+    for which, group in groupby(kept, kind):
+        those = list(group)
+        reason = joined([span.reason for span in those])
+        words = (f"{those[0].attempt}", reason.kind, wording.wait_reason(reason))
+        if which is None:
+            words = ("", "", units.counted(len(those), "shorter wait"))
+        time = sum(span.until - span.since for span in those) / SECOND
+        yield wording.local_time(those[0].since), units.span(time), *words
 
 
 def _sum_up(q: "Queue", json: bool) -> None:

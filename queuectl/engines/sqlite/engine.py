@@ -278,7 +278,8 @@ class SqliteEngine(Engine):
             scratch = self._retry_if_archived(make)
             try:
                 folding = self._registry.builtin(names)
-                yield SqliteRerun(scratch, folding, SqliteView(self._db), self.location.database, (after, upto))
+                live, path = SqliteView(self._db), self.location.database
+                yield SqliteRerun(scratch, folding, live, path, (after, upto), progress)
             finally:
                 scratch.close()
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import apsw
 
 from projections import Builtin, Change
-from projections.replay import Subjects
+from projections.replay import Progress, Subjects
 from queuectl.engines.sqlite.past import any_archived
 from queuectl.engines.sqlite.store import SqliteStore
 from queuectl.engines.sqlite.view import SqliteView
@@ -20,10 +20,16 @@ class SqliteRerun(Rerun):
     """See `Rerun`. Beside the scratch tables the live log is read for what jobs were enqueued with."""
 
     def __init__(
-        self, scratch: apsw.Connection, folding: Sequence[Builtin], live: SqliteView, path: str, span: tuple[int, int]
+        self,
+        scratch: apsw.Connection,
+        folding: Sequence[Builtin],
+        live: SqliteView,
+        path: str,
+        span: tuple[int, int],
+        progress: Progress | None,
     ) -> None:
         """`live`: a view of the database at `path`; `span`: the event that the scratch tables are at, and the last."""
-        self._folding, self._live, self._span = folding, live, span
+        self._folding, self._live, self._span, self._progress = folding, live, span, progress
         self._store = SqliteStore(scratch)
         self._taken: list[Change] = []
         self._end = live.head()[0]
@@ -33,7 +39,8 @@ class SqliteRerun(Rerun):
         scratch.execute("attach ? as live", (path,))
 
     def __iter__(self) -> Iterator[Sequence[Change]]:
-        after, upto = self._span
+        begin, upto = self._span
+        after = begin
         subjects = Subjects(self._live.history)
         whole: list[Change] = []
         while after < upto and (page := self._live.events(after=after, upto=upto, limit=PAGE)):
@@ -43,6 +50,8 @@ class SqliteRerun(Rerun):
                     whole = []
                 whole.append(change)
             after = page[-1].seq
+            if self._progress is not None:
+                self._progress(after - begin, upto - begin)
         if whole:
             yield whole
         if any_archived(self._live, self._end):
