@@ -24,7 +24,7 @@ from queuectl.options import TAKE_NONE
 from queuectl.queries import get_job
 from queuectl.rest import live_jobs
 from queuectl.spec import build
-from queuectl.uniqueness import refuse_taken_keys
+from queuectl.uniqueness import is_key_free
 from queuectl.units import span
 
 
@@ -150,17 +150,26 @@ class Queue(Enqueueing):
             check_codes((wanted := policy.changed(job.policy, said, stdin=stdin)).ok_codes, wanted.no_retry_codes)
             return [*decisions.edit(job, wanted), *requeued]
 
+        keys: dict[str, str] = {}
+        again_too = {*ids}
+        decided: list[tuple[Job, list[Event]]] = []
+
+        def decide(tx: Transaction, job: Job) -> None:
+            if not is_key_free(tx, job, keys, bulk=among is not None):
+                return
+            watching = standing_again(tx, job, again_too).watching if not ignore_dependencies else None
+            decided.append((job, again(tx, job, watching)))
+
         with self._engine.transaction() as tx:
-            jobs = {job.id: job for job in jobs_among(tx, ids, among)}
+            for job in jobs_among(tx, ids, among):  # one by one: of several that are wrong the first is named
+                decide(tx, job)
             if cascade:
-                jobs |= {job.id: job for job in cancelled_because(tx, jobs.values())}
-            decided: list[tuple[Job, list[Event]]] = []
-            jobs = refuse_taken_keys(tx, jobs, bulk=among is not None)
-            for job in jobs.values():
-                watching = standing_again(tx, job, jobs).watching if not ignore_dependencies else None
-                decided.append((job, again(tx, job, watching)))
+                more = cancelled_because(tx, [job for job, _ in decided])
+                again_too.update(job.id for job in more)
+                for job in more:
+                    decide(tx, job)
             tx.append_of_jobs(decided, self.actor)
-        return [*jobs]
+        return [job.id for job, _ in decided]
 
     def purge(self, *ids: str, among: Collection[str] | None = None, reason: str | None = None) -> list[str]:
         """Take finished jobs out of the tables for good, all or none; their history stays in the log.

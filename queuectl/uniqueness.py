@@ -1,6 +1,6 @@
 """Unique keys: what is asked for a second time, while the first is still to be done, is not added again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -85,21 +85,17 @@ def _what(spec: Spec, folder: str) -> tuple[str | None, tuple[str, ...], str]:
     return spec.command, spec.argv or (), spec.cwd or folder
 
 
-def refuse_taken_keys(view: View, jobs: Mapping[str, Job], *, bulk: bool) -> dict[str, Job]:
-    """These jobs, which are to run again. Raises Exists where another one has the unique key of one by now.
+def is_key_free(view: View, job: Job, keys: dict[str, str], *, bulk: bool) -> bool:
+    """Whether a job that is to run again may have its unique key, if it has one.
 
-    `bulk`: such are left out instead.
+    `keys` has, by key, the ids of those that were asked before it, and is added to. Raises Exists where another job has
+    it by now, unless this is one of a `bulk`.
     """
-    left: dict[str, Job] = {}
-    keys: dict[str, str] = {}
-    for id, job in jobs.items():
-        key = job.policy.unique
-        if key is not None:
-            holder = view.holder(key)
-            taken = keys.setdefault(key, holder.id if holder is not None else id)
-            if taken != id:
-                if bulk:
-                    continue
-                raise Exists(f"job {id} can't run again: job {taken} has its unique key {key!r} by now", taken)
-        left[id] = job
-    return left
+    key = job.policy.unique
+    if key is None:
+        return True
+    holder = view.holder(key)
+    taken = keys.setdefault(key, holder.id if holder is not None else job.id)
+    if taken != job.id and not bulk:
+        raise Exists(f"job {job.id} can't run again: job {taken} has its unique key {key!r} by now", taken)
+    return taken == job.id

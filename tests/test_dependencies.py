@@ -10,7 +10,7 @@ from projections.jobs import FINAL, Job
 from queuectl import Queue, Spec
 from queuectl.decisions import Outcome, Report, standing
 from queuectl.engines import dependants
-from queuectl.errors import Invalid, Refused
+from queuectl.errors import Invalid, NotFound, Refused
 from queuectl.labels import WrongJobs
 from queuectl.workers.turn import Claim, TurnWriter
 
@@ -154,6 +154,14 @@ def test_retries_take_along_what_was_cancelled(bench: Bench) -> None:
     assert bench.states() == {"a": "pending", "b": "blocked", "c": "blocked", "by-hand": "cancelled"}
     assert bench.run() == ["a", "b", "c"]
     assert bench.queue.retry("c", ignore_dependencies=True) == ["c"]
+
+
+def test_the_first_wrong_id_of_a_retry_is_named(bench: Bench) -> None:
+    bench.add("a")
+    with pytest.raises(Refused, match="job a is pending"):
+        bench.queue.retry("a", "never")
+    with pytest.raises(NotFound, match="never"):
+        bench.queue.retry("never", "a")
 
 
 def test_a_parent_retried_meanwhile_is_unfinished(bench: Bench) -> None:
