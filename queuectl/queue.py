@@ -151,25 +151,20 @@ class Queue(Enqueueing):
             return [*decisions.edit(job, wanted), *requeued]
 
         keys: dict[str, str] = {}
-        again_too = {*ids}
-        decided: list[tuple[Job, list[Event]]] = []
 
-        def decide(tx: Transaction, job: Job) -> None:
+        def decide(tx: Transaction, job: Job, others: Collection[str]) -> list[Event]:
             if not is_key_free(tx, job, keys, bulk=among is not None):
-                return
-            watching = standing_again(tx, job, again_too).watching if not ignore_dependencies else None
-            decided.append((job, again(tx, job, watching)))
+                return []
+            return again(tx, job, None if ignore_dependencies else standing_again(tx, job, others).watching)
 
         with self._engine.transaction() as tx:
-            for job in jobs_among(tx, ids, among):  # one by one: of several that are wrong the first is named
-                decide(tx, job)
+            # One by one: of several that are wrong the first is named.
+            decided = [(job, decide(tx, job, ids)) for job in jobs_among(tx, ids, among)]
             if cascade:
                 more = cancelled_because(tx, [job for job, _ in decided])
-                again_too.update(job.id for job in more)
-                for job in more:
-                    decide(tx, job)
+                decided += [(job, decide(tx, job, {*ids, *(each.id for each in more)})) for job in more]
             tx.append_of_jobs(decided, self.actor)
-        return [job.id for job, _ in decided]
+        return [job.id for job, events in decided if events]
 
     def purge(self, *ids: str, among: Collection[str] | None = None, reason: str | None = None) -> list[str]:
         """Take finished jobs out of the tables for good, all or none; their history stays in the log.

@@ -156,7 +156,7 @@ def test_retries_take_along_what_was_cancelled(bench: Bench) -> None:
     assert bench.queue.retry("c", ignore_dependencies=True) == ["c"]
 
 
-def test_the_first_wrong_id_of_a_retry_is_named(bench: Bench) -> None:
+def test_the_first_wrong_id_is_named(bench: Bench) -> None:
     bench.add("a")
     with pytest.raises(Refused, match="job a is pending"):
         bench.queue.retry("a", "never")
