@@ -75,7 +75,8 @@ def _paused(view: View) -> set[str]:
 
 def _beyond(view: View, queues: Sequence[str], widest: int | None = None) -> set[str]:
     """What waiting jobs need of which less exists anywhere; also of slots, where the widest worker has so many."""
-    demands = view.demands(queues)
+    # Those that are forced start though they are held, which are otherwise no matter here.
+    demands = view.demands(queues) | {job.demand: job for job in view.forced(queues) if job.demand}
     there = stock(view, "") if demands else None
     return {
         demand

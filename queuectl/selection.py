@@ -108,6 +108,8 @@ class _Selection:
         self._seen = False
         """Whether the lanes were looked through."""
         self._taken: set[str] = set()
+        self._passed: set[str] = set()
+        """Forced jobs that are not claimed ahead: their queue has a limit, and no slot is free."""
         self._full = False
         """Whether no slot is left, and none may be claimed ahead: what is free is kept."""
         self._found = ClaimSelection(jobs=[], closed=bool(self._closed), demands=set(), kept={})
@@ -115,20 +117,25 @@ class _Selection:
     def walk(self, queues: Sequence[str], among: Sequence[Job] | None) -> ClaimSelection:
         found = self._found
         while found.slots < self._want and not self._full:
-            asked = len(self._closed) + len(found.demands)
+            asked = self._passed_over
             for job in among if among is not None else self._candidates(queues):
                 if found.slots >= self._want or self._full:
                     break
-                if job.id in self._taken or (job.queue in self._closed and not job.forced):
+                if job.id in self._taken or job.id in self._passed or (job.queue in self._closed and not job.forced):
                     continue
                 if job.demand not in found.demands:
                     self._consider(job)
-            if len(self._closed) + len(found.demands) == asked:
+            if self._passed_over == asked:
                 break  # nothing was closed meanwhile: there are no more
         return found
 
+    @property
+    def _passed_over(self) -> int:
+        return len(self._closed) + len(self._found.demands) + len(self._passed)
+
     def _candidates(self, queues: Sequence[str]) -> Sequence[Job]:
-        want, now, demands = self._want - self._found.slots + len(self._taken), self._now, self._found.demands
+        want = self._want - self._found.slots + len(self._taken) + len(self._passed)
+        now, demands = self._now, self._found.demands
         if ALL in self._closed:
             return [job for job in self._view.forced(queues) if job.demand not in demands]
         return self._view.due(queues, want, now, self._closed, demands)
@@ -147,7 +154,10 @@ class _Selection:
             self._closed.add(job.queue)
         elif room is None and gate is not None and gate.state.is_limited and slots == 1:
             found.slots_wanted = True
-            self._closed.add(job.queue)
+            if job.forced:
+                self._passed.add(job.id)
+            else:
+                self._closed.add(job.queue)
         elif room is None and job.demand:
             found.slots_wanted = found.slots_wanted or slots == 1
             found.closed = found.closed or slots > 1

@@ -38,6 +38,23 @@ def test_held_jobs_wait_for_a_person(queue: Queue) -> None:
     assert live(queue) == 1
 
 
+def test_a_forced_job_beyond_what_exists_rests(queue: Queue) -> None:
+    """It passes the hold, and still waits until somebody provides more."""
+    id = queue.enqueue("true", needs={"gpu": 2}, held=True)
+    queue.start(id)
+    assert rests(queue)
+    queue.set_resource("gpu", 2)
+    assert not rests(queue)
+
+
+def test_hold_takes_a_start_back(queue: Queue) -> None:
+    id = queue.enqueue("true", held=True)
+    queue.start(id)
+    assert queue.hold(id) == [id]
+    assert rests(queue)
+    assert queue.hold(id) == []
+
+
 def test_only_a_pause_without_end_is_rest(queue: Queue) -> None:
     queue.enqueue("true", queue="a")
     queue.enqueue("true", queue="b")

@@ -60,12 +60,15 @@ def claim(
 
 
 def hold(job: Job, reason: str | None = None) -> list[Event]:
-    """Keep a waiting job from starting; no events where it is held. Raises Refused where it does not wait."""
+    """Keep a waiting job from starting, also where it was to start next; no events where it is held already.
+
+    Raises Refused where it does not wait.
+    """
     if job.state == "processing":
         raise Refused(f"job {job.id} is processing: what runs can't be held: use suspend")
     if job.state not in (*WAITING, "blocked"):
         raise Refused(f"job {job.id} is {job.state}: only a job that waits can be held")
-    return [Held(reason=reason)] if not job.held else []
+    return [Held(reason=reason)] if not job.held or job.forced else []
 
 
 def release(job: Job, reason: str | None = None) -> list[Event]:

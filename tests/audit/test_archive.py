@@ -33,7 +33,7 @@ def path(tmp_path: Path) -> str:
 def assert_whole(queue: Queue) -> None:
     """The tables are those of a replay, however it is made, and numbers go on."""
     assert queue.check() == []
-    queue.replay()
+    assert queue.replay() == len(log(queue)), "what is left is folded"
     queue.replay("counts")
     assert queue.check() == []
 

@@ -227,10 +227,12 @@ class SqliteEngine(Engine):
     def replay(self, names: Sequence[str] = (), progress: Progress | None = None) -> int:
         self._reopen_after_fork()
         with Translated(self.location.database), self._gate.hold(None), self._write.block():
-            head = SqliteView(self._db).head()[0]
+            view = SqliteView(self._db)
+            head = view.head()[0]
             broken = self._registry.replay(names, head, progress)
+            folded = view.size(head)
         _raise_broken(broken)
-        return head
+        return folded
 
     def check(self, progress: Progress | None = None) -> list[str]:
         self._reopen_after_fork()
