@@ -17,8 +17,8 @@ from queuectl.admission_facts import collect
 from queuectl.audit.archive import archive
 from queuectl.clock import SECOND
 from queuectl.decisions import Outcome, Release, Report
-from queuectl.errors import NotFound, Refused
-from queuectl.wait_history import WaitHistory, gist
+from queuectl.errors import NotFound, QueueError, Refused
+from queuectl.wait_history import WaitHistory, WaitSpan, gist
 from queuectl.workers.turn import Claim, TurnWriter
 
 
@@ -273,6 +273,26 @@ def test_archived_jobs_are_counted(story: Story, tmp_path: Path) -> None:
         queue.wait_history("other")
     with pytest.raises(NotFound, match="no job 'never'"):
         queue.wait_history("never")
+
+
+def test_an_archive_meanwhile_is_told(story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = story.queue
+    story.start()
+    queue.enqueue("true", id="other", priority=1)
+    queue.enqueue("true", id="j")
+    story.turn()
+    story.after(1).turn()
+    told: list[int] = []
+
+    class Slow(wait_history.Accountant):
+        def account(self, until: int) -> list[WaitSpan]:
+            told.append(archive(queue, str(tmp_path / "a.gz"), clock.now()).jobs)
+            return super().account(until)
+
+    monkeypatch.setattr(wait_history, "Accountant", Slow)
+    with pytest.raises(QueueError, match="archived while the log was read: ask again"):
+        queue.wait_history("j")
+    assert told == [1]
 
 
 # -- any history -----------------------------------------------------------------------------------------------------

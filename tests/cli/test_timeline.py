@@ -29,6 +29,7 @@ from queuectl.events import (
     Released,
     Requeued,
     Retried,
+    Unblocked,
     Unheld,
     encode,
 )
@@ -146,6 +147,8 @@ def test_a_gap_names_what_the_job_waited_for():
     assert gaps(Past().after(60, Cancelled())) == ["1m waiting to be claimed"]
     held = Past().after(5, Held()).after(60, Unheld()).after(90, claim)
     assert gaps(held) == ["5s waiting to be claimed", "1m held", "1m30s waiting to be claimed"]
+    blocked = Past(after=("a",), watching="a").after(5, Unblocked(because="a")).after(3, claim)
+    assert gaps(blocked) == ["5s waiting for job a", "3s waiting to be claimed"]
     assert gaps(Past(held=True, delay=90).after(2, Forced()).after(3, claim)) == ["2s held", "3s waiting to be claimed"]
     assert gaps(Past(delay=90).after(2, Forced()).after(3, claim)) == [
         "2s waiting, not due yet",

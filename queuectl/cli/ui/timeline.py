@@ -13,7 +13,7 @@ import msgspec
 
 from projections.jobs import FINAL
 from queuectl import units
-from queuectl.admission import WAITING, Facts
+from queuectl.admission import UNSTARTED, Facts
 from queuectl.cli.ui import output, wording
 from queuectl.cli.ui.event_wording import event_text
 from queuectl.clock import SECOND
@@ -163,10 +163,12 @@ def _gap(before: Moment, at: int) -> Iterator[TimelineEntry]:
         return
     what = units.span(passed)
     job = before.job
-    if job is None or job.state not in WAITING:
+    if job is None or job.state not in UNSTARTED:
         what += " in the dead letter queue" if job is not None and job.state == "dead" else " later"
     elif job.held and not job.forced:
         what += " held"
+    elif job.watching is not None:
+        what += f" waiting for job {job.watching}"
     elif job.forced or job.run_at <= before.record.at:
         what += f" {_CLAIM}"
     elif job.run_at > at:
