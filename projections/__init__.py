@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from projections import config, environments, jobs, queues, resources, workers
+from projections import batches, config, environments, jobs, queues, resources, workers
 from projections.store import Store as Store
 from queuectl.events import Recorded
 
@@ -18,7 +18,13 @@ GROUP = "queuectl.projections"
 """The entry point group in which an installed package offers a projection."""
 
 Subject = (
-    jobs.Job | workers.Worker | config.Config | queues.QueueState | resources.ResourceState | environments.Environment
+    jobs.Job
+    | workers.Worker
+    | config.Config
+    | queues.QueueState
+    | resources.ResourceState
+    | batches.BatchState
+    | environments.Environment
 )
 """What the events of a stream fold into."""
 
@@ -29,6 +35,7 @@ EVOLVE: dict[str, Callable[[Any, Recorded, Any], Any]] = {
     "queue": queues.evolve,
     "queues": queues.evolve,
     "resource": resources.evolve,
+    "batch": batches.evolve,
     "env": environments.evolve,
 }
 """The fold of each kind of stream. Streams of other kinds have no subject."""
@@ -81,4 +88,6 @@ def builtin() -> tuple[Builtin, ...]:
     """The built-in projections, in the order in which they are folded."""
     from projections import attempts, counts, dependencies, grants, numbers, starts
 
-    return (jobs, attempts, counts, workers, config, queues, starts, resources, grants, dependencies, numbers)
+    return (
+        jobs, attempts, counts, workers, config, queues, starts, resources, grants, dependencies, batches, numbers,
+    )  # fmt: skip

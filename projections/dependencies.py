@@ -23,7 +23,7 @@ class Dependency(msgspec.Struct, frozen=True, gc=False):
     child: int
     """The seq of the job that waits."""
     parent: str
-    """The id of the one that it depends on."""
+    """The id of the one that it depends on, or `batch:NAME` for all jobs of a batch."""
     kind: str
     """One of `DEPENDENCY_KINDS`."""
 
@@ -81,7 +81,7 @@ class Parent(msgspec.Struct, frozen=True, gc=False):
 _WIDTH = 500
 """Ids in one query."""
 
-_PLACE = "case j.state when 'processing' then 0 when 'blocked' then 2 else 1 end, j.held, -j.priority, j.run_at, j.seq"
+PLACE = "case j.state when 'processing' then 0 when 'blocked' then 2 else 1 end, j.held, -j.priority, j.run_at, j.seq"
 
 
 class DependencyQuestions(Questions):
@@ -90,7 +90,7 @@ class DependencyQuestions(Questions):
     def parents(self, child: int) -> list[Parent]:
         """The jobs that the one with this seq depends on."""
         sql = f"""
-            select d.parent, d.kind, j.state, {_PLACE} from dependencies d
+            select d.parent, d.kind, j.state, {PLACE} from dependencies d
             left join events e on e.stream = 'job:' || d.parent and e.version = 1
             left join jobs j on j.seq = e.seq
             where d.child = ?
@@ -104,7 +104,7 @@ class DependencyQuestions(Questions):
         for start in range(0, len(wanted), _WIDTH):
             streams = [f"job:{id}" for id in wanted[start : start + _WIDTH]]
             sql = f"""
-                select j.id, j.state, {_PLACE} from events e join jobs j on j.seq = e.seq
+                select j.id, j.state, {PLACE} from events e join jobs j on j.seq = e.seq
                 where e.version = 1 and e.stream in ({marks(streams)})
             """
             found |= {row[0]: (row[1], row[2:]) for row in self._store.rows(sql, streams)}
@@ -136,9 +136,12 @@ class DependencyQuestions(Questions):
         """
         return list(self._read_jobs(sql, (parent, limit)))
 
-    def roots(self, queues: Sequence[str] = ()) -> list[Job]:
-        """The jobs that the blocked ones of these queues (none named: of all) wait for in the end: none is blocked."""
-        scope = f"and queue in ({marks(queues)})" if queues else ""
+    def roots(self, queues: Sequence[str] = (), batch: str | None = None) -> list[Job]:
+        """The jobs that the blocked ones of these queues (none named: of all) or of a batch wait for in the end.
+
+        None of them is blocked.
+        """
+        scope = f"and queue in ({marks(queues)})" if queues else "and batch = ?" if batch is not None else ""
         sql = f"""
             with recursive above (id) as (
                 select watching from jobs where state = 'blocked' {scope}
@@ -148,7 +151,7 @@ class DependencyQuestions(Questions):
             )
             {SELECT} where e.version = 1 and e.stream in (select 'job:' || id from above) and j.state <> 'blocked'
         """
-        return list(self._read_jobs(sql, queues))
+        return list(self._read_jobs(sql, queues or (() if batch is None else (batch,))))
 
     def blocked(self) -> list[Job]:
         """All blocked jobs, as they came."""

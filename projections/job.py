@@ -91,10 +91,14 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     """While it is blocked: the job for whose end it waits, one of those that it depends on."""
     unique_key: str | None = None
     """The key that no other job has, as long as it has not ended."""
+    batch: str | None = None
+    """The name of the batch to which it belongs."""
     cascading: bool = False
     """Whether it has ended and not all jobs that depend on it have been looked at."""
     forced: bool = False
     """Whether it starts next, or was started, past pause, hold, delay and limits of its queue."""
+    cancel_cause: str = "user"
+    """Why it was requested: see `CancelRequested`."""
     cancel_signal: str | None = None
     """The name of the signal that the latest request to cancel it asks for; None: its own."""
     finished_at: int | None = None
@@ -102,7 +106,7 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     signal: int | None = None
     cause: str | None = None
     """The cause of its latest failure; None where it has completed or was sent back since. Of a cancelled job also
-    `dependency`: what it depends on has ended so that it never starts."""
+    `dependency`: what it depends on has ended so that it never starts; `halt`: its batch was halted."""
     error: str | None = None
     edited: str | None = None
     """`policy` as JSON, where it differs from its `enqueued` event."""
@@ -150,6 +154,7 @@ def _enqueued(_: None, record: Recorded, event: Enqueued) -> Job:
         held=event.held,
         watching=event.watching,
         unique_key=event.unique,
+        batch=event.batch,
     )
 
 
@@ -225,8 +230,10 @@ def _edited(job: Job, record: Recorded, event: Edited) -> Job:
 
 
 def _cancel_requested(job: Job, record: Recorded, event: CancelRequested) -> Job:
-    before = job.cancel_signal if job.cancel_requested else None
-    return replace(job, version=record.version, cancel_requested=True, cancel_signal=event.signal or before)
+    before, cause = (job.cancel_signal, job.cancel_cause) if job.cancel_requested else (None, event.cause)
+    return replace(
+        job, version=record.version, cancel_requested=True, cancel_cause=cause, cancel_signal=event.signal or before
+    )
 
 
 def _suspended(job: Job, record: Recorded, event: Suspended) -> Job:
@@ -254,10 +261,12 @@ def _forced(job: Job, record: Recorded, event: Forced) -> Job:
 
 
 def _cancelled(job: Job, record: Recorded, event: Cancelled) -> Job:
+    cause, error = job.cause, job.error  # of its latest failure
+    if event.cause == "dependency":
+        cause, error = event.cause, f"{', '.join(event.because)} ended so that it never starts"
+    elif event.cause == "halt":
+        cause, error = event.cause, f"its batch {job.batch} was halted"
     if event.attempt is None:  # it was waiting: the outcome of its latest attempt stays
-        cause, error = job.cause, job.error
-        if event.because:
-            cause, error = event.cause, f"{', '.join(event.because)} ended so that it never starts"
         return replace(
             job, version=record.version, state="cancelled", held=False, forced=False, watching=None,
             finished_at=record.at, cascading=event.cascade, cause=cause, error=error, unique_key=None,
@@ -265,7 +274,7 @@ def _cancelled(job: Job, record: Recorded, event: Cancelled) -> Job:
     return replace(
         job, version=record.version, state="cancelled", worker=None, lease=None, claimed_at=None,
         cancel_requested=False, forced=False, finished_at=record.at, exit_code=event.exit_code, signal=event.signal,
-        cascading=event.cascade, unique_key=None,
+        cascading=event.cascade, cause=cause, error=error, unique_key=None,
     )  # fmt: skip
 
 

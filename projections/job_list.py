@@ -21,6 +21,7 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
 
     states: tuple[str, ...] | None = None
     queue: str | None = None
+    batch: str | None = None
     since: int | None = None
     """Enqueued at this moment or later."""
     until: int | None = None
@@ -76,6 +77,9 @@ class JobLists(CountQuestions):
         bounds: tuple[Any, ...] = tuple(values)
         if where.queue is not None:
             scope, bounds = f"queue = ? and {scope}", (where.queue, *bounds)
+
+        if where.batch is not None:
+            scope, bounds = f"seq in (select seq from jobs where batch = ?) and {scope}", (where.batch, *bounds)
 
         def wanted(*states: str) -> list[str]:
             return [state for state in states if where.states is None or state in where.states]

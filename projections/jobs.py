@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # -- the table -------------------------------------------------------------------------------------------------------
 
 name = "jobs"
-version = 12
+version = 13
 tables = ("jobs",)
 reads = None
 
@@ -57,6 +57,7 @@ create index jobs_forced on jobs (seq) where forced = 1;
 create index jobs_blocked on jobs (queue) where state = 'blocked';
 create index jobs_watching on jobs (watching) where watching is not null;
 create index jobs_unique on jobs (unique_key) where unique_key is not null;
+create index jobs_of_batch on jobs (batch, state) where batch is not null;
 create index jobs_cascading on jobs (seq) where cascading = 1;
 create index jobs_claimed on jobs (worker) where worker is not null;
 create index jobs_ended on jobs (state, finished_at, queue) where {ENDED};

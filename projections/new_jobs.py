@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from projections import counts, dependencies, numbers
+from projections import batches, counts, dependencies, numbers
+from projections.batches import BatchCount
 from projections.counts import Count
 from projections.jobs import TABLE, Job
 from projections.store import Store
@@ -32,7 +33,8 @@ class Alike(msgspec.Struct, frozen=True, gc=False):
 
 _COMMAND = b'{"command":'
 _OWN = ("seq", "id", "command")
-_NULL = {field.name for field in msgspec.structs.fields(Job) if field.default is None} - {"watching", "unique_key"}
+_ASKED = {"watching", "unique_key", "batch"}
+_NULL = {field.name for field in msgspec.structs.fields(Job) if field.default is None} - _ASKED
 """The columns that have no value before a job is claimed: not to name them takes less than to bind them."""
 _SHARED = tuple(column for column in TABLE.columns if column not in _NULL.union(_OWN))
 _ROWS = TABLE.part((*_OWN, *_SHARED), ())
@@ -46,15 +48,20 @@ def insert(new: Sequence[tuple[Job, Alike]], store: Store) -> None:
     """
     rows: list[tuple[Any, ...]] = []
     entered: dict[tuple[str, str, bool], int] = {}
+    batched: dict[tuple[str, str], int] = {}
     needed: list[dependencies.Dependency] = []
     for job, alike in new:
         shared, line = _shared(TABLE.row(job)), job.command
         rows += [(seq, id, command or line, *shared) for seq, (id, command) in enumerate(alike.jobs, job.seq)]
         key = (job.queue, job.state, job.held)
         entered[key] = entered.get(key, 0) + len(alike.jobs)
+        if job.batch is not None:
+            batched[job.batch, job.state] = batched.get((job.batch, job.state), 0) + len(alike.jobs)
         if alike.policy.depends:
             needed += [each for at in range(len(alike.jobs)) for each in dependencies.of(job.seq + at, alike.policy)]
     store.insert(_ROWS, rows)
     store.insert(dependencies.TABLE, needed)
     store.upsert(counts.TABLE, [Count(*key, jobs) for key, jobs in sorted(entered.items())])
+    if batched:
+        store.upsert(batches.COUNTS, [BatchCount(*key, jobs) for key, jobs in sorted(batched.items())])
     numbers.note(next((int(row[1]) for row in reversed(rows) if row[1].isdecimal()), 0), store)

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from queuectl import units
 from queuectl.environment import looks_secret
 from queuectl.errors import Invalid
+from queuectl.events import BATCH
 
 LONGEST_ARGUMENT = 131_071
 """Bytes of one argument or variable that Linux passes to a program (MAX_ARG_STRLEN less the closing NUL)."""
@@ -34,6 +35,8 @@ def check_id(id: str) -> str:
     check_name("id", id)
     if id.isdigit():
         raise Invalid(f"id: {id!r} is all digits; such ids are made by the queue itself: put a letter into it")
+    if id.startswith(BATCH):
+        raise Invalid(f"id: {id!r} would be taken for a batch: let it begin otherwise")
     return id
 
 
@@ -45,6 +48,14 @@ def check_key(key: str) -> str:
     return key
 
 
+def check_batch(name: str) -> str:
+    """The same name, if a batch may have it. Raises Invalid."""
+    check_name("batch", name)
+    if " " in name or "," in name:
+        raise Invalid(f"batch: {name!r} has a space or a comma in it")
+    return name
+
+
 def check_label(name: str) -> str:
     """The same label, if others can refer to it. Raises Invalid."""
     check_name("name", name)
@@ -54,8 +65,10 @@ def check_label(name: str) -> str:
 
 
 def check_ids(name: str, ids: Collection[str]) -> tuple[str, ...]:
-    """The same ids, each once, if jobs can have them; labels of a file too. Raises Invalid."""
+    """The same ids, each once, if jobs can have them; labels of a file and `batch:NAME` too. Raises Invalid."""
     for id in ids:
+        if id.startswith(BATCH):
+            check_batch(id.removeprefix(BATCH))
         check_name(name, id)
     return (*dict.fromkeys(ids),)
 

@@ -6,6 +6,7 @@ from typing import Unpack
 import msgspec
 
 from queuectl import decisions, policy
+from queuectl.batches import join_batches
 from queuectl.engines.view import Transaction, Write
 from queuectl.environment import EnvironmentReader
 from queuectl.errors import Exists, Invalid, Refused
@@ -83,6 +84,7 @@ class Enqueueing(WorkerControl):
                 places = [place for place in range(len(wanted)) if duplicates.is_new(place)]
                 new, new_ids = [wanted[place] for place in places], [ids[place] for place in places]
             standings = NewStandings(tx, new, new_ids)
+            join_batches(tx, new, new_ids, self.actor)
             for start in range(0, len(new), CHUNK):
                 chunk, chunk_ids = new[start : start + CHUNK], new_ids[start : start + CHUNK]
                 self.refuse_beyond(tx, chunk)
@@ -115,7 +117,8 @@ class Enqueueing(WorkerControl):
             watching = NewStandings(tx, [spec], [job.id]).watching
             [group] = policy.alike([spec], [job.id], settings, template, tx.now, inputs, watching)
             tx.keep_secrets(job.id, spec.secrets)
-            tx.append_of_jobs([(job, decisions.edit(job, group.policy, spec.reason))], self.actor)
+            wanted_policy = msgspec.structs.replace(group.policy, batch=job.batch)  # it stays where it is
+            tx.append_of_jobs([(job, decisions.edit(job, wanted_policy, spec.reason))], self.actor)
 
     def _template_for(self, settings: Settings, folder: str, environment: str | None) -> Enqueued:
         """The policy of a job of which nothing was said, kept while none of these changes."""

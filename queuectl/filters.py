@@ -21,7 +21,7 @@ from queuectl import units
 from queuectl.clock import now
 from queuectl.errors import Invalid
 
-CAUSES = ("exit", "signal", "timeout", "spawn", "lost", "output", "memory", "dependency")
+CAUSES = ("exit", "signal", "timeout", "spawn", "lost", "output", "memory", "dependency", "halt")
 """The causes of failures, and of cancels that nobody asked for."""
 
 _SPECIAL = re.compile(r'[\s",]')
@@ -185,6 +185,7 @@ KEYS: Mapping[str, Callable[[str], str]] = {
     "state": _word_of(STATES, "state"),
     "queue": str,
     "tag": str,
+    "batch": str,
     "exit": _code,
     "cause": _word_of(CAUSES, "cause"),
     "by": str,
@@ -210,6 +211,8 @@ def _narrowed(term: Term, listed: JobFilter, at: int) -> JobFilter | None:
     match term.key, term.values:
         case "queue", (queue,) if "*" not in queue and listed.queue in (None, queue):
             return replace(listed, queue=queue)
+        case "batch", (batch,) if "*" not in batch and listed.batch in (None, batch):
+            return replace(listed, batch=batch)
         case "since", (when,):
             return replace(listed, since=max(units.past(when, at), listed.since or 0))
         case "until", (when,):
@@ -259,6 +262,11 @@ def _queue(values: tuple[str, ...], _: int) -> Callable[[Job], bool]:
     return lambda job: bool(matches(job.queue))
 
 
+def _batch(values: tuple[str, ...], _: int) -> Callable[[Job], bool]:
+    matches = _pattern(values)
+    return lambda job: job.batch is not None and bool(matches(job.batch))
+
+
 def _by(values: tuple[str, ...], _: int) -> Callable[[Job], bool]:
     matches = _pattern(values)
     return lambda job: bool(matches(job.enqueued_by) or matches(job.enqueued_by.partition(":")[2]))
@@ -289,7 +297,7 @@ def _ended(values: tuple[str, ...], at: int) -> Callable[[Job], bool]:
 
 
 _TESTS: Mapping[str, _Test] = {
-    "": _words, "queue": _queue, "tag": _tag, "exit": _exit, "cause": _cause, "by": _by, "since": _since,
-    "until": _until, "ended": _ended,
+    "": _words, "queue": _queue, "tag": _tag, "batch": _batch, "exit": _exit, "cause": _cause, "by": _by,
+    "since": _since, "until": _until, "ended": _ended,
 }  # fmt: skip
 """By key: whether a job has one of some values, at a moment."""

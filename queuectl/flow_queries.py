@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 from projections.jobs import Job
 from projections.queues import ALL, QueueState
-from queuectl import disk
+from queuectl import batch_summary, disk
 from queuectl.admission import UNSTARTED, Facts, Reason, first, reasons
 from queuectl.admission_facts import collect
+from queuectl.batch_summary import BatchSummary
+from queuectl.batches import get_batch
 from queuectl.clock import now
 from queuectl.engines.base import Progress
 from queuectl.engines.view import View
@@ -43,16 +45,16 @@ class FlowQueries(Queries):
         """
         return wait_history(self._engine, id, progress)
 
-    def waits(self, *ids: str) -> list[Wait]:
-        """Why jobs wait (these, or all), summed up by the first reason of each; the one that keeps most of them first.
+    def waits(self, *ids: str, batch: str | None = None) -> list[Wait]:
+        """Why jobs wait (these, those of a batch, or all), summed up by the first reason of each.
 
-        Those of these jobs that are gone are left out.
+        The one that keeps most of them comes first. Those of these jobs that are gone are left out.
         """
         moment = now()
         with self._engine.snapshot() as view:
             named = [job for id in ids if (job := view.job(id)) is not None]
             facts = self._facts(view, moment, named[0] if len(named) == 1 else None)
-        return waits(named if ids else self.jobs(state=UNSTARTED), facts, moment)
+        return waits(named if ids else self.jobs(state=UNSTARTED, batch=batch), facts, moment)
 
     def first_waits(self) -> list[Wait]:
         """The same of the first job of each queue, however many wait there: all of these are counted with it."""
@@ -101,6 +103,16 @@ class FlowQueries(Queries):
         """
         with self.as_of(then, ("jobs", "counts", "queues", "starts"), progress) as view:
             return summaries(view, now() if then is None else then.at or view.head()[1])
+
+    def batches(self) -> list[BatchSummary]:
+        """All batches, the one that was opened last first."""
+        with self._engine.snapshot() as view:
+            return batch_summary.summaries(view)
+
+    def batch(self, name: str) -> BatchSummary:
+        """One batch. Raises NotFound."""
+        with self._engine.snapshot() as view:
+            return batch_summary.summary(get_batch(view, name), view.batch_counts(name))
 
     def queue(self, name: str | None) -> QueueSummary:
         """One queue; None: what was said of all of them at once."""

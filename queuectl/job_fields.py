@@ -66,11 +66,13 @@ class Spec(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     slots: int = 1
     """How many slots of one worker it takes."""
     after: tuple[str, ...] = ()
-    """Start it once these jobs have completed; where one ends otherwise, it is cancelled."""
+    """Start it once these jobs have completed (batch:NAME: all of a batch); where one ends otherwise, it is
+    cancelled."""
     after_any: tuple[str, ...] = ()
-    """Start it once these jobs have ended, however they do."""
+    """Start it once these jobs (batch:NAME: all of a batch) have ended, however they do."""
     after_failure: tuple[str, ...] = ()
-    """Start it once one of these jobs is dead or cancelled; where all complete, it is cancelled."""
+    """Start it once one of these jobs (batch:NAME: of a batch) is dead or cancelled; where all complete, it is
+    cancelled."""
     tags: dict[str, str] = {}
     """What it is filed under: filters find it by that, as tag:KEY and tag:KEY=VALUE."""
     unique: str | None = None
@@ -81,6 +83,11 @@ class Spec(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     fail."""
     if_absent: bool = False
     """Add it only where there never was a job with its --id: otherwise that id is printed."""
+    batch: str | None = None
+    """The batch to which it belongs: jobs that are watched, waited for and retried together."""
+    halt: str | None = None
+    """When the batch is halted: soon,fail=3 (3 of its jobs died: what waits is cancelled), now,fail=10% (also what
+    runs), now,success=1."""
     cwd: str | None = None
     """Where it runs."""
     stdin: str | None = None
@@ -157,6 +164,8 @@ class Fields(Policy, total=False):
     unique: str
     on_duplicate: Literal["keep", "replace", "fail"]
     if_absent: bool
+    batch: str
+    halt: str
 
 
 class Changes(Policy, total=False):

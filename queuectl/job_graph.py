@@ -6,24 +6,30 @@ import msgspec
 
 from projections.dependencies import DEPENDENCY_KINDS
 from projections.jobs import Job
+from queuectl.batch_summary import BatchSummary, summary
+from queuectl.batches import get_batch
 from queuectl.engines.view import View
+from queuectl.events import BATCH
 from queuectl.queries import get_job
+
+Node = Job | BatchSummary | None
+"""A job, or a batch on which jobs depend; None: it was purged or archived."""
 
 
 class Edge(msgspec.Struct, frozen=True):
-    """That one job depends on another."""
+    """That one job depends on another, or on a batch; that a batch is made of jobs."""
 
     parent: str
     child: str
     kind: str
-    """after, after_any or after_failure."""
+    """after, after_any, after_failure; `member`: the parent is a job of the batch."""
 
 
 class JobGraph(msgspec.Struct):
     """Jobs and what they depend on. Each comes after those that it depends on."""
 
-    jobs: dict[str, Job | None]
-    """By id; None: it was purged or archived."""
+    nodes: dict[str, Node]
+    """By id; a batch by `batch:NAME`, without all of its jobs."""
     edges: list[Edge]
 
     def parents(self, id: str) -> list[Edge]:
@@ -37,7 +43,7 @@ def job_graph(view: View, ids: Collection[str] = ()) -> JobGraph:
     Raises NotFound.
     """
     named = [get_job(view, id) for id in ids] if ids else view.blocked()
-    found: dict[str, Job | None] = {}
+    found: dict[str, Node] = {}
     edges: dict[Edge, None] = {}
     for job in named:
         _upwards(view, job, found, edges)
@@ -45,7 +51,7 @@ def job_graph(view: View, ids: Collection[str] = ()) -> JobGraph:
     return JobGraph(_in_order(found, edges), list(edges))
 
 
-def _upwards(view: View, job: Job, found: dict[str, Job | None], edges: dict[Edge, None]) -> None:
+def _upwards(view: View, job: Job, found: dict[str, Node], edges: dict[Edge, None]) -> None:
     left: list[Job] = [job]
     while left:
         job = left.pop()
@@ -53,18 +59,29 @@ def _upwards(view: View, job: Job, found: dict[str, Job | None], edges: dict[Edg
         for edge in _edges(job):
             edges[edge] = None
             if edge.parent not in found:
-                found[edge.parent] = above = view.job(edge.parent)
-                left += [above] if above is not None else []
+                found[edge.parent] = above = _node(view, edge.parent)
+                left += [above] if isinstance(above, Job) else []
 
 
-def _downwards(view: View, job: Job, found: dict[str, Job | None], edges: dict[Edge, None]) -> None:
+def _downwards(view: View, job: Job, found: dict[str, Node], edges: dict[Edge, None]) -> None:
     left, seen = [job], {job.id}
     while left:
-        for child in view.children(left.pop().id):
+        job = left.pop()
+        of_batch = view.children(BATCH + job.batch) if job.batch is not None else []
+        if of_batch:
+            edges[Edge(job.id, f"{BATCH}{job.batch}", "member")] = None
+        for child in [*view.children(job.id), *of_batch]:
             if child.id not in seen:
                 seen.add(child.id)
                 _upwards(view, child, found, edges)
                 left.append(child)
+
+
+def _node(view: View, reference: str) -> Node:
+    if not reference.startswith(BATCH):
+        return view.job(reference)
+    name = reference.removeprefix(BATCH)
+    return summary(get_batch(view, name), view.batch_counts(name))
 
 
 def _edges(job: Job) -> Iterator[Edge]:
@@ -73,7 +90,7 @@ def _edges(job: Job) -> Iterator[Edge]:
             yield Edge(parent, job.id, kind)
 
 
-def _in_order(found: dict[str, Job | None], edges: Collection[Edge]) -> dict[str, Job | None]:
+def _in_order(found: dict[str, Node], edges: Collection[Edge]) -> dict[str, Node]:
     """The jobs, those first on which others depend, otherwise as they came."""
     left: dict[str, int] = dict.fromkeys(found, 0)
     children: dict[str, list[str]] = {}
@@ -82,11 +99,11 @@ def _in_order(found: dict[str, Job | None], edges: Collection[Edge]) -> dict[str
         children.setdefault(edge.parent, []).append(edge.child)
 
     def arrival(id: str) -> int:
-        job = found[id]
-        return job.seq if job is not None else 0
+        node = found[id]
+        return node.seq if isinstance(node, Job) else 0
 
     ready = sorted((id for id, count in left.items() if count == 0), key=arrival, reverse=True)
-    ordered: dict[str, Job | None] = {}
+    ordered: dict[str, Node] = {}
     while ready:
         id = ready.pop()
         ordered[id] = found[id]

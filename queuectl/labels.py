@@ -1,19 +1,24 @@
 """What new jobs depend on: labels become ids, and what can't be is refused before anything is written."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
 
 from projections.dependencies import DEPENDENCY_KINDS, Parent
 from queuectl import decisions
-from queuectl.engines.dependants import named
+from queuectl.engines.parents import named
 from queuectl.engines.view import View
 from queuectl.errors import Invalid
+from queuectl.events import BATCH
 from queuectl.job_fields import Spec
 
 LABEL = "@"
 """What a reference to a job of the same file begins with: `@build` is the one whose name is `build`."""
+
+
+Node = int | str
+"""A job by its place among those that are enqueued together, or `batch:NAME` for all of these that are in a batch."""
 
 
 class WrongJobs(Invalid):
@@ -40,24 +45,34 @@ def resolve(specs: Sequence[Spec], ids: Sequence[str]) -> list[Spec]:
         if spec.name is not None and labels.setdefault(spec.name, place) != place:
             raise WrongJobs(f"name: {spec.name!r} is given twice", labels[spec.name], place)
     own = {id: place for place, id in enumerate(ids)}
+    batches = _batches(specs)
     resolved: list[Spec] = []
-    edges: dict[int, list[int]] = {}
+    edges: dict[Node, list[Node]] = {}
     for place, spec in enumerate(specs):
         changed: dict[str, Any] = {} if spec.name is None else {"name": None}
         for kind in DEPENDENCY_KINDS:
             if references := getattr(spec, kind):
                 if any(reference.startswith(LABEL) for reference in references):
                     references = changed[kind] = _ids(references, kind, labels, ids, place)
-                if inside := [own[id] for id in references if id in own]:
+                if inside := [own.get(id, id) for id in references if id in own or id in batches]:
                     edges[place] = [*edges.get(place, ()), *inside]
         resolved.append(replace(spec, **changed) if changed else spec)
-    if cycle := _cycle(edges):
-        words = " -> ".join(specs[place].name or ids[place] for place in cycle)
+    if cycle := _cycle(edges | batches):
+        words = " -> ".join(each if isinstance(each, str) else specs[each].name or ids[each] for each in cycle)
+        places = [each for each in cycle[:-1] if not isinstance(each, str)]
         raise WrongJobs(
-            f"after: {words}: {'it waits for itself' if len(cycle) == 2 else 'they wait for each other'}",
-            *cycle[:-1],
+            f"after: {words}: {'it waits for itself' if len(places) == 1 else 'they wait for each other'}", *places
         )
     return resolved
+
+
+def _batches(specs: Sequence[Spec]) -> dict[Node, list[Node]]:
+    """The places of the jobs of each batch here, by `batch:NAME`."""
+    found: dict[Node, list[Node]] = {}
+    for place, spec in enumerate(specs):
+        if spec.batch is not None:
+            found.setdefault(BATCH + spec.batch, []).append(place)
+    return found
 
 
 def _ids(
@@ -74,12 +89,12 @@ def _ids(
     return (*dict.fromkeys(found),)
 
 
-def _cycle(edges: Mapping[int, Sequence[int]]) -> list[int]:
+def _cycle(edges: Mapping[Node, Sequence[Node]]) -> list[Node]:
     """Jobs that wait for each other, the first one again at the end; none: there are no such."""
-    done: set[int] = set()
+    done: set[Node] = set()
     for start in edges:
-        path: dict[int, None] = {}
-        stack: list[tuple[int, bool]] = [(start, True)]
+        path: dict[Node, None] = {}
+        stack: list[tuple[Node, bool]] = [(start, True)]
         while stack:
             job, enters = stack.pop()
             if not enters:
@@ -99,29 +114,38 @@ class NewStandings:
     """How new jobs stand with those that they depend on: others, and each other."""
 
     def __init__(self, view: View, specs: Sequence[Spec], ids: Sequence[str]) -> None:
-        """`specs` are resolved; those of `ids` are new. Raises Invalid where there is no such job."""
-        self._own = {
-            id: (2 if depends(spec) else 1, spec.held, -spec.priority, place)
-            for place, (id, spec) in enumerate(zip(ids, specs, strict=True))
-        }
+        """`specs` are resolved; those of `ids` are new. Raises Invalid where there is no such job, or no such batch."""
+        self._own: dict[str, tuple[str, tuple[Any, ...]]] = {}
+        """By id, and by `batch:NAME` of the last of that batch: the id of a new job, with its place."""
+        for place, (id, spec) in enumerate(zip(ids, specs, strict=True)):
+            # They end after all that are there already.
+            job = id, (1, 2 if depends(spec) else 1, spec.held, -spec.priority, place)
+            self._own[id] = job
+            if spec.batch is not None:
+                batch = BATCH + spec.batch
+                self._own[batch] = max(self._own.get(batch, job), job, key=lambda each: each[1])
         wanted = dict.fromkeys(id for spec in specs for kind in DEPENDENCY_KINDS for id in getattr(spec, kind))
-        others = [id for id in wanted if id not in self._own]
-        self._others = {parent.id: parent for parent in named(view, {DEPENDENCY_KINDS[0]: others})}
+        others = [id for id in wanted if id not in self._own or id.startswith(BATCH)]
+        self._others = named(view, others, DEPENDENCY_KINDS[0])
         for place, spec in enumerate(specs):
             for kind in DEPENDENCY_KINDS:
                 for id in getattr(spec, kind):
-                    if id not in self._own and self._others[id].state is None:
-                        raise WrongJobs(f"{kind}: there is no job {id!r}", place)
+                    if id not in self._own and self._others[id][0].state is None:
+                        what = f"batch {id.removeprefix(BATCH)!r}" if id.startswith(BATCH) else f"job {id!r}"
+                        raise WrongJobs(f"{kind}: there is no {what}", place)
 
     def watching(self, spec: Spec) -> str | None:
         """The job for whose end one of them waits first; None: it may start. Raises Refused where it never would."""
-        parents = [self._parent(id, kind) for kind in DEPENDENCY_KINDS for id in getattr(spec, kind)]
+        parents = [
+            parent for kind in DEPENDENCY_KINDS for id in getattr(spec, kind) for parent in self._parents(id, kind)
+        ]
         found = decisions.standing(parents)
         decisions.refuse_never(spec.id, found, {parent.id: parent.state for parent in parents})
         return found.watching
 
-    def _parent(self, id: str, kind: str) -> Parent:
-        if (place := self._own.get(id)) is not None:
-            return Parent(id, kind, "pending", (1, *place))  # it ends after all that are there already
-        other = self._others[id]
-        return Parent(id, kind, other.state, (0, *other.place))
+    def _parents(self, id: str, kind: str) -> Iterator[Parent]:
+        for other in self._others.get(id, ()):
+            if other.state is not None:
+                yield replace(other, kind=kind, place=(0, *other.place))
+        if (new := self._own.get(id)) is not None:
+            yield Parent(new[0], kind, "pending", new[1])

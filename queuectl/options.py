@@ -15,6 +15,7 @@ from msgspec import UNSET
 from queuectl import bounds
 from queuectl.errors import Invalid
 from queuectl.events import Enqueued
+from queuectl.halt import halt_rule
 from queuectl.option_kinds import (
     DURATION,
     FOLDER,
@@ -130,11 +131,13 @@ OPTIONS = (
     Option(name="slots", kind=whole(1, bounds.MOST_SLOTS), metavar="N", default=1, without="1",
            help="How many slots of one worker it takes."),
     Option(name="after", kind=IDS, metavar="ID[,ID…]", default=(), only_new=True, without="nothing",
-           help="Start it once these jobs have completed; where one ends otherwise, it is cancelled."),
+           help="Start it once these jobs have completed (batch:NAME: all of a batch); where one ends otherwise, it is "
+           "cancelled."),
     Option(name="after_any", kind=IDS, metavar="ID[,ID…]", default=(), only_new=True, without="nothing",
-           help="Start it once these jobs have ended, however they do."),
+           help="Start it once these jobs (batch:NAME: all of a batch) have ended, however they do."),
     Option(name="after_failure", kind=IDS, metavar="ID[,ID…]", default=(), only_new=True, without="nothing",
-           help="Start it once one of these jobs is dead or cancelled; where all complete, it is cancelled."),
+           help="Start it once one of these jobs (batch:NAME: of a batch) is dead or cancelled; where all complete, it "
+           "is cancelled."),
     Option(name="tags", kind=TAGS, metavar="KEY[=VALUE]", default={}, flag="tag",
            help="What it is filed under: filters find it by that, as tag:KEY and tag:KEY=VALUE."),
     Option(name="unique", kind=text(bounds.check_key), metavar="KEY", only_new=True, without="none",
@@ -146,6 +149,11 @@ OPTIONS = (
            "waits, or fail."),
     Option(name="if_absent", kind=SWITCH, default=False, only_new=True,
            help="Add it only where there never was a job with its --id: otherwise that id is printed."),
+    Option(name="batch", kind=text(bounds.check_batch), metavar="NAME", only_new=True, without="none",
+           help="The batch to which it belongs: jobs that are watched, waited for and retried together."),
+    Option(name="halt", kind=text(lambda rule: str(halt_rule(rule))), metavar="RULE", only_new=True, without="never",
+           help="When the batch is halted: soon,fail=3 (3 of its jobs died: what waits is cancelled), now,fail=10% "
+           "(also what runs), now,success=1."),
     Option(name="cwd", kind=FOLDER, metavar="FOLDER", without="here", help="Where it runs."),
     Option(name="stdin", kind=INPUT, metavar="FILE", without="nothing", help="What it reads, copied now; - is stdin."),
     Option(name="shell", kind=text(bounds.check_shell), metavar="PATH", setting=SHELL,

@@ -145,6 +145,7 @@ class Queries:
         *,
         state: str | Sequence[str] | None = None,
         queue: str | None = None,
+        batch: str | None = None,
         since: int | None = None,
         until: int | None = None,
         ended_since: int | None = None,
@@ -157,16 +158,16 @@ class Queries:
         """Jobs as they are, or as they were `then`: first what is processing, then what waits in the order in which it
         will run, then what has ended, the latest end first.
 
-        Of one state or several, of one queue, enqueued between `since` and `until`, ended at `ended_since` or later
-        (moments µs UTC); `where` is a filter (R39), which must hold as well. At most `limit`; a `brief` list has only
-        some, and knows how many more there are. Raises Invalid for a state that there is not or a wrong filter, and
-        where it is iterated NotFound for a moment before the log began.
+        Of one state or several, of one queue, of one batch, enqueued between `since` and `until`, ended at
+        `ended_since` or later (moments µs UTC); `where` is a filter (R39), which must hold as well. At most `limit`; a
+        `brief` list has only some, and knows how many more there are. Raises Invalid for a state that there is not or a
+        wrong filter, and where it is iterated NotFound for a moment before the log began.
         """
         states = (state,) if isinstance(state, str) else tuple(state) if state is not None else None
         for each in states or ():
             if each not in STATES:
                 raise Invalid(f"no state {each!r}; there are {', '.join(STATES)}")
-        listed = JobFilter(states=states, queue=queue, since=since, until=until, ended_since=ended_since)
+        listed = JobFilter(states=states, queue=queue, batch=batch, since=since, until=until, ended_since=ended_since)
         listing = Listing(filters.condition(filters.parse(where), listed), limit, brief)
         listing.rows = self._listed(listing, then, progress)
         return listing
@@ -192,15 +193,28 @@ class Queries:
         with self._engine.past(seq, names, progress) as view:
             yield view
 
-    def status(self, queue: str | None = None, *, then: Then | None = None, progress: Progress | None = None) -> Status:
+    def status(
+        self,
+        queue: str | None = None,
+        *,
+        batch: str | None = None,
+        then: Then | None = None,
+        progress: Progress | None = None,
+    ) -> Status:
         """Jobs by state (of one queue, if named) and the number of workers, as of now or as they were `then`.
+
+        Of a `batch`, in the place of a queue, only as they are now.
 
         The past is folded from the log, which takes a second for some 100,000 events; `progress` is called meanwhile.
         Raises NotFound for a moment before the log began.
         """
         with self.as_of(then, ("counts", "workers"), progress) as view:
-            queues = (queue,) if queue is not None else ()
-            counts, held = view.counts(queues), view.held_jobs(queues)
+            if batch is not None:
+                counts = view.batch_counts(batch)
+                held = sum(each.jobs for each in view.waiting_members(batch) if each.held)
+            else:
+                queues = (queue,) if queue is not None else ()
+                counts, held = view.counts(queues), view.held_jobs(queues)
             seq, at = view.head()
             return Status({state: counts.get(state, 0) for state in STATES}, view.running_workers(), seq, at, held)
 

@@ -5,30 +5,29 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, Unpack
 
 from projections.config import Config
-from projections.jobs import FINAL, Job
-from queuectl import decisions, dotenv, enclosing_jobs, engines, environment, policy, settings
+from projections.jobs import Job
+from queuectl import decisions, dotenv, engines, environment, policy, settings
+from queuectl.batches import halted_members, reopen_batches
 from queuectl.bounds import check_codes
-from queuectl.clock import monotonic
 from queuectl.decisions import Cancel
 from queuectl.engines.base import Progress
-from queuectl.engines.dependants import cancelled_because, standing_again
+from queuectl.engines.dependants import cancelled_because
+from queuectl.engines.parents import standing_again
 from queuectl.engines.view import Transaction, Write
 from queuectl.enqueueing import Enqueueing
-from queuectl.errors import Deadline, Invalid
+from queuectl.errors import Invalid
 from queuectl.events import ConfigSet, Event
 from queuectl.flow_control import jobs_among
 from queuectl.host.user import caller
 from queuectl.job_fields import Changes
 from queuectl.option_kinds import SIGNAL
 from queuectl.options import TAKE_NONE
-from queuectl.queries import get_job
-from queuectl.rest import live_jobs
 from queuectl.spec import build
 from queuectl.uniqueness import is_key_free
-from queuectl.units import span
+from queuectl.wait_queries import WaitQueries
 
 
-class Queue(Enqueueing):
+class Queue(Enqueueing, WaitQueries):
     """A queue of shell commands in one database, which is made on first use. A context manager.
 
     `url` is a path or `sqlite:///path`; left out, it is found as the command line does (QUEUECTL_DB, DB_PATH, the
@@ -105,12 +104,13 @@ class Queue(Enqueueing):
 
     def _is_cascading(self) -> bool:
         with self._engine.snapshot() as view:
-            return view.cascading() is not None
+            return view.is_cascading()
 
     def retry(
         self,
         *ids: str,
         among: Collection[str] | None = None,
+        batch: str | None = None,
         cascade: bool = False,
         ignore_dependencies: bool = False,
         **changes: Unpack[Changes],
@@ -122,6 +122,9 @@ class Queue(Enqueueing):
         also takes the jobs that were cancelled because these had ended as they did, and those that were cancelled
         because of them. A job whose unique key another one has by now is refused, and passed over where states are
         named.
+
+        `batch`, in the place of ids: of its jobs the dead ones, those that were cancelled since it was halted, and
+        those cancelled because of any of these. A halted batch of which anything runs again is halted no more.
 
         `changes` are fields of Spec (see `enqueue`; also command or argv) that are others from now on; None leaves one
         as it is, but as a timeout or a memory limit, of which it says that there is none. `env` adds to what the jobs
@@ -153,16 +156,13 @@ class Queue(Enqueueing):
         keys: dict[str, str] = {}
 
         def decide(tx: Transaction, job: Job, others: Collection[str]) -> list[Event]:
-            if not is_key_free(tx, job, keys, bulk=among is not None):
+            if not is_key_free(tx, job, keys, bulk=among is not None or batch is not None):
                 return []
             return again(tx, job, None if ignore_dependencies else standing_again(tx, job, others).watching)
 
         with self._engine.transaction() as tx:
-            # One by one: of several that are wrong the first is named.
-            decided = [(job, decide(tx, job, ids)) for job in jobs_among(tx, ids, among)]
-            if cascade:
-                more = cancelled_because(tx, [job for job, _ in decided])
-                decided += [(job, decide(tx, job, {*ids, *(each.id for each in more)})) for job in more]
+            decided = _again(tx, _chosen(tx, ids, among, batch), decide, batch, cascade=cascade)
+            reopen_batches(tx, [job for job, events in decided if events], spec.reason, self.actor)
             tx.append_of_jobs(decided, self.actor)
         return [job.id for job, events in decided if events]
 
@@ -181,63 +181,6 @@ class Queue(Enqueueing):
     def dead(self, queue: str | None = None) -> list[str]:
         """The ids of the jobs in the dead letter queue, the latest death first."""
         return [job.id for job in self.jobs(state="dead", queue=queue)]
-
-    def wait(
-        self,
-        *ids: str,
-        timeout: float | None = None,
-        progress: Callable[[int, int], None] | None = None,
-        meanwhile: Callable[[Iterable[Job]], None] | None = None,
-    ) -> list[Job]:
-        """Wait until these jobs have ended (none named: until nothing is left to do) and return them.
-
-        `timeout` is in seconds; `progress(ended, all)` is called whenever something changed, `meanwhile` about once a
-        second which of these jobs have ended by now. Within a job what can't end before that job is left out of all.
-        Raises Deadline, NotFound, and Refused for a job that would wait for itself so.
-        """
-        deadline = monotonic() + timeout if timeout is not None else None
-        inside = enclosing_jobs.inside(self._engine)
-        with self._engine.snapshot() as view:
-            for id in ids:
-                enclosing_jobs.refuse_own(view, inside, id)
-        bell = self._engine.listen("log")
-        ended: dict[str, Job] = {}
-        most = 0
-        try:
-            while True:
-                with self._engine.snapshot() as view:
-                    for id in ids:
-                        if id not in ended and (job := get_job(view, id)).state in FINAL:
-                            ended[id] = job
-                    if ids:
-                        left = len(set(ids)) - len(ended)
-                    else:
-                        left = live_jobs(view) - enclosing_jobs.waiting_inside(view, inside)
-                most = max(most, left)
-                if progress is not None:
-                    progress(len(ended) if ids else most - left, len(set(ids)) if ids else most)
-                if meanwhile is not None:
-                    meanwhile(ended.values())
-                if left == 0:
-                    return [ended[id] for id in dict.fromkeys(ids)]
-                rest = deadline - monotonic() if deadline is not None else 5.0
-                if rest <= 0:
-                    raise Deadline(f"after {span(timeout or 0)} still waiting for {self._left(ids, left)}")
-                bell.wait(min(rest, 5.0 if meanwhile is None else 1.0))
-                bell.clear()
-        finally:
-            bell.close()
-
-    def _left(self, ids: Sequence[str], count: int) -> str:
-        """What is left to wait for, in words: each of the named jobs, as far as there is room; of all how many."""
-        jobs = f"{count:,} job{'s' if count != 1 else ''}"
-        if not ids:
-            states = self.status().counts
-            return f"{jobs}: {', '.join(f'{n:,} {state}' for state, n in states.items() if n and state not in FINAL)}"
-        with self._engine.snapshot() as view:
-            left = [job for id in dict.fromkeys(ids) if (job := get_job(view, id)).state not in FINAL]
-        more = ", …" if len(left) > 5 else ""
-        return f"{jobs}: {', '.join(f'{job.id} ({job.state})' for job in left[:5])}{more}"
 
     # -- settings ----------------------------------------------------------------------------------------------------
 
@@ -262,3 +205,36 @@ class Queue(Enqueueing):
     def check(self, progress: Progress | None = None) -> list[str]:
         """Fold the log into scratch tables and compare: a line for each difference, none when all is true."""
         return self._engine.check(progress)
+
+
+def _chosen(
+    tx: Transaction, ids: Sequence[str], among: Collection[str] | None, batch: str | None
+) -> tuple[Iterable[Job], Collection[str]]:
+    """The jobs that are asked for, with their ids."""
+    if batch is None:
+        return jobs_among(tx, ids, among), {*ids}
+    jobs = halted_members(tx, batch)
+    return jobs, {job.id for job in jobs}
+
+
+def _again(
+    tx: Transaction,
+    chosen: tuple[Iterable[Job], Collection[str]],
+    decide: Callable[[Transaction, Job, Collection[str]], list[Event]],
+    batch: str | None,
+    *,
+    cascade: bool,
+) -> list[tuple[Job, list[Event]]]:
+    """What is decided of jobs that are to run again, and of those cancelled because of them.
+
+    Of the latter only what is in the `batch`, unless `cascade` is set. One by one: of several that are wrong the first
+    is named.
+    """
+    jobs, named = chosen
+    decided = [(job, decide(tx, job, named)) for job in jobs]
+    if batch is None and not cascade:
+        return decided
+    behind = cancelled_because(tx, [job for job, _ in decided])
+    more = [job for job in behind if cascade or job.batch == batch]
+    again = {*named, *(job.id for job in more)}
+    return decided + [(job, decide(tx, job, again)) for job in more]

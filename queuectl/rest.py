@@ -27,6 +27,23 @@ def live_jobs(view: View, queues: Sequence[str] = ()) -> int:
     return left
 
 
+def live_members(view: View, batch: str, hosts: Collection[Job]) -> int:
+    """The same of the jobs of a batch. `hosts`: jobs that can't end before the asker does, which don't count."""
+    counts, own = view.batch_counts(batch), sum(host.batch == batch for host in hosts)
+    left = sum(jobs for state, jobs in counts.items() if state not in FINAL) - own
+    if left == 0 or counts.get("processing", 0) > own:
+        return left
+    paused, beyond = _paused(view), _beyond(view, ())
+    live = 0
+    for each in view.waiting_members(batch):
+        shut = each.held or (each.state != "blocked" and (ALL in paused or each.queue in paused))
+        if each.forced or not (shut or each.demand in beyond):
+            live += each.jobs if each.state != "blocked" else 0
+    if live == 0 and any(_will_end(job, paused, beyond, 1 << 62) for job in view.roots(batch=batch)):
+        return left
+    return live
+
+
 def at_rest(view: View, queues: Sequence[str], now: int, ours: int) -> bool:
     """Whether nothing in these queues (none named: in all) will happen by itself, starts that users delayed aside.
 
@@ -40,7 +57,7 @@ def at_rest(view: View, queues: Sequence[str], now: int, ours: int) -> bool:
         return False
     if any(job.demand not in beyond for job in view.forced(queues)):
         return False
-    if sum(count.jobs for count in live if count.state == "processing") > ours or view.cascading() is not None:
+    if sum(count.jobs for count in live if count.state == "processing") > ours or view.is_cascading():
         return False
     due = view.next_due(queues, paused, beyond) if ALL not in paused else None
     if due is not None and due <= now:

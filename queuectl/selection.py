@@ -88,7 +88,8 @@ def select(
 
     `rooms`: the free slots of each worker that is to start them, by id; `home` is the identity of their folder.
     `among`: only of these jobs, which are due and in order. What is claimed ahead of a free slot is of queues without
-    limits, and needs no resource: where others wait for that, a claim that only waits would be in their way.
+    limits, and needs no resource: where others wait for that, a claim that only waits would be in their way. Nor is it
+    of a batch that may be halted first.
     """
     return _Selection(view, now, want, rooms, home).walk(queues, among)
 
@@ -112,6 +113,8 @@ class _Selection:
         """Forced jobs that are not claimed ahead: their queue has a limit, and no slot is free."""
         self._full = False
         """Whether no slot is left, and none may be claimed ahead: what is free is kept."""
+        self._rules: dict[str, bool] = {}
+        """By batch: whether there is a rule by which it is halted."""
         self._found = ClaimSelection(jobs=[], closed=bool(self._closed), demands=set(), kept={})
 
     def walk(self, queues: Sequence[str], among: Sequence[Job] | None) -> ClaimSelection:
@@ -164,7 +167,8 @@ class _Selection:
             found.demands.add(job.demand)
             if slots > 1 and not found.kept and not self._lacks(job):
                 self._keep(job)
-        elif room is None and found.kept:
+        elif room is None and (found.kept or self._may_be_halted(job)):
+            found.slots_wanted = found.slots_wanted or not found.kept
             self._full = True
         elif job.demand and self._lacks(job):
             found.closed = True
@@ -172,6 +176,15 @@ class _Selection:
             self._close_alike()
         else:
             self._take(job, gate, slots, room)
+
+    def _may_be_halted(self, job: Job) -> bool:
+        """Whether the end of what runs may halt the batch of this job."""
+        if job.batch is None:
+            return False
+        if job.batch not in self._rules:
+            batch = self._view.batch_state(job.batch)
+            self._rules[job.batch] = batch is not None and batch.halt is not None
+        return self._rules[job.batch]
 
     def _lacks(self, job: Job) -> bool:
         if not job.policy.needs:

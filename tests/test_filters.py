@@ -66,7 +66,7 @@ def test_terms_are_keys_words_and_texts():
     [
         ("stat:dead", "filter: unknown key 'stat' at 1 (did you mean 'state'?)"),
         ("a -http://x", "filter: unknown key 'http' at 4; in quotes it is text; the keys are state, queue, tag,"),
-        ("batch:x", "filter: unknown key 'batch' at 1; in quotes it is text"),
+        ("color:x", "filter: unknown key 'color' at 1; in quotes it is text"),
         ("a state:daed", "filter: state at 9: 'daed' is not a state (did you mean 'dead'?); there are pending,"),
         ("state:dead,", "filter: nothing stands behind 'state:dead,' at 1"),
         ("a state:", "filter: nothing stands behind 'state:' at 3"),

@@ -36,6 +36,7 @@ BY_NAME: dict[str, tuple[Any, Any]] = {
     "id": ("mine", "mine"), "queue": ("mail", "mail"), "shell": ("/bin/bash", "/bin/bash"), "cwd": ("/", "/"),
     "stdin": ("/etc/hostname", None), "reason": ("because", "because"), "secrets": ("COLOUR=red", ["COLOUR"]),
     "at": ("2099-01-01T00:00:00Z", "2099-01-01T00:00:00.000000Z"),
+    "batch": ("night", "night"), "halt": ("soon,fail=3", "not stored"),
     "on_duplicate": ("fail", "not stored"), "unique": ("key", "key"), "if_absent": (True, "not stored"),
     "name": ("mine", "a label is not stored"), "ok_codes": ("24,3", [0, 3, 24]), "no_retry_codes": ("78,64", [64, 78]),
     "tags": ("exp=3", {"exp": "3"}),
@@ -49,7 +50,7 @@ def written(option: Option) -> str | bool:
     return (BY_NAME.get(option.name) or BY_TYPE[option.kind.documented])[0]
 
 
-BESIDE: dict[str, dict[str, Any]] = {"if_absent": {"id": "mine"}}
+BESIDE: dict[str, dict[str, Any]] = {"if_absent": {"id": "mine"}, "halt": {"batch": "night"}}
 """What has to be said beside an option."""
 
 
@@ -92,7 +93,7 @@ def shown(job: dict[str, Any], option: Option) -> Any:
             return ["A_KEY"]
         case "name":
             return "a label is not stored"
-        case "on_duplicate" | "if_absent":
+        case "on_duplicate" | "if_absent" | "halt":
             return "not stored"
         case name:
             return job[name]

@@ -39,7 +39,8 @@ def test_every_field_of_a_spec_is_read():
         ' "needs": {"mem": "1G", "gpu": 2}, "slots": 3, "reason": "why", "name": "b",'
         ' "after": "x, y", "after_any": ["z"], "after_failure": ["w"],'
         ' "tags": {"exp": "3", "urgent": ""},'
-        ' "unique": "u", "on_duplicate": "fail", "if_absent": true}'
+        ' "unique": "u", "on_duplicate": "fail", "if_absent": true,'
+        ' "batch": "night", "halt": "now,fail=10%"}'
     )
     assert structs.asdict(job) == {
         "command": "x", "argv": None, "id": "a", "queue": "mail", "priority": -3, "delay": None,
@@ -51,6 +52,7 @@ def test_every_field_of_a_spec_is_read():
         "held": True, "needs": {"gpu": 2, "mem": 1 << 30}, "slots": 3, "name": "b", "after": ("x", "y"),
         "after_any": ("z",), "after_failure": ("w",), "tags": {"exp": "3", "urgent": ""},
         "unique": "u", "on_duplicate": "fail", "if_absent": True,
+        "batch": "night", "halt": "now,fail=10%",
     }  # fmt: skip
 
 

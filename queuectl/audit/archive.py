@@ -231,6 +231,7 @@ def tombstone(records: Sequence[Recorded], file: str) -> Archived:
         events=records[-1].version,
         state=passed[-1].state,
         queue=getattr(known, "queue", None),
+        batch=getattr(known, "batch", None),
         slots=getattr(known, "slots", None),
         passed=passed,
     )

@@ -56,6 +56,12 @@ $ queuectl queue set encode --concurrency 2""",
 $ queuectl resource set gpu --indices 0-3
 $ queuectl enqueue --resource gpu=2 ./train.sh
 $ queuectl resource list""",
+    "batch": """Look at what was enqueued together.
+
+$ queuectl enqueue --file encodes.txt --batch night --halt soon,fail=3
+$ queuectl batch list
+$ queuectl wait --batch night
+$ queuectl retry --batch night""",
     "audit": """Prove that the log was not tampered with.
 
 $ queuectl audit seal

@@ -47,6 +47,11 @@ class JobSelection(msgspec.Struct, frozen=True):
             if state not in possible:
                 raise Invalid(f"--where: {verb} is for jobs that are {', '.join(possible)}, not {state}")
 
+    def refuse_beside(self, flag: str) -> None:
+        """Raise Invalid if anything selects jobs, beside a flag that does so."""
+        if self.ids or self.all or self.states is not None or self.queue is not None or self.where is not None:
+            raise Invalid(f"{flag}: names the jobs; give nothing else that selects some")
+
     @property
     def named_states(self) -> Sequence[str] | None:
         """The states that the filter names, None for none. Raises Invalid for a wrong filter."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import msgspec
 
 from queuectl import units
-from queuectl.bounds import check_queue, check_variables
+from queuectl.bounds import check_batch, check_queue, check_variables
 from queuectl.option_kinds import SWITCH, VARIABLES
 from queuectl.options import OF_NAME, Option
 
@@ -101,6 +101,7 @@ Json = Annotated[bool, Parameter(name="--json", help="Answer as JSON.")]
 JsonLines = Annotated[bool, Parameter(name="--json", help="Answer as JSON, one object a line.")]
 Reason = Annotated[str | None, option("--reason", "TEXT", OF_NAME["reason"].help, OF_NAME["reason"].kind.read)]
 Queue = Annotated[str | None, option("--queue", "NAME", "Only jobs of this queue.", check_queue)]
+Batch = Annotated[str | None, option("--batch", "NAME", "Of the jobs of this batch.", check_batch)]
 EventsQueue = Annotated[
     str | None,
     option(

@@ -4,10 +4,11 @@ They do no I/O and read neither a clock nor a random generator: `now` (microseco
 and `draw` (in [0, 1)) are arguments. Every list of events returned here can be folded by `projections.evolve`. Apart
 from tombstones, nothing else may be appended to the stream of a job.
 
-`job` has what begins or changes a job, `finish` what ends attempts and jobs, `queue` and `resource`
-what becomes of those.
+`job` has what begins or changes a job, `finish` what ends attempts and jobs, `queue`, `resource` and
+`batch` what becomes of those.
 """
 
+from queuectl.decisions.batch import halt, join, reopen
 from queuectl.decisions.dependencies import Standing, refuse_cascading, refuse_never, standing, unblock
 from queuectl.decisions.finish import Cancel, Ending, Ends, JobEnd, Refusal, Release, Report, finish
 from queuectl.decisions.job import (
@@ -30,7 +31,8 @@ from queuectl.decisions.resource import set_resource, unset_resource
 
 __all__ = [
     "Cancel", "Ending", "Ends", "JobEnd", "Lease", "LimitChanges", "Outcome", "Refusal", "Release", "Report",
-    "Standing", "Stop", "claim", "continue_", "edit", "end_of_pause", "enqueue", "explained", "finish", "force", "hold",
-    "is_from_outside", "judged", "lease", "limit", "pause", "purge", "refuse_cascading", "refuse_never", "release",
-    "requeue", "resume", "set_resource", "standing", "suspend", "unblock", "unset_resource",
+    "Standing", "Stop", "claim", "continue_", "edit", "end_of_pause", "enqueue", "explained", "finish", "force",
+    "halt", "hold", "is_from_outside", "join", "judged", "lease", "limit", "pause", "purge", "refuse_cascading",
+    "refuse_never", "release", "reopen", "requeue", "resume", "set_resource", "standing", "suspend", "unblock",
+    "unset_resource",
 ]  # fmt: skip

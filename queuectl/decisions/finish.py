@@ -77,7 +77,9 @@ class Cancel(msgspec.Struct, frozen=True, gc=False):
     signal: str | None = None
     """The name of the signal by which a processing one is asked to end; None: its own."""
     because: tuple[str, ...] = ()
-    """The ids of jobs that have ended so that this one never starts; none: somebody asked for it."""
+    """The ids of jobs that have ended so that this one never starts."""
+    cause: str = "user"
+    """Why: see `Cancelled`."""
 
 
 Ending = Report | Release | Refusal | Cancel
@@ -199,7 +201,7 @@ def _reported(job: Job, report: Report, now: int, draw: float) -> list[Event]:
     if outcome.cause is None:
         return [Completed(**_ended(report))]
     if job.cancel_requested:
-        return [Cancelled(**_ended(report))]
+        return [Cancelled(cause=job.cancel_cause, **_ended(report))]
     error = outcome.error
     if outcome.stop is not None:
         error = _why_it_counts(job, outcome.stop)
@@ -242,7 +244,7 @@ def _released(
         gates[job.queue] = gate = gate.refunded()
         rates = {job.queue: text(gate.arrival)} if gate.arrival is not None else {}
     released = Released(attempt=release.lease.attempt, rates=rates, reason=release.reason)
-    return [released, Cancelled()] if job.cancel_requested else [released]
+    return [released, Cancelled(cause=job.cancel_cause)] if job.cancel_requested else [released]
 
 
 def _refused(job: Job, refusal: Refusal) -> list[Event]:
@@ -258,12 +260,10 @@ def _cancelled(job: Job | None, cancel: Cancel) -> list[Event]:
     if job is not None and job.state == "processing":
         if job.cancel_requested and cancel.signal in (None, job.stop_signal):
             return []
-        return [CancelRequested(signal=cancel.signal, reason=cancel.reason)]
+        return [CancelRequested(cause=cancel.cause, signal=cancel.signal, reason=cancel.reason)]
     if job is None or job.state in ("completed", "cancelled"):
         raise Refused(f"job {cancel.job} is {job.state if job is not None else 'gone'} already; nothing to cancel")
-    if cancel.because:
-        return [Cancelled(cause="dependency", because=cancel.because, reason=cancel.reason)]
-    return [Cancelled(reason=cancel.reason)]
+    return [Cancelled(cause=cancel.cause, because=cancel.because, reason=cancel.reason)]
 
 
 def _why_it_counts(job: Job, stop: Stop) -> str | None:

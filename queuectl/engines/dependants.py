@@ -1,16 +1,18 @@
-"""What ends do to the jobs that depend on those that ended: wave after wave, so many in one transaction (R32)."""
+"""What ends do to other jobs, wave after wave, so many in one transaction (R32).
 
-import shlex
-from collections.abc import Collection, Iterable, Mapping, Sequence
+These are the jobs that depend on those that ended, and those of batches that are halted (see `halts`).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec.structs import replace
 
-from projections.dependencies import DEPENDENCY_KINDS, Parent
-from projections.jobs import FINAL, Job, evolve
-from queuectl.decisions import Cancel, Ends, JobEnd, Standing, refuse_never, standing, unblock
-from queuectl.events import Archived, Cancelled, Cascaded, Event, Purged
+from projections.jobs import Job
+from queuectl.decisions import Cancel, Ends, JobEnd, standing, unblock
+from queuectl.engines import halts
+from queuectl.engines.parents import parents
+from queuectl.events import BATCH, Cancelled, Cascaded, Event
 
 if TYPE_CHECKING:
     from queuectl.engines.view import Transaction, View
@@ -30,7 +32,7 @@ class Affected(msgspec.Struct):
 
 
 class Dependants:
-    """The jobs that depend on those that end within one transaction."""
+    """The jobs to which the ends within one transaction matter."""
 
     def __init__(self, tx: "Transaction") -> None:
         self._tx = tx
@@ -39,33 +41,51 @@ class Dependants:
         """Whether any were left for later."""
 
     def end(self, ends: Ends, actor: str) -> None:
-        """Append these ends, and what becomes of the jobs that wait for them."""
+        """Append these ends, and what becomes of the jobs that wait for them or are in halted batches."""
         while ends.jobs:
             affected = self._affected(ends.ended) if ends.ended else {}
             self._tx.append_ends(ends, actor)
-            ends = self._settle(affected.values(), actor)
+            ends = self._settle(affected.values(), self._halted(ends.jobs, actor), actor)
 
     def cascade(self, actor: str) -> bool:
-        """Go on with the first job of which this was left for later; returns whether there was one."""
+        """Go on with the first job or batch of which this was left for later; returns whether there was one."""
         job = self._tx.cascading()
         if job is None:
-            return False
-        found = self._of(job.id, job.state != "completed", self._room + 1)
+            return self._cascade_batch(actor)
+        found = self._of(job, job.state != "completed", self._room + 1)
         left, self._room = self._room, self._room - min(len(found), self._room)
-        self.end(self._settle(found[:left], actor), actor)
+        self.end(self._settle(found[:left], (), actor), actor)
         if len(found) <= left and (ended := self._tx.job(job.id)) is not None:
             self._tx.append_of_jobs([(ended, [Cascaded()])], actor)
         return True
+
+    def _cascade_batch(self, actor: str) -> bool:
+        batch = self._tx.cascading_batch()
+        if batch is None:
+            return False
+        # Half of the room: the rest is for the jobs that depend on these.
+        found = halts.go_on(self._tx, batch, self._room // 2, actor)
+        self._room -= len(found)
+        self.end(self._settle((), found, actor), actor)
+        return True
+
+    def _halted(self, ends: Sequence[JobEnd], actor: str) -> list[Job]:
+        if all(end.job.batch is None for end in ends):
+            return []
+        found, left = halts.halted_jobs(self._tx, ends, self._room // 2, actor)
+        self._room = max(0, self._room - len(found))
+        self.left = self.left or left
+        return found
 
     def _affected(self, ended: Sequence[JobEnd]) -> dict[str, Affected]:
         """The blocked jobs for which these ends matter, as far as there is room; the other ends are marked."""
         own = {end.job.id for end in ended}
         found: dict[str, Affected] = {}
-        depended_on = self._tx.depended_on(own)
+        depended_on = self._tx.depended_on({name for end in ended for name in _names(end.job)})
         for end in ended:
-            if end.job.id not in depended_on:
+            if depended_on.isdisjoint(_names(end.job)):
                 continue
-            of = self._of(end.job.id, end.went_wrong, self._room + 1)
+            of = self._of(end.job, end.went_wrong, self._room + 1)
             if len(of) > self._room:
                 end.cascade_later()
                 self.left = True
@@ -78,25 +98,28 @@ class Dependants:
                     known.never += each.never
         return found
 
-    def _of(self, parent: str, went_wrong: bool, limit: int) -> list[Affected]:
+    def _of(self, parent: Job, went_wrong: bool, limit: int) -> list[Affected]:
         """The blocked jobs to which the end of this one matters, which those that only count others are not."""
         found: dict[str, Affected] = {}
-        if went_wrong:
-            for job in self._tx.blocked_by(parent, ("after",), limit):
-                found[job.id] = Affected(job, parent, [parent])
-            for job in self._tx.blocked_by(parent, ("after_failure",), limit):
-                found.setdefault(job.id, Affected(job, parent, []))
-        for job in self._tx.watchers(parent, limit):
-            found.setdefault(job.id, Affected(job, parent, []))
+        for name in _names(parent) if went_wrong else ():
+            for job in self._tx.blocked_by(name, ("after",), limit):
+                found.setdefault(job.id, Affected(job, parent.id, [parent.id]))
+        for name in _names(parent) if went_wrong else ():
+            for job in self._tx.blocked_by(name, ("after_failure",), limit):
+                found.setdefault(job.id, Affected(job, parent.id, []))
+        for job in self._tx.watchers(parent.id, limit):
+            found.setdefault(job.id, Affected(job, parent.id, []))
         return list(found.values())[:limit]
 
-    def _settle(self, affected: Iterable[Affected], actor: str) -> Ends:
+    def _settle(self, affected: Iterable[Affected], halted: Iterable[Job], actor: str) -> Ends:
         """Let those start that may, have others wait on, and decide the ends of those that never start."""
-        cancels: list[Cancel] = []
+        jobs = {job.id: job for job in halted}
+        cancels = [Cancel(id, cause="halt") for id in jobs]
         decided: list[tuple[Job, list[Event]]] = []
-        jobs: dict[str, Job] = {}
         for each in affected:
             job, never = each.job, tuple(dict.fromkeys(each.never))
+            if job.id in jobs:
+                continue
             jobs[job.id] = job
             if not never:
                 found = standing(parents(self._tx, job))
@@ -104,48 +127,36 @@ class Dependants:
                 if not never:
                     decided.append((job, unblock(job, found, each.ended)))
             if never:
-                cancels.append(Cancel(job.id, because=never))
+                cancels.append(Cancel(job.id, cause="dependency", because=never))
         self._tx.append_of_jobs(decided, actor)
         return self._tx.decide_ends(cancels, jobs) if cancels else Ends([], [])
 
 
-def parents(view: "View", job: Job) -> list[Parent]:
-    """The jobs that this one depends on, each with its state, also those that are not in the tables any more."""
-    return [each if each.state is not None else _gone(view, each) for each in view.parents(job.seq)]
-
-
-def standing_again(view: "View", job: Job, again: Collection[str] = ()) -> Standing:
-    """How a job that is to run again stands with its parents; `again` names those that are to run again, too.
-
-    Raises Refused where it would never start.
-    """
-    if not job.policy.depends:
-        return Standing()
-    found = [replace(each, state="pending") if each.id in again else each for each in parents(view, job)]
-    stands = standing(found)
-    retry = f"queuectl retry {shlex.join(stands.never[:5])} --cascade"
-    hint = f"; `{retry}` runs both again, and --ignore-dependencies runs it without them"
-    refuse_never(job.id, stands, {each.id: each.state or "gone" for each in found}, hint)
-    return stands
+def _names(job: Job) -> tuple[str, ...]:
+    """By what others may depend on a job: its id, and its batch."""
+    return (job.id, BATCH + job.batch) if job.batch is not None else (job.id,)
 
 
 def cancelled_because(view: "View", jobs: Iterable[Job]) -> list[Job]:
     """The jobs that were cancelled because these had ended as they did, and those cancelled because of them in turn."""
     found: dict[str, Job] = {}
-    wave = [job.id for job in jobs]
-    seen = set(wave)
+    wave = [*jobs]
+    seen = {job.id for job in wave}
     while wave:
-        next_wave: list[str] = []
-        for id in wave:
-            for child in view.children(id):
-                if child.state != "cancelled" or child.id in seen:
-                    continue
-                if id in _because(view, child.id):
+        next_wave: list[Job] = []
+        for job in wave:
+            for child in _children(view, job):
+                if child.state == "cancelled" and child.id not in seen and job.id in _because(view, child.id):
                     seen.add(child.id)
                     found[child.id] = child
-                    next_wave.append(child.id)
+                    next_wave.append(child)
         wave = next_wave
     return list(found.values())
+
+
+def _children(view: "View", job: Job) -> Iterator[Job]:
+    for name in _names(job):
+        yield from view.children(name)
 
 
 def _because(view: "View", id: str) -> tuple[str, ...]:
@@ -155,31 +166,3 @@ def _because(view: "View", id: str) -> tuple[str, ...]:
         last = next(each for each in reversed(view.stream(f"job:{id}")) if each.type != Cascaded.type)
     event = last.event if last is not None else None
     return event.because if isinstance(event, Cancelled) else ()
-
-
-def named(view: "View", kinds: Mapping[str, Sequence[str]]) -> list[Parent]:
-    """The jobs of these ids, by the kind of the dependency, each with its state; None where there never was one."""
-    found = view.standings([id for ids in kinds.values() for id in ids])
-    listed = [Parent(id, kind, *found.get(id, (None, ()))) for kind in DEPENDENCY_KINDS for id in kinds.get(kind, ())]
-    return [each if each.state is not None else _gone(view, each) for each in listed]
-
-
-def _gone(view: "View", parent: Parent) -> Parent:
-    """A parent that was purged or archived, as it had ended; as it is where there never was one."""
-    last = view.last(f"job:{parent.id}")
-    state = last.event if last is not None else None
-    if isinstance(state, Purged):
-        return replace(parent, state=state.state or _before(view, parent.id))
-    if isinstance(state, Archived):
-        ends = [each.state for each in state.passed if each.state in FINAL]
-        return replace(parent, state=ends[-1] if ends else state.state)
-    return parent
-
-
-def _before(view: "View", id: str) -> str | None:
-    """How a job had ended that was purged before that was recorded with it."""
-    job: Job | None = None
-    for record in view.stream(f"job:{id}"):
-        if record.type != "purged":
-            job = evolve(job, record, record.event)
-    return job.state if job is not None else None

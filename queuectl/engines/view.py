@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from projections import Change
 from projections.attempts import AttemptQuestions
+from projections.batches import BatchQuestions
 from projections.claimable import ClaimQuestions
 from projections.config import ConfigQuestions
 from projections.dependencies import DependencyQuestions
@@ -85,9 +86,14 @@ class View(
     ResourceQuestions,
     GrantQuestions,
     DependencyQuestions,
+    BatchQuestions,
     EnvironmentQuestions,
 ):
     """Reading, all of it at one point of the log. The questions of each subject are beside its table."""
+
+    def is_cascading(self) -> bool:
+        """Whether jobs to which the ends of others matter were left for later: see `Transaction.cascade`."""
+        return self.cascading() is not None or self.cascading_batch() is not None
 
     @abstractmethod
     def head(self) -> tuple[int, int]:
@@ -120,7 +126,7 @@ class View(
 
         Those of jobs that came to one of these final states, of purged jobs, and of workers that ended and of whose
         attempts only those of jobs that are named with them are left. Not those of jobs whose start still counts for
-        the rate of its queue at `now` (R36).
+        the rate of its queue at `now` (R36), nor of a batch of which any has not ended.
         """
 
     @abstractmethod
@@ -213,21 +219,24 @@ class Transaction(View, NumberQuestions):
     def end(self, endings: Iterable[Ending], actor: str, known: Mapping[str, Job]) -> Ends:
         """Decide these endings together (R32), append what becomes of the jobs, and forget what is not needed any more.
 
-        So for the jobs that depend on these, up to so many of them: see `cascade`. `known`: jobs that need not be
-        loaded, since most often nothing has happened to them since they were. Raises Conflict as `append` does, and
-        Refused as `decisions.finish` does.
+        So for the jobs that depend on these or are in halted batches, up to so many of them: see `cascade`. `known`:
+        jobs that need not be loaded, since most often nothing has happened to them since they were. Raises Conflict as
+        `append` does, and Refused as `decisions.finish` does.
         """
         ends = self.decide_ends(endings, known)
         self._dependants.end(ends, actor)
         return ends
 
     def cascade(self, actor: str) -> bool:
-        """Do a part of what was left for later of jobs that depend on others; returns whether there may be more."""
+        """Do a part of what was left for later of jobs that depend on others, or are in halted batches.
+
+        Returns whether there may be more.
+        """
         return self._dependants.cascade(actor)
 
     @property
     def has_left_dependants(self) -> bool:
-        """Whether jobs that depend on those that have ended here were left for later."""
+        """Whether jobs to which the ends here matter were left for later."""
         return self._dependants.left
 
     @cached_property
@@ -252,6 +261,10 @@ class Transaction(View, NumberQuestions):
     def append_of_jobs(self, decided: Iterable[tuple[Job, Sequence[Event]]], actor: str) -> None:
         """Append what was decided of jobs to their streams."""
         self.append([Write(f"job:{job.id}", job, events) for job, events in decided if events], actor)
+
+    def append_to(self, stream: str, before: Any, events: Sequence[Event], actor: str) -> None:
+        """Append what was decided of the subject of one stream (None: it is new)."""
+        self.append([Write(stream, before, events)] if events else [], actor)
 
     def _charged(self, lease: Lease) -> bool:
         """Whether the claim of this lease counted as a start of its queue's rate."""

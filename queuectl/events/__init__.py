@@ -10,6 +10,10 @@ from typing import Any
 import msgspec
 
 from queuectl.clock import text
+from queuectl.events.batch import BATCH as BATCH
+from queuectl.events.batch import BatchHalted as BatchHalted
+from queuectl.events.batch import BatchOpened as BatchOpened
+from queuectl.events.batch import BatchReopened as BatchReopened
 from queuectl.events.execution import Execution as Execution
 from queuectl.events.job import Archived as Archived
 from queuectl.events.job import Cancelled as Cancelled
@@ -88,6 +92,9 @@ Event = (
     | QueueLimited
     | ResourceSet
     | ResourceUnset
+    | BatchOpened
+    | BatchHalted
+    | BatchReopened
     | EnvironmentKept
     | ConfigSet
     | Sealed

@@ -79,6 +79,8 @@ class Enqueued(Payload, frozen=True, kw_only=True):
     """What it is filed under, for filters; a tag without a value has an empty one."""
     unique: str | None = None
     """The key that no other job has while this one has not ended."""
+    batch: str | None = None
+    """The name of the batch to which it belongs."""
     reason: str | None = None
 
     @property
@@ -197,6 +199,8 @@ class CancelRequested(Payload, frozen=True, kw_only=True):
 
     type: ClassVar[str] = "cancel_requested"
     wakes_workers: ClassVar[bool] = True
+    cause: str = "user"
+    """`user`: somebody asked for it; `halt`: its batch was halted."""
     signal: str | None = None
     """The name of the signal that is sent in the place of the job's stop signal."""
     reason: str | None = None
@@ -214,7 +218,8 @@ class Cancelled(CutShort, frozen=True, kw_only=True):
 
     type: ClassVar[str] = "cancelled"
     cause: str = "user"
-    """`user`: somebody asked for it; `dependency`: what it depends on has ended so that it never starts."""
+    """`user`: somebody asked for it; `dependency`: what it depends on has ended so that it never starts; `halt`: its
+    batch was halted."""
     because: tuple[str, ...] = ()
     """The ids of the jobs whose ends are the cause."""
     cascade: bool = False
@@ -340,6 +345,8 @@ class Archived(Payload, frozen=True, kw_only=True):
     """The last state: a final state of a job, or `purged`; of a worker, `stopped` or `lost`."""
     queue: str | None = None
     """Of a job."""
+    batch: str | None = None
+    """Of a job that belongs to one."""
     slots: int | None = None
     """Of a worker."""
     passed: list[Passed]

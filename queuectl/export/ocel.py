@@ -12,20 +12,22 @@ from typing import Any
 import msgspec
 
 from projections import evolve
+from projections.batches import BatchState, stream
+from projections.dependencies import DEPENDENCY_KINDS
 from projections.jobs import Job
 from projections.workers import Worker
 from queuectl.clock import text
 from queuectl.engines.scratch_database import ScratchDatabase
 from queuectl.engines.view import Filter, View
 from queuectl.errors import Unusable
-from queuectl.events import VOCABULARY, Claimed, ConfigSet, Enqueued, Heartbeat, Recorded, Unreadable, encode
+from queuectl.events import BATCH, VOCABULARY, Claimed, ConfigSet, Enqueued, Heartbeat, Recorded, Unreadable, encode
 from queuectl.export.rows import Source, kinds
 from queuectl.queue import Queue
 
 PAGE = 1000
 """Events read at a time."""
 
-BATCH = 200
+OBJECTS = 200
 """Objects folded at a time."""
 
 
@@ -50,6 +52,7 @@ OBJECT_TYPES: dict[str, dict[str, str]] = {
     "worker": _attribute_types(Worker, "state", "host", "pid", "slots", "drain", "started_at", "ended_at", "reason"),
     "queue": {},
     "resource": {},
+    "batch": _attribute_types(BatchState, "halt", "opened_by", "halted_at"),
     "setting": {"value": "string"},
 }  # fmt: skip
 """The attributes of each type of object. Its id begins with the type, as that of its stream does."""
@@ -147,7 +150,7 @@ class Objects:
         """All of them in batches, those that they belong to as well, as event `upto` of the log has left them."""
         last = 0
         while rows := self._store.execute(
-            "select rowid, ocel_id from object where rowid > ? order by rowid limit ?", (last, BATCH)
+            "select rowid, ocel_id from object where rowid > ? order by rowid limit ?", (last, OBJECTS)
         ):
             last = rows[-1][0]
             with queue.engine.snapshot() as view:
@@ -186,7 +189,13 @@ def _records(view: View, stream: str, upto: int) -> Iterator[Recorded]:
 
 def _belongs_to(subject: Any) -> dict[str, str]:
     if isinstance(subject, Job):
-        return {f"queue:{subject.queue}": "queue"}
+        batch = {stream(subject.batch): "batch"} if subject.batch is not None else {}
+        others = {
+            (id if id.startswith(BATCH) else f"job:{id}"): kind
+            for kind in DEPENDENCY_KINDS
+            for id in getattr(subject.policy, kind)
+        }
+        return {f"queue:{subject.queue}": "queue", **others, **batch}
     if isinstance(subject, Worker):
         return dict.fromkeys((f"queue:{name}" for name in subject.queues), "serves")
     return {}

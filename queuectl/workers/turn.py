@@ -232,7 +232,7 @@ class TurnWriter:
         jobs = tx.jobs_of(self.worker)
         turn.cancel = {job.id: job.stop_signal for job in jobs if job.cancel_requested}
         turn.suspended = frozenset(decisions.lease(job) for job in self._suspended(tx, jobs, turn))
-        turn.cascading = tx.cascading() is not None
+        turn.cascading = tx.is_cascading()
         # Not live in the log: recovery took it for dead, and its jobs with it. What still runs is to be ended.
         turn.stop = me is None or me.state != "running"
         turn.stop_now = me is None or me.stop_now
@@ -317,7 +317,7 @@ class TurnWriter:
 
     def _look_ahead(self, tx: Transaction, turn: Turn, drain: int | None) -> None:
         # Whoever has left it may be dead, and rings no bell.
-        turn.cascading = turn.cascading or tx.cascading() is not None
+        turn.cascading = turn.cascading or tx.is_cascading()
         gates = tx.gates()
         if self._only:
             left = self._own_jobs(tx)

@@ -34,7 +34,7 @@ OTHERS = {
     "backup": [["backup", "copy.db"]], "doctor": [["doctor"]], "hold": [["hold", "1"]], "release": [["release", "1"]],
     "start": [["start", "1"]], "suspend": [["suspend", "1"]], "continue": [["continue", "1"]],
     "explain": [["explain"], ["explain", "1"]], "graph": [["graph"], ["graph", "1"]],
-    "queue list": [["queue", "list"]], "resume": [["resume", "a"]],
+    "batch list": [["batch", "list"]], "queue list": [["queue", "list"]], "resume": [["resume", "a"]],
     "resource list": [["resource", "list"]], "resource unset": [["resource", "unset", "gpu"]],
 }  # fmt: skip
 """Those that don't. `monitor` waits for one, where none was named."""

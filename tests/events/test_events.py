@@ -122,9 +122,9 @@ def insert(path: Path, sql: str) -> None:
 
 
 LATER = {
-    "archived", "cascaded", "continued", "edited", "environment_kept", "forced", "held", "interrupted", "queue_limited",
-    "queue_paused", "queue_resumed", "resource_set", "resource_unset", "sealed", "suspended", "unblocked", "unheld",
-    "waiting_for",
+    "archived", "batch_halted", "batch_opened", "batch_reopened", "cascaded", "continued", "edited",
+    "environment_kept", "forced", "held", "interrupted", "queue_limited", "queue_paused", "queue_resumed",
+    "resource_set", "resource_unset", "sealed", "suspended", "unblocked", "unheld", "waiting_for",
 }  # fmt: skip
 """Types that came after version 1."""
 

@@ -86,7 +86,7 @@ def test_a_delete_takes_every_row_of_the_values() -> None:
 
 
 VERSIONS = {
-    "jobs": (12, 3126468260),
+    "jobs": (13, 4091346667),
     "attempts": (3, 3316637775),
     "counts": (3, 4135879223),
     "workers": (5, 3951500605),
@@ -96,6 +96,7 @@ VERSIONS = {
     "resources": (1, 4255451905),
     "grants": (1, 172162241),
     "dependencies": (1, 285834112),
+    "batches": (1, 1618297243),
     "numbers": (3, 3880566510),
 }
 """The version of each projection, with a checksum of its tables."""

@@ -64,7 +64,7 @@ class RandomQueue:
 
     def enqueue(self, pick: Random) -> None:
         environ = {"QUEUECTL_KEEP_ENV": pick.choice(("none", "LANG")), "LANG": pick.choice(("C", "de", "en"))}
-        with mock.patch.dict(os.environ, environ):
+        with mock.patch.dict(os.environ, environ), suppress(Refused):  # it would never start, or its batch is halted
             self.queue.enqueue_many([self._spec(pick) for _ in range(pick.randint(1, 4))])
 
     def _spec(self, pick: Random) -> Spec:
@@ -82,7 +82,23 @@ class RandomQueue:
             needs=pick.choice(({}, {}, {"gpu": 1}, {"lock": 1, "mem": 1})),
             slots=pick.choice((1, 1, 1, 2)),
             tags=pick.choice(({}, {}, {"exp": "3"}, {"exp": "4", "urgent": ""})),
+            **self._relations(pick),
         )
+
+    def _relations(self, pick: Random) -> dict[str, Any]:
+        """On which other jobs or batches it depends, or the batch that it joins."""
+        batches = [batch.name for batch in self.queue.batches()]
+        match pick.choice(("none", "none", "after", "join")):
+            case "after":
+                others = [job.id for job in self.queue.jobs()] + [f"batch:{name}" for name in batches]
+                kind = pick.choice(("after", "after", "after_any", "after_failure"))
+                return {kind: tuple(pick.sample(others, min(len(others), pick.randint(1, 3))))}
+            case "join":
+                rules = ("soon,fail=1", "now,fail=2", "soon,done=4", None)
+                name = pick.choice((*batches, "new" if "new" not in batches else f"b{len(batches)}"))
+                return {"batch": name, "halt": pick.choice(rules) if name not in batches else None}
+            case _:
+                return {}
 
     def hold(self, pick: Random) -> None:
         """Hold, release or start jobs that wait."""
@@ -122,7 +138,7 @@ class RandomQueue:
             self.queue.resume(pick.choice((queue, *QUEUES)))
 
     def cancel(self, pick: Random) -> None:
-        states = ("pending", "failed", "processing", "dead")
+        states = ("pending", "blocked", "failed", "processing", "dead")
         self.queue.cancel(*self._ids(pick, states), among=states, signal=pick.choice((None, "INT", 9)))
 
     def retry(self, pick: Random) -> None:
@@ -132,8 +148,13 @@ class RandomQueue:
             {"ok_codes": (3,), "no_retry_codes": (1,)},
             {"tags": {"exp": "5"}},
         ]
-        with suppress(Refused):  # values of secret variables are missing
-            self.queue.retry(*self._ids(pick, sorted(FINAL)), among=FINAL, **pick.choice(changes))
+        batches = [batch.name for batch in self.queue.batches()]
+        with suppress(Refused):  # values of secret variables are missing, or it would never start
+            if batches and pick.random() < 0.3:
+                self.queue.retry(batch=pick.choice(batches), cascade=pick.random() < 0.5)
+                return
+            chosen: dict[str, Any] = {"cascade": pick.random() < 0.3, "ignore_dependencies": pick.random() < 0.3}
+            self.queue.retry(*self._ids(pick, sorted(FINAL)), among=FINAL, **chosen, **pick.choice(changes))
 
     def edit(self, pick: Random) -> None:
         """Change a job in any field, the queue among them: no command does yet, and a log that is imported may."""

@@ -15,6 +15,7 @@ HEADINGS = {
         "queue list": "queue:list_queues", "queue set": "queue:set_limits", "pause": "pause:pause",
         "resume": "pause:resume", "resource list": "resource:list_resources",
         "resource set": "resource:set_resource", "resource unset": "resource:unset_resource",
+        "batch list": "batch:list_batches",
     },
     "Workers": {
         "worker start": "worker:start", "worker list": "worker:list_workers", "worker stop": "worker:stop",

@@ -2,17 +2,18 @@
 
 from typing import TYPE_CHECKING, Annotated
 
+from queuectl.batch_summary import BatchSummary
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output
+from queuectl.units import counted
 
 if TYPE_CHECKING:
-    from projections.jobs import Job
-    from queuectl.job_graph import JobGraph
+    from queuectl.job_graph import JobGraph, Node
 
-_WORDS = {"after": "after", "after_any": "after the end of", "after_failure": "if not completed:"}
+_WORDS = {"after": "after", "after_any": "after the end of", "after_failure": "if not completed:", "member": "with"}
 """How a job depends on another, in words."""
-_STYLES = {"after": "solid", "after_any": "dashed", "after_failure": "dotted"}
+_STYLES = {"after": "solid", "after_any": "dashed", "after_failure": "dotted", "member": "solid"}
 """The line that Graphviz draws for it."""
 _FILLS = {
     "pending": "lightcyan", "blocked": "white", "processing": "lightblue", "failed": "khaki",
@@ -40,26 +41,26 @@ def graph(
         output.documents(
             {
                 "id": id,
-                "state": job.state if job is not None else None,
+                **({"state": None, **node.json()} if isinstance(node, BatchSummary) else {"state": _state(node)}),
                 "parents": [{"id": edge.parent, "kind": edge.kind} for edge in found.parents(id)],
             }
-            for id, job in found.jobs.items()
+            for id, node in found.nodes.items()
         )
     elif dot:
         output.line(_dot(found))
-    elif found.jobs:
+    elif found.nodes:
         _print(found)
     else:
         output.message("no job is blocked")
 
 
 def _print(found: "JobGraph") -> None:
-    places = {id: place for place, id in enumerate(found.jobs)}
+    places = {id: place for place, id in enumerate(found.nodes)}
     depths: dict[str, int] = {}
-    for id, job in found.jobs.items():
+    for id, node in found.nodes.items():
         edges = sorted(found.parents(id), key=lambda edge: places[edge.parent])
         depths[id] = depths[edges[-1].parent] + 1 if edges else 0
-        state = job.state if job is not None else "gone"
+        state = _state(node) or "gone"
         more = [f"{_WORDS[edge.kind]} {edge.parent}" for edge in edges[:-1]]
         if edges and edges[-1].kind != "after":
             more.append(f"{_WORDS[edges[-1].kind]} {edges[-1].parent}")
@@ -67,20 +68,31 @@ def _print(found: "JobGraph") -> None:
         branch = "  " * (depths[id] - 1) + "└ " if depths[id] else ""
         output.line(
             f"{branch}{output.escape(id)}  {output.paint(state, state)}  "
-            f"{output.escape(_command(job))}{output.paint(output.escape(words), 'dim')}"
+            f"{output.escape(_command(node))}{output.paint(output.escape(words), 'dim')}"
         )
 
 
-def _command(job: "Job | None") -> str:
-    line = job.command if job is not None else ""
+def _state(node: "Node") -> str | None:
+    """The state of a job; of a batch that of its jobs, if all have ended: the worst one."""
+    if not isinstance(node, BatchSummary):
+        return node.state if node is not None else None
+    if node.ended < node.total:
+        return "processing" if node.ended or node.counts["processing"] else "pending"
+    return next((state for state in ("dead", "cancelled") if node.counts[state]), "completed")
+
+
+def _command(node: "Node") -> str:
+    if isinstance(node, BatchSummary):
+        return f"{node.ended:,} of {counted(node.total, 'job')} ended"
+    line = node.command if node is not None else ""
     return line if len(line) <= 60 else line[:59] + "…"
 
 
 def _dot(found: "JobGraph") -> str:
     lines = ["digraph jobs {", "  node [shape=box, style=filled];"]
-    for id, job in found.jobs.items():
-        state = job.state if job is not None else "gone"
-        label = _quoted(f"{id} ({state})\n{_command(job)}".rstrip("\n"))
+    for id, node in found.nodes.items():
+        state = _state(node) or "gone"
+        label = _quoted(f"{id} ({state})\n{_command(node)}".rstrip("\n"))
         lines.append(f"  {_quoted(id)} [label={label}, fillcolor={_FILLS[state]}];")
     for edge in found.edges:
         lines.append(f"  {_quoted(edge.parent)} -> {_quoted(edge.child)} [style={_STYLES[edge.kind]}];")

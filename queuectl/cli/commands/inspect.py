@@ -134,6 +134,7 @@ def _print_job(q: "Queue", job: "Job", attempts: list["Attempt"], past: bool) ->
         ("stdin", policy.stdin or ""),
         ("queue", output.escape(f"{job.queue}, priority {job.priority}")),
         ("enqueued", f"{wording.full_time(job.enqueued_at)} by {output.escape(job.enqueued_by)}"),
+        ("batch", output.escape(job.batch or "")),
         ("tags", output.escape(wording.tags(policy.tags))),
         ("reason", output.escape(policy.reason or "")),
         ("after", output.escape(wording.dependencies(policy))),

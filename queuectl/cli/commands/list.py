@@ -27,6 +27,7 @@ def list_jobs(
     ],
     state: p.States = None,
     queue: p.Queue = None,
+    batch: p.Batch = None,
     since: p.Since = None,
     until: p.Until = None,
     ended_since: p.EndedSince = None,
@@ -53,8 +54,8 @@ def list_jobs(
     with opening.open_queue(db) as q:
         brief = not (all or json or limit is not None)
         jobs = q.jobs(
-            state=state, queue=queue, since=since, until=until, ended_since=ended_since, where=" ".join(words),
-            limit=limit, brief=brief, then=at, progress=progress.bar("Folding the log"),
+            state=state, queue=queue, batch=batch, since=since, until=until, ended_since=ended_since,
+            where=" ".join(words), limit=limit, brief=brief, then=at, progress=progress.bar("Folding the log"),
         )  # fmt: skip
         if json:
             from queuectl.documents import job_document

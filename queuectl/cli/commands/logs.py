@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from queuectl.queue import Queue
 
 
+Follow = Annotated[
+    bool,
+    p.Parameter(
+        name=["--follow", "-f"],
+        help="Go on until each job has ended, through its retries (with --attempt: until that has ended).",
+    ),
+]
+
+
 def logs(
     *ids: Annotated[
         str,
@@ -28,13 +37,8 @@ def logs(
         p.option("--attempt", "N", "Of this attempt of one job. [default: the last one]", p.integer(1, 2**31)),
     ] = None,
     where: p.Where = None,
-    follow: Annotated[
-        bool,
-        p.Parameter(
-            name=["--follow", "-f"],
-            help="Go on until each job has ended, through its retries (with --attempt: until that has ended).",
-        ),
-    ] = False,
+    batch: p.Batch = None,
+    follow: Follow = False,
     tail: Annotated[int | None, p.option(["--tail", "-n"], "N", "Only the last N lines.", p.integer(0, 2**31))] = None,
     raw: Annotated[
         bool, p.Parameter(name="--raw", help="Of a progress bar everything that was written, not only its last state.")
@@ -47,6 +51,7 @@ def logs(
     $ queuectl logs job1 --tail 20
     $ queuectl logs 17 18 --follow
     $ queuectl logs --where 'state:dead tag:exp=3' --tail 5
+    $ queuectl logs --batch night --follow
     $ queuectl logs 17 --attempt 1 | less
 
     Piped, the bytes are as they were written. On a terminal a progress bar that ran is shown as it was last, colours
@@ -57,7 +62,7 @@ def logs(
     if attempt is not None and len(ids) != 1:
         raise Invalid("--attempt: numbers the attempts of one job: name that one")
     with opening.open_queue(db) as q:
-        selected = _selected(q, ids, where, follow)
+        selected = _selected(q, ids, where, batch, follow)
         if len(selected) > 1:
             if follow:
                 stream.follow_all(q, selected, tail, WaitHint(q, selected), raw)
@@ -89,16 +94,18 @@ def _show_all(q: "Queue", ids: Sequence[str], tail: int | None, raw: bool) -> bo
     return complete
 
 
-def _selected(q: "Queue", ids: Sequence[str], where: str | None, follow: bool) -> list[str]:
-    """Return the named jobs, those that the filter finds, or else those that run; or print a message if there are none.
+def _selected(q: "Queue", ids: Sequence[str], where: str | None, batch: str | None, follow: bool) -> list[str]:
+    """Return the named jobs, those of a filter and a batch, or else those that run; print a message if there are none.
 
     Raises Invalid, NotFound.
     """
-    if where is None:
+    if where is None and batch is None:
         return list(dict.fromkeys(map(q.resolve, ids))) if ids else _running(q, follow)
     if ids:
-        raise Invalid("give IDs or --where, not both")
-    found = [job.id for job in q.jobs(where=where)]
+        raise Invalid(f"give IDs or {'--where' if where is not None else '--batch'}, not both")
+    if batch is not None:
+        q.batch(batch)
+    found = [job.id for job in q.jobs(where=where or "", batch=batch)]
     if not found:
         output.message("no job matches")
     return found

@@ -16,6 +16,7 @@ def retry(
     queue: p.Queue = None,
     where: p.Where = None,
     yes: Yes = False,
+    batch: p.Batch = None,
     cascade: job_options.Cascade = False,
     ignore_dependencies: job_options.IgnoreDependencies = False,
     changes: job_options.ChangeOptions = None,
@@ -30,11 +31,21 @@ def retry(
     $ queuectl retry 17 --timeout none       what is given is changed first, and stays so
     $ queuectl retry 17 --secret TOKEN       its secret values are forgotten once it completed: give them anew
     $ queuectl retry build --cascade         with what was cancelled because it had failed
+    $ queuectl retry --batch night           what died in a batch, and what was cancelled by its --halt
 
     Options that are not given change nothing: the defaults below are those of a new job. On a terminal it asks first,
     unless jobs are named.
     """
     selection = JobSelection(ids, all, queue, yes, state, where)
+    fields = job_options.given_fields(changes)
+    if batch is not None:
+        selection.refuse_beside("--batch")
+        with opening.open_queue(db) as q:
+            retried = q.retry(batch=batch, cascade=cascade, ignore_dependencies=ignore_dependencies, **fields)
+            print_changed(q, retried, json, "pending", unless="blocked")
+            if not retried:
+                output.message(f"batch {batch}: none of its jobs is dead or was cancelled by its halt")
+        return
     selection.check("retry", (*_FAILED, "completed"))
     with opening.open_queue(db) as q:
         if (selected := select(q, selection, "retry", _FAILED)) is not None:
@@ -43,7 +54,7 @@ def retry(
                 among=selected.among,
                 cascade=cascade,
                 ignore_dependencies=ignore_dependencies,
-                **job_options.given_fields(changes),
+                **fields,
             )
             print_changed(q, retried, json, "pending", unless="blocked")
             if left := len(set(selected.ids) - set(retried)):

@@ -9,6 +9,7 @@ from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output, progress
 from queuectl.cli.ui.hint import WaitHint
+from queuectl.errors import Invalid
 
 if TYPE_CHECKING:
     from projections.jobs import Job
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 def wait(
     *ids: Annotated[str, p.Parameter(name="ID", help="The jobs. None named: until nothing is left to do.")],
+    batch: p.Batch = None,
     timeout: Annotated[
         float | None, p.option("--timeout", "DURATION", "Give up after so long (exit code 124).", p.positive_duration)
     ] = None,
@@ -28,19 +30,24 @@ def wait(
 
     $ queuectl wait job1 && echo done
     $ queuectl wait --timeout 10m
+    $ queuectl wait --batch night
 
-    Of one job the exit code is its own (128 + n for a signal); of several 0 if all completed, else 1; of all 1 if one
-    died meanwhile. How they ended is printed to stderr, and on a terminal why they don't start. Within a job what can't
-    end before that job is left out, and what no worker starts within a second is run right here.
+    Of one job the exit code is its own (128 + n for a signal); of several and of a batch 0 if all completed, else 1; of
+    all 1 if one died meanwhile. Of all and of a batch those are not waited for that only a person lets start: held
+    ones, those of a paused queue. How they ended is printed to stderr, and on a terminal why they don't start. Within a
+    job what can't end before that job is left out, and what no worker starts within a second is run right here.
     """
+    if batch is not None and ids:
+        raise Invalid("give IDs or --batch, not both")
     with opening.open_queue(db) as q:
         selected = list(dict.fromkeys(q.resolve(id) for id in ids))
         before = q.status().seq
         shown = output.stderr_is_terminal()
         messages = _EndMessages(
-            WaitHint(q, selected, terminal=shown and not json), each=len(selected) > 1 and shown and not brief
+            WaitHint(q, selected, batch=batch, terminal=shown and not json),
+            each=len(selected) > 1 and shown and not brief,
         )
-        bar = progress.bar("Waiting" if len(selected) != 1 else f"Waiting for {output.escape(selected[0])}", 0.3)
+        bar = progress.bar(_title(selected, batch), 0.3)
         with _helper(q, selected) as private:
 
             def meanwhile(ended: Iterable["Job"]) -> None:
@@ -48,11 +55,13 @@ def wait(
                     private.start_if_needed()
                 messages.print_new(ended)
 
-            done = q.wait(*selected, timeout=timeout, progress=bar, meanwhile=meanwhile)
+            done = q.wait(*selected, batch=batch, timeout=timeout, progress=bar, meanwhile=meanwhile)
         if json:
             from queuectl.documents import job_document
 
             output.documents(job_document(job) for job in done)
+        if batch is not None:
+            return _end_of_batch(q, batch)
         if not selected:
             ends = q.endings(before)
             _print_summary(ends.completed, ends.dead, ends.cancelled)
@@ -63,6 +72,25 @@ def wait(
             named = {state: [job.id for job in done if job.state == state] for state in ("dead", "cancelled")}
             _print_summary(sum(job.state == "completed" for job in done), **named)
         return exit_code(done[0]) if len(done) == 1 else int(any(job.state != "completed" for job in done))
+
+
+def _title(ids: list[str], batch: str | None) -> str:
+    if batch is not None:
+        return f"Waiting for batch {output.escape(batch)}"
+    return "Waiting" if len(ids) != 1 else f"Waiting for {output.escape(ids[0])}"
+
+
+def _end_of_batch(q: "Queue", name: str) -> int:
+    """Print how the jobs of a batch have ended; return the exit code."""
+    batch = q.batch(name)
+    named = {state: [job.id for job in q.jobs(state=state, batch=name, limit=11)] for state in ("dead", "cancelled")}
+    parts = _ends(batch.counts["completed"], **{state: (batch.counts[state], ids) for state, ids in named.items()})
+    if left := batch.total - batch.ended:
+        parts.append(f"{left:,} wait{'s' if left == 1 else ''} for a person: queuectl explain")
+    if batch.state.is_halted:
+        parts.append(f"halted by {batch.state.halt}")
+    output.message(f"batch {output.escape(name)}: {', '.join(parts) or 'no jobs'}")
+    return int(batch.counts["completed"] < batch.total)
 
 
 def _helper(q: "Queue", ids: list[str]):
@@ -99,12 +127,18 @@ def _end_text(job: "Job") -> str:
 
 def _print_summary(completed: int, dead: list[str], cancelled: list[str]) -> None:
     """Print `3 completed, 1 dead (17)`, or nothing if no job ended."""
-    parts = [f"{completed:,} completed"] if completed else []
-    for state, ids in (("dead", dead), ("cancelled", cancelled)):
-        if ids:
-            parts.append(f"{len(ids):,} {state} ({', '.join(ids[:10])}{', …' if len(ids) > 10 else ''})")
-    if parts:
+    if parts := _ends(completed, dead=(len(dead), dead), cancelled=(len(cancelled), cancelled)):
         output.message(", ".join(parts))
+
+
+def _ends(completed: int, **others: tuple[int, list[str]]) -> list[str]:
+    """Return in words how many completed, and by state how many did not, of which some ids are named."""
+    parts = [f"{completed:,} completed"] if completed else []
+    for state, (count, ids) in others.items():
+        if count:
+            more = ", …" if count > 10 else ""
+            parts.append(f"{count:,} {state} ({', '.join(map(output.escape, ids[:10]))}{more})")
+    return parts
 
 
 def exit_code(job: "Job") -> int:

@@ -60,7 +60,8 @@ def _of_job(record: events.Recorded, event: events.Event) -> str:
         case events.Cancelled() if event.because:
             return f"cancelled: {', '.join(event.because)} ended so that it never starts"
         case events.Cancelled():
-            return "cancelled" + (f" in attempt {event.attempt}{_took(event)}" if event.attempt is not None else "")
+            attempt = f" in attempt {event.attempt}{_took(event)}" if event.attempt is not None else ""
+            return f"cancelled{attempt}" + (": its batch was halted" if event.cause == "halt" else "")
         case events.Cascaded():
             return "all jobs that depend on it were looked at"
         case events.WaitingFor():
@@ -131,6 +132,15 @@ def _of_others(record: events.Recorded, event: events.Event) -> str:
             return f"resource {record.subject}: {amounts.text(event.capacity)}{which}"
         case events.ResourceUnset():
             return f"resource {record.subject}: unset"
+        case events.BatchOpened():
+            return f"batch {record.subject} opened" + (f", halts {event.halt}" if event.halt is not None else "")
+        case events.BatchHalted():
+            ends = ", ".join(f"{getattr(event, each):,} {each}" for each in ("completed", "dead", "cancelled"))
+            return f"batch {record.subject} halted by {event.rule}: of {units.counted(event.total, 'job')} {ends}"
+        case events.BatchReopened():
+            return f"batch {record.subject} opened again"
+        case events.Cascaded():
+            return f"all that waited of batch {record.subject} is cancelled"
         case events.EnvironmentKept():
             return f"environment kept: {environment_size(event)}"
         case events.ConfigSet():

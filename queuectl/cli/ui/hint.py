@@ -30,14 +30,16 @@ class WaitHint:
         ids: Sequence[str] = (),
         write: Callable[[str], None] = output.message,
         *,
+        batch: str | None = None,
         terminal: bool | None = None,
         has_worker: bool = False,
     ) -> None:
-        """`ids`: the jobs waited for; none means all. `terminal`: whether somebody looks on (None: at stderr).
+        """`ids`: the jobs waited for, `batch`: those of a batch; none means all.
 
+        `terminal`: whether somebody looks on (None: at stderr).
         `has_worker`: the command runs the jobs itself where no worker serves their queue.
         """
-        self._q, self._ids, self._write = q, ids, write
+        self._q, self._ids, self._batch, self._write = q, ids, batch, write
         self._terminal = output.stderr_is_terminal() if terminal is None else terminal
         self._has_worker = has_worker
         self._pause = PATIENCE if self._terminal else PIPED
@@ -62,7 +64,9 @@ class WaitHint:
         self._next_look = now + max(self._pause, 10 * (now - began))  # many jobs: a look takes its time
 
     def _waits(self) -> "Sequence[Wait]":
-        return self._q.waits(*self._ids) if self._ids else self._q.first_waits()
+        if self._ids or self._batch is not None:
+            return self._q.waits(*self._ids, batch=self._batch)
+        return self._q.first_waits()
 
     def _matters(self, kind: str) -> bool:
         if kind == "no_worker" and self._has_worker:

@@ -55,7 +55,7 @@ def state_detail(job: "Job", now: int | None = None, facts: "Facts | None" = Non
         return words + _situation(job, now, facts)
     if job.state == "dead":
         return f"{end_cause(job)}, {_ago(job, now)}"
-    if job.cause == "dependency":
+    if job.state == "cancelled" and job.cause in ("dependency", "halt"):
         return f"{job.error}, {_ago(job, now)}"
     return _ago(job, now)
 

@@ -7,6 +7,7 @@ import apsw
 from msgspec.structs import astuple
 
 from projections import Change, Projection, evolve, new_jobs
+from projections.batches import BatchState
 from projections.config import Config
 from projections.jobs import Job
 from projections.new_jobs import Alike
@@ -18,6 +19,7 @@ from queuectl.engines.sqlite.view import SqliteView
 from queuectl.engines.view import Leaf, Transaction, Write
 from queuectl.errors import Conflict, Refused
 from queuectl.events import (
+    BatchOpened,
     ConfigSet,
     Edited,
     Enqueued,
@@ -59,6 +61,7 @@ _FILLS = {
     QueueLimited.type: "queues",
     Enqueued.type: "dependencies",
     Edited.type: "dependencies",
+    BatchOpened.type: "batches",
     Forced.type: "forced",
     Released.type: "forced",  # what is given back is as it was before its claim
     Interrupted.type: "forced",
@@ -199,6 +202,14 @@ class SqliteTransaction(SqliteView, Transaction):
             self._known.empty.add("dependencies")
             return set()
         return super().depended_on(ids)
+
+    def cascading_batch(self) -> BatchState | None:
+        if "batches" in self._known.empty:
+            return None
+        if not self._db.execute("select exists (select 1 from batches)").get:
+            self._known.empty.add("batches")
+            return None
+        return super().cascading_batch()
 
     def keep_secrets(self, job: str, values: Mapping[str, str]) -> None:
         self._db.executemany(

@@ -129,6 +129,9 @@ class SqliteView(SqliteHealth):
                 select id, version from jobs
                 where finished_at <= ? and state in ({marks(states)}) and cascading = 0
                     and id not in (select job from starts where next > ?)
+                    and (batch is null or batch not in (
+                        select batch from batch_counts where state in ('pending', 'blocked', 'processing', 'failed')
+                    ))
             )
             select 'job:' || id, version from over
             union all

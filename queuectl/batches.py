@@ -1,0 +1,115 @@
+"""Batches: jobs join one when they are enqueued, and no job waits for a batch that it belongs to."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from projections.batches import BatchState, stream
+from projections.dependencies import DEPENDENCY_KINDS
+from projections.jobs import Job
+from queuectl import decisions
+from queuectl.engines.view import Transaction, View
+from queuectl.errors import Invalid, NotFound, Refused
+from queuectl.events import BATCH, Enqueued
+from queuectl.job_fields import Spec
+from queuectl.labels import depends
+
+
+def get_batch(view: View, name: str) -> BatchState:
+    """The batch of this name. Raises NotFound."""
+    if (batch := view.batch_state(name)) is None:
+        raise NotFound(f"no batch {name!r}; see `queuectl batch list`")
+    return batch
+
+
+def join_batches(tx: Transaction, specs: Sequence[Spec], ids: Sequence[str], actor: str) -> None:
+    """Have these new jobs be in their batches, of which those that are new are opened. The specs are resolved.
+
+    Raises Invalid for a rule without a batch and for a job that would wait for itself, Refused where a batch is halted
+    or has another rule.
+    """
+    rules: dict[str, str | None] = {}
+    for spec in specs:
+        if spec.batch is None:
+            if spec.halt is not None:
+                raise Invalid("halt: is the rule of a batch: give --batch NAME as well")
+            continue
+        rule = rules.setdefault(spec.batch, spec.halt)
+        if spec.halt not in (None, rule):
+            if rule is not None:
+                raise Refused(f"batch {spec.batch} is given two rules: {rule} and {spec.halt}")
+            rules[spec.batch] = spec.halt
+    for name, rule in rules.items():
+        batch = tx.batch_state(name)
+        tx.append_to(stream(name), batch, decisions.join(name, batch, rule), actor)
+    _refuse_circles(tx, specs, ids)
+
+
+def halted_members(view: View, name: str) -> list[Job]:
+    """The jobs of a batch that are dead or were cancelled because it was halted. Raises NotFound."""
+    get_batch(view, name)
+    return [job for job in view.members(name, ("dead", "cancelled")) if job.state == "dead" or job.cause == "halt"]
+
+
+def reopen_batches(tx: Transaction, jobs: Iterable[Job], reason: str | None, actor: str) -> None:
+    """Have the batches of jobs that are to run again be halted no more.
+
+    Raises Refused where not all that waited in one of them has been cancelled yet.
+    """
+    for name in dict.fromkeys(job.batch for job in jobs if job.batch is not None):
+        batch = get_batch(tx, name)
+        tx.append_to(stream(name), batch, decisions.reopen(batch, reason), actor)
+
+
+def _refuse_circles(view: View, specs: Sequence[Spec], ids: Sequence[str]) -> None:
+    """Raise Invalid where a new job would wait for a job that waits for the batch which the new one joins.
+
+    That new jobs do not wait for each other is known.
+    """
+    own = dict(zip(ids, specs, strict=True))
+    references: dict[str, dict[str, str]] = {}
+    for id, spec in own.items():
+        if spec.batch is not None and depends(spec):
+            references.setdefault(spec.batch, {}).update((each, id) for each in _references(spec))
+    for batch, first in references.items():
+        waiting = {job.id for job in view.children(BATCH + batch) if job.state == "blocked"}
+        if waiting and (path := path_up(view, [*first], waiting, own)):
+            words = " -> ".join([own[first[path[0]]].id or "the new job", *path, BATCH + batch])
+            raise Invalid(f"after: {words}, which it would join: they would wait for each other")
+
+
+def path_up(view: View, references: Sequence[str], wanted: set[str], own: Mapping[str, Spec] = {}) -> list[str]:
+    """How one comes from these jobs and batches, by what they wait for, to one of the jobs that are wanted.
+
+    The ids from the first to that one; none: one does not. `own` has the new jobs, which are in no table yet.
+    """
+    came: dict[str, str | None] = dict.fromkeys(references)
+    left = list(came)
+    while left:
+        at = left.pop()
+        if at in wanted:
+            path: list[str] = []
+            step: str | None = at
+            while step is not None:
+                path.append(step)
+                step = came[step]
+            return path[::-1]
+        for above in _waits_for(view, at, own):
+            if above not in came:
+                came[above] = at
+                left.append(above)
+    return []
+
+
+def _waits_for(view: View, reference: str, own: Mapping[str, Spec]) -> list[str]:
+    """What a job, or the blocked jobs of a batch, depend on; only what is blocked waits for anything."""
+    if reference.startswith(BATCH):
+        name = reference.removeprefix(BATCH)
+        new = [id for id, spec in own.items() if spec.batch == name]
+        return [*new, *(job.id for job in view.members(name, ("blocked",)))]
+    if (spec := own.get(reference)) is not None:
+        return _references(spec)
+    job = view.job(reference)
+    return _references(job.policy) if job is not None and job.state == "blocked" else []
+
+
+def _references(asked: Spec | Enqueued) -> list[str]:
+    return [id for kind in DEPENDENCY_KINDS for id in getattr(asked, kind)]
