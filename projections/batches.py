@@ -138,6 +138,10 @@ class BatchQuestions(Questions):
         rows = self._store.execute(f"{_SELECT} where b.cascading = 1 order by b.name limit 1")
         return TABLE.read(rows[0]) if rows else None
 
+    def halting_batches(self) -> frozenset[str]:
+        """The names of all such batches."""
+        return frozenset(name for (name,) in self._store.execute("select name from batches where cascading = 1"))
+
     def batch_counts(self, name: str) -> dict[str, int]:
         """How many jobs of a batch are in each state, by state; states without jobs are left out."""
         return dict(self._store.execute("select state, jobs from batch_counts where batch = ?", (name,)))

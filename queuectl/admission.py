@@ -27,8 +27,8 @@ UNSTARTED = (*WAITING, "blocked")
 """The states of jobs that have to start, or to start again, before they can end."""
 
 KINDS = (
-    "held", "paused", "dependency", "delayed", "backoff", "concurrency", "rate", "resource", "reserved", "disk",
-    "no_worker", "host", "busy", "priority",
+    "halted", "held", "paused", "dependency", "delayed", "backoff", "concurrency", "rate", "resource", "reserved",
+    "disk", "no_worker", "host", "busy", "priority",
 )  # fmt: skip
 """The kinds of reasons, in the order in which they have to go."""
 
@@ -44,7 +44,7 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     """In words; moments stand in `since` and `when`."""
     about: str | None = None
-    """The name of the queue or of the resource that it is about; None where it is of the job, or of all queues."""
+    """The name of the queue, resource or batch that it is about; None where it is of the job, or of all queues."""
     behind: tuple[str, ...] = ()
     """The ids of the jobs that are in the way, as far as it names any."""
     since: int | None = None
@@ -126,6 +126,8 @@ class Facts(msgspec.Struct, frozen=True):
     """What is kept of resources at a home, by its identity, in the order of claims."""
     gates: Mapping[str, QueueGate] = {}
     """The queues of which anything was said, by name; `ALL`: what was said of all of them."""
+    halting: frozenset[str] = frozenset()
+    """The names of batches that are halted, and of which not all that waits is cancelled yet."""
 
     def serving(self, queue: str) -> list[Servers]:
         """Those that take the jobs of a queue."""
@@ -162,6 +164,8 @@ def first(job: Job, facts: Facts, now: int) -> Reason | None:
 
 def _reasons(job: Job, facts: Facts, now: int) -> Iterator[Reason]:
     gate, all_queues = facts.gates.get(job.queue), facts.gates.get(ALL)
+    if job.batch is not None and job.batch in facts.halting:
+        yield _halted(job.batch)
     if not job.forced:
         if job.held:
             yield _held(job, facts.holds.get(job.id))
@@ -196,6 +200,12 @@ def low_disk(disk: Disk) -> Reason:
 def start_worker(queue: str) -> str:
     """The command that has the jobs of a queue run."""
     return f"queuectl worker start --queue {shlex.quote(queue)}"
+
+
+def _halted(batch: str) -> Reason:
+    return Reason(
+        kind="halted", text=f"its batch {batch} was halted: it will be cancelled", about=batch, frees="queuectl recover"
+    )
 
 
 def _held(job: Job, event: Recorded | None) -> Reason:

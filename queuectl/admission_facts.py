@@ -37,7 +37,7 @@ def collect(view: View, engine: Engine | None, disk: Disk | None, now: int, abou
     stocks = _stocks(view, servers)
     waiting = needy(view, now, 1, [worker for each in alike.values() for worker in each], gates)
     reservations = {home: stock.reservations(waiting, now) for home, stock in stocks.items()} if waiting else {}
-    return Facts(disk, servers, failed_at, holds, stocks, reservations, gates)
+    return Facts(disk, servers, failed_at, holds, stocks, reservations, gates, view.halting_batches())
 
 
 def collect_early(view: View, job: Job) -> Facts:

@@ -113,6 +113,7 @@ class _Selection:
         """Forced jobs that are not claimed ahead: their queue has a limit, and no slot is free."""
         self._full = False
         """Whether no slot is left, and none may be claimed ahead: what is free is kept."""
+        self._halting = view.halting_batches()
         self._rules: dict[str, bool] = {}
         """By batch: whether there is a rule by which it is halted."""
         self._found = ClaimSelection(jobs=[], closed=bool(self._closed), demands=set(), kept={})
@@ -152,7 +153,10 @@ class _Selection:
             if free >= slots:
                 room = worker
                 break
-        if self._gates and first(job, self._facts, self._now) is not None:
+        if job.batch is not None and job.batch in self._halting:
+            # What stands behind it waits until all of the batch is cancelled, rather than be looked for at each claim.
+            found.closed = self._full = True
+        elif self._gates and first(job, self._facts, self._now) is not None:
             found.closed = True
             self._closed.add(job.queue)
         elif room is None and gate is not None and gate.state.is_limited and slots == 1:

@@ -194,6 +194,8 @@ def test_many_are_cancelled_a_part_at_a_time(one: OneWorker, monkeypatch: pytest
     one.claim(1)
     one.writer.turn([Report(one.held.pop("a").lease, FAILED)], [], 0)
     assert counts(one, "x") == {"dead": 1, "cancelled": 5, "pending": 20}
+    assert one.claim() == [], "what is left starts no more"
+    assert {reason.kind for reason in one.queue.reasons(rest[-1])} >= {"halted"}
     with pytest.raises(Refused, match="not all of its jobs are cancelled yet"):
         one.queue.retry("a")
     one.cascade(True)

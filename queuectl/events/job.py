@@ -231,6 +231,7 @@ class Cascaded(Payload, frozen=True, kw_only=True):
     """All jobs that depend on this one have been looked at since it ended."""
 
     type: ClassVar[str] = "cascaded"
+    wakes_workers: ClassVar[bool] = True
 
 
 class WaitingFor(Payload, frozen=True, kw_only=True):

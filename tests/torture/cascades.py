@@ -1,6 +1,7 @@
-"""Thousands of jobs depend on one that dies: all are cancelled once, whoever is killed in between, and others write on.
+"""Thousands of jobs depend on one that dies, or are in a batch that it halts: all are cancelled once.
 
-Then the first one is retried with all that it took along, and each completes once.
+Whoever is killed in between, and others write on. Then the first one is retried with all that it took along, and each
+completes once.
 """
 
 import os
@@ -22,6 +23,7 @@ from queuectl.clock import monotonic
 from queuectl.engines import dependants
 from tests.torture.verdict import Breach, Figures, Run
 
+SLOTS = 4
 LONGEST_WAIT = 0.5
 """Seconds that an enqueue of a bystander may take."""
 
@@ -40,14 +42,26 @@ def chain(seed: int, full: bool, folder: Path | None = None) -> Figures:
     return _run(seed, jobs, 20 if full else 8, folder)
 
 
-RUNS: dict[str, Run] = {"cascade-fan": fan, "cascade-chain": chain}
+def halt(seed: int, full: bool, folder: Path | None = None) -> Figures:
+    """All are in a batch, which the death of the first one halts; each second one depends on the one before it."""
+    count = 10_000 if full else 3 * dependants.MOST
+    jobs = [
+        Spec(command="true", batch="b", name=f"n{place}", after=(f"@n{place - 1}",) if place % 2 else (), priority=-1)
+        for place in range(count)
+    ]
+    return _run(seed, jobs, 20 if full else 8, folder, batch="b")
 
 
-def _run(seed: int, jobs: list[Spec], kills: int, folder: Path | None) -> Figures:
+RUNS: dict[str, Run] = {"cascade-fan": fan, "cascade-chain": chain, "cascade-halt": halt}
+
+
+def _run(seed: int, jobs: list[Spec], kills: int, folder: Path | None, batch: str | None = None) -> Figures:
     pick = random.Random(seed)
     made = Path(tempfile.mkdtemp(prefix="queuectl-cascade-", dir=folder))
     with Queue(made / "q.db") as queue:
-        queue.enqueue(Spec(command="false", id="first", max_retries=0))
+        rule = "soon,fail=1" if batch is not None else None
+        # It takes all slots of a worker: none of its batch has started beside it.
+        queue.enqueue(Spec(command="false", id="first", max_retries=0, batch=batch, halt=rule, slots=SLOTS))
         children = queue.enqueue_many(jobs)
         bystander = _Bystander(str(made / "q.db"))
         bystander.start()
@@ -56,7 +70,8 @@ def _run(seed: int, jobs: list[Spec], kills: int, folder: Path | None) -> Figure
         _judge(queue, children, "cancelled", 1)
         if longest > LONGEST_WAIT:
             raise Breach([f"an enqueue took {longest:.2f} s while dependants were cancelled"], {"kills": killed})
-        queue.retry("first", cascade=True, command="true")
+        chosen = () if batch is not None else ("first",)
+        queue.retry(*chosen, batch=batch, cascade=True, command="true")
         _kill_until(queue, lambda: queue.job("first").state == "completed" and not _left(queue), pick, 0)
         _judge(queue, ["first", *children], "completed", 1)
         if differences := queue.check():
@@ -76,7 +91,17 @@ def _kill_until(queue: Queue, done: Callable[[], bool], pick: random.Random, kil
     deadline, killed = monotonic() + 300, 0
     while True:
         worker = subprocess.Popen(
-            [sys.executable, "-m", "queuectl", "worker", "start", "--slots=4", "--queue=default", "--db", queue.url],
+            [
+                sys.executable,
+                "-m",
+                "queuectl",
+                "worker",
+                "start",
+                f"--slots={SLOTS}",
+                "--queue=default",
+                "--db",
+                queue.url,
+            ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,

@@ -74,6 +74,8 @@ def _situation(job: "Job", now: int, facts: "Facts | None") -> str:
     match reason.kind if reason is not None else "":
         case "delayed" | "backoff":
             return f"{retry} {relative_time(job.run_at, now)}"
+        case "halted":
+            return "batch halted"
         case "held":
             return "held"
         case "paused" if reason is not None:

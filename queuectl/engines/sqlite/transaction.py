@@ -204,12 +204,17 @@ class SqliteTransaction(SqliteView, Transaction):
         return super().depended_on(ids)
 
     def cascading_batch(self) -> BatchState | None:
+        return super().cascading_batch() if self._has_batches() else None
+
+    def halting_batches(self) -> frozenset[str]:
+        return super().halting_batches() if self._has_batches() else frozenset()
+
+    def _has_batches(self) -> bool:
         if "batches" in self._known.empty:
-            return None
+            return False
         if not self._db.execute("select exists (select 1 from batches)").get:
             self._known.empty.add("batches")
-            return None
-        return super().cascading_batch()
+        return "batches" not in self._known.empty
 
     def keep_secrets(self, job: str, values: Mapping[str, str]) -> None:
         self._db.executemany(
