@@ -14,7 +14,7 @@ from queuectl.engines.view import View
 from queuectl.events import Recorded
 from queuectl.host_limits import holds_back
 from queuectl.liveness import Life, liveness
-from queuectl.selection import needy, select
+from queuectl.selection import in_open_queues, needy, select
 from queuectl.stock import Stock
 
 SAMPLE = 20
@@ -35,7 +35,7 @@ def collect(view: View, engine: Engine | None, disk: Disk | None, now: int, abou
     gates = view.gates()
     holds = {about.id: event} if about is not None and about.held and (event := _hold(view, about)) else {}
     stocks = _stocks(view, servers)
-    waiting = needy(view, now, 1, [worker for each in alike.values() for worker in each], gates)
+    waiting = in_open_queues(needy(view, now, 1, [worker for each in alike.values() for worker in each]), gates, now)
     reservations = {home: stock.reservations(waiting, now) for home, stock in stocks.items()} if waiting else {}
     return Facts(disk, servers, failed_at, holds, stocks, reservations, gates, view.halting_batches())
 

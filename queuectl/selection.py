@@ -44,20 +44,20 @@ def stock(view: View, home: str) -> Stock:
     return Stock(home, view.resource_states(), view.offers(), view.grants())
 
 
-def needy(view: View, now: int, limit: int, workers: Sequence[Worker], gates: Mapping[str, QueueGate]) -> list[Job]:
-    """The jobs for which resources may be kept (R35), in the order of claims: due, and but for these they could start.
+def needy(view: View, now: int, limit: int, workers: Sequence[Worker]) -> list[Job]:
+    """The jobs for which resources may be kept (R35) while their queues are open, in the order of claims.
 
-    At most `limit` of each lane. Their queue is open, and one of these workers serves it.
+    They are due, and one of these workers serves them. At most `limit` of each lane, and all that are forced.
     """
-    everything = gates.get(ALL)
-    shut = everything is not None and everything.is_closed(now)
+    forced = [job for job in view.forced() if job.run_at <= now]  # they may stand behind others in their lane
+    jobs = {job.id: job for job in (*view.needy(limit, now, now - RESERVES), *forced) if job.policy.needs}
+    return sorted((job for job in jobs.values() if any(_serves(worker, job) for worker in workers)), key=order)
 
-    def may_start(job: Job) -> bool:
-        gate = gates.get(job.queue)
-        is_open = job.forced or not (shut or (gate is not None and gate.is_closed(now)))
-        return is_open and any(_serves(worker, job) for worker in workers)
 
-    return sorted((job for job in view.needy(limit, now, now - RESERVES) if may_start(job)), key=order)
+def in_open_queues(jobs: Sequence[Job], gates: Mapping[str, QueueGate], now: int) -> list[Job]:
+    """Those of these jobs that no pause and no limit of their queue keeps from starting."""
+    closed = {name for name, gate in gates.items() if gate.is_closed(now)}
+    return [job for job in jobs if job.forced or not (ALL in closed or job.queue in closed)]
 
 
 def _serves(worker: Worker, job: Job) -> bool:
@@ -220,11 +220,11 @@ class _Selection:
     def _kept(self, job: Job) -> dict[str, int]:
         """What is kept of resources for jobs before this one."""
         if self._needy is None:
-            self._needy = needy(self._view, self._now, 1 + sum(self._rooms.values()), self._live(), self._gates)
+            self._needy = needy(self._view, self._now, 1 + sum(self._rooms.values()), self._live())
         if self._stock is None or not self._needy:
             return {}
         ahead = [each for each in self._needy if order(each) < order(job) and each.id not in self._taken]
-        return kept(self._stock.reservations(ahead, self._now))
+        return kept(self._stock.reservations(in_open_queues(ahead, self._gates, self._now), self._now))
 
     def _take(self, job: Job, gate: QueueGate | None, slots: int, room: str | None) -> None:
         granted = self._stock.grant(job.id, job.policy.needs) if self._stock is not None and job.policy.needs else {}

@@ -31,6 +31,42 @@ def test_small_jobs_leave_it_to_the_first(tmp_path: Path, minutes: int, starts: 
             assert {claim.job.id for claim in writer.turn([], [], 3).claims} == {"big", "small"}
 
 
+def test_it_is_kept_for_a_forced_job(tmp_path: Path) -> None:
+    """Which stands behind others of its lane, that a limit keeps."""
+    with Queue(tmp_path / "q.db") as queue:
+        queue.set_resource("gpu", 2)
+        writer = TurnWriter(queue, "w1", (), queue.home.identity())
+        writer.start(4)
+        queue.enqueue("true", queue="few", needs={"gpu": 1})
+        [holder] = writer.turn([], [], 1).claims
+        queue.limit("few", concurrency=1)
+        jobs = [Spec(command="true", queue="few", needs={"gpu": 2}, at=clock.now() - 11 * 60 * SECOND)] * 4
+        forced = queue.enqueue_many(jobs)[-1]
+        small = queue.enqueue("true", needs={"gpu": 1})
+        queue.start(forced)
+
+        [reason] = [each for each in queue.reasons(small) if each.kind != "priority"]
+        assert (reason.kind, reason.behind) == ("reserved", (forced,))
+        assert writer.turn([], [], 1, holding=[holder.lease]).claims == []
+
+
+def test_nothing_is_kept_once_its_queue_is_full(tmp_path: Path) -> None:
+    """By a job that the same turn has claimed: what would be kept may start in that turn, too."""
+    with Queue(tmp_path / "q.db") as queue:
+        queue.set_resource("gpu", 2)
+        writer = TurnWriter(queue, "w1", (), queue.home.identity())
+        writer.start(4)
+        queue.enqueue("true", needs={"gpu": 1})
+        [holder] = writer.turn([], [], 1).claims
+        queue.limit("few", concurrency=1)
+        queue.enqueue("true", id="first", queue="few", needs={"lock": 1}, priority=1)
+        queue.enqueue("true", queue="few", needs={"gpu": 2}, at=clock.now() - 11 * 60 * SECOND)
+        queue.enqueue("true", id="small", needs={"gpu": 1})
+
+        claims = writer.turn([], [], 3, holding=[holder.lease]).claims
+        assert [claim.job.id for claim in claims] == ["first", "small"]
+
+
 def test_free_slots_are_kept_for_heavy_jobs(tmp_path: Path) -> None:
     with Queue(tmp_path / "q.db") as queue:
         writers = [TurnWriter(queue, name, (), queue.home.identity()) for name in ("w1", "w2")]
