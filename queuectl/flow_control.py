@@ -8,14 +8,15 @@ from msgspec import UNSET
 from projections.jobs import Job
 from projections.queues import ALL, QueueState, stream
 from queuectl import decisions, enclosing_jobs
-from queuectl.bounds import check_queue
+from queuectl.bounds import check_queue, within
 from queuectl.clock import SECOND
 from queuectl.decisions import LimitChanges
 from queuectl.engines.view import Transaction, View, Write
 from queuectl.events import Event, Rate
-from queuectl.limits import check_concurrency, rate_from
+from queuectl.limits import rate_from
 from queuectl.queries import get_job
 from queuectl.resource_control import ResourceControl
+from queuectl.units import LONGEST
 
 
 class FlowControl(ResourceControl):
@@ -36,11 +37,13 @@ class FlowControl(ResourceControl):
         """Claim no more jobs of a queue (None: of any), for so many seconds or until `resume`; returns its state.
 
         What runs goes on, unless `suspend` is set: then it is suspended until this pause ends, the jobs aside inside
-        which this process runs. Raises Invalid for a name that no queue can have.
+        which this process runs. Raises Invalid for a name that no queue can have, and for no duration.
         """
 
+        length = within("seconds", seconds, 0, LONGEST) if seconds is not None else None
+
         def decide(tx: Transaction, state: QueueState | None) -> list[Event]:
-            until = tx.now + round(seconds * SECOND) if seconds is not None else None
+            until = tx.now + round(length * SECOND) if length is not None else None
             return decisions.pause(until, reason, suspend=suspend)
 
         return self._decide_on_queue(queue, decide, self._pause_jobs)[0]
@@ -75,7 +78,7 @@ class FlowControl(ResourceControl):
         dies. Raises Invalid for what can't be.
         """
         changes = LimitChanges(
-            concurrency=check_concurrency(concurrency) if isinstance(concurrency, int) else concurrency,
+            concurrency=concurrency,
             rate=rate_from(rate) if isinstance(rate, str) else rate,
             burst=burst,
             pause_on_failure=pause_on_failure,

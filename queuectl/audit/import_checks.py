@@ -12,26 +12,30 @@ from typing import Any
 from msgspec import ValidationError, convert
 from msgspec.structs import asdict, astuple
 
-from queuectl import amounts, bounds, settings, spec, units
+from queuectl import amounts, bounds, limits, settings, spec, units
 from queuectl.audit.seal import read_seal
 from queuectl.clock import micros
 from queuectl.environment import digest
 from queuectl.errors import Invalid
 from queuectl.events import (
     Archived,
+    BatchOpened,
     CancelRequested,
     Claimed,
     ConfigSet,
     Edited,
     Enqueued,
     EnvironmentKept,
+    QueueLimited,
     Recorded,
+    Released,
     Requeued,
     ResourceSet,
     Sealed,
     Unreadable,
     WorkerStarted,
 )
+from queuectl.halt import halt_rule
 from queuectl.job_fields import Spec
 from queuectl.option_kinds import SIGNAL
 from queuectl.options import IN_EVENT, OF_NAME
@@ -46,6 +50,7 @@ STREAM_KINDS: Mapping[str, tuple[str, ...]] = {
     "sealed": ("audit",),
     **dict.fromkeys(("queue_paused", "queue_resumed"), ("queue", "queues")),
     "queue_limited": ("queue",),
+    **dict.fromkeys(("batch_opened", "batch_halted", "batch_reopened"), ("batch",)),
     **dict.fromkeys(("resource_set", "resource_unset"), ("resource",)),
     "archived": ("job", "worker"),
     "environment_kept": ("env",),
@@ -143,7 +148,7 @@ def _check_values(value: Any, name: str = "") -> None:
                 _check_values(each, field)
 
 
-MOMENT_FIELDS = frozenset({"run_at", "started_at", "at", "not_before"})
+MOMENT_FIELDS = frozenset({"run_at", "started_at", "at", "not_before", "until"})
 """The fields that hold moments, wherever they stand."""
 
 
@@ -216,12 +221,30 @@ def _check_cancel_requested(_: Recorded, event: CancelRequested) -> None:
         SIGNAL.check("signal", event.signal)
 
 
-def _check_claimed(_: Recorded, event: Claimed) -> None:
+def _check_claimed(record: Recorded, event: Claimed) -> None:
     bounds.check_name("worker", event.worker)
     if event.attempt < 1:
         raise Invalid(f"attempt: {event.attempt} is below 1")
     for name, given in event.granted.items():
         amounts.check_needs({name: given if isinstance(given, int) else len(given)})
+        if not isinstance(given, int) and amounts.indices(amounts.ranges(given)) != given:
+            raise Invalid(f"granted: {given} are not numbers of pieces, in order")
+    _check_rates(record, event)
+
+
+def _check_rates(_: Recorded, event: Claimed | Released) -> None:
+    for queue, next_start in event.rates.items():
+        bounds.check_queue(queue)
+        _check_moment("rates", next_start)
+
+
+def _check_limited(_: Recorded, event: QueueLimited) -> None:
+    limits.check_limits(event)
+
+
+def _check_batch(_: Recorded, event: BatchOpened) -> None:
+    if event.halt is not None and str(halt_rule(event.halt)) != event.halt:
+        raise Invalid(f"halt: {event.halt!r} is not how it is written")
 
 
 def _check_resource(record: Recorded, event: ResourceSet) -> None:
@@ -270,8 +293,11 @@ _CHECKS: dict[str, Callable[[Recorded, Any], None]] = {
     Requeued.type: _check_requeued,
     CancelRequested.type: _check_cancel_requested,
     Claimed.type: _check_claimed,
+    Released.type: _check_rates,
     WorkerStarted.type: _check_worker,
     ResourceSet.type: _check_resource,
+    QueueLimited.type: _check_limited,
+    BatchOpened.type: _check_batch,
     ConfigSet.type: _check_setting,
     Sealed.type: _check_seal,
     Archived.type: _check_tombstone,

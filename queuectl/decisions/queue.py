@@ -7,6 +7,7 @@ from projections.queues import ALL, QueueState
 from queuectl.clock import text
 from queuectl.errors import Invalid, Refused
 from queuectl.events import Event, QueueLimited, QueuePaused, QueueResumed, Rate
+from queuectl.limits import check_limits
 
 
 def pause(until: int | None, reason: str | None = None, *, suspend: bool = False) -> list[Event]:
@@ -39,7 +40,7 @@ class LimitChanges(Struct, frozen=True, kw_only=True):
 
 
 def limit(state: QueueState | None, changes: LimitChanges, reason: str | None = None) -> list[Event]:
-    """Change limits of a queue; no events where nothing differs. Raises Invalid for a burst without a rate."""
+    """Change limits of a queue; no events where nothing differs. Raises Invalid for what can't be."""
     state = state if state is not None else QueueState("", 0)
     rate = state.rate if changes.rate is UNSET else changes.rate
     if changes.burst is not UNSET:
@@ -54,5 +55,6 @@ def limit(state: QueueState | None, changes: LimitChanges, reason: str | None = 
         pause_on_failure=state.pause_on_failure if changes.pause_on_failure is UNSET else changes.pause_on_failure,
         reason=reason,
     )
+    check_limits(after)
     before = (state.concurrency, state.rate, state.pause_on_failure)
     return [after] if before != (after.concurrency, after.rate, after.pause_on_failure) else []

@@ -209,7 +209,10 @@ class Transaction(View, NumberQuestions):
 
     @abstractmethod
     def append(self, writes: Iterable[Write], actor: str) -> list[Change]:
-        """Append events and fold them into every projection. Raises Conflict where a stream has moved on."""
+        """Append events and fold them into every projection.
+
+        Raises Conflict where a stream has moved on, and Invalid for an event of which the log could not read a field.
+        """
 
     def enqueue(self, groups: Sequence[Alike], actor: str) -> None:
         """Append new jobs, those that are alike together. Raises as `append` does."""

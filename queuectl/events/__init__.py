@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from queuectl.clock import text
+from queuectl.errors import Invalid
 from queuectl.events.batch import BATCH as BATCH
 from queuectl.events.batch import BatchHalted as BatchHalted
 from queuectl.events.batch import BatchOpened as BatchOpened
@@ -112,6 +113,19 @@ WAKING: frozenset[str] = frozenset(kind.type for kind in Event.__args__ if kind.
 VOCABULARY = Vocabulary(Event.__args__, {("worker_started", 1): _worker_started_2})
 
 encode = msgspec.json.Encoder().encode
+
+
+def stored(event: Event) -> str:
+    """The payload of an event as the log stores it.
+
+    Raises Invalid where a field is of another type than it should be: nobody could read that again, and it stays.
+    """
+    data = encode(event).decode()
+    try:
+        VOCABULARY.decode(event.type, event.v, data)
+    except Unreadable as error:
+        raise Invalid(f"{event.type}: {error.__cause__}") from None
+    return data
 
 
 class Recorded(msgspec.Struct, frozen=True, gc=False):

@@ -16,8 +16,11 @@ import pytest
 from queuectl import Queue, clock
 from queuectl.audit.backup import backup
 from queuectl.audit.event_lines import LONGEST, lines
+from queuectl.audit.import_checks import STREAM_KINDS
 from queuectl.audit.import_log import load, rebuild
 from queuectl.errors import Invalid, QueueError, Refused
+from queuectl.events import Event
+from queuectl.events import job as job_events
 from queuectl.export import export
 from tests.support.paths import DATA
 
@@ -267,6 +270,22 @@ def test_an_incomplete_log_is_refused_naming_the_line(
           "max_load": 0.0}}, "max_load, min_free_memory: are not above 0"),
         ({"type": "worker_started", "stream": "worker:a", "data": {"host": "h", "pid": 1, "slots": 1,
           "min_free_memory": 0}}, "max_load, min_free_memory: are not above 0"),
+        ({"type": "queue_paused", "stream": "queues", "data": {"until": "lunch"}}, "until: 'lunch' is no moment"),
+        ({"type": "queue_limited", "stream": "queue:q", "data": {"concurrency": 0}}, "concurrency: 0 is not"),
+        ({"type": "queue_limited", "stream": "queue:q", "data": {"rate": {"starts": 0, "seconds": 1.0}}},
+         "rate: '0/s'"),
+        ({"type": "queue_limited", "stream": "queue:q", "data": {"rate": {"starts": 1, "seconds": 0.0}}},
+         "rate: '1/0s'"),
+        ({"type": "queue_limited", "stream": "queue:q", "data": {"rate": {"starts": 1, "seconds": 1.0, "burst": 0}}},
+         "burst: 0 is not"),
+        ({"stream": "job:good", "version": 2, "type": "claimed", "data": {"attempt": 1, "worker": "w",
+          "rates": {"q": "soon"}}}, "rates: 'soon' is no moment"),
+        ({"stream": "job:good", "version": 2, "type": "released", "data": {"attempt": 1, "rates": {"q": "soon"}}},
+         "rates: 'soon' is no moment"),
+        ({"stream": "job:good", "version": 2, "type": "claimed", "data": {"attempt": 1, "worker": "w",
+          "granted": {"gpu": [1, 0]}}}, "granted: (1, 0) are not numbers of pieces"),
+        ({"type": "batch_opened", "stream": "batch:b", "data": {"halt": "fail=3,soon"}},
+         "halt: 'fail=3,soon' is no rule"),
         ({"type": "archived", "stream": "job:a", "data": {"file": "/a", "events": 5, "state": "dead",
           "passed": [[1, "2026-11-28T00:00:00Z", "dead"]]}}, "is not that of those before it"),
         ({"type": "sealed", "stream": "audit", "data": {"upto": 9, "events": 9, "hash": "00"}}, "is no seal"),
@@ -286,6 +305,11 @@ def test_what_cannot_be_is_refused_by_line(tmp_path: Path, spoil: dict[str, Any]
             load(new, [json.dumps(line).encode() + b"\n" for line in (good, wrong)])
         assert new.status().seq == 0
         assert new.enqueue("true") == "1"
+
+
+def test_every_type_has_its_kind_of_stream() -> None:
+    of_jobs = vars(job_events).values()
+    assert {kind.type for kind in Event.__args__ if kind not in of_jobs} <= STREAM_KINDS.keys()
 
 
 def test_too_deep_or_too_long_lines_are_refused(tmp_path: Path) -> None:

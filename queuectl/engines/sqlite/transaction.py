@@ -30,7 +30,7 @@ from queuectl.events import (
     QueueResumed,
     Recorded,
     Released,
-    encode,
+    stored,
 )
 
 
@@ -100,7 +100,7 @@ class SqliteTransaction(SqliteView, Transaction):
             for event in write.events:
                 seq += 1
                 version += 1
-                data = encode(event).decode()
+                data = stored(event)
                 record = Recorded(seq, write.stream, version, event.type, event.v, at, actor, data)
                 after = evolve(before, record, event)
                 changes.append(Change(record, event, before, after))
