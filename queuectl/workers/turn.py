@@ -196,7 +196,7 @@ class TurnWriter:
                     beat: list[Write] = []
                     if heartbeat or look:
                         me = tx.worker(self.worker)
-                        if heartbeat and me is not None and holding:
+                        if heartbeat and holding and me is not None and me.live:
                             held = [HeldAttempt(each.job, each.attempt, each in suspended) for each in holding]
                             beat = [Write(self._stream, me, [Heartbeat(attempts=held)])]
                         self._look(tx, me, turn)

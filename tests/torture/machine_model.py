@@ -4,157 +4,39 @@
 added to which streams, transaction by transaction.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+
+from tests.torture.machine_admission import Admission, at_rest, much
+from tests.torture.machine_flow_model import FlowModel
+from tests.torture.machine_subjects import FINAL, WAITING, Attempt, Ended, Held, Job, Policy, Worker
 
 SECOND = 1_000_000
-FINAL = ("completed", "dead", "cancelled")
-WAITING = ("pending", "failed")
 
 
-@dataclass
-class Policy:
-    """What a job was told when it was enqueued, with the settings of that moment filled in."""
-
-    queue: str
-    priority: int
-    run_at: int
-    max_retries: int
-    base: float
-    cap: float
-    jitter: float
-    on_lost: str
-    stop_signal: str
-    no_retry_codes: tuple[int, ...] = ()
-    secrets: tuple[str, ...] = ()
-
-
-@dataclass
-class Attempt:
-    number: int
-    worker: str
-    lease: int
-    outcome: str | None = None
-    cause: str | None = None
-
-
-@dataclass
-class Job:
-    id: str
-    seq: int
-    policy: Policy
-    run_at: int
-    latest: int
-    """`run_at` lies between these two: jitter is not foretold. Once it was seen, they are equal."""
-    secrets: tuple[str, ...]
-    state: str = "pending"
-    version: int = 1
-    attempt: int = 0
-    failures: int = 0
-    interruptions: int = 0
-    worker: str | None = None
-    lease: int | None = None
-    cancel: bool = False
-    asked: str | None = None
-    """The signal that the cancel names."""
-    exit_code: int | None = None
-    signal: int | None = None
-    cause: str | None = None
-    values: dict[str, str] = field(default_factory=dict)
-    attempts: list[Attempt] = field(default_factory=list)
-
-    def row(self) -> tuple[object, ...]:
-        """As the jobs table should have it."""
-        return (
-            self.id, self.seq, self.version, self.state, self.policy.queue, self.policy.priority, self.run_at,
-            ",".join(self.secrets) or None, self.attempt, self.failures, self.worker, self.lease, int(self.cancel),
-            self.asked if self.cancel else None, self.exit_code, self.signal, self.cause,
-        )  # fmt: skip
-
-
-@dataclass
-class Worker:
-    id: str
-    queues: tuple[str, ...]
-    boot: str
-    state: str = "running"
-    stop_now: bool = False
-    version: int = 1
-
-    @property
-    def live(self) -> bool:
-        return self.state in ("running", "stopping")
-
-
-@dataclass(frozen=True)
-class Held:
-    """A lease, as somebody remembers it."""
-
-    job: str
-    attempt: int
-    version: int
-
-
-@dataclass(frozen=True)
-class Ended:
-    """What somebody says of an attempt."""
-
-    cause: str | None
-    exit_code: int | None = None
-    signal: int | None = None
-
-
-class Model:
+class Model(FlowModel):
     """A queue in memory."""
 
     def __init__(self, now: int) -> None:
-        self.now = now
-        self.head = 0
-        self.at = 0
-        self.jobs: dict[str, Job] = {}
+        super().__init__(now)
         self.gone: set[str] = set()
-        self.workers: dict[str, Worker] = {}
         self.config: dict[str, str] = {}
         self.config_version = 0
         self.number = 0
-        self.transactions: list[tuple[int, list[tuple[str, int, str]]]] = []
-        """What was added since it was last looked at: the moment of each transaction and its (stream, version, type).
-        """
-        self._open: list[tuple[str, int, str]] = []
-
-    # -- transactions ------------------------------------------------------------------------------------------------
-
-    def commit(self) -> None:
-        """The events since the last commit were one transaction (none, where there were none)."""
-        if self._open:
-            self.at = max(self.now, self.at + 1)
-            self.transactions.append((self.at, self._open))
-            self._open = []
-
-    def _event(self, job: Job, *types: str) -> None:
-        for type in types:
-            job.version += 1
-            self.head += 1
-            self._open.append((f"job:{job.id}", job.version, type))
-
-    def _worker_event(self, worker: Worker, type: str) -> None:
-        self.head += 1
-        self._open.append((f"worker:{worker.id}", worker.version, type))
 
     # -- users -------------------------------------------------------------------------------------------------------
 
     def setting(self, key: str, default: str) -> str:
         return self.config.get(key, default)
 
-    def enqueue(self, id: str | None, policy: Policy, values: dict[str, str]) -> str:
+    def enqueue(self, id: str | None, policy: Policy, values: dict[str, str], *, held: bool = False) -> str:
         if id is None:
             self.number += 1
             id = str(self.number)
-        self.head += 1
+        self.add(f"job:{id}", 1, "enqueued")
         self.jobs[id] = Job(
-            id, self.head, policy, policy.run_at, policy.run_at, policy.secrets, values=dict(values)
+            id, self.head, policy, policy.run_at, policy.run_at, policy.secrets, held=held, values=dict(values)
         )  # fmt: skip
-        self._open.append((f"job:{id}", 1, "enqueued"))
         return id
 
     def taken(self, id: str) -> bool:
@@ -181,12 +63,12 @@ class Model:
     def cancel(self, id: str, signal: str | None) -> None:
         job = self.jobs[id]
         if job.state != "processing":
-            job.state = "cancelled"
-            self._event(job, "cancelled")
+            job.state, job.held, job.forced = "cancelled", False, False
+            self.event(job, "cancelled")
         elif not job.cancel or (signal is not None and signal != self.stop_signal(job)):
             job.asked = signal or (job.asked if job.cancel else None)
             job.cancel = True
-            self._event(job, "cancel_requested")
+            self.event(job, "cancel_requested")
 
     @staticmethod
     def stop_signal(job: Job) -> str:
@@ -202,10 +84,10 @@ class Model:
         job.state, job.failures, job.interruptions = "pending", 0, 0
         job.exit_code = job.signal = job.cause = None
         job.run_at = job.latest = self.now
-        self._event(job, "requeued")
+        self.event(job, "requeued")
 
     def purge(self, id: str) -> None:
-        self._event(self.jobs[id], "purged")
+        self.event(self.jobs[id], "purged")
         del self.jobs[id]
         self.gone.add(id)
 
@@ -215,21 +97,20 @@ class Model:
         else:
             self.config[key] = value
         self.config_version += 1
-        self.head += 1
-        self._open.append(("config", self.config_version, "config_set"))
+        self.add("config", self.config_version, "config_set")
 
     def stop_worker(self, id: str, now: bool) -> None:
         worker = self.workers[id]
         if worker.state == "running" or (now and not worker.stop_now):
             worker.state, worker.stop_now = "stopping", worker.stop_now or now
             worker.version += 1
-            self._worker_event(worker, "stop_requested")
+            self.add(f"worker:{worker.id}", worker.version, "stop_requested")
 
     # -- workers -----------------------------------------------------------------------------------------------------
 
-    def start_worker(self, id: str, queues: tuple[str, ...], boot: str) -> None:
-        self.workers[id] = Worker(id, queues, boot)
-        self._worker_event(self.workers[id], "worker_started")
+    def start_worker(self, worker: Worker) -> None:
+        self.workers[worker.id] = worker
+        self.add(f"worker:{worker.id}", 1, "worker_started")
 
     def end_worker(self, id: str, state: str) -> None:
         """It stopped or was lost; nothing is said where that was said before, or it never said that it was up."""
@@ -237,15 +118,23 @@ class Model:
         if worker is not None and worker.live:
             worker.state = state
             worker.version += 1
-            self._worker_event(worker, f"worker_{state}")
+            self.add(f"worker:{worker.id}", worker.version, f"worker_{state}")
 
     def heartbeat(self, id: str) -> None:
+        """Of a worker that lives: who was declared lost says nothing more of itself."""
         worker = self.workers[id]
-        worker.version += 1
-        self._worker_event(worker, "heartbeat")
+        if worker.live:
+            worker.version += 1
+            self.add(f"worker:{id}", worker.version, "heartbeat")
 
     def held(self, worker: str) -> list[Job]:
         return [job for job in self.jobs.values() if job.worker == worker]
+
+    @staticmethod
+    def lease(job: Job) -> Held:
+        """By what its worker holds it."""
+        assert job.lease is not None
+        return Held(job.id, job.attempt, job.lease)
 
     def holds(self, lease: Held) -> Job | None:
         """The job, where it is held under exactly this lease."""
@@ -255,27 +144,40 @@ class Model:
         return job
 
     def waiting(self, queues: Sequence[str]) -> list[Job]:
-        return [j for j in self.jobs.values() if j.state in WAITING and (not queues or j.policy.queue in queues)]
+        """The jobs that wait, held ones aside."""
+        served = [job for job in self.jobs.values() if not queues or job.queue in queues]
+        return [job for job in served if job.state in WAITING and not job.held]
 
-    def ready(self, queues: Sequence[str], limit: int) -> list[Job]:
-        due = [job for job in self.waiting(queues) if job.run_at <= self.now]
-        return sorted(due, key=lambda job: (-job.policy.priority, job.run_at, job.seq))[:limit]
+    def admission(self, now: int) -> Admission:
+        """Whom a claim finds at that moment, were all else as it is."""
+        return Admission(self.jobs.values(), [*self.workers.values()], self.queues, self.resources, now)
 
-    def claim(self, job: Job, worker: str) -> bool:
-        """Whether it may be started: a job whose secret values are gone is buried instead."""
-        job.attempt += 1
-        job.state, job.worker = "processing", worker
-        self._event(job, "claimed")
-        job.lease = job.version
-        job.attempts.append(Attempt(job.attempt, worker, job.version))
-        return not set(job.secrets) - set(job.values)
+    def claim(self, worker: Worker, want: int, free: int) -> list[Job]:
+        """What a worker claims of that it may start: a job whose secret values are gone is buried instead."""
+        admission = self.admission(self.now)
+        found = admission.select(worker, want, free)
+        for job, granted in found:
+            job.attempt += 1
+            job.state, job.worker, job.held, job.granted = "processing", worker.id, False, granted
+            self.event(job, "claimed")
+            job.lease = job.version
+            charged = job.id in admission.starts
+            if charged:
+                queue, arrival = admission.starts[job.id]
+                self.queues[queue].starts.append((job.id, arrival))
+            job.attempts.append(Attempt(job.attempt, worker.id, job.version, self.stamp, charged))
+        lost = [job for job, _ in found if set(job.secrets) - set(job.values)]
+        for job in lost:
+            self._bury(job)
+        self.pause_for(lost)
+        return [job for job, _ in found if job not in lost]
 
-    def bury(self, job: Job) -> None:
+    def _bury(self, job: Job) -> None:
         """Its secret values are not there."""
         self._end(job, "failed", Ended("spawn"))
         job.failures += 1
         job.state = "dead"
-        self._event(job, "failed", "dead")
+        self.event(job, "failed", "dead")
 
     def report(self, lease: Held, ended: Ended) -> str | None:
         """The state of the job now, or None where the report is refused."""
@@ -286,12 +188,12 @@ class Model:
             self._end(job, "completed", ended)
             job.state = "completed"
             job.values.clear()
-            self._event(job, "completed")
+            self.event(job, "completed")
         elif job.cancel:
             cause = job.cause
             self._end(job, "cancelled", ended)
             job.state, job.cause, job.attempts[-1].cause = "cancelled", cause, None
-            self._event(job, "cancelled")
+            self.event(job, "cancelled")
         else:
             cause = "signal" if ended.cause == "cancel" else ended.cause
             self._end(job, "failed", Ended(cause, ended.exit_code, ended.signal))
@@ -300,7 +202,7 @@ class Model:
             lost = cause == "lost" and job.policy.on_lost == "dead"
             dead = final or lost or job.failures > job.policy.max_retries
             job.state = "dead" if dead else "failed"
-            self._event(job, "failed", "dead" if dead else "retried")
+            self.event(job, "failed", "dead" if dead else "retried")
             if not dead:
                 self._back_off(job)
         return job.state
@@ -312,9 +214,10 @@ class Model:
             return self.report(lease, Ended("lost" if job is None or job.cancel else "interrupted"))
         job.attempts[-1].outcome = "interrupted"
         job.interruptions += 1
-        job.worker = job.lease = None
+        job.forced = False
+        self._let_go(job)
         job.state = "failed" if job.failures else "pending"
-        self._event(job, "interrupted")
+        self.event(job, "interrupted")
         return job.state
 
     def release(self, lease: Held) -> str | None:
@@ -324,21 +227,36 @@ class Model:
             return None
         job.attempts[-1].outcome = "released"
         job.attempt -= 1
-        job.worker = job.lease = None
+        self._let_go(job)
+        self._refund(job, job.attempts[-1])
         job.state = "failed" if job.failures else "pending"
-        self._event(job, "released")
+        self.event(job, "released")
         if job.cancel:
-            job.state, job.cancel = "cancelled", False
-            self._event(job, "cancelled")
+            job.state, job.cancel, job.forced = "cancelled", False, False
+            self.event(job, "cancelled")
         return job.state
 
     def _end(self, job: Job, outcome: str, ended: Ended) -> None:
         last = job.attempts[-1]
         last.outcome, last.cause = outcome, ended.cause
         job.exit_code, job.signal, job.cause = ended.exit_code, ended.signal, ended.cause
-        job.worker = job.lease = None
-        job.cancel = False
+        job.cancel = job.forced = False
         job.interruptions = 0
+        self._let_go(job)
+
+    @staticmethod
+    def _let_go(job: Job) -> None:
+        job.worker = job.lease = None
+        job.suspended = job.by_pause = False
+        job.granted = {}
+
+    def _refund(self, job: Job, claim: Attempt) -> None:
+        """A start that did not come to be does not count, unless another may have started in its place."""
+        queue = self.queue(job.queue)
+        if not claim.charged or queue.rate is None or queue.arrival is None:
+            return
+        if self.now - claim.claimed_at < queue.rate.interval:
+            queue.starts.append((job.id, queue.arrival - queue.rate.interval))
 
     def _back_off(self, job: Job) -> None:
         policy = job.policy
@@ -348,9 +266,23 @@ class Model:
 
     # -- what can be read --------------------------------------------------------------------------------------------
 
-    def counts(self) -> dict[tuple[str, str], int]:
-        found: dict[tuple[str, str], int] = {}
-        for job in self.jobs.values():
-            key = (job.policy.queue, job.state)
-            found[key] = found.get(key, 0) + 1
-        return found
+    def counts(self) -> dict[tuple[str, str, int], int]:
+        return Counter((job.queue, job.state, int(job.held)) for job in self.jobs.values())
+
+    def flow(self) -> dict[str, list[tuple[object, ...]]]:
+        """The rows that the tables of flow control should have."""
+        processing = [job for job in self.jobs.values() if job.state == "processing"]
+        return {
+            "queues": [queue.row() for queue in self.queues.values()],
+            "starts": [(queue.name, *start) for queue in self.queues.values() for start in queue.starts],
+            "resources": [(each.name, each.version, each.capacity, each.indices) for each in self.resources.values()],
+            "grants": [
+                (name, job.id, much(given), ",".join(map(str, given)) or None if isinstance(given, tuple) else None)
+                for job in processing
+                for name, given in job.granted.items()
+            ],
+        }
+
+    def at_rest(self, queues: Sequence[str]) -> bool:
+        """Whether nothing will happen in these queues without a person, but for what users delayed."""
+        return at_rest(self.jobs.values(), queues, self.workers.values(), self.queues, self.supply, self.now)

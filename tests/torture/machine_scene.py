@@ -26,16 +26,34 @@ from queuectl.workers.recovery.worker_lock import WorkerLock
 from queuectl.workers.turn import Claim
 from tests.support.folded_tables import assert_every_fold_agrees
 from tests.support.paths import IN_MEMORY
-from tests.torture.machine_model import SECOND, Ended, Held, Model
+from tests.torture.machine_model import SECOND, Model
+from tests.torture.machine_subjects import Ended, Held
 
 BEGIN = 1_800_000_000 * SECOND
 HOUR = 3600 * SECOND
 
-JOBS_SQL = """
-select id, seq, version, state, queue, priority, run_at, secrets, attempt, failures, worker, lease, cancel_requested,
-       case when cancel_requested then cancel_signal end, exit_code, signal, cause
-from jobs
-"""
+TABLES = {
+    "jobs": """
+        select id, seq, version, state, queue, priority, run_at, secrets, attempt, failures, worker, lease,
+               cancel_requested, case when cancel_requested then cancel_signal end, exit_code, signal, cause,
+               demand, held, forced, suspended_at is not null, suspended_by_pause
+        from jobs
+    """,
+    "counts": "select queue, state, held, jobs from counts",
+    "attempts": "select job, number, worker, lease, outcome, cause from attempts",
+    "workers": "select id, state, stop_now, version from workers",
+    "secrets": "select job, name, value from secrets",
+    "config": "select key, value from config",
+    "queues": """
+        select name, version, concurrency, rate ->> '$.starts', rate ->> '$.seconds', rate ->> '$.burst',
+               pause_on_failure, paused_at is not null, paused_until, paused_job, paused_suspends
+        from queues
+    """,
+    "starts": "select queue, job, next from starts order by seq",
+    "resources": "select name, version, capacity, indices from resources",
+    "grants": "select resource, job, amount, indices from grants",
+}
+"""What is compared of each table."""
 
 
 class World:
@@ -69,9 +87,8 @@ class Prey:
 class Sim:
     """A worker: what a process of it would have in memory. It lives while it holds its lock."""
 
-    def __init__(self, id: str, queues: tuple[str, ...], held: WorkerLock) -> None:
+    def __init__(self, id: str, held: WorkerLock) -> None:
         self.id = id
-        self.queues = queues
         self.lock: WorkerLock | None = held
         self.claims: list[Claim] = []
         self.running: list[Claim] = []
@@ -160,6 +177,8 @@ class Scene(RuleBasedStateMachine):
         """The dead, who still remember."""
         self.rescuers: list[tuple[rescuer.Rescuer, str, dict[Held, Ended | None]]] = []
         """Recoveries under way: of which worker, and what they will say of each lease (None: it never started)."""
+        self.compared = False
+        """Whether the model has been found right since the last step."""
         self.log: list[Recorded] = []
         self.told: list[Recorded] = []
         """What a follower was told who looks now and then."""
@@ -173,6 +192,7 @@ class Scene(RuleBasedStateMachine):
     def do(self, dice: int, *may: Callable[[Random], None]) -> None:
         """One of these, by one of the two queues; the clock moves on a little before."""
         self.tally["steps"] += 1
+        self.compared = False
         pick = Random(dice)
         World.now += 1
         self.model.now = World.now
@@ -223,25 +243,27 @@ class Scene(RuleBasedStateMachine):
                 "select seq, stream, version, type, v, at, actor, data from events where seq > ? order by seq",
                 (self.log[-1].seq if self.log else 0,),
             )]  # fmt: skip
-            jobs = sorted(db.execute(JOBS_SQL))
-            counts = {(queue, state): n for queue, state, n in db.execute("select queue, state, jobs from counts")}
-            attempts = sorted(db.execute("select job, number, worker, lease, outcome, cause from attempts"))
-            workers = sorted(db.execute("select id, state, stop_now, version from workers"))
-            secrets = sorted(db.execute("select job, name, value from secrets"))
-            config = dict(db.execute("select key, value from config"))
+            found = {table: [*db.execute(sql)] for table, sql in TABLES.items()}
         finally:
             db.execute("commit")
         self.is_next(records)
-        assert jobs == sorted(job.row() for job in model.jobs.values())
-        assert counts == model.counts()
-        assert attempts == sorted(
-            (job.id, a.number, a.worker, a.lease, a.outcome, a.cause)
-            for job in model.jobs.values()
-            for a in job.attempts
-        )
-        assert workers == sorted((w.id, w.state, int(w.stop_now), w.version) for w in model.workers.values())
-        assert secrets == sorted((j.id, *pair) for j in model.jobs.values() for pair in j.values.items())
-        assert config == model.config
+        expected: dict[str, list[tuple[object, ...]]] = {
+            "jobs": [job.row() for job in model.jobs.values()],
+            "counts": [(*key, jobs) for key, jobs in model.counts().items()],
+            "attempts": [
+                (job.id, each.number, each.worker, each.lease, each.outcome, each.cause)
+                for job in model.jobs.values()
+                for each in job.attempts
+            ],
+            "workers": [(w.id, w.state, int(w.stop_now), w.version) for w in model.workers.values()],
+            "secrets": [(job.id, *pair) for job in model.jobs.values() for pair in job.values.items()],
+            "config": [*model.config.items()],
+            **model.flow(),
+        }
+        for table, rows in expected.items():
+            more, less = Counter(found[table]), Counter(rows)
+            assert more == less, f"{table}: has {[*(more - less)]}, should have {[*(less - more)]}"
+        self.compared = True
 
     def is_next(self, records: list[Recorded]) -> None:
         """The events that were added are those the model expects, without gaps, each transaction later than before."""
@@ -254,14 +276,15 @@ class Scene(RuleBasedStateMachine):
                 found.append((record.at, []))
             found[-1][1].append((record.stream, record.version, record.type))
         expected, self.model.transactions = self.model.transactions, []
-        assert [(at, sorted(events)) for at, events in found] == [(at, sorted(events)) for at, events in expected]
+        added, wanted = ([(at, sorted(events)) for at, events in each] for each in (found, expected))
+        assert added == wanted, f"added {added}, should have added {wanted}"
         assert len(self.log) == self.model.head
 
     def teardown(self) -> None:
         if not hasattr(self, "model"):
             return
         try:
-            if not any(job.run_at != job.latest for job in self.model.jobs.values()):
+            if self.compared:
                 self.told += self.queues[0].events(after=self.told[-1].seq if self.told else 0)
                 assert self.told == self.log
                 assert_every_fold_agrees(self.queues[1])

@@ -10,8 +10,9 @@ from queuectl import Spec
 from queuectl.engines.view import Write
 from queuectl.errors import Conflict, Deadline, NotFound
 from queuectl.events import Cancelled, ConfigSet
-from tests.torture.machine_model import FINAL, SECOND, Policy
+from tests.torture.machine_model import SECOND
 from tests.torture.machine_scene import Scene, World, database
+from tests.torture.machine_subjects import FINAL, Policy
 
 HOUR = 3600 * SECOND
 JUMPS = (1, 1, 1, SECOND, SECOND, 5 * SECOND, HOUR, -1, -SECOND, -HOUR, -5 * HOUR)
@@ -27,6 +28,9 @@ DEFAULTS = {"max-retries": "3", "backoff-base": "2", "backoff-max": "86400", "ji
 PROJECTIONS = (
     "jobs", "attempts", "counts", "workers", "config", "queues", "starts", "resources", "grants", "numbers",
 )  # fmt: skip
+NEEDS: tuple[dict[str, int], ...] = (
+    {}, {}, {}, {}, {}, {}, {"gpu": 1}, {"gpu": 2}, {"db": 1}, {"mem": 3}, {"gpu": 1, "mem": 2},
+)  # fmt: skip
 
 
 class Users(Scene):
@@ -41,8 +45,11 @@ class Users(Scene):
         if len(set(named)) < len(named) or any(model.taken(id) for id in named):
             assert self.refused(lambda: self.queue.enqueue_many(specs)) in ("Refused", "Exists")
             return
+        if any(not spec.held and need > model.supply.most(name) for spec in specs for name, need in spec.needs.items()):
+            assert self.refused(lambda: self.queue.enqueue_many(specs)) == "Refused"
+            specs = [msgspec.structs.replace(spec, held=True) for spec in specs]
         ids = self.queue.enqueue_many(specs)
-        assert ids == [model.enqueue(spec.id, self.policy(spec), spec.secrets) for spec in specs]
+        assert ids == [model.enqueue(spec.id, self.policy(spec), spec.secrets, held=spec.held) for spec in specs]
         model.commit()
 
     def spec(self, pick: Random) -> Spec:
@@ -63,6 +70,9 @@ class Users(Scene):
             on_lost=pick.choice((None, None, "retry", "dead")),
             stop_signal=pick.choice((None, None, "INT")),
             no_retry_codes=pick.choice((None, None, (2, 3))),
+            held=pick.random() < 0.1,
+            needs=pick.choice(NEEDS),
+            slots=pick.choice((1, 1, 1, 1, 1, 2)),
         )
 
     def policy(self, spec: Spec) -> Policy:
@@ -81,6 +91,8 @@ class Users(Scene):
             stop_signal=str(spec.stop_signal or "TERM"),
             no_retry_codes=spec.no_retry_codes or (),
             secrets=tuple(sorted(spec.secrets)),
+            needs=dict(spec.needs),
+            slots=spec.slots,
         )
 
     def change(
@@ -144,7 +156,7 @@ class Users(Scene):
 
     def clock(self, pick: Random) -> None:
         """The wall clock jumps, or it is just the moment at which something is due, or just before."""
-        due = [job.run_at for job in self.model.waiting(())]
+        due = [job.run_at for job in self.model.waiting(())] + self.model.openings()
         if due and pick.random() < 0.6:
             World.now = pick.choice(due) - pick.choice((2, 1))  # every rule moves the clock on by 1 first
         else:

@@ -18,5 +18,17 @@ def test_random_commands_agree_with_the_model() -> None:
         "purged",
         "released",
         "requeued",
+        "queue_paused",
+        "queue_resumed",
+        "queue_limited",
+        "held",
+        "unheld",
+        "forced",
+        "suspended",
+        "continued",
+        "resource_set",
+        "claims with resources",
+        "drained",
+        "heartbeat",
     ):
         assert figures.get(what), what
