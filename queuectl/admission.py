@@ -339,8 +339,8 @@ def _in_line(job: Job, serving: list[Servers], now: int) -> Iterator[Reason]:
     elif len(ahead := [first for each in free if (first := each.ahead(job))]) == len(free):
         yield _kept(job, ahead[0], sum(each.free for each in free))
         return
-    if not any(each.takes(job) for each in free or serving):
-        ids = tuple(other.id for other in (free or serving)[0].first)
+    ids = tuple(other.id for other in (free or serving)[0].first)
+    if ids and not any(each.takes(job) for each in free or serving):
         what = f"these start before it: {listed(ids)}"
         yield Reason(kind="priority", text=what, about=job.queue, behind=ids, since=job.run_at)
 

@@ -88,7 +88,10 @@ def indices(text: str) -> tuple[int, ...]:
             raise Invalid(f"{text!r} is not a list of numbers; write 0-3 or 0,2,5-7")
         low, high = int(match[1]), int(match[2] or match[1])
         if high < low or high > HIGHEST_INDEX or high - low >= MOST_INDICES:
-            raise Invalid(f"{part.strip()!r} is not a range upwards to {HIGHEST_INDEX:,} at most, of {MOST_INDICES:,}")
+            raise Invalid(
+                f"{part.strip()!r} is not a range from a number to a higher one, of {MOST_INDICES:,} numbers at most, "
+                f"up to {HIGHEST_INDEX:,}"
+            )
         found.update(range(low, high + 1))
         if len(found) > MOST_INDICES:
             raise Invalid(f"{text!r} has more than {MOST_INDICES:,} numbers")
@@ -109,7 +112,7 @@ def ranges(numbers: Collection[int]) -> str:
 def offer(word: str) -> tuple[str, int | str]:
     """What a worker offers, by a word: `gpu=0-1` or `gpu=0,2` names the pieces, `db`, `gpu=2`, `mem=8G` how much.
 
-    Raises Invalid.
+    A single piece is a range as well: `gpu=0-0`. Raises Invalid.
     """
     name, _, text = word.partition("=")
     if re.fullmatch(r"[\d\s]*[-,][\d\s,-]*", text, re.ASCII):
@@ -118,7 +121,10 @@ def offer(word: str) -> tuple[str, int | str]:
             return name, ranges(indices(text))
         except Invalid as error:
             raise Invalid(f"resource {name}: {error}") from None
-    return need(word)
+    try:
+        return need(word)
+    except Invalid as error:
+        raise Invalid(f"{error}; or the numbers of its pieces, as 0-1, or 0-0 for one") from None
 
 
 def offers(words: Sequence[str]) -> dict[str, int | str]:

@@ -90,7 +90,7 @@ class ResourceControl(FlowQueries):
         """Of these resources, those of which nobody has said or offered any: of each there is one."""
         with self._engine.snapshot() as view:
             found = stock(view, "")
-            return [name for name in dict.fromkeys(names) if not found.pool(name).is_set]
+            return [name for name in dict.fromkeys(names) if not any(pool.is_set for pool in found.pools(name))]
 
     def refuse_beyond(self, tx: Transaction, specs: Collection[Spec]) -> None:
         """Raise Refused where a job needs more of a resource than exists anywhere, unless it is held."""

@@ -104,8 +104,10 @@ class WaitQueries(FlowQueries):
         """What is left to wait for, in words: each of the named jobs, as far as there is room; else how many."""
         jobs = f"{count:,} job{'s' if count != 1 else ''}"
         if not ids:
-            states = self.status(batch=batch).counts
-            return f"{jobs}: {', '.join(f'{n:,} {state}' for state, n in states.items() if n and state not in FINAL)}"
+            states = {state: n for state, n in self.status(batch=batch).counts.items() if n and state not in FINAL}
+            if count != (total := sum(states.values())):  # the others wait for a person
+                jobs = f"{count:,} of {total:,} jobs"
+            return f"{jobs}: {', '.join(f'{n:,} {state}' for state, n in states.items())}"
         with self._engine.snapshot() as view:
             left = [job for id in dict.fromkeys(ids) if (job := get_job(view, id)).state not in FINAL]
         more = ", …" if len(left) > 5 else ""

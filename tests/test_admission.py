@@ -81,6 +81,7 @@ def test_a_free_slot_goes_to_the_first_jobs() -> None:
     [reason] = reasons(first, Facts(None, (free, elsewhere)), BEGIN)
     assert (reason.kind, reason.text) == ("priority", "these start before it: j2")
     assert kinds(first, Facts(None, (Servers(queues=("gpu",), slots=2, free=2, first=(second, first)),))) == []
+    assert kinds(first, Facts(None, (Servers(queues=(), slots=1, free=1),))) == [], "nothing starts before it"
 
 
 def test_workers_that_hold_back_are_told_apart() -> None:

@@ -40,6 +40,7 @@ def test_jobs_are_selected_by_state_and_queue(queue: Queue, inside: Inside):
     [
         (["cancel"], "cancel needs an ID, or --all, --where, --state or --queue"),
         (["dlq", "retry"], "dlq retry needs an ID, or --all or --where"),
+        (["start"], "start needs an ID\n"),
         (["retry", "a", "--all"], "give IDs or --all, --where, --state or --queue, not both"),
         (
             ["retry", "--state", "pending"],
@@ -49,7 +50,7 @@ def test_jobs_are_selected_by_state_and_queue(queue: Queue, inside: Inside):
     ],
 )
 def test_a_change_needs_a_valid_selection(inside: Inside, queue: Queue, words: list[str], told: str):
-    assert inside(*words).refused(2).startswith(told)
+    assert f"{inside(*words).refused(2)}\n".startswith(told)
     assert set(states(queue).values()) == {"pending"}
 
 

@@ -51,10 +51,10 @@ def test_the_first_use_of_a_lock_is_told(queuectl: Shell) -> None:
         (2, "resource set gpu=1 2", "is no name of a resource"),
         (2, "resource set gpu 2 --indices 0-1", "not both"),
         (2, "resource set gpu --indices 0-x", "'0-x' is not a list of numbers"),
-        (2, "resource set gpu --indices 3-1", "'3-1' is not a range upwards"),
+        (2, "resource set gpu --indices 3-1", "'3-1' is not a range from a number to a higher one"),
         (2, "resource set db --indices 0-1", "QUEUECTL_DB is a variable"),
         (2, "worker start --resource gpu=1- --for 1s", "'1-' is not a list of numbers"),
-        (2, "worker start --resource gpu=0 --for 1s", "'0' is not how much"),
+        (2, "worker start --resource gpu=0 --for 1s", "or the numbers of its pieces, as 0-1, or 0-0 for one"),
         (2, "worker start --resource gpu=1 --resource gpu=0-1 --for 1s", "offered twice"),
     ],
 )

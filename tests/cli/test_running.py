@@ -204,6 +204,8 @@ def test_the_deadline_of_wait_passes(queuectl: Shell):
     told = queuectl("wait", "a", "--timeout", "0.2s").refused(124)
     assert told == "after 200ms still waiting for 1 job: a (pending)"
     assert queuectl("wait", "--timeout", "0.2s").refused(124) == "after 200ms still waiting for 1 job: 1 pending"
+    queuectl("enqueue", "--hold", "true").ok()
+    assert queuectl("wait", "--timeout", "0.2s").refused(124) == "after 200ms still waiting for 1 of 2 jobs: 2 pending"
     queuectl("enqueue", "--id", "due", "true").ok()
     assert "no worker serves the queue default" in queuectl("wait", "due", "--timeout", "4s").err
 

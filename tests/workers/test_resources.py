@@ -9,6 +9,7 @@ import pytest
 from queuectl import Queue, Spec
 from queuectl.errors import Invalid, Refused
 from queuectl.events import Claimed, WorkerStarted
+from queuectl.workers.turn import TurnWriter
 from tests.support.lab import Lab
 
 STAMP = "date +%s%N >>{0}.begin; sleep 0.15; date +%s%N >>{0}.end"
@@ -55,6 +56,12 @@ def test_no_piece_is_granted_twice(lab: Lab) -> None:
     for (_, ended, [piece]), (claimed, _, [other]) in itertools.combinations(spans, 2):
         assert piece != other or ended <= claimed
     assert any(claimed < ended for (_, ended, _), (claimed, _, _) in itertools.pairwise(spans)), "two at a time"
+
+
+def test_what_workers_offer_is_not_unset(tmp_path: Path) -> None:
+    with Queue(tmp_path / "q.db") as queue:
+        TurnWriter(queue, "w", (), queue.home.identity()).start(1, resources={"gpu": "0-1"})
+        assert queue.unset_resources(["gpu", "db"]) == ["db"]
 
 
 def test_an_unset_resource_is_a_lock(lab: Lab) -> None:

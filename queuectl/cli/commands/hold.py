@@ -4,6 +4,7 @@ from queuectl.admission import UNSTARTED
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.job_selection import All, Ids, JobSelection, Yes, print_changed, select
+from queuectl.errors import Invalid
 
 _WAITING = UNSTARTED
 
@@ -67,7 +68,7 @@ def start(*ids: Ids, reason: p.Reason = None, json: p.JsonLines = False, db: p.D
 
     A free slot of a worker is still needed. What is started so counts against the limits of its queue.
     """
-    selection = JobSelection(ids, False, None, True)
-    selection.check("start", _WAITING)
+    if not ids:
+        raise Invalid("start needs an ID")
     with opening.open_queue(db) as q:
         print_changed(q, q.start(*ids, reason=reason), json, "starts next")

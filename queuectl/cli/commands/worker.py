@@ -28,7 +28,7 @@ Offered = Annotated[
         name="--resource",
         metavar="NAME=LIST|N|SIZE",
         help="What this host has, for jobs that start here (may be repeated): gpu=0-1 or port=80,443 names the pieces, "
-        "mem=64G says how much.",
+        "gpu=0-0 a single one, mem=64G says how much.",
         read_all=amounts.offers,
     ),
 ]

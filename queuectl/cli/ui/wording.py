@@ -260,11 +260,11 @@ def steps(seconds: "Sequence[float]") -> str:
 
 
 def queue_limits(limits: "QueueState | events.QueueLimited") -> str:
-    """Return the limits of a queue: `2 at a time, 10/s, pauses on failure`; `none`."""
+    """Return the limits of a queue: `2 at a time, 10/s, pauses on failure`; `no limits`."""
     words = [f"{limits.concurrency} at a time"] if limits.concurrency is not None else []
     words += [str(limits.rate)] if limits.rate is not None else []
     words += ["pauses on failure"] if limits.pause_on_failure else []
-    return ", ".join(words) or "none"
+    return ", ".join(words) or "no limits"
 
 
 def grants(granted: "Mapping[str, int | tuple[int, ...]]") -> str:
