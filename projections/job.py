@@ -226,6 +226,7 @@ def _edited(job: Job, record: Recorded, event: Edited) -> Job:
         job, version=record.version, policy=policy, queue=policy.queue, priority=policy.priority,
         command=policy.runnable.text, max_retries=policy.max_retries, timeout=policy.timeout, demand=policy.demand,
         edited=encode(policy).decode(), run_at=run_at, watching=watching, state=state,
+        secrets=policy.secrets if "secrets" in event.changes else job.secrets,
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # -- the table -------------------------------------------------------------------------------------------------------
 
 name = "jobs"
-version = 13
+version = 14
 tables = ("jobs",)
 reads = None
 

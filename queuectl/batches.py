@@ -1,14 +1,14 @@
 """Batches: jobs join one when they are enqueued, and no job waits for a batch that it belongs to."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from projections.batches import BatchState, stream
-from projections.dependencies import DEPENDENCY_KINDS
 from projections.jobs import Job
 from queuectl import decisions
+from queuectl.circles import path_up, references_of
 from queuectl.engines.view import Transaction, View
 from queuectl.errors import Invalid, NotFound, Refused
-from queuectl.events import BATCH, Enqueued
+from queuectl.events import BATCH
 from queuectl.job_fields import Spec
 from queuectl.labels import depends
 
@@ -68,48 +68,9 @@ def _refuse_circles(view: View, specs: Sequence[Spec], ids: Sequence[str]) -> No
     references: dict[str, dict[str, str]] = {}
     for id, spec in own.items():
         if spec.batch is not None and depends(spec):
-            references.setdefault(spec.batch, {}).update((each, id) for each in _references(spec))
+            references.setdefault(spec.batch, {}).update((each, id) for each in references_of(spec))
     for batch, first in references.items():
         waiting = {job.id for job in view.children(BATCH + batch) if job.state == "blocked"}
         if waiting and (path := path_up(view, [*first], waiting, own)):
             words = " -> ".join([own[first[path[0]]].id or "the new job", *path, BATCH + batch])
             raise Invalid(f"after: {words}, which it would join: they would wait for each other")
-
-
-def path_up(view: View, references: Sequence[str], wanted: set[str], own: Mapping[str, Spec] = {}) -> list[str]:
-    """How one comes from these jobs and batches, by what they wait for, to one of the jobs that are wanted.
-
-    The ids from the first to that one; none: one does not. `own` has the new jobs, which are in no table yet.
-    """
-    came: dict[str, str | None] = dict.fromkeys(references)
-    left = list(came)
-    while left:
-        at = left.pop()
-        if at in wanted:
-            path: list[str] = []
-            step: str | None = at
-            while step is not None:
-                path.append(step)
-                step = came[step]
-            return path[::-1]
-        for above in _waits_for(view, at, own):
-            if above not in came:
-                came[above] = at
-                left.append(above)
-    return []
-
-
-def _waits_for(view: View, reference: str, own: Mapping[str, Spec]) -> list[str]:
-    """What a job, or the blocked jobs of a batch, depend on; only what is blocked waits for anything."""
-    if reference.startswith(BATCH):
-        name = reference.removeprefix(BATCH)
-        new = [id for id, spec in own.items() if spec.batch == name]
-        return [*new, *(job.id for job in view.members(name, ("blocked",)))]
-    if (spec := own.get(reference)) is not None:
-        return _references(spec)
-    job = view.job(reference)
-    return _references(job.policy) if job is not None and job.state == "blocked" else []
-
-
-def _references(asked: Spec | Enqueued) -> list[str]:
-    return [id for kind in DEPENDENCY_KINDS for id in getattr(asked, kind)]

@@ -7,6 +7,7 @@ import msgspec
 
 from queuectl import decisions, policy
 from queuectl.batches import join_batches
+from queuectl.circles import refuse_circle
 from queuectl.engines.view import Transaction, Write
 from queuectl.environment import EnvironmentReader
 from queuectl.errors import Exists, Invalid, Refused
@@ -114,6 +115,7 @@ class Enqueueing(WorkerControl):
         """Change the jobs that wait and whose keys are asked for to what is asked for."""
         for place, job in duplicates.replaced.items():
             spec = wanted[place]
+            refuse_circle(tx, job, spec)
             watching = NewStandings(tx, [spec], [job.id]).watching
             [group] = policy.alike([spec], [job.id], settings, template, tx.now, inputs, watching)
             tx.keep_secrets(job.id, spec.secrets)

@@ -173,3 +173,14 @@ class Changes(Policy, total=False):
 
     command: str
     argv: tuple[str, ...]
+
+
+class Edits(Changes, total=False):
+    """What may be changed of a job by an edit, as far as it has not come too far for that."""
+
+    queue: str
+    delay: float
+    at: int
+    after: tuple[str, ...]
+    after_any: tuple[str, ...]
+    after_failure: tuple[str, ...]

@@ -7,7 +7,7 @@ from it, and compared by a test, are the types of the library (`job_fields`) and
 """
 
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, Literal, get_args
 
 import msgspec
 from msgspec import UNSET
@@ -40,6 +40,11 @@ from queuectl.option_kinds import (
 )
 from queuectl.runnable import SHELL
 
+Phase = Literal["blocked", "waiting", "running", "ended"]
+"""How far a job has come, for what can be changed of it: blocked, waiting for its start, running, or ended."""
+PHASES: tuple[Phase, ...] = get_args(Phase)
+"""In their order."""
+
 
 class Option(msgspec.Struct, frozen=True, kw_only=True):
     """One option."""
@@ -59,6 +64,8 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
     """The variable by which the first QueueCTL sets it."""
     only_new: bool = False
     """Whether a retry can't change it."""
+    edit: Phase | None = None
+    """Until when an edit can change it; None: until the job starts, and never where it is `only_new`."""
     instead_of: tuple[str, ...] = ()
     """The options beside which it can't be given."""
     flag: str = ""
@@ -84,16 +91,17 @@ OPTIONS = (
            without="none",
            help="A label, by which others of the same file depend on it: as @NAME. It is not stored."),
     Option(name="queue", kind=text(bounds.check_queue), metavar="NAME", only_new=True, default="default",
-           without="default", help="The queue it goes to."),
+           without="default", edit="waiting", help="The queue it goes to."),
     Option(name="priority", kind=whole(*bounds.PRIORITIES), metavar="N", default=0, without="0",
            help="Higher runs first."),
-    Option(name="delay", kind=DURATION, metavar="DURATION", only_new=True, instead_of=("at",),
+    Option(name="delay", kind=DURATION, metavar="DURATION", only_new=True, instead_of=("at",), edit="waiting",
            help="Not before so long from now: 90, 90s, 5m, 2h30m, 1d."),
-    Option(name="at", kind=MOMENT, metavar="WHEN", only_new=True, instead_of=("delay",),
+    Option(name="at", kind=MOMENT, metavar="WHEN", only_new=True, instead_of=("delay",), edit="waiting",
            help="Not before then: 2026-11-24T09:00 (local), 2026-11-24T09:00:00Z, 02:30 (the next one), tomorrow "
            "02:30, or a duration ahead."),
     Option(name="max_retries", kind=whole(0, bounds.MOST_RETRIES), metavar="N", setting="3", seed="MAX_RETRIES",
-           help="Further attempts after the first one has failed; then it goes to the dead letter queue."),
+           edit="running", help="Further attempts after the first one has failed; then it goes to the dead letter "
+           "queue."),
     Option(name="backoff_base", kind=number(*bounds.BASES), metavar="X", setting="2", seed="BACKOFF_BASE",
            instead_of=("backoff",), help="The retry after failure n is due X^n seconds later."),
     Option(name="backoff_max", kind=DURATION, metavar="DURATION", setting="1d", instead_of=("backoff",),
@@ -103,9 +111,9 @@ OPTIONS = (
     Option(name="backoff", kind=STEPS, metavar="DURATION[,DURATION…]", setting="none",
            instead_of=("backoff_base", "backoff_max"),
            help="The delay before each retry in turn, the last one repeated: 10s,1m,10m; none: X^n seconds."),
-    Option(name="timeout", kind=TIMEOUT, metavar="DURATION", default=UNSET, setting="60s",
+    Option(name="timeout", kind=TIMEOUT, metavar="DURATION", default=UNSET, setting="60s", edit="running",
            help="How long an attempt may take; none: for ever."),
-    Option(name="on_lost", kind=choice(*bounds.ON_LOST), metavar="WHAT", setting="retry",
+    Option(name="on_lost", kind=choice(*bounds.ON_LOST), metavar="WHAT", setting="retry", edit="running",
            help="What becomes of it when its worker dies: retry or dead."),
     Option(name="keep_children", kind=SWITCH, default=False,
            help="Leave what it left running in the background, rather than end it with the command."),
@@ -130,15 +138,17 @@ OPTIONS = (
            "set there is 1."),
     Option(name="slots", kind=whole(1, bounds.MOST_SLOTS), metavar="N", default=1, without="1",
            help="How many slots of one worker it takes."),
-    Option(name="after", kind=IDS, metavar="ID[,ID…]", default=(), only_new=True, without="nothing",
+    Option(name="after", kind=IDS, metavar="ID[,ID…]", default=(), only_new=True, without="nothing", edit="blocked",
            help="Start it once these jobs have completed (batch:NAME: all of a batch); where one ends otherwise, it is "
            "cancelled."),
     Option(name="after_any", kind=IDS, metavar="ID[,ID…]", default=(), only_new=True, without="nothing",
+           edit="blocked",
            help="Start it once these jobs (batch:NAME: all of a batch) have ended, however they do."),
     Option(name="after_failure", kind=IDS, metavar="ID[,ID…]", default=(), only_new=True, without="nothing",
+           edit="blocked",
            help="Start it once one of these jobs (batch:NAME: of a batch) is dead or cancelled; where all complete, it "
            "is cancelled."),
-    Option(name="tags", kind=TAGS, metavar="KEY[=VALUE]", default={}, flag="tag",
+    Option(name="tags", kind=TAGS, metavar="KEY[=VALUE]", default={}, flag="tag", edit="ended",
            help="What it is filed under: filters find it by that, as tag:KEY and tag:KEY=VALUE."),
     Option(name="unique", kind=text(bounds.check_key), metavar="KEY", only_new=True, without="none",
            help="While a job with this key has not ended, the same command in the same folder is not added again: the "
@@ -164,7 +174,7 @@ OPTIONS = (
            help="Have an --env in the log although its name looks like a secret's."),
     Option(name="secrets", kind=VARIABLES, metavar="K[=V]", default={}, flag="secret",
            help="The same with values that are kept apart from the log, and forgotten once the job has completed."),
-    Option(name="reason", kind=text(bounds.check_reason), metavar="TEXT",
+    Option(name="reason", kind=text(bounds.check_reason), metavar="TEXT", edit="ended",
            help="Why; stored in the event beside the actor."),
 )  # fmt: skip
 """In the order in which they are shown."""
@@ -177,8 +187,21 @@ SETTINGS = tuple(option for option in OPTIONS if option.setting is not None)
 IN_EVENT = tuple(option.name for option in OPTIONS if option.name in Enqueued.__struct_fields__)
 """The options that the `enqueued` event has by their name."""
 
+EDITABLE = tuple(option.name for option in OPTIONS if option.edit or not option.only_new)
+"""The options that an edit can change, at least of a blocked job."""
+
 TAKE_NONE = frozenset(option.name for option in OPTIONS if option.default is UNSET)
 """The options of which None says something: that there is no limit."""
+
+
+def is_editable(name: str, phase: Phase) -> bool:
+    """Whether an edit can change a field of Spec of a job in this phase; `command` and `argv` until it starts."""
+    option = OF_NAME.get(name)
+    last = option.edit if option is not None else None
+    if last is None and option is not None and option.only_new:
+        return False
+    return PHASES.index(phase) <= PHASES.index(last or "waiting")
+
 
 _EXCLUSIVE = tuple(option for option in OPTIONS if option.instead_of)
 

@@ -2,11 +2,12 @@
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from msgspec.structs import replace
 
+from projections.jobs import FINAL, Job
 from projections.new_jobs import Alike
 from queuectl.clock import SECOND, text
 from queuectl.errors import Invalid, Unusable, shown
@@ -14,7 +15,7 @@ from queuectl.events import Enqueued
 from queuectl.home import Home
 from queuectl.host.atomic_file import write_file
 from queuectl.job_fields import Spec
-from queuectl.options import IN_EVENT, SETTINGS
+from queuectl.options import IN_EVENT, SETTINGS, Phase
 from queuectl.runnable import SHELL
 from queuectl.settings import Settings
 from queuectl.spec import said
@@ -85,10 +86,17 @@ def resolve(spec: Spec, base: Enqueued, now: int, stdin: str | None) -> Enqueued
     return changed(plain, options, now, stdin) if options else plain
 
 
-def changed(before: Enqueued, said: Mapping[str, Any], now: int = 0, stdin: str | None = None) -> Enqueued:
+def changed(
+    before: Enqueued,
+    said: Mapping[str, Any],
+    now: int = 0,
+    stdin: str | None = None,
+    whole: Collection[str] = (),
+) -> Enqueued:
     """A job's policy with what was said: values of a checked Spec, by field.
 
-    `now` is µs UTC, for a delay; `stdin` names the copied input.
+    `now` is µs UTC, for a delay; `stdin` names the copied input. `env` and `tags` are added to, but for those that are
+    given `whole`.
     """
     new: dict[str, Any] = {}
     for name, value in said.items():
@@ -104,7 +112,7 @@ def changed(before: Enqueued, said: Mapping[str, Any], now: int = 0, stdin: str 
             case "backoff_base" | "backoff_max":
                 new |= {name: value, "backoff": ()}
             case "env" | "tags":
-                new[name] = getattr(before, name) | value
+                new[name] = value if name in whole else getattr(before, name) | value
             case "secrets":
                 new[name] = (*sorted(value),)
             case "stdin":
@@ -114,6 +122,13 @@ def changed(before: Enqueued, said: Mapping[str, Any], now: int = 0, stdin: str 
             case _:
                 pass  # not in the log: the id names the stream
     return replace(before, **new)
+
+
+def phase(job: Job) -> Phase:
+    """How far a job has come, for what can be changed of it."""
+    if job.state in FINAL:
+        return "ended"
+    return "running" if job.state == "processing" else "blocked" if job.state == "blocked" else "waiting"
 
 
 def copy_stdin(path: str, home: Home, is_database: Callable[[str], bool]) -> str:

@@ -2,32 +2,28 @@
 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import Any, Unpack
+from typing import Unpack
 
 from projections.config import Config
 from projections.jobs import Job
-from queuectl import decisions, dotenv, engines, environment, policy, settings
+from queuectl import decisions, dotenv, engines, environment, settings
 from queuectl.batches import halted_members, reopen_batches
-from queuectl.bounds import check_codes
 from queuectl.decisions import Cancel
+from queuectl.editing import Editing
 from queuectl.engines.base import Progress
 from queuectl.engines.dependants import cancelled_because
 from queuectl.engines.parents import standing_again
 from queuectl.engines.view import Transaction, Write
-from queuectl.enqueueing import Enqueueing
-from queuectl.errors import Invalid
 from queuectl.events import ConfigSet, Event
 from queuectl.flow_control import jobs_among
 from queuectl.host.user import caller
 from queuectl.job_fields import Changes
 from queuectl.option_kinds import SIGNAL
-from queuectl.options import TAKE_NONE
-from queuectl.spec import build
 from queuectl.uniqueness import is_key_free
 from queuectl.wait_queries import WaitQueries
 
 
-class Queue(Enqueueing, WaitQueries):
+class Queue(Editing, WaitQueries):
     """A queue of shell commands in one database, which is made on first use. A context manager.
 
     `url` is a path or `sqlite:///path`; left out, it is found as the command line does (QUEUECTL_DB, DB_PATH, the
@@ -132,26 +128,15 @@ class Queue(Enqueueing, WaitQueries):
         job that is not finished, or that needs secret values that are not in the database. `among` and what is returned
         are as of `cancel`.
         """
-        fields: dict[str, Any] = {
-            name: value for name, value in changes.items() if value is not None or name in TAKE_NONE
-        }
-        for name in fields:
-            if name not in Changes.__optional_keys__:
-                raise Invalid(f"{name} can't be changed; what can: {', '.join(sorted(Changes.__optional_keys__))}")
-        if "command" not in fields and "argv" not in fields:
-            fields["command"] = "true"
-        spec = build(fields)
-        stdin = policy.copy_stdin(spec.stdin, self.home, self._engine.owns) if spec.stdin else None
-        said = {name: getattr(spec, name) for name in fields if name in changes and name not in ("secrets", "reason")}
-        secrets = sorted(spec.secrets) if "secrets" in fields else None
+        change = self._checked(changes, Changes.__optional_keys__)
+        secrets = sorted(change.secrets) if change.secrets is not None else None
 
         def again(tx: Transaction, job: Job, watching: str | None) -> list[Event]:
             stored = tx.secrets(job.id) if job.secrets else {}
-            if spec.secrets:
-                tx.keep_secrets(job.id, spec.secrets)
-            requeued = decisions.requeue(job, tx.now, secrets, spec.reason, stored=stored, watching=watching)
-            check_codes((wanted := policy.changed(job.policy, said, stdin=stdin)).ok_codes, wanted.no_retry_codes)
-            return [*decisions.edit(job, wanted), *requeued]
+            if change.secrets:
+                tx.keep_secrets(job.id, change.secrets)
+            requeued = decisions.requeue(job, tx.now, secrets, change.reason, stored=stored, watching=watching)
+            return [*decisions.edit(job, self._wanted(tx, job, change)), *requeued]
 
         keys: dict[str, str] = {}
 
@@ -162,7 +147,7 @@ class Queue(Enqueueing, WaitQueries):
 
         with self._engine.transaction() as tx:
             decided = _again(tx, _chosen(tx, ids, among, batch), decide, batch, cascade=cascade)
-            reopen_batches(tx, [job for job, events in decided if events], spec.reason, self.actor)
+            reopen_batches(tx, [job for job, events in decided if events], change.reason, self.actor)
             tx.append_of_jobs(decided, self.actor)
         return [job.id for job, events in decided if events]
 

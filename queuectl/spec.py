@@ -73,6 +73,11 @@ def command_or_spec(text: str) -> Spec:
 
 def parse(text: str | bytes) -> Spec:
     """The job that a JSON object describes, checked. Raises Invalid, which names the field."""
+    return check(Spec(**read_fields(text)))
+
+
+def read_fields(text: str | bytes) -> dict[str, Any]:
+    """The fields of Spec that a JSON object gives: their bounds are not looked at. Raises Invalid, as `parse` does."""
     try:
         document = _decoder().decode(text)
     except UnicodeEncodeError:
@@ -84,7 +89,9 @@ def parse(text: str | bytes) -> Spec:
         raise Invalid(f"the spec is not valid JSON: {why}") from None
     written: dict[str, Any] = structs.asdict(document)
     command = written.pop("command")
-    fields: dict[str, Any] = {"command": command} if not isinstance(command, list) else {"argv": (*command,)}
+    fields: dict[str, Any] = {}
+    if command is not None:
+        fields = {"argv": (*command,)} if isinstance(command, list) else {"command": command}
     refuse_both({name for name, value in written.items() if value not in (UNSET, None)})
     for name, value in written.items():
         option = OF_NAME[name]
@@ -95,7 +102,7 @@ def parse(text: str | bytes) -> Spec:
         except Invalid as error:
             raise Invalid(f"{name}: {str(error).removeprefix(f'{name}: ')}") from None
         fields |= read if option.kind is MOMENT else {name: read}
-    return check(Spec(**fields))
+    return fields
 
 
 def as_spec(command: str | Sequence[str] | Spec, fields: Mapping[str, Any]) -> Spec:

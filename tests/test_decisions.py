@@ -33,7 +33,7 @@ LEGAL: dict[tuple[str | None, str], set[str | None]] = {
     ("completed", "requeued"): {"pending"},
     ("dead", "requeued"): {"pending"},
     ("cancelled", "requeued"): {"pending"},
-    **{(state, "edited"): {state} for state in ("pending", "failed", "completed", "dead", "cancelled")},
+    **{(state, "edited"): {state} for state in ("pending", "failed", "processing", "completed", "dead", "cancelled")},
     ("completed", "purged"): {None},
     ("dead", "purged"): {None},
     ("cancelled", "purged"): {None},
@@ -49,7 +49,7 @@ ACCEPTED = {
     "suspend": {"processing"},
     "continue": {"processing"},
     "requeue": {"completed", "dead", "cancelled"},
-    "edit": {"pending", "failed", "completed", "dead", "cancelled"},
+    "edit": {"pending", "failed", "processing", "completed", "dead", "cancelled"},
     "purge": {"completed", "dead", "cancelled"},
 }
 """The states in which each command is carried out; in every other it is refused."""

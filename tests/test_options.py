@@ -11,7 +11,7 @@ import pytest
 from projections.jobs import Job
 from queuectl import Queue
 from queuectl.events import Enqueued
-from queuectl.options import IN_EVENT, OPTIONS, SETTINGS, TAKE_NONE, Option
+from queuectl.options import EDITABLE, IN_EVENT, OF_NAME, OPTIONS, SETTINGS, TAKE_NONE, Option
 from queuectl.settings import Settings
 from tests.support import job_fields
 from tests.support.shell import Shell
@@ -140,6 +140,28 @@ def test_a_retry_changes_it(queuectl: Shell, option: Option) -> None:
     if option.name not in ("secrets", "reason"):  # these stand in the event of the retry
         assert shown(job, option) == expected(option)
     assert job["state"] == "pending"
+
+
+EDITED = pytest.mark.parametrize("option", [OF_NAME[name] for name in EDITABLE], ids=lambda option: option.name)
+
+
+@EDITED
+@pytest.mark.parametrize("how", ["flag", "words", "json"])
+def test_an_edit_changes_it(queuectl: Shell, option: Option, how: str) -> None:
+    queuectl("enqueue", "--id", "other", "true").ok()
+    id = queuectl("enqueue", "--after", "other", "true").ok().lines[0]
+    match how:
+        case "flag":
+            words = flags(option)
+        case "words":
+            words = ["--set", f"{option.name}={str(written(option)).replace('True', 'true')}"]
+        case _:
+            words = ["--set", f"{option.name}={json.dumps(spec_value(option))}"]
+    if option.name in ("env_in_log", "reason"):
+        words += ["--priority", "1"]
+    job = queuectl("edit", id, *words, "--json").ok().json
+    if option.name != "reason":  # this stands in the event of the edit
+        assert shown(job, option) == expected(option)
 
 
 @pytest.mark.parametrize("option", SETTINGS, ids=lambda option: option.name)

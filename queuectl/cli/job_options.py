@@ -10,7 +10,7 @@ from queuectl.cli import parameters as p
 from queuectl.cli.ui import output
 from queuectl.errors import Invalid
 from queuectl.job_fields import Spec
-from queuectl.options import OPTIONS, refuse_both
+from queuectl.options import EDITABLE, OPTIONS, refuse_both
 
 if TYPE_CHECKING:
     from queuectl.queue import Queue
@@ -40,6 +40,7 @@ IgnoreDependencies = Annotated[
 if TYPE_CHECKING:
     JobOptions = Mapping[str, Any] | None
     ChangeOptions = Mapping[str, Any] | None
+    EditOptions = Mapping[str, Any] | None
 else:
     _NewLine = (str | None, p.option("--command", "COMMAND", "Run this line instead.", allow_leading_hyphen=True))
     _Changes = {option.name: p.job_option(option) for option in OPTIONS if not option.only_new}
@@ -47,6 +48,9 @@ else:
     """All options of a new job; only given ones are present."""
     ChangeOptions = p.options({**_Changes, "command": _NewLine})
     """The options that change a job when it is retried."""
+    _Edits = {option.name: p.job_option(option) for option in OPTIONS if option.name in EDITABLE}
+    EditOptions = p.options({"command": _NewLine, **_Edits})
+    """The options that change a job by an edit."""
 
 
 def given_fields(options: Mapping[str, Any] | None) -> dict[str, Any]:

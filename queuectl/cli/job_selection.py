@@ -1,4 +1,4 @@
-"""The jobs that `cancel`, `retry` and `dlq` change: those named, or all that match, after a confirmation."""
+"""The jobs that `cancel`, `retry`, `edit` and `dlq` change: those named, or all that match, after a confirmation."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -33,13 +33,17 @@ class JobSelection(msgspec.Struct, frozen=True):
     states: Sequence[str] | None = None
     where: str | None = None
 
-    def check(self, verb: str, possible: Sequence[str]) -> None:
-        """Raise Invalid for no selection, for IDs together with a filter, and for a state that is not `possible`."""
+    def check(self, verb: str, possible: Sequence[str], filters: str | None = None) -> None:
+        """Raise Invalid for no selection, for IDs together with a filter, and for a state that is not `possible`.
+
+        `filters` names the options that filter; left out, they follow from how many states are possible.
+        """
+        filters = filters or ("--all or --where" if len(possible) == 1 else "--all, --where, --state or --queue")
         filtered = self.all or self.states is not None or self.queue is not None or self.where is not None
         if self.ids and filtered:
-            raise Invalid(f"give IDs or {_filters(possible)}, not both")
+            raise Invalid(f"give IDs or {filters}, not both")
         if not self.ids and not filtered:
-            raise Invalid(f"{verb} needs an ID, or {_filters(possible)}")
+            raise Invalid(f"{verb} needs an ID, or {filters}")
         for state in self.states or ():
             if state not in possible:
                 raise Invalid(f"--state: {verb} is for jobs that are {', '.join(possible)}, not {state}")
@@ -56,10 +60,6 @@ class JobSelection(msgspec.Struct, frozen=True):
     def named_states(self) -> Sequence[str] | None:
         """The states that the filter names, None for none. Raises Invalid for a wrong filter."""
         return filters.states(filters.parse(self.where or ""))
-
-
-def _filters(possible: Sequence[str]) -> str:
-    return "--all or --where" if len(possible) == 1 else "--all, --where, --state or --queue"
 
 
 class SelectedJobs(msgspec.Struct, frozen=True):

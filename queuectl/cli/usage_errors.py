@@ -42,6 +42,7 @@ _COMMANDS = {
         **dict.fromkeys(("clean", "cleanup", "prune", "gc"), "archive"),
         **dict.fromkeys(("counts", "summary"), "status"),
         **dict.fromkeys(("metrics", "statistics"), "stats"),
+        **dict.fromkeys(("change", "modify", "update", "alter"), "edit"),
         "version": "--version",
     },
     "worker": {

@@ -19,7 +19,9 @@ from queuectl.decisions.job import (
     enqueue,
     force,
     hold,
+    in_force,
     purge,
+    refuse_uneditable,
     release,
     requeue,
     suspend,
@@ -32,7 +34,7 @@ from queuectl.decisions.resource import set_resource, unset_resource
 __all__ = [
     "Cancel", "Ending", "Ends", "JobEnd", "Lease", "LimitChanges", "Outcome", "Refusal", "Release", "Report",
     "Standing", "Stop", "claim", "continue_", "edit", "end_of_pause", "enqueue", "explained", "finish", "force",
-    "halt", "hold", "is_from_outside", "join", "judged", "lease", "limit", "pause", "purge", "refuse_cascading",
-    "refuse_never", "release", "reopen", "requeue", "resume", "set_resource", "standing", "suspend", "unblock",
-    "unset_resource",
+    "halt", "hold", "in_force", "is_from_outside", "join", "judged", "lease", "limit", "pause", "purge",
+    "refuse_cascading", "refuse_never", "refuse_uneditable", "release", "reopen", "requeue", "resume", "set_resource",
+    "standing", "suspend", "unblock", "unset_resource",
 ]  # fmt: skip

@@ -1,6 +1,9 @@
 """The decisions on one job, but for its end: enqueued, claimed, sent back, edited, purged."""
 
+import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from msgspec.structs import replace
 
 from projections.jobs import FINAL, Job
 from projections.queues import QueueGate, QueueState
@@ -21,6 +24,9 @@ from queuectl.events import (
     Suspended,
     Unheld,
 )
+from queuectl.options import EDITABLE, OF_NAME, is_editable
+from queuectl.policy import phase
+from queuectl.units import listed
 
 
 def enqueue(policy: Enqueued) -> list[Event]:
@@ -152,16 +158,43 @@ def requeue(
     return [Requeued(run_at=text(now), secrets=names, watching=watching, reason=reason)]
 
 
-def edit(job: Job, wanted: Enqueued, reason: str | None = None) -> list[Event]:
-    """Change the job to `wanted`. No events where nothing differs. Raises Refused while the job is processing."""
-    if job.state == "processing":
-        raise Refused(f"job {job.id} is processing: it can be changed once it has ended, or cancel it first")
+def in_force(job: Job) -> Enqueued:
+    """The policy of a job with what other events than edits have made of it."""
+    return replace(job.policy, run_at=text(job.run_at), watching=job.watching, secrets=job.secrets)
+
+
+def edit(job: Job, wanted: Enqueued, reason: str | None = None, *, secrets: bool = False) -> list[Event]:
+    """Change the job to `wanted`; no events where that is what is in force.
+
+    `secrets`: values of secret variables were given anew, whether or not there are others by name. What may be changed
+    of the job as it is `refuse_uneditable` says.
+    """
+    before = in_force(job)
     changes = {
         name: (was, new)
         for name in Enqueued.__struct_fields__
-        if (was := getattr(job.policy, name)) != (new := getattr(wanted, name))
+        if (was := getattr(before, name)) != (new := getattr(wanted, name)) or (secrets and name == "secrets")
     }
     return [Edited(changes=changes, reason=reason)] if changes else []
+
+
+def refuse_uneditable(job: Job, names: Iterable[str]) -> None:
+    """Raise Refused where one of these fields of Spec can't be changed of the job as it is."""
+    now = phase(job)
+    for name in names:
+        if is_editable(name, now):
+            continue
+        option = OF_NAME.get(name)
+        key = option.key if option is not None else "command"
+        what = f"job {job.id} is {job.state}: its {key} can't be changed"
+        if now == "waiting":
+            raise Refused(f"{what} any more: only while it is blocked")
+        left = listed([OF_NAME[each].key for each in EDITABLE if each != "reason" and is_editable(each, now)])
+        again = "" if option is not None and option.only_new else f"queuectl retry {shlex.quote(job.id)} --{key} …"
+        if now == "running":
+            then = f", and once it has ended `{again}` does that" if again else ""
+            raise Refused(f"{what} while it runs, only {left}{then}")
+        raise Refused(f"{what} any more, only {left}" + (f"; `{again}` runs it again so" if again else ""))
 
 
 def purge(job: Job, reason: str | None = None) -> list[Event]:

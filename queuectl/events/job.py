@@ -186,11 +186,13 @@ class Requeued(Payload, frozen=True, kw_only=True):
 
 
 class Edited(Payload, frozen=True, kw_only=True):
-    """The job was changed. Later attempts use the new values."""
+    """The job was changed. Later attempts use the new values; a running one has a new timeout at once."""
 
     type: ClassVar[str] = "edited"
+    wakes_workers: ClassVar[bool] = True
     changes: dict[str, tuple[Any, Any]]
-    """By field of `enqueued`: the old value and the new one."""
+    """By field of `enqueued`: the old value and the new one. Of `secrets` the names, also where only values were given
+    anew."""
     reason: str | None = None
 
 

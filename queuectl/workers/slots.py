@@ -6,10 +6,12 @@ worker's next turn takes it.
 
 import os
 import select
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 import msgspec
+from msgspec import structs
 
+from projections.jobs import Job
 from queuectl import decisions
 from queuectl.clock import monotonic
 from queuectl.decisions import Lease, Report
@@ -89,6 +91,8 @@ class Slots:
         """What has succeeded and is not reported yet."""
         self._terminations: list[tuple[Claim, Termination]] = []
         self._suspended: Collection[Lease] = ()
+        self._jobs: Mapping[Lease, Job] = {}
+        """The jobs as they were when they were looked at last: they may have been edited since their claims."""
         self._taken = 0
         """The slots of all of these."""
         self._next_output = 0.0
@@ -199,6 +203,20 @@ class Slots:
                 self._refresh(fd, now)
         self.give_up_waiting(now, id)
 
+    def update(self, jobs: Mapping[Lease, Job]) -> None:
+        """Take over what has been changed of these jobs: the timeout, which counts from the start of the attempt."""
+        self._jobs = jobs
+        for fd, slot in list(self._running.items()):
+            job = jobs.get(slot.claim.lease)
+            if job is not None and job.version != slot.claim.job.version:
+                self._running[fd] = structs.replace(slot, claim=self._current(slot.claim))
+                slot.attempt.timeout = job.timeout
+
+    def _current(self, claim: Claim) -> Claim:
+        """A claim with its job as it is now, as far as that is known."""
+        job = self._jobs.get(claim.lease)
+        return claim if job is None else structs.replace(claim, job=job)
+
     def suspend(self, leases: Collection[Lease], now: float) -> None:
         """Stop the attempts under these leases, and let all others go on."""
         self._suspended = leases
@@ -259,7 +277,8 @@ class Slots:
         row = None
         if not attempt.ended:
             row = self._table.add(attempt.pid, job.seq, lease.version, attempt.started_at)
-        slot = Slot(claim, attempt, row, self.blocked, killed)
+        slot = Slot(self._current(claim), attempt, row, self.blocked, killed)
+        attempt.timeout = slot.claim.job.timeout
         if lease in self._suspended:  # while its earlier attempt was being ended
             self._stop(slot, now)
         self._track(slot, now)

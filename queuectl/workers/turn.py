@@ -51,6 +51,8 @@ class Turn(msgspec.Struct):
     """Leases of attempts that failed, with what became of the job."""
     cancel: dict[str, str] = {}
     """By id the jobs that this worker runs and that are to be cancelled, with the name of the signal for each."""
+    jobs: Mapping[Lease, Job] | None = None
+    """The jobs that this worker holds, as they are now; None where that was not looked at."""
     suspended: frozenset[Lease] | None = None
     """The leases of attempts of this worker that are suspended; None where that was not looked at."""
     proceed_in: float | None = None
@@ -230,6 +232,7 @@ class TurnWriter:
 
     def _look(self, tx: Transaction, me: Worker | None, turn: Turn) -> None:
         jobs = tx.jobs_of(self.worker)
+        turn.jobs = {decisions.lease(job): job for job in jobs}
         turn.cancel = {job.id: job.stop_signal for job in jobs if job.cancel_requested}
         turn.suspended = frozenset(decisions.lease(job) for job in self._suspended(tx, jobs, turn))
         turn.cascading = tx.is_cascading()

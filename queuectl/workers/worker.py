@@ -259,6 +259,8 @@ class WorkerLoop:
         self._seals.set_interval(turn.settings.seal_every)
         if turn.hindrance is not None:
             self._not_started(turn.hindrance, now)
+        if turn.jobs is not None:
+            self._slots.update(turn.jobs)
         for id, signal_name in turn.cancel.items():
             self._slots.cancel(id, signal_name, now)
             self._claims.cancel(id, now)

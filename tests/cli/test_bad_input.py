@@ -226,7 +226,7 @@ def test_a_database_of_an_unknown_engine(queuectl: Shell):
         (["daemon"], "no command 'daemon' (did you mean 'worker start'?)"),
         (["worker", "kill"], "no command 'worker kill' (did you mean 'worker stop'?)"),
         (["freeze"], "no command 'freeze'; see"),
-        (["edit", "1"], "no command 'edit'; see"),
+        (["modify", "1"], "no command 'modify' (did you mean 'edit'?)"),
         (["help", "strat"], "no command 'strat'"),
         (["help", "worker", "strat"], "no command 'worker strat' (did you mean 'start'?)"),
         (["worker", "start", "--daemon"], "worker start has no option --daemon (did you mean '--detach'?)"),

@@ -7,7 +7,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from projections import evolve
-from projections.jobs import Job
+from projections.jobs import FINAL, Job
 from queuectl import decisions
 from queuectl.clock import SECOND, text
 from queuectl.decisions import Lease, Outcome, Stop
@@ -147,7 +147,11 @@ class World:
                     "timeout": 5.0,
                     "ok_codes": (0, 3),
                 }
-                return decisions.edit(job, msgspec.structs.replace(job.policy, **changed))
+                if job.state == "processing":
+                    changed = {"timeout": 5.0, "on_lost": "dead"}
+                if job.state not in FINAL:  # what has ended is edited so where it is retried
+                    decisions.refuse_uneditable(job, changed)
+                return decisions.edit(job, msgspec.structs.replace(decisions.in_force(job), **changed))
             case "suspend":
                 return decisions.suspend(job, by_pause=command.again)
             case "continue":

@@ -57,7 +57,12 @@ class Changes(Policy, total=False):
 
     command: str
     argv: tuple[str, ...]
-'''
+
+
+class Edits(Changes, total=False):
+    """What may be changed of a job by an edit, as far as it has not come too far for that."""
+
+{edits}'''
 
 
 def module() -> str:
@@ -69,6 +74,7 @@ def module() -> str:
             f"    {each.name}: {_plain(each)} = {_literal(each.kind.read(each.setting or ''))}\n" for each in SETTINGS
         ),
         policy="".join(f"    {each.name}: {each.kind.type}\n" for each in OPTIONS if not each.only_new),
+        edits="".join(f"    {each.name}: {each.kind.type}\n" for each in OPTIONS if each.only_new and each.edit),
         new="".join(f"    {each.name}: {each.kind.type}\n" for each in OPTIONS if each.only_new),
     )
 

@@ -8,10 +8,9 @@ from random import Random
 from typing import Any
 from unittest import mock
 
-import msgspec
-
-from projections.jobs import FINAL, STATES
-from queuectl import Queue, Spec, decisions
+from projections.jobs import FINAL
+from queuectl import Queue, Spec
+from queuectl.admission import UNSTARTED
 from queuectl.audit.archive import archive
 from queuectl.audit.import_log import rebuild
 from queuectl.audit.seal import seal
@@ -157,15 +156,14 @@ class RandomQueue:
             self.queue.retry(*self._ids(pick, sorted(FINAL)), among=FINAL, **chosen, **pick.choice(changes))
 
     def edit(self, pick: Random) -> None:
-        """Change a job in any field, the queue among them: no command does yet, and a log that is imported may."""
-        fields: list[dict[str, Any]] = [{"queue": queue} for queue in QUEUES]
-        fields += [{"priority": 3}, {"argv": ["true"], "command": None}, {"timeout": 5.0, "queue": "b"}]
-        ids = self._ids(pick, STATES)
-        with self.queue.engine.transaction() as tx:
-            jobs = [job for id in ids if (job := tx.job(id)) is not None and job.state != "processing"]
-            for job in jobs:
-                wanted = msgspec.structs.replace(job.policy, **pick.choice(fields))
-                tx.append([Write(f"job:{job.id}", job, decisions.edit(job, wanted))], "test")
+        """Change jobs in what can be changed of them as they are, the queue among it."""
+        waiting: list[dict[str, Any]] = [{"queue": queue} for queue in QUEUES]
+        waiting += [{"priority": 3}, {"argv": ("true",)}, {"timeout": 5.0, "queue": "b"}, {"delay": 0.0}]
+        waiting += [{"secrets": {"TOKEN": "z", "KEY": "k"}}]
+        running: list[dict[str, Any]] = [{"timeout": None}, {"max_retries": 2, "on_lost": "dead"}]
+        ended: list[dict[str, Any]] = [{"tags": {"exp": "6"}, "whole": ("tags",)}]
+        for states, fields in ((UNSTARTED, waiting), (("processing",), running), (FINAL, ended)):
+            self.queue.edit(*self._ids(pick, sorted(states)), among=states, **pick.choice(fields))
 
     def purge(self, pick: Random) -> None:
         self.queue.purge(*self._ids(pick, sorted(FINAL)), among=FINAL)

@@ -7,9 +7,9 @@ HEADINGS = {
     "Jobs": {
         "enqueue": "enqueue:enqueue", "run": "run:run", "list": "list:list_jobs", "status": "status:status",
         "inspect": "inspect:inspect", "logs": "logs:logs", "wait": "wait:wait", "cancel": "cancel:cancel",
-        "retry": "retry:retry", "hold": "hold:hold", "release": "hold:release", "start": "hold:start",
-        "suspend": "suspend:suspend", "continue": "suspend:continue_", "explain": "explain:explain",
-        "graph": "graph:graph",
+        "retry": "retry:retry", "edit": "edit:edit", "hold": "hold:hold", "release": "hold:release",
+        "start": "hold:start", "suspend": "suspend:suspend", "continue": "suspend:continue_",
+        "explain": "explain:explain", "graph": "graph:graph",
     },
     "Queues": {
         "queue list": "queue:list_queues", "queue set": "queue:set_limits", "pause": "pause:pause",
@@ -48,6 +48,7 @@ CHANGES = frozenset({
     "dlq:retry", "dlq:purge", "replay:replay", "audit:seal", "config:set_", "config:unset", "archive:archive",
     "backup:backup", "import_log:import_log", "hold:hold", "hold:release", "hold:start", "pause:pause", "pause:resume",
     "queue:set_limits", "suspend:suspend", "suspend:continue_", "resource:set_resource", "resource:unset_resource",
+    "edit:edit",
 })  # fmt: skip
 """Commands that change something: an answer that can't be written goes to stderr (`stdout.deferred`)."""
 

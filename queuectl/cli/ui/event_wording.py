@@ -1,7 +1,9 @@
 """Events in words. Nothing here is escaped: `output` escapes what it prints."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from projections.dependencies import DEPENDENCY_KINDS
 from queuectl import amounts, clock, events, units
 from queuectl.cli.ui.wording import (
     codes,
@@ -14,6 +16,9 @@ from queuectl.cli.ui.wording import (
     steps,
     tags,
 )
+
+_RUN = ("command", "argv")
+"""The fields of which one says what is run."""
 
 
 def event_text(record: events.Recorded) -> str:
@@ -54,7 +59,7 @@ def _of_job(record: events.Recorded, event: events.Event) -> str:
             after = f", blocked: waits for {event.watching}" if event.watching is not None else ""
             return f"requeued, with its retry budget anew{after}"
         case events.Edited():
-            return f"edited: {'; '.join(_change(name, *values) for name, values in event.changes.items())}"
+            return f"edited: {'; '.join(_changes(event.changes, record.at))}"
         case events.CancelRequested():
             return "asked to be cancelled" + (f", by {event.signal}" if event.signal else "")
         case events.Cancelled() if event.because:
@@ -153,13 +158,33 @@ def _queue(record: events.Recorded) -> str:
     return f"queue {record.subject}" if record.subject else "all queues"
 
 
-def _change(name: str, was: Any, new: Any) -> str:
-    return f"{name} {_value(name, was)} → {_value(name, new)}"
+def _changes(changes: Mapping[str, tuple[Any, Any]], at: int) -> Iterator[str]:
+    """Yield what was changed: each field with its old value and its new one."""
+    if "command" in changes and "argv" in changes:  # one took the place of the other
+        (was, new), (old_words, words) = changes["command"], changes["argv"]
+        rest = {name: values for name, values in changes.items() if name not in _RUN}
+        changes = {"command": (was or old_words, new or words), **rest}
+    for name, (was, new) in changes.items():
+        if name == "watching":
+            yield f"waits for {new}" if new is not None else "waits for no other any more"
+        elif name == "run_at":
+            due = [local_time(clock.micros(moment), at) for moment in (was, new)]
+            yield f"due {' → '.join(due)}"
+        elif name == "secrets" and was == new:
+            yield f"secrets {_value(name, new)}: values given anew"
+        else:
+            yield f"{name} {_value(name, was)} → {_value(name, new)}"
 
 
 def _value(name: str, value: Any) -> str:
     if value is None:
         return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name in ("secrets", *DEPENDENCY_KINDS):
+        return ", ".join(value) or "none"
+    if name == "needs":
+        return ", ".join(f"{each}={amounts.text(much)}" for each, much in value.items()) or "none"
     if name in ("timeout", "backoff_max", "grace"):
         return units.span(value)
     if name == "memory_limit":
@@ -174,7 +199,7 @@ def _value(name: str, value: Any) -> str:
         return shlex.join(f"{variable}={text}" for variable, text in value.items()) or "none"
     if name == "tags":
         return tags(value) or "none"
-    if name == "argv":
+    if not isinstance(value, str) and name in _RUN:
         import shlex
 
         return shlex.join(value)

@@ -100,9 +100,9 @@ class AttemptProcess:
     """A started command. The module tells how it is driven; all times are monotonic seconds."""
 
     __slots__ = (
-        "_as_shell", "_began", "_ended_for", "_error", "_kept", "_kill_at", "_kills", "_leftovers", "_number",
-        "_orphans", "_outcome", "_output", "_rss_floor", "_search", "_started_at", "_suspension", "_timeout_at",
-        "_trim", "_usage", "ended", "limit", "pid", "pidfd", "start",
+        "_as_shell", "_began", "_clock_from", "_ended_for", "_error", "_kept", "_kill_at", "_kills", "_leftovers",
+        "_number", "_orphans", "_outcome", "_output", "_rss_floor", "_search", "_started_at", "_suspension", "_trim",
+        "_usage", "ended", "limit", "pid", "pidfd", "start", "timeout",
     )  # fmt: skip
 
     def __init__(
@@ -133,7 +133,9 @@ class AttemptProcess:
         self._orphans = orphans
         self._started_at = started_at
         self._began = began
-        self._timeout_at = None if start.timeout is None else began + start.timeout
+        self.timeout = start.timeout
+        """Seconds that it may take; None: no limit. May be changed while it runs."""
+        self._clock_from = began  # later by the time for which it was suspended
         self._ended_for: EndCause | None = None
         self._error: str | None = None
         self._kill_at: float | None = None
@@ -176,7 +178,7 @@ class AttemptProcess:
             return self._kill_at
         if self._suspension is not None:
             return self._suspension.next_tick
-        return None if self._usage is not None else self._timeout_at
+        return None if self._usage is not None or self.timeout is None else self._clock_from + self.timeout
 
     @property
     def stuck(self) -> tuple[int, ...]:
@@ -199,8 +201,7 @@ class AttemptProcess:
     def proceed(self, now: float) -> None:
         """Let its processes go on, and the clock; does nothing where they do."""
         if self._suspension is not None:
-            if self._timeout_at is not None:
-                self._timeout_at += now - self._suspension.since
+            self._clock_from += now - self._suspension.since
             self._suspension.end()
             self._suspension = None
 
@@ -218,7 +219,7 @@ class AttemptProcess:
         if self._usage is None and self._ended_for is None:
             if not self._has_ended():
                 self._ended_for = cause
-                self._timeout_at = None
+                self.timeout = None
                 self._send(self._number)
                 if self._suspension is not None:
                     self._suspension.end()
@@ -241,8 +242,8 @@ class AttemptProcess:
             return
         if self._suspension is not None:
             self._suspension.tick(now)
-        elif self._timeout_at is not None and self._usage is None and now >= self._timeout_at:
-            self._timeout_at = None
+        elif self.timeout is not None and self._usage is None and now >= self._clock_from + self.timeout:
+            self.timeout = None
             self.end("timeout", now)
         if self._kill_at is not None and now >= self._kill_at:
             self._kills += 1
