@@ -162,8 +162,9 @@ class RandomQueue:
         waiting += [{"secrets": {"TOKEN": "z", "KEY": "k"}}]
         running: list[dict[str, Any]] = [{"timeout": None}, {"max_retries": 2, "on_lost": "dead"}]
         ended: list[dict[str, Any]] = [{"tags": {"exp": "6"}, "whole": ("tags",)}]
-        for states, fields in ((UNSTARTED, waiting), (("processing",), running), (FINAL, ended)):
-            self.queue.edit(*self._ids(pick, sorted(states)), among=states, **pick.choice(fields))
+        phases = ((UNSTARTED, waiting), (UNSTARTED, waiting), (("processing",), running), (FINAL, ended))
+        states, fields = pick.choice(phases)
+        self.queue.edit(*self._ids(pick, sorted(states)), among=states, **pick.choice(fields))
 
     def purge(self, pick: Random) -> None:
         self.queue.purge(*self._ids(pick, sorted(FINAL)), among=FINAL)
