@@ -45,17 +45,22 @@ class RandomQueue:
     def close(self) -> None:
         self.queue.close()
 
-    def do(self, dice: int) -> list[Recorded]:
-        """Carry out one command, most often of a worker, and return what it added to the log."""
+    def do(self, dice: int, *, related: bool = False) -> list[Recorded]:
+        """Carry out one command, most often of a worker, and return what it added to the log.
+
+        `related`: one that has to do with dependencies and batches.
+        """
         head = self.queue.status().seq
         pick = Random(dice)
         users = (
             *(self.enqueue, self.enqueue, self.cancel, self.retry, self.retry, self.edit, self.purge, self.configure),
             *(self.cancel, self.hold, self.hold, self.limit, self.supply, self.pause, self.suspend),
         )
-        workers = (self.start, self.ask_to_stop, self.stop, self.lose, self.turn, self.turn)
+        workers = (self.start, self.ask_to_stop, self.stop, self.lose, self.turn, self.turn, self.cascade)
         archivers = (self.seal, self.archive, self.archive, self.move)
         [commands] = pick.choices((users, workers, (self.turn,), archivers), (5, 2, 4, 1))
+        if related:
+            commands = (self.enqueue, self.retry, self.turn, self.turn, self.turn, self.cascade, self.cancel, *commands)
         pick.choice(commands)(pick)
         return list(self.queue.events(after=head))
 
@@ -149,11 +154,11 @@ class RandomQueue:
         ]
         batches = [batch.name for batch in self.queue.batches()]
         with suppress(Refused):  # values of secret variables are missing, or it would never start
-            if batches and pick.random() < 0.3:
+            if batches and pick.random() < 0.4:
                 self.queue.retry(batch=pick.choice(batches), cascade=pick.random() < 0.5)
                 return
-            chosen: dict[str, Any] = {"cascade": pick.random() < 0.3, "ignore_dependencies": pick.random() < 0.3}
-            self.queue.retry(*self._ids(pick, sorted(FINAL)), among=FINAL, **chosen, **pick.choice(changes))
+            cascade = pick.random() < 0.3
+            self.queue.retry(*self._ids(pick, sorted(FINAL)), among=FINAL, cascade=cascade, **pick.choice(changes))
 
     def edit(self, pick: Random) -> None:
         """Change jobs in what can be changed of them as they are, the queue among it."""
@@ -167,7 +172,8 @@ class RandomQueue:
         self.queue.edit(*self._ids(pick, sorted(states)), among=states, **pick.choice(fields))
 
     def purge(self, pick: Random) -> None:
-        self.queue.purge(*self._ids(pick, sorted(FINAL)), among=FINAL)
+        with suppress(Refused):  # its dependants were left for later
+            self.queue.purge(*self._ids(pick, sorted(FINAL)), among=FINAL)
 
     def configure(self, pick: Random) -> None:
         key = pick.choice([*SETTINGS])
@@ -201,6 +207,32 @@ class RandomQueue:
                     kept.append(claim)
         turn = self._turn(id, reports, releases, pick.randint(0, 4), kept, heartbeat=pick.random() < 0.3)
         self._held[id] = [*kept, *turn.claims]
+
+    def cascade(self, pick: Random) -> None:
+        """Do a part of what was left for later."""
+        with self.queue.engine.transaction() as tx:
+            tx.cascade("worker:any")
+
+    def let_go(self) -> list[Recorded]:
+        """Let everything start that waits, and complete it, until nothing is left; what that added to the log."""
+        head = self.queue.status().seq
+        self.queue.resume()
+        for queue in QUEUES:
+            self.queue.resume(queue)
+            self.queue.limit(queue, concurrency=None, rate=None)
+        for resource in ("gpu", "mem", "lock"):
+            self.queue.set_resource(resource, 100)
+        for id in [*self._held]:
+            self._turn(id, [], [Release(claim.lease, "it stops") for claim in self._held.pop(id)])
+        self._writer("last").start(8)
+        last = -1
+        while last < (last := self.queue.status().seq):
+            self.queue.cascade()
+            self.queue.release(*(job.id for job in self.queue.jobs(state=("pending", "failed", "blocked"))))
+            self.queue.start(*(job.id for job in self.queue.jobs(state=("pending", "failed"))))
+            claims = self._turn("last", [], want=8).claims
+            self._turn("last", [Report(claim.lease, Outcome(exit_code=0)) for claim in claims])
+        return list(self.queue.events(after=head))
 
     def ask_to_stop(self, pick: Random) -> None:
         with self.queue.engine.transaction() as tx:
