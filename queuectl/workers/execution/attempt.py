@@ -56,7 +56,11 @@ def launch(start: Start, orphans: OrphanFinder = tuple) -> "AttemptProcess":
     pid = -1
     try:
         output.lock(fd)
-        pid, as_shell = _spawn(start, fd, limit)
+        spare = os.dup(fd)  # for the pidfd: one that has started and can't be watched is ended, and has failed
+        try:
+            pid, as_shell = _spawn(start, fd, limit)
+        finally:
+            os.close(spare)
         return AttemptProcess(
             start, pid, os.pidfd_open(pid), fd, started_at, began, orphans=orphans, as_shell=as_shell, limit=limit
         )  # fmt: skip

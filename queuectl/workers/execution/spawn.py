@@ -223,6 +223,8 @@ def _entrance(path: str) -> int:
     try:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO put there must not hang the loop
     except OSError as problem:
+        if problem.errno in SHORTAGE:
+            raise
         raise NotStarted(f"stdin {path}", problem) from problem
 
 

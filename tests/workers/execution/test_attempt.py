@@ -1,10 +1,12 @@
 """What becomes of a command: its outcome, and how it and what it leaves behind are ended."""
 
 import os
+import resource
 import select
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -348,3 +350,26 @@ def test_a_finished_attempt_holds_no_descriptor(begin: Begin, tmp_path: Path) ->
     finish(begin(f"true {'x' * 200_000}", cwd=str(tmp_path), stdin=str(tmp_path / "input")))
     finish(begin(argv=("no-such-program",)))
     assert os.listdir("/proc/self/fd") == before
+
+
+@pytest.mark.parametrize("free", [0, 1, 2])
+def test_a_full_table_of_descriptors_starts_nothing(begin: Begin, tmp_path: Path, free: int) -> None:
+    """None for the output, for the pidfd, for the input: it is for a later try, and is no failure."""
+    (tmp_path / "input").touch()
+    finish(begin("true"))  # after which all is open that stays so
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+    taken: list[int] = []
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.open("/dev/null", os.O_RDONLY))
+        for _ in range(free):
+            os.close(taken.pop())
+        with pytest.raises(OSError, match="Too many open files"):
+            begin(f"touch {tmp_path}/ran", stdin=str(tmp_path / "input"))
+    finally:
+        for fd in taken:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert not (tmp_path / "ran").exists()
