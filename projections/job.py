@@ -72,6 +72,8 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     """Failures since the retry budget was new. The job is dead when they exceed `max_retries`."""
     interruptions: int = 0
     """The number of its latest attempts, in a row, that were interrupted."""
+    postponed: int = 0
+    """How many times in a row it was given back and made due later, because it could not be started."""
     worker: str | None = None
     """The id of the worker that holds it, while it is processing."""
     lease: int | None = None
@@ -171,16 +173,17 @@ def _claimed(job: Job, record: Recorded, event: Claimed) -> Job:
 def _completed(job: Job, record: Recorded, event: Completed) -> Job:
     # The names of secrets stay, so that a retry can ask for their values, which are deleted now.
     return replace(
-        job, version=record.version, state="completed", interruptions=0, worker=None, lease=None, claimed_at=None,
-        cancel_requested=False, forced=False, finished_at=record.at, exit_code=event.exit_code, signal=event.signal,
+        job, version=record.version, state="completed", interruptions=0, postponed=0, worker=None, lease=None,
+        claimed_at=None, cancel_requested=False, forced=False, finished_at=record.at, exit_code=event.exit_code,
+        signal=event.signal,
         cause=None, error=None, cascading=event.cascade, unique_key=None,
     )  # fmt: skip
 
 
 def _failed(job: Job, record: Recorded, event: Failed) -> Job:
     return replace(
-        job, version=record.version, state="failed", failures=job.failures + 1, interruptions=0, worker=None,
-        lease=None, claimed_at=None, cancel_requested=False, forced=False, exit_code=event.exit_code,
+        job, version=record.version, state="failed", failures=job.failures + 1, interruptions=0, postponed=0,
+        worker=None, lease=None, claimed_at=None, cancel_requested=False, forced=False, exit_code=event.exit_code,
         signal=event.signal, cause=event.cause, error=event.error,
     )  # fmt: skip
 
@@ -198,8 +201,8 @@ def _dead(job: Job, record: Recorded, event: Dead) -> Job:
 def _requeued(job: Job, record: Recorded, event: Requeued) -> Job:
     return replace(
         job, version=record.version, state="pending" if event.watching is None else "blocked",
-        run_at=micros(event.run_at), failures=0, interruptions=0, finished_at=None, exit_code=None, signal=None,
-        cause=None, error=None, watching=event.watching, unique_key=job.policy.unique,
+        run_at=micros(event.run_at), failures=0, interruptions=0, postponed=0, finished_at=None, exit_code=None,
+        signal=None, cause=None, error=None, watching=event.watching, unique_key=job.policy.unique,
         secrets=job.secrets if event.secrets is None else tuple(event.secrets),
     )  # fmt: skip
 
@@ -216,16 +219,16 @@ def _edited(job: Job, record: Recorded, event: Edited) -> Job:
         policy = msgspec.convert(said, Enqueued)
     except msgspec.ValidationError as error:
         raise Unreadable(f"{record.stream} is edited to what can't be (seq {record.seq}): {error}") from error
-    run_at, watching, state = job.run_at, job.watching, job.state
+    run_at, postponed, watching, state = job.run_at, job.postponed, job.watching, job.state
     if "run_at" in event.changes:
-        run_at = micros(policy.run_at)
+        run_at, postponed = micros(policy.run_at), 0
     if "watching" in event.changes and state not in FINAL:
         watching = policy.watching
         state = "blocked" if watching is not None else "failed" if job.failures else "pending"
     return replace(
         job, version=record.version, policy=policy, queue=policy.queue, priority=policy.priority,
         command=policy.runnable.text, max_retries=policy.max_retries, timeout=policy.timeout, demand=policy.demand,
-        edited=encode(policy).decode(), run_at=run_at, watching=watching, state=state,
+        edited=encode(policy).decode(), run_at=run_at, postponed=postponed, watching=watching, state=state,
         secrets=policy.secrets if "secrets" in event.changes else job.secrets,
     )  # fmt: skip
 
@@ -269,11 +272,11 @@ def _cancelled(job: Job, record: Recorded, event: Cancelled) -> Job:
         cause, error = event.cause, f"its batch {job.batch} was halted"
     if event.attempt is None:  # it was waiting: the outcome of its latest attempt stays
         return replace(
-            job, version=record.version, state="cancelled", held=False, forced=False, watching=None,
+            job, version=record.version, state="cancelled", postponed=0, held=False, forced=False, watching=None,
             finished_at=record.at, cascading=event.cascade, cause=cause, error=error, unique_key=None,
         )  # fmt: skip
     return replace(
-        job, version=record.version, state="cancelled", worker=None, lease=None, claimed_at=None,
+        job, version=record.version, state="cancelled", postponed=0, worker=None, lease=None, claimed_at=None,
         cancel_requested=False, forced=False, finished_at=record.at, exit_code=event.exit_code, signal=event.signal,
         cascading=event.cascade, cause=cause, error=error, unique_key=None,
     )  # fmt: skip
@@ -294,15 +297,17 @@ def _unblocked(job: Job, record: Recorded, event: Unblocked) -> Job:
 def _released(job: Job, record: Recorded, event: Released) -> Job:
     return replace(
         job, version=record.version, state="failed" if job.failures else "pending", attempt=event.attempt - 1,
-        worker=None, lease=None, claimed_at=None, cancel_requested=False,
+        run_at=job.run_at if event.not_before is None else micros(event.not_before),
+        postponed=job.postponed + (event.not_before is not None), worker=None, lease=None, claimed_at=None,
+        cancel_requested=False,
     )  # fmt: skip
 
 
 def _interrupted(job: Job, record: Recorded, event: Interrupted) -> Job:
     return replace(
         job, version=record.version, state="failed" if job.failures else "pending",
-        interruptions=job.interruptions + 1, worker=None, lease=None, claimed_at=None, cancel_requested=False,
-        forced=False,
+        interruptions=job.interruptions + 1, postponed=0, worker=None, lease=None, claimed_at=None,
+        cancel_requested=False, forced=False,
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # -- the table -------------------------------------------------------------------------------------------------------
 
 name = "jobs"
-version = 14
+version = 15
 tables = ("jobs",)
 reads = None
 
@@ -54,6 +54,7 @@ create index jobs_waiting_by_queue on jobs (held, priority, queue, run_at) where
 create index jobs_waiting_by_lane on jobs (held, priority, queue, demand, run_at) where {WAITING} and {NEEDY};
 create index jobs_failed on jobs (held, priority, run_at) where state = 'failed';
 create index jobs_forced on jobs (seq) where forced = 1;
+create index jobs_postponed on jobs (queue, demand) where postponed > 0;
 create index jobs_blocked on jobs (queue) where state = 'blocked';
 create index jobs_watching on jobs (watching) where watching is not null;
 create index jobs_unique on jobs (unique_key) where unique_key is not null;

@@ -27,8 +27,8 @@ UNSTARTED = (*WAITING, "blocked")
 """The states of jobs that have to start, or to start again, before they can end."""
 
 KINDS = (
-    "halted", "held", "paused", "dependency", "delayed", "backoff", "concurrency", "rate", "resource", "reserved",
-    "disk", "no_worker", "host", "busy", "priority",
+    "halted", "held", "paused", "dependency", "delayed", "backoff", "postponed", "concurrency", "rate", "resource",
+    "reserved", "disk", "no_worker", "host", "busy", "priority",
 )  # fmt: skip
 """The kinds of reasons, in the order in which they have to go."""
 
@@ -120,6 +120,8 @@ class Facts(msgspec.Struct, frozen=True):
     """The moments (µs UTC) of the latest failures of jobs, by id, as far as they were looked for."""
     holds: Mapping[str, Recorded] = {}
     """The events by which jobs are held, by id, as far as they were looked for."""
+    releases: Mapping[str, Recorded] = {}
+    """The events by which jobs are postponed, by id, as far as they were looked for."""
     stocks: Mapping[str, Stock] = {}
     """The resources, as they are for jobs that start at a home, by its identity."""
     reservations: Mapping[str, Sequence[Reservation]] = {}
@@ -209,8 +211,14 @@ def _halted(batch: str) -> Reason:
 
 
 def _held(job: Job, event: Recorded | None) -> Reason:
-    since, by, why = (event.at, event.actor, getattr(event.event, "reason", None)) if event else (None, None, None)
+    since, why = _behind(event)
+    by = event.actor if event is not None else None
     return Reason(kind="held", text="held", since=since, by=by, why=why, frees=f"queuectl release {job.id}")
+
+
+def _behind(event: Recorded | None) -> tuple[int | None, str | None]:
+    """Since when (µs UTC) a reason holds that an event brought, and what that gives as its own reason."""
+    return (event.at, getattr(event.event, "reason", None)) if event is not None else (None, None)
 
 
 def _paused(gate: QueueGate) -> Reason:
@@ -253,6 +261,10 @@ def _limited(gate: QueueGate, now: int) -> Iterator[Reason]:
 
 def _not_due(job: Job, facts: Facts) -> Reason:
     when, frees = job.run_at, f"queuectl start {job.id}"
+    if job.postponed:
+        what = "its start has failed, and the next try is not due"
+        since, why = _behind(facts.releases.get(job.id))
+        return Reason(kind="postponed", text=what, since=since, why=why, frees=frees, when=when)
     if job.state == "pending":
         by, why = job.enqueued_by, job.policy.reason
         return Reason(kind="delayed", text="not due", since=job.enqueued_at, by=by, why=why, frees=frees, when=when)

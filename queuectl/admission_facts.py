@@ -33,11 +33,12 @@ def collect(view: View, engine: Engine | None, disk: Disk | None, now: int, abou
     ends = [attempt.ended_at for attempt in view.attempts(about.id)] if about is not None else []
     failed_at = {about.id: at} if about is not None and ends and (at := ends[-1]) is not None else {}
     gates = view.gates()
-    holds = {about.id: event} if about is not None and about.held and (event := _hold(view, about)) else {}
+    holds = _last(view, about, "held", "enqueued") if about is not None and about.held else {}
+    releases = _last(view, about, "released") if about is not None and about.postponed else {}
     stocks = _stocks(view, servers)
     waiting = in_open_queues(needy(view, now, 1, [worker for each in alike.values() for worker in each]), gates, now)
     reservations = {home: stock.reservations(waiting, now) for home, stock in stocks.items()} if waiting else {}
-    return Facts(disk, servers, failed_at, holds, stocks, reservations, gates, view.halting_batches())
+    return Facts(disk, servers, failed_at, holds, releases, stocks, reservations, gates, view.halting_batches())
 
 
 def collect_early(view: View, job: Job) -> Facts:
@@ -71,10 +72,10 @@ def _stocks(view: View, servers: Sequence[Servers]) -> dict[str, Stock]:
     return {home: Stock(home, states, offering, grants) for home in sorted(homes)}
 
 
-def _hold(view: View, job: Job) -> Recorded | None:
-    """The event by which a job is held."""
-    holds = [record for record in view.stream(f"job:{job.id}") if record.type in ("held", "enqueued")]
-    return holds[-1] if holds else None
+def _last(view: View, job: Job, *types: str) -> dict[str, Recorded]:
+    """The last event of these types in the stream of a job, by the job's id."""
+    found = [record for record in view.stream(f"job:{job.id}") if record.type in types]
+    return {job.id: found[-1]} if found else {}
 
 
 def _servers(

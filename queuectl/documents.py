@@ -68,6 +68,7 @@ JOB = DocumentType(
             "attempt",
             "failures",
             "interruptions",
+            "postponed",
             "worker",
             "claimed_at",
             "watching",

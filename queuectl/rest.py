@@ -57,6 +57,9 @@ def at_rest(view: View, queues: Sequence[str], now: int, ours: int) -> bool:
         return False
     if any(job.demand not in beyond for job in view.forced(queues)):
         return False
+    postponed = view.postponed(queues) if ALL not in paused else ()
+    if any(queue not in paused and demand not in beyond for queue, demand in postponed):
+        return False
     if sum(count.jobs for count in live if count.state == "processing") > ours or view.is_cascading():
         return False
     due = view.next_due(queues, paused, beyond) if ALL not in paused else None
@@ -72,7 +75,7 @@ def _will_end(job: Job, paused: Collection[str], beyond: Collection[str], now: i
     if job.state not in WAITING:
         return True
     shut = job.held or job.queue in paused or ALL in paused or job.demand in beyond
-    return job.forced or not (shut or (job.state == "pending" and job.run_at > now))
+    return job.forced or not (shut or (job.state == "pending" and job.run_at > now and not job.postponed))
 
 
 def _live(view: View, queues: Sequence[str], paused: Collection[str], beyond: Collection[str]) -> Iterator[Count]:

@@ -17,7 +17,7 @@ from queuectl.admission_facts import collect, collect_early
 from queuectl.clock import SECOND, now, text
 from queuectl.engines.base import Engine, Progress
 from queuectl.engines.view import Rerun, View
-from queuectl.events import Archived, Enqueued, Held, Recorded
+from queuectl.events import Archived, Enqueued, Held, Recorded, Released
 from queuectl.history import own_events
 from queuectl.units import listed
 from queuectl.wait_changes import RESOURCE, Watch, place
@@ -184,6 +184,7 @@ class Accountant:
         """The moment (µs UTC) up to which all is noted."""
         self._spans: list[_Span] = []
         self._held_by: Recorded | None = None
+        self._postponed_by: Recorded | None = None
 
     def account(self, until: int) -> list[WaitSpan]:
         """The spans of the job's waits, the last one to `until` (µs UTC) where it waits at the end."""
@@ -233,6 +234,8 @@ class Accountant:
         for change in own:
             if isinstance(change.event, Enqueued | Held):
                 self._held_by = change.record
+            elif isinstance(change.event, Released):
+                self._postponed_by = change.record
         if self._job is not None and before is not None and _lane(self._job) != _lane(before):
             self._watch = Watch(self._job, self._rerun.view)
 
@@ -241,7 +244,8 @@ class Accountant:
         job, view = self._job, self._rerun.view
         assert job is not None, "it waits"
         holds = {job.id: self._held_by} if self._held_by is not None else {}
-        early = first(job, replace(collect_early(view, job), holds=holds), now)
+        releases = {job.id: self._postponed_by} if self._postponed_by is not None else {}
+        early = first(job, replace(collect_early(view, job), holds=holds, releases=releases), now)
         if early is not None and place(early) <= RESOURCE:
             return early
         return first(job, collect(view, None, None, now), now)

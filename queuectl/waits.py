@@ -9,7 +9,7 @@ from projections.jobs import Job
 from queuectl.admission import Facts, Reason, first
 from queuectl.clock import text
 
-OF_ONE_JOB = ("held", "dependency", "delayed", "backoff")
+OF_ONE_JOB = ("held", "dependency", "delayed", "backoff", "postponed")
 """Kinds of reasons that each job has for itself; of the others many have the same."""
 
 

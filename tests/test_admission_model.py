@@ -33,7 +33,7 @@ class Admission(RandomSchedule):
         """Of jobs of these queues, those that limits and resources let start together, as a worker without end takes
         them."""
         found: set[str] = set()
-        early_kinds = {"held", "paused", "delayed", "backoff", "disk"}
+        early_kinds = {"held", "paused", "delayed", "backoff", "postponed", "disk"}
         due = sorted((job for job in jobs if not early_kinds & {*kinds[job.id]}), key=order)
         claims = self.granted()
         taken: Counter[str] = Counter()
@@ -166,7 +166,8 @@ def run(number: int, steps: int) -> Counter[str]:
 
 
 KINDS = (
-    "held", "paused", "delayed", "backoff", "concurrency", "rate", "resource", "disk", "no_worker", "host", "busy",
+    "held", "paused", "delayed", "backoff", "postponed", "concurrency", "rate", "resource", "disk", "no_worker",
+    "host", "busy",
 )  # fmt: skip
 SEEN = {
     *KINDS, *(f"freed {kind}" for kind in KINDS), "priority", "reserved", "kept for a job",

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from queuectl import Queue, clock
+from queuectl.decisions import Release
 from queuectl.rest import at_rest, live_jobs
+from queuectl.workers.turn import TurnWriter
 from tests.support.shell import Shell
 
 
@@ -74,6 +76,24 @@ def test_limits_and_delays_are_told_apart(queue: Queue) -> None:
     queue.enqueue("true", queue="b")
     queue.limit("b", rate="1/h")
     assert not rests(queue)
+
+
+def test_what_could_not_be_started_is_no_rest(queue: Queue) -> None:
+    """Nobody asked for its delay."""
+    id = queue.enqueue("true", queue="a")
+    after = queue.enqueue("true", queue="b", after=(id,))
+    writer = TurnWriter(queue, "w1", (), queue.home.identity())
+    writer.start(1)
+    [claim] = writer.turn([], [], 1).claims
+    writer.turn([], [Release(claim.lease, "no memory", repeats=True)], 0)
+
+    assert (rests(queue), rests(queue, "a"), rests(queue, "b")) == (False, False, False)
+    queue.pause("a")
+    assert rests(queue)
+    queue.resume("a")
+    queue.hold(id)
+    assert rests(queue)
+    queue.cancel(after)
 
 
 def test_a_drain_ends_beside_held_and_paused_jobs(queuectl: Shell) -> None:

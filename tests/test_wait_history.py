@@ -83,6 +83,16 @@ def test_only_the_time_before_a_start_counts(story: Story) -> None:
     assert (history.state, history.spans) == ("purged", spans)
 
 
+def test_a_vain_start_makes_it_wait_again(story: Story) -> None:
+    story.start()
+    story.queue.enqueue("true", id="j")
+    story.after(1).claim()
+    story.end(release=True, repeats=True)
+    story.after(13).claim()
+    assert story.told("j") == [("ready", 1), ("postponed", 10), ("ready", 3)]
+    assert story.queue.wait_history("j").spans[-2].reason.why == "a test"
+
+
 def test_a_death_ends_the_wait_at_once(story: Story) -> None:
     story.start()
     story.queue.enqueue("false", id="j", max_retries=0)

@@ -28,6 +28,10 @@ from queuectl.events import (
 
 _FINAL = (Completed, Dead, Cancelled)
 
+POSTPONED = 10 * SECOND
+"""For how long (µs) a job is postponed that could not be started; twice as long each further time in a row."""
+LONGEST_POSTPONED = 60 * SECOND
+
 INTERRUPTIONS = 10
 """Interruptions in a row, the last of which counts as a failure: the job itself may be what stops its workers (R40)."""
 
@@ -53,6 +57,8 @@ class Release(Leased, frozen=True, gc=False):
     """A claim is given back unstarted; where the cancel of the job was requested meanwhile, it is cancelled."""
 
     reason: str | None = None
+    repeats: bool = False
+    """Whether the next claim would most likely be given back for the same reason: the job is postponed."""
 
 
 class Refusal(Leased, frozen=True, gc=False):
@@ -243,8 +249,16 @@ def _released(
     if gate is not None and is_free and charged(release.lease):
         gates[job.queue] = gate = gate.refunded()
         rates = {job.queue: text(gate.arrival)} if gate.arrival is not None else {}
-    released = Released(attempt=release.lease.attempt, rates=rates, reason=release.reason)
+    # One that is forced would not wait for that moment: only its worker's pause after a vain start holds it up.
+    postpones = release.repeats and not job.forced and not job.cancel_requested
+    not_before = text(now + _postponed(job.postponed)) if postpones else None
+    released = Released(attempt=release.lease.attempt, rates=rates, not_before=not_before, reason=release.reason)
     return [released, Cancelled(cause=job.cancel_cause)] if job.cancel_requested else [released]
+
+
+def _postponed(times: int) -> int:
+    """For how long (µs) a job is postponed that was so many times in a row before."""
+    return min(POSTPONED << min(times, 8), LONGEST_POSTPONED)
 
 
 def _refused(job: Job, refusal: Refusal) -> list[Event]:

@@ -263,6 +263,8 @@ class Released(Payload, frozen=True, kw_only=True):
     attempt: int
     rates: dict[str, str] = {}
     """By queue with a rate: the theoretical arrival time without the start that did not come to be."""
+    not_before: str | None = None
+    """When the job is due again, where the reason would be met again; None: it is due as it was before."""
     reason: str | None = None
 
 

@@ -44,9 +44,9 @@ class Outbox:
         self._rows.append(row)
         self.due = min(self.due, now + REPORT)
 
-    def release(self, lease: Lease, reason: str, now: float) -> None:
-        """Have the next turn give back a claim, at once: others may be waiting for it."""
-        self.releases.append(Release(lease, reason))
+    def release(self, lease: Lease, reason: str, now: float, *, repeats: bool = False) -> None:
+        """Have the next turn give back a claim, at once: others may be waiting for it. `repeats`: see `Release`."""
+        self.releases.append(Release(lease, reason, repeats))
         self.due = now
 
     def settled(self, now: float) -> list[Report]:

@@ -153,7 +153,12 @@ class Slots:
 
         `prepared` is what `prepare` has made of the claim.
         """
-        if claim.earlier and (left := self._find_earlier(claim)) is not None:
+        try:
+            left = self._find_earlier(claim) if claim.earlier else None
+        except OSError as error:  # no descriptor to look with
+            self._give_back(claim, error, now)
+            return
+        if left is not None:
             self._taken += claim.job.policy.slots
             number = signal_names.number(claim.job.stop_signal)
             termination = Termination(
@@ -266,9 +271,7 @@ class Slots:
             self._outbox.release(lease, "its output file exists already", now)
             return
         except OSError as error:
-            why = f"can't start job {job.id}: {error.strerror or error}"
-            self._outbox.release(lease, why, now)
-            self._not_started(why, now)
+            self._give_back(claim, error, now)
             return
         if not self._running:
             self._next_output = now + OUTPUT
@@ -282,6 +285,12 @@ class Slots:
         if lease in self._suspended:  # while its earlier attempt was being ended
             self._stop(slot, now)
         self._track(slot, now)
+
+    def _give_back(self, claim: Claim, error: OSError, now: float) -> None:
+        """Give back what can't be started just now: disk, memory, processes or descriptors are short."""
+        why = f"can't be started: {error.strerror or error}"
+        self._outbox.release(claim.lease, why, now, repeats=True)
+        self._not_started(f"job {claim.job.id} {why}", now)
 
     def prepare(self, claim: Claim) -> attempts.Start:
         """Work out all of a start that can be known before a slot is free."""

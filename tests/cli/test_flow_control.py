@@ -7,6 +7,9 @@ import time
 
 import pytest
 
+from queuectl import Queue
+from queuectl.decisions import Release
+from queuectl.workers.turn import TurnWriter
 from tests.support.shell import Shell
 
 
@@ -31,6 +34,24 @@ def test_a_paused_queue_starts_nothing(queuectl: Shell) -> None:
     assert status(queuectl)["completed"] == 1
     types = [event["type"] for event in queuectl("events", "--json").ok().ndjson if event["stream"] == "queue:a"]
     assert types == ["queue_paused", "queue_resumed"]
+
+
+def test_a_vain_start_is_told(queuectl: Shell) -> None:
+    queuectl("enqueue", "true").ok()
+    with Queue(queuectl.folder / "q.db") as queue:
+        writer = TurnWriter(queue, "w1", (), queue.home.identity())
+        writer.start(1)
+        [claim] = writer.turn([], [], 1).claims
+        writer.turn([], [Release(claim.lease, "can't be started: no memory", repeats=True)], 0)
+    said = queuectl("explain", "1").ok().out
+    assert "postponed    its start has failed, and the next try is not due\n" in said
+    assert re.search(r"because: can't be started: no memory\n +until \d", said)
+    assert "frees it: queuectl start 1\n" in said
+    assert queuectl("explain").ok().lines[1].startswith("postponed     1  now     its start has failed")
+    assert re.search(r"could not be started, due in \d+s", queuectl("list").ok().out)
+    assert "given back before it started, due again at " in queuectl("inspect", "1", "--events").ok().out
+    queuectl("start", "1").ok()
+    assert reasons(queuectl, "1") in ([], ["no_worker"])
 
 
 def test_a_pause_ends_by_itself(queuectl: Shell) -> None:

@@ -86,7 +86,7 @@ def test_a_delete_takes_every_row_of_the_values() -> None:
 
 
 VERSIONS = {
-    "jobs": (14, 4091346667),
+    "jobs": (15, 3894319306),
     "attempts": (3, 3316637775),
     "counts": (3, 4135879223),
     "workers": (5, 3951500605),

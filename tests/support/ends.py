@@ -13,9 +13,9 @@ def report(job: Job, lease: Lease, outcome: Outcome, now: int, draw: float) -> l
     return _decided(job, Report(lease, outcome), now, draw)
 
 
-def release(job: Job, lease: Lease, reason: str | None = None) -> list[Event]:
+def release(job: Job, lease: Lease, reason: str | None = None, now: int = 0, *, repeats: bool = False) -> list[Event]:
     """The events of a claim that is given back. Raises Fenced where the lease is not held."""
-    return _decided(job, Release(lease, reason))
+    return _decided(job, Release(lease, reason, repeats), now)
 
 
 def refuse_to_run(job: Job, lease: Lease, missing: Sequence[str]) -> list[Event]:

@@ -47,7 +47,7 @@ class Command(NamedTuple):
     due: bool = True
     """Wait first until the job is due."""
     again: bool = False
-    """Secrets are given anew, settings are taken back, a worker is asked to stop now."""
+    """Secrets are given anew, settings are taken back, a worker is asked to stop now, a job can't be started."""
 
 
 class Step(NamedTuple):
@@ -133,7 +133,7 @@ class World:
             case "report":
                 return ends.report(job, lease, command.outcome, self.now, command.draw)
             case "release":
-                return ends.release(job, lease, "not started in time")
+                return ends.release(job, lease, "not started in time", self.now, repeats=command.again)
             case "missing":
                 return ends.refuse_to_run(job, lease, ["TOKEN"])
             case "cancel":

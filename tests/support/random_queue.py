@@ -202,7 +202,7 @@ class RandomQueue:
                 case "report":
                     reports.append(Report(claim.lease, outcome(pick)))
                 case "release":
-                    releases.append(Release(claim.lease, "not started in time"))
+                    releases.append(Release(claim.lease, "not started in time", repeats=pick.random() < 0.2))
                 case _:
                     kept.append(claim)
         turn = self._turn(id, reports, releases, pick.randint(0, 4), kept, heartbeat=pick.random() < 0.3)

@@ -138,13 +138,15 @@ class RandomSchedule:
         id = pick.choice(list(self.workers))
         writer, slots, _ = self.workers[id]
         ended = [claim for claim in self.held[id] if pick.random() < 0.5]
-        stay = [claim for claim in self.held[id] if claim not in ended]
+        given_back = [claim for claim in self.held[id] if claim not in ended and pick.random() < 0.2]
+        stay = [claim for claim in self.held[id] if claim not in (*ended, *given_back)]
         outcomes = [Outcome(exit_code=0, run_seconds=2.0), Outcome(cause="exit", exit_code=1, run_seconds=1.0)]
         reports = [Report(claim.lease, pick.choice(outcomes)) for claim in ended]
         holding = [claim.lease for claim in stay]
         free = slots - sum(claim.job.policy.slots for claim in stay) if not self.holds_back(id) else 0
         self.held[id] = stay
-        claims = writer.turn(reports, [], free, holding=holding, look=True).claims
+        releases = [Release(claim.lease, "no memory", repeats=True) for claim in given_back]
+        claims = writer.turn(reports, releases, free, holding=holding, look=True).claims
         assert sum(claim.job.policy.slots for claim in claims) <= free
         for claim in claims:
             self.check_grants(claim)

@@ -39,11 +39,11 @@ class Story:
         self.held[id] += claims
         return [claim.job.id for claim in claims]
 
-    def end(self, id: str = "w1", cause: str | None = None, *, release: bool = False) -> None:
+    def end(self, id: str = "w1", cause: str | None = None, *, release: bool = False, repeats: bool = False) -> None:
         """A worker reports the end of all that it holds, or gives it back."""
         held, self.held[id] = self.held[id], []
         reports = [Report(claim.lease, Outcome(cause=cause, exit_code=3 if cause else 0)) for claim in held]
-        releases = [Release(claim.lease, "a test") for claim in held]
+        releases = [Release(claim.lease, "a test", repeats) for claim in held]
         self.workers[id][0].turn([] if release else reports, releases if release else [], 0)
 
     def turn(self, id: str = "w1") -> None:

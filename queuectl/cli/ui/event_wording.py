@@ -74,7 +74,7 @@ def _of_job(record: events.Recorded, event: events.Event) -> str:
         case events.Unblocked():
             return "unblocked" + (f": {event.because} has ended" if event.because is not None else "")
         case events.Released():
-            return f"attempt {event.attempt} given back before it started"
+            return f"attempt {event.attempt} given back before it started{_due_again(event, record.at)}"
         case events.Interrupted():
             by = f": its worker was stopped by {event.by}" if event.by else ""
             return f"attempt {event.attempt} interrupted{_took(event)}{by}"
@@ -92,6 +92,10 @@ def _of_job(record: events.Recorded, event: events.Event) -> str:
             return "purged"
         case _:
             return ""
+
+
+def _due_again(event: events.Released, at: int) -> str:
+    return f", due again at {local_time(clock.micros(event.not_before), at)}" if event.not_before is not None else ""
 
 
 def _of_worker(event: events.Event) -> str:

@@ -74,6 +74,8 @@ def _situation(job: "Job", now: int, facts: "Facts | None") -> str:
     match reason.kind if reason is not None else "":
         case "delayed" | "backoff":
             return f"{retry} {relative_time(job.run_at, now)}"
+        case "postponed":
+            return f"could not be started, due {relative_time(job.run_at, now)}"
         case "halted":
             return "batch halted"
         case "held":
@@ -104,7 +106,7 @@ def reason_sentence(reason: "Reason", now: int | None = None, jobs: int = 1) -> 
     until = ""
     if reason.when is not None:
         words = {"rate": ": the next at", "busy": " until about"}.get(reason.kind, " until")
-        if jobs > 1 and reason.kind in ("delayed", "backoff"):
+        if jobs > 1 and reason.kind in ("delayed", "backoff", "postponed"):
             words = ": the first at"
         until = f"{words} {local_time(reason.when, now)}"
     return _told(reason, reason.text, until)
@@ -144,7 +146,7 @@ def _told(reason: "Reason", words: str, until: str = "") -> str:
     match reason.kind:
         case "held" | "paused":
             return words + (f" by {reason.by}" if reason.by else "") + until + (f": {why}" if why else "")
-        case "backoff":
+        case "backoff" | "postponed":
             return words + until + (f" ({why})" if why else "")
         case _:
             return words + until

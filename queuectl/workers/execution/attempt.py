@@ -45,7 +45,6 @@ def launch(start: Start, orphans: OrphanFinder = tuple) -> "AttemptProcess":
     """Create and lock the output file, and start the command.
 
     `orphans`: finds untagged processes that may be this attempt's, which are ended as well if the attempt fails.
-
     If the command can't be started, the attempt has its outcome (cause spawn) at once. Raises AlreadyStarted if the
     path exists, and OSError if the file or the process can't be created just now (disk full, no memory, no
     descriptors): nothing has been started then.
@@ -61,9 +60,8 @@ def launch(start: Start, orphans: OrphanFinder = tuple) -> "AttemptProcess":
             pid, as_shell = _spawn(start, fd, limit)
         finally:
             os.close(spare)
-        return AttemptProcess(
-            start, pid, os.pidfd_open(pid), fd, started_at, began, orphans=orphans, as_shell=as_shell, limit=limit
-        )  # fmt: skip
+        pidfd = os.pidfd_open(pid)
+        return AttemptProcess(start, pid, pidfd, fd, started_at, began, None, orphans, as_shell, limit)
     except NotStarted as problem:
         error, code = str(problem), problem.code
     except OSError as problem:
@@ -76,10 +74,8 @@ def launch(start: Start, orphans: OrphanFinder = tuple) -> "AttemptProcess":
         os.killpg(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
     memory.lift(limit)
-    try:
+    with suppress(OSError):  # disk full; the outcome has the error too
         os.write(fd, f"queuectl: {error}\n".encode())
-    except OSError:
-        pass  # disk full; the outcome has the error too
     size = os.fstat(fd).st_size
     os.close(fd)
     outcome = Outcome(
