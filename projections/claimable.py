@@ -283,6 +283,12 @@ class ClaimQuestions(JobQuestions):
         first = f"select min(run_at) from jobs where {WAITING} and held = 0 and {scope} priority = waiting.priority"
         return self._store.execute(f"{PRIORITIES} select min(({first})) from waiting", (0, 0, *values))[0][0]
 
+    def due_after(self, now: int) -> int | None:
+        """The earliest `run_at` (µs UTC) after `now` of all waiting jobs that are not held, or None."""
+        first = f"select min(run_at) from jobs where {WAITING} and held = 0 and priority = waiting.priority"
+        rows = self._store.execute(f"{PRIORITIES} select min(({first} and run_at > ?)) from waiting", (0, 0, now))
+        return rows[0][0]
+
     def waiting_queues(self) -> list[str]:
         """The queues that have waiting jobs which are not held."""
         sql = f"select distinct queue from counts where {WAITING} and held = 0 and jobs > 0"

@@ -330,8 +330,9 @@ class TurnWriter:
         else:
             closed = [name for name, gate in gates.items() if gate.is_closed(tx.now)]
             due = tx.next_due(self._queues, closed, turn.demands) if ALL not in closed else None
-            # What is due already starts once the job has ended for which slots are kept, or has gone before it.
-            dues = [due] if due is not None and not (turn.slots_kept and due <= tx.now) else []
+            # What is due already waits for an end, where slots are kept; what becomes due may go first.
+            next_due = tx.due_after(tx.now) if turn.slots_kept and due is not None and due <= tx.now else due
+            dues = [next_due] if next_due is not None else []
             if drain is not None and (due is None or due > tx.now):
                 ours = drain + enclosing_jobs.waiting_inside(tx, self._inside, self._queues)
                 turn.drained = at_rest(tx, self._queues, tx.now, ours)

@@ -20,7 +20,8 @@ from pathlib import Path
 from queuectl import Queue
 from queuectl.clock import monotonic
 from tests.support.paths import ROOT
-from tests.torture.flow_judge import Law, Pause, Rate, judge
+from tests.torture.flow_judge import Pause, judge
+from tests.torture.flow_log import Law, Rate
 from tests.torture.kills import children_of, words_of
 from tests.torture.verdict import Breach, Figures, Run, leftover_files, leftover_processes
 

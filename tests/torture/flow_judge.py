@@ -6,37 +6,16 @@ Moments of the log are µs UTC, those of stamps ns UTC; both are of the same clo
 """
 
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from itertools import product
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from tests.torture.flow_log import Claim, Law, Log, excess
 
 LATE = 0.2
 """Seconds that may pass from a claim, or from the return of `pause`, to the first line of a command."""
-ROUNDED = 1000
-"""µs by which the moment of an event may differ from the one by which it was decided."""
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-ENDS = ("completed", "failed", "cancelled", "interrupted", "released")
-
-
-class Rate(NamedTuple):
-    """So many starts a second, and so many at once."""
-
-    starts: int
-    burst: int
-
-
-class Law(NamedTuple):
-    """What was asked of the program, by the names of queues and resources."""
-
-    limits: dict[str, int]
-    """How many jobs of a queue run at the same time."""
-    rates: dict[str, Rate]
-    pieces: dict[str, frozenset[int]]
-    """The numbers of the pieces of a resource."""
 
 
 class Pause(NamedTuple):
@@ -48,20 +27,6 @@ class Pause(NamedTuple):
     ended: int
     suspends: bool = False
     """Whether what ran was stopped as well."""
-
-
-@dataclass
-class Claim:
-    """A claim of the log."""
-
-    job: str
-    number: int
-    queue: str
-    at: int
-    pieces: dict[str, list[int]]
-    counted: bool
-    """Whether it was counted as a start of a rate."""
-    outcome: str | None = None
 
 
 @dataclass
@@ -96,6 +61,8 @@ def judge(
         log.take(json.loads(line))
     runs, unreadable = read(stamps)
     faults = [*log.faults, *unreadable, *log.unfinished(), *log.too_many_starts()]
+    if log.law != law:
+        faults.append(f"by the log other things were asked: {log.law}")
     faults += [*compared(log.claims, runs)]
     queues = {run.job: log.queues.get(run.job, "?") for run in runs}
     figures: dict[str, int | float | str] = {
@@ -112,10 +79,10 @@ def judge(
             faults.append(f"queue {queue}: {found} commands ran at the same time, {limit} may")
     for queue, rate in law.rates.items():
         begun = sorted(run.began / 1e9 for run in runs if queues[run.job] == queue)
-        found = excess(begun, rate.starts)
+        found = excess(begun, rate.starts / rate.seconds)
         figures[f"{queue}: starts by stamps"] = len(begun)
         figures[f"{queue}: most beyond the rate"] = round(found, 2)
-        if found > rate.burst + 1 + rate.starts * LATE:
+        if found > rate.burst + 1 + rate.starts / rate.seconds * LATE:
             faults.append(f"queue {queue}: {found:.1f} commands more than {rate.starts}/s began, {rate.burst} may")
     for resource, pieces in law.pieces.items():
         for piece in sorted(pieces):
@@ -141,102 +108,6 @@ def judge(
     figures |= {"pauses": len(pauses), "latest start after a pause, ms": round(latest, 1)}
     figures["stopped by pauses"] = stopped
     return faults, figures
-
-
-class Log:
-    """The events, one after another."""
-
-    def __init__(self, law: Law) -> None:
-        self.faults: list[str] = []
-        self.queues: dict[str, str] = {}
-        """The queue of each job."""
-        self.claims: list[Claim] = []
-        self.most: Counter[str] = Counter()
-        """The most that were processing at any event, by queue."""
-        self._law = law
-        self._last: dict[str, str] = {}
-        self._held: dict[str, Claim] = {}
-        self._owners: dict[tuple[str, int], str] = {}
-        self._arrivals: dict[str, int] = {}
-        """The theoretical arrival times that were stated last."""
-
-    def take(self, event: dict[str, Any]) -> None:
-        """The next event."""
-        kind, _, job = event["stream"].partition(":")
-        if kind != "job":
-            return
-        type, at, data = event["type"], micros(event["at"]), event["data"]
-        if type == "enqueued":
-            self.queues[job] = data.get("queue", "default")
-        elif type == "claimed":
-            self._claimed(job, at, data)
-        elif type in ENDS and job in self._held:
-            self._ended(self._held.pop(job), type, at, data)
-        self._last[job] = type
-
-    def _claimed(self, job: str, at: int, data: dict[str, Any]) -> None:
-        queue, rates = self.queues[job], data.get("rates", {})
-        granted = {name: given for name, given in data.get("granted", {}).items() if isinstance(given, list)}
-        if job in self._held:
-            self.faults.append(f"job {job}: claimed while it is held")
-        claim = Claim(job, data["attempt"], queue, at, granted, queue in rates)
-        self._held[job] = claim
-        self.claims.append(claim)
-        running = sum(each.queue == queue for each in self._held.values())
-        self.most[queue] = max(self.most[queue], running)
-        if running > self._law.limits.get(queue, running):
-            self.faults.append(f"queue {queue}: {running} are processing once {job} is claimed")
-        for name, pieces in granted.items():
-            for piece in pieces:
-                owner = self._owners.setdefault((name, piece), job)
-                if owner != job:
-                    self.faults.append(f"{name} {piece}: is granted to {job} while {owner} has it")
-                if piece not in self._law.pieces.get(name, ()):
-                    self.faults.append(f"{name} {piece}: is granted to {job}, and there is no such piece")
-        if queue in self._law.rates:
-            self._started(claim, rates.get(queue))
-
-    def _started(self, claim: Claim, stated: str | None) -> None:
-        """A start counts for the rate of its queue, and says from when on the next one would be due."""
-        queue, (starts, burst) = claim.queue, self._law.rates[claim.queue]
-        interval = 1_000_000 // starts
-        due = min(self._arrivals.get(queue, 0), claim.at + burst * interval)
-        if due - (burst - 1) * interval > claim.at + ROUNDED:
-            self.faults.append(f"queue {queue}: {claim.job} starts {due - claim.at} µs before it may")
-        expected = max(claim.at, due) + interval
-        if stated is None or abs(micros(stated) - expected) > ROUNDED:
-            self.faults.append(f"queue {queue}: after {claim.job} the next is due at {stated}, and not at {expected}")
-        self._arrivals[queue] = micros(stated) if stated is not None else expected
-
-    def _ended(self, claim: Claim, type: str, at: int, data: dict[str, Any]) -> None:
-        claim.outcome = type
-        for name, pieces in claim.pieces.items():
-            for piece in pieces:
-                if self._owners.get((name, piece)) == claim.job:
-                    del self._owners[name, piece]
-        if type == "released" and claim.counted:
-            interval = 1_000_000 // self._law.rates[claim.queue].starts
-            age, stated = at - claim.at, data.get("rates", {}).get(claim.queue)
-            expected = self._arrivals[claim.queue] - interval
-            if stated is not None:
-                self._arrivals[claim.queue] = micros(stated)
-            if age < interval - ROUNDED and (stated is None or abs(micros(stated) - expected) > ROUNDED):
-                self.faults.append(f"queue {claim.queue}: the start of {claim.job} was given back, and counts")
-            if age > interval + ROUNDED and stated is not None:
-                self.faults.append(f"queue {claim.queue}: the start of {claim.job} was given back too late to be free")
-
-    def unfinished(self) -> Iterator[str]:
-        """The jobs that have not completed."""
-        for job in self.queues:
-            if self._last[job] != "completed":
-                yield f"job {job}: is left {self._last[job]}"
-
-    def too_many_starts(self) -> Iterator[str]:
-        """Spans of time in which more has started than a rate allows; what was given back has not."""
-        for queue, rate in self._law.rates.items():
-            starts = [each.at / 1e6 for each in self.claims if each.queue == queue and each.outcome != "released"]
-            if (found := excess(starts, rate.starts)) > rate.burst + 1:
-                yield f"queue {queue}: {found:.2f} starts more than {rate.starts}/s in the log, {rate.burst} may"
 
 
 def read(stamps: bytes) -> tuple[list[Run], list[str]]:
@@ -289,17 +160,3 @@ def most(runs: Iterable[Run]) -> int:
         now += -1 if ends else 1
         found = max(found, now)
     return found
-
-
-def excess(moments: Sequence[float], rate: float) -> float:
-    """By how much any span of these moments (seconds, in order) has more of them than the rate a second gives it."""
-    found, least = 0.0, float("inf")
-    for place, moment in enumerate(moments):
-        least = min(least, place - rate * moment)
-        found = max(found, place + 1 - rate * moment - least)
-    return found
-
-
-def micros(text: str) -> int:
-    """A moment of the log."""
-    return (datetime.fromisoformat(text) - EPOCH) // timedelta(microseconds=1)

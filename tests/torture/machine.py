@@ -46,7 +46,7 @@ class Machine(Workers):
     def flow(self, dice: int) -> None:
         """Somebody decides what may start, and workers live with it."""
         queues = (self.pause, self.resume, self.resume, self.limit, self.limit, self.limit, self.supply, self.supply)
-        jobs = (self.hold, self.unhold, self.force, self.suspend, self.suspend, self.proceed)
+        jobs = (self.hold, self.unhold, self.force, self.suspend, self.suspend, self.proceed, self.proceed)
         for each, may in enumerate(
             (queues, (self.enqueue, self.turn), jobs, (self.turn,), (self.clock,), (self.turn,))
         ):
@@ -106,7 +106,7 @@ class Machine(Workers):
     @rule(dice=dice)
     def housekeeping(self, dice: int) -> None:
         """What must make no difference."""
-        may = (self.replay, self.check, self.conflict, self.follow, self.forget)
+        may = (self.replay, self.check, self.conflict, self.follow, self.forget, self.archive, self.archive)
         self.do(dice, self.reopen, self.drop, self.fail, self.lose_secrets, self.conflict, *may)
 
     # -- recovery ----------------------------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ class Machine(Workers):
     def order(self, worker: str) -> tuple[bool, int, str]:
         """Recovery takes workers in the order of the folder, which nobody knows: read it in the log."""
         with self.queue.engine.snapshot() as view:
-            records = view.events(after=self.log[-1].seq if self.log else 0, limit=100_000)
+            records = view.events(after=self.head, limit=100_000)
         found = [record.seq for record in records if record.stream == f"worker:{worker}"]
         return (not found, found[0] if found else 0, worker)
 
@@ -238,7 +238,7 @@ def run(number: int, full: bool, *, schedules: int | None = None) -> Figures:
             run_state_machine_as_test(
                 Machine,
                 settings=settings(
-                    max_examples=schedules if schedules is not None else 6000 if full else 500,
+                    max_examples=schedules if schedules is not None else 6000 if full else 600,
                     stateful_step_count=25 if full else 20,
                     deadline=None,
                     database=None,

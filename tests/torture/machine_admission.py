@@ -95,17 +95,24 @@ class Admission:
         for job in self._due:
             if slots >= want:
                 break
-            if job.queue not in (me.queues or (job.queue,)) or not self.is_open(job) or job.queue in passed:
+            if job.queue not in (me.queues or (job.queue,)) or not self.is_open(job):
+                continue
+            if {f"queue {job.queue}", f"demand {job.policy.demand}"} & passed:
                 continue
             if job.policy.slots > free:
-                # Ahead of a free slot nothing is claimed for which others wait.
-                if not job.policy.demand and not job.forced and self._is_limited(job.queue):
-                    passed.add(job.queue)  # with all behind it, also what would keep slots of this worker
-                if job.policy.slots > 1 and not self.kept and self._may_have(job):
-                    rank = [worker.id for worker in self._workers if worker.serves(job)][: self._waits(job)]
-                    self.kept = me.id in rank
-                    free = 0 if self.kept else free
-                if job.policy.demand or self.kept or self._is_limited(job.queue):
+                # Ahead of a free slot nothing is claimed for which others wait: neither this one, nor what is like it.
+                # Slots are kept for the first that is like it, or for none.
+                if job.policy.slots == 1 and self._is_limited(job.queue):
+                    passed |= {f"queue {job.queue}"} if not job.forced else set()
+                    continue
+                if job.policy.demand:
+                    passed.add(f"demand {job.policy.demand}")
+                    if job.policy.slots > 1 and not self.kept and self._may_have(job):
+                        rank = [worker.id for worker in self._workers if worker.serves(job)][: self._waits(job)]
+                        self.kept = me.id in rank
+                        free = 0 if self.kept else free
+                    continue
+                if self.kept:
                     continue
             if self._may_have(job):
                 found.append((job, self.supply.take(job)))
@@ -116,14 +123,15 @@ class Admission:
 
     def is_open(self, job: Job) -> bool:
         """Whether pauses and limits let it start."""
-        if job.forced:
-            return True
-        queue = self._queues.get(job.queue)
+        return job.forced or self.is_queue_open(job.queue)
+
+    def is_queue_open(self, name: str) -> bool:
+        queue = self._queues.get(name)
         if any(each.is_paused(self._now) for each in (queue, self._queues.get("")) if each is not None):
             return False
         if queue is None:
             return True
-        full = queue.concurrency is not None and self._processing.count(job.queue) >= queue.concurrency
+        full = queue.concurrency is not None and self._processing.count(name) >= queue.concurrency
         return not full and self.opens(queue) <= self._now
 
     def opens(self, queue: Queue) -> int:

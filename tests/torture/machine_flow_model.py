@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from tests.torture.machine_admission import Admission, Supply
-from tests.torture.machine_subjects import WAITING, Job, Queue, Rate, Resource, Worker
+from tests.torture.machine_subjects import FINAL, WAITING, Job, Queue, Rate, Resource, Worker
 
 
 class FlowModel:
@@ -21,6 +21,8 @@ class FlowModel:
         self.transactions: list[tuple[int, list[tuple[str, int, str]]]] = []
         """What was added since it was last looked at: the moment of each transaction and its (stream, version, type).
         """
+        self.unsealed = False
+        """Whether anything has happened since the last seal."""
         self._open: list[tuple[str, int, str]] = []
 
     # -- transactions ------------------------------------------------------------------------------------------------
@@ -39,12 +41,15 @@ class FlowModel:
 
     def add(self, stream: str, version: int, type: str) -> None:
         self.head += 1
+        self.unsealed = stream != "audit"
         self._open.append((stream, version, type))
 
     def event(self, job: Job, *types: str) -> None:
         for type in types:
             job.version += 1
             self.add(f"job:{job.id}", job.version, type)
+            if type in FINAL:
+                job.finished_at = self.stamp
 
     def queue_event(self, queue: Queue, type: str) -> None:
         queue.version += 1

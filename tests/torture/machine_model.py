@@ -20,6 +20,10 @@ class Model(FlowModel):
     def __init__(self, now: int) -> None:
         super().__init__(now)
         self.gone: set[str] = set()
+        """The ids of jobs that were purged or archived."""
+        self.purged: dict[str, tuple[int, int]] = {}
+        """Of those that were purged only: the version of that event, and its moment."""
+        self.seals = 0
         self.config: dict[str, str] = {}
         self.config_version = 0
         self.number = 0
@@ -87,9 +91,10 @@ class Model(FlowModel):
         self.event(job, "requeued")
 
     def purge(self, id: str) -> None:
-        self.event(self.jobs[id], "purged")
-        del self.jobs[id]
+        job = self.jobs.pop(id)
+        self.event(job, "purged")
         self.gone.add(id)
+        self.purged[id] = job.version, self.stamp
 
     def set_config(self, key: str, value: str | None) -> None:
         if value is None:
@@ -106,6 +111,36 @@ class Model(FlowModel):
             worker.version += 1
             self.add(f"worker:{worker.id}", worker.version, "stop_requested")
 
+    def archive(self, before: int) -> list[str]:
+        """The streams that leave the log: of jobs that had ended by then, purged ones, and workers without attempts.
+
+        What still counts for the rate of its queue stays.
+        """
+        ahead = {job for queue in self.queues.values() for job, arrival in queue.starts if arrival > self.now}
+        versions = {
+            id: job.version for id, job in self.jobs.items() if job.state in FINAL and job.finished_at <= before
+        } | {id: version for id, (version, at) in self.purged.items() if at <= before}
+        jobs = {id: version for id, version in versions.items() if id not in ahead}
+        busy = {each.worker for id, job in self.jobs.items() if id not in jobs for each in job.attempts}
+        ended = (each for each in self.workers.values() if not each.live and each.ended_at <= before)
+        workers = {each.id: each.version for each in ended if each.id not in busy}
+        if not jobs and not workers:
+            return []
+        if self.unsealed:
+            self.seals += 1
+            self.add("audit", self.seals, "sealed")
+        gone = {f"job:{id}": version for id, version in jobs.items()}
+        gone |= {f"worker:{id}": version for id, version in workers.items()}
+        for stream, version in gone.items():
+            self.add(stream, version + 1, "archived")
+        for queue in self.queues.values():
+            queue.starts = [start for start in queue.starts if start[0] not in jobs]
+        self.jobs = {id: job for id, job in self.jobs.items() if id not in jobs}
+        self.purged = {id: purge for id, purge in self.purged.items() if id not in jobs}
+        self.workers = {id: worker for id, worker in self.workers.items() if id not in workers}
+        self.gone |= jobs.keys()
+        return [*gone]
+
     # -- workers -----------------------------------------------------------------------------------------------------
 
     def start_worker(self, worker: Worker) -> None:
@@ -116,14 +151,14 @@ class Model(FlowModel):
         """It stopped or was lost; nothing is said where that was said before, or it never said that it was up."""
         worker = self.workers.get(id)
         if worker is not None and worker.live:
-            worker.state = state
+            worker.state, worker.ended_at = state, self.stamp
             worker.version += 1
             self.add(f"worker:{worker.id}", worker.version, f"worker_{state}")
 
     def heartbeat(self, id: str) -> None:
         """Of a worker that lives: who was declared lost says nothing more of itself."""
-        worker = self.workers[id]
-        if worker.live:
+        worker = self.workers.get(id)
+        if worker is not None and worker.live:
             worker.version += 1
             self.add(f"worker:{id}", worker.version, "heartbeat")
 
@@ -152,8 +187,11 @@ class Model(FlowModel):
         """Whom a claim finds at that moment, were all else as it is."""
         return Admission(self.jobs.values(), [*self.workers.values()], self.queues, self.resources, now)
 
-    def claim(self, worker: Worker, want: int, free: int) -> list[Job]:
-        """What a worker claims of that it may start: a job whose secret values are gone is buried instead."""
+    def claim(self, worker: Worker, want: int, free: int) -> tuple[list[Job], int]:
+        """What a worker claims, of that it may start, and how many slots all of it takes.
+
+        A job whose secret values are gone is buried instead.
+        """
         admission = self.admission(self.now)
         found = admission.select(worker, want, free)
         for job, granted in found:
@@ -170,7 +208,19 @@ class Model(FlowModel):
         for job in lost:
             self._bury(job)
         self.pause_for(lost)
-        return [job for job, _ in found if job not in lost]
+        return [job for job, _ in found if job not in lost], sum(job.policy.slots for job, _ in found)
+
+    def next_start(self, worker: Worker, want: int, free: int) -> int | None:
+        """When a worker with so much room finds a job, if only time passes; None: never."""
+        moments = sorted({*(job.run_at for job in self.waiting(worker.queues)), *self.openings()})
+        later = (moment for moment in moments if moment > self.now)
+        return next((each for each in later if self.admission(each).select(worker, want, free)), None)
+
+    def next_due(self, queues: Sequence[str]) -> int | None:
+        """When to look for work, where no job needs more than a slot: one is due in an open queue, or one opens."""
+        admission = self.admission(self.now)
+        waiting = [job for job in self.waiting(queues) if admission.is_queue_open(job.queue)]
+        return min([*(job.run_at for job in waiting), *self.openings()], default=None)
 
     def _bury(self, job: Job) -> None:
         """Its secret values are not there."""

@@ -1,6 +1,7 @@
 """The scene of `machine.py`: two queues on one file, simulated time and boots, and what must always be so."""
 
 import contextlib
+import json
 import os
 import shutil
 import tempfile
@@ -16,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from projections.replay import Subjects
 from queuectl import Queue
+from queuectl.clock import text
 from queuectl.decisions import Lease
 from queuectl.engines.sqlite.engine import SqliteEngine
 from queuectl.errors import QueueError
@@ -26,8 +28,9 @@ from queuectl.workers.recovery.worker_lock import WorkerLock
 from queuectl.workers.turn import Claim
 from tests.support.folded_tables import assert_every_fold_agrees
 from tests.support.paths import IN_MEMORY
+from tests.torture.flow_log import Law, Log
 from tests.torture.machine_model import SECOND, Model
-from tests.torture.machine_subjects import Ended, Held
+from tests.torture.machine_subjects import Ended, Held, Worker
 
 BEGIN = 1_800_000_000 * SECOND
 HOUR = 3600 * SECOND
@@ -87,8 +90,9 @@ class Prey:
 class Sim:
     """A worker: what a process of it would have in memory. It lives while it holds its lock."""
 
-    def __init__(self, id: str, held: WorkerLock) -> None:
-        self.id = id
+    def __init__(self, me: Worker, held: WorkerLock) -> None:
+        self.me = me
+        self.id = me.id
         self.lock: WorkerLock | None = held
         self.claims: list[Claim] = []
         self.running: list[Claim] = []
@@ -179,7 +183,10 @@ class Scene(RuleBasedStateMachine):
         """Recoveries under way: of which worker, and what they will say of each lease (None: it never started)."""
         self.compared = False
         """Whether the model has been found right since the last step."""
+        self.head = 0
         self.log: list[Recorded] = []
+        self.law = Log(Law())
+        """The judge of the log, event by event."""
         self.told: list[Recorded] = []
         """What a follower was told who looks now and then."""
         self.following: Iterator[Recorded] | None = None
@@ -241,7 +248,7 @@ class Scene(RuleBasedStateMachine):
         try:
             records = [Recorded(*row) for row in db.execute(
                 "select seq, stream, version, type, v, at, actor, data from events where seq > ? order by seq",
-                (self.log[-1].seq if self.log else 0,),
+                (self.head,),
             )]  # fmt: skip
             found = {table: [*db.execute(sql)] for table, sql in TABLES.items()}
         finally:
@@ -267,8 +274,14 @@ class Scene(RuleBasedStateMachine):
 
     def is_next(self, records: list[Recorded]) -> None:
         """The events that were added are those the model expects, without gaps, each transaction later than before."""
-        assert [record.seq for record in records] == list(range(len(self.log) + 1, len(self.log) + 1 + len(records)))
+        assert [record.seq for record in records] == [*range(self.head + 1, self.head + 1 + len(records))]
         self.log += records
+        self.head += len(records)
+        for record in records:
+            # The moments by which was decided: those in the log never go back.
+            event = {"stream": record.stream, "type": record.type, "at": text(self.model.now)}
+            self.law.take(event | {"data": json.loads(record.data)})
+        assert not self.law.faults, self.law.faults
         self.tally.update(record.type for record in records)
         found: list[tuple[int, list[tuple[str, int, str]]]] = []
         for record in records:
@@ -278,7 +291,24 @@ class Scene(RuleBasedStateMachine):
         expected, self.model.transactions = self.model.transactions, []
         added, wanted = ([(at, sorted(events)) for at, events in each] for each in (found, expected))
         assert added == wanted, f"added {added}, should have added {wanted}"
-        assert len(self.log) == self.model.head
+        assert self.head == self.model.head
+
+    def scatter(self, gone: list[str]) -> None:
+        """What the model has last added came in several transactions, of which it knows none; these streams are gone.
+
+        Of all but these streams the log keeps every event.
+        """
+        found = [*self.queue.events(after=self.head)]
+        added = sorted((record.stream, record.version, record.type) for record in found)
+        wanted = [event for _, events in self.model.transactions for event in events]
+        assert added == sorted(wanted), f"added {added}, should have added {sorted(wanted)}"
+        self.model.transactions = []
+        for record in found:
+            if record.at != self.model.at or not self.model.transactions:
+                self.model.transactions.append((record.at, []))
+            self.model.transactions[-1][1].append((record.stream, record.version, record.type))
+            self.model.at = record.at
+        self.log = [record for record in self.log if record.stream not in gone]
 
     def teardown(self) -> None:
         if not hasattr(self, "model"):
@@ -286,8 +316,10 @@ class Scene(RuleBasedStateMachine):
         try:
             if self.compared:
                 self.told += self.queues[0].events(after=self.told[-1].seq if self.told else 0)
-                assert self.told == self.log
+                there = {record.seq for record in self.log}
+                assert [record for record in self.told if record.seq in there] == self.log
                 assert_every_fold_agrees(self.queues[1])
+                assert [*self.law.too_many_starts()] == []
         finally:
             for each, _, _ in self.rescuers:
                 each.abandon()

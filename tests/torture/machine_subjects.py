@@ -65,6 +65,8 @@ class Job:
     exit_code: int | None = None
     signal: int | None = None
     cause: str | None = None
+    finished_at: int = 0
+    """The moment of its latest end."""
     held: bool = False
     forced: bool = False
     suspended: bool = False
@@ -106,6 +108,7 @@ class Worker:
     state: str = "running"
     stop_now: bool = False
     version: int = 1
+    ended_at: int = 0
 
     @property
     def live(self) -> bool:

@@ -4,9 +4,11 @@ import contextlib
 from random import Random
 from typing import Any
 
+import apsw
 import msgspec
 
 from queuectl import Spec
+from queuectl.audit.archive import archive
 from queuectl.engines.view import Write
 from queuectl.errors import Conflict, Deadline, NotFound
 from queuectl.events import Cancelled, ConfigSet
@@ -173,7 +175,7 @@ class Users(Scene):
 
     def replay(self, pick: Random) -> None:
         names = pick.choice(((), *((name,) for name in PROJECTIONS)))
-        assert self.queue.replay(*names) == self.model.head
+        assert self.queue.replay(*names) == len(self.log)
 
     def forget(self, pick: Random) -> None:
         """A projection is of another version: whoever writes next, or opens, rebuilds it."""
@@ -185,9 +187,11 @@ class Users(Scene):
         if not self.rescuers and pick.random() < 0.3:
             self.following = None
             database(self.queue).execute(f"drop table {pick.choice(PROJECTIONS)}")
-            for queue in self.queues:
-                queue.close()
-            self.queues = [self.open(), self.open()]
+            with contextlib.closing(apsw.Connection(self.path)) as worker:  # as each that lives has: the WAL stays
+                assert worker.execute("select count(*) from events").get
+                for queue in self.queues:
+                    queue.close()
+                self.queues = [self.open(), self.open()]
 
     def fail(self, pick: Random) -> None:
         """A transaction is given up in the middle: as if it had never been."""
@@ -234,6 +238,18 @@ class Users(Scene):
                 self.following = None
                 break
             self.told.append(record)
+
+    def archive(self, pick: Random) -> None:
+        """What has ended leaves the log for a file, in transactions of which only the sum is foretold."""
+        ends = [job.finished_at for job in self.model.jobs.values() if job.state in FINAL]
+        before = pick.choice((self.model.at, self.model.at, World.now, *ends))
+        file = f"{self.path}.{self.tally['rule archive']}.gz"
+        gone = self.model.archive(before)
+        self.model.commit()
+        result = archive(self.queue, file, before)
+        assert (result.jobs + result.workers, result.stayed) == (len(gone), 0)
+        self.following = None  # who reads on is told that something may be missing
+        self.scatter(gone)
 
     def check(self, pick: Random) -> None:
         if pick.random() < 0.4:

@@ -10,7 +10,7 @@ from queuectl.workers.turn import Claim, Turn, TurnWriter, tag
 from tests.torture.machine_flow import Flow
 from tests.torture.machine_model import SECOND
 from tests.torture.machine_scene import Sim, World, held
-from tests.torture.machine_subjects import Ended, Worker
+from tests.torture.machine_subjects import WAITING, Ended, Worker
 from tests.torture.machine_users import Users
 
 CAUSES = (None, None, None, "exit", "exit", "exit", "signal", "timeout", "spawn", "lost", "output", "cancel")
@@ -33,17 +33,16 @@ class Workers(Users, Flow):
     """Workers without processes."""
 
     def writer(self, sim: Sim) -> TurnWriter:
-        queues = self.model.workers[sim.id].queues
-        return TurnWriter(self.queue, sim.id, queues, self.queue.home.identity())
+        return TurnWriter(self.queue, sim.id, sim.me.queues, self.queue.home.identity())
 
     def start_worker(self, pick: Random) -> None:
         self.born += 1
         id = f"w{self.born}"
-        sim = Sim(id, worker_lock.take(self.queue.home.workers, id))
+        me = Worker(id, pick.choice(QUEUES), World.boot, pick.choice((1, 2, 2, 3)), pick.choice(OFFERS))
+        sim = Sim(me, worker_lock.take(self.queue.home.workers, id))
         if pick.random() < 0.05:
             self.end(sim)  # before it said a word
             return
-        me = Worker(id, pick.choice(QUEUES), World.boot, pick.choice((1, 2, 2, 3)), pick.choice(OFFERS))
         self.model.start_worker(me)
         self.writer(sim).start(me.slots, resources=me.offers)
         self.model.commit()
@@ -114,9 +113,10 @@ class Workers(Users, Flow):
         sim.claims += turn.claims
 
     def some_ends(self, pick: Random, sim: Sim) -> list[Report]:
-        """Some of what it runs has ended, one way or another."""
+        """Some of what it runs has ended, one way or another; little of what is stopped, which somebody killed."""
         reports: list[Report] = []
-        for claim in [claim for claim in sim.running if pick.random() < 0.6]:
+        stopped = {id for id, job in self.model.jobs.items() if job.suspended}
+        for claim in [claim for claim in sim.running if pick.random() < (0.1 if claim.job.id in stopped else 0.6)]:
             sim.running.remove(claim)
             cause = pick.choice(CAUSES)
             code = {None: 0, "exit": pick.randrange(1, 4)}.get(cause)
@@ -126,10 +126,9 @@ class Workers(Users, Flow):
 
     def has_looked(self, sim: Sim, turn: Turn) -> None:
         """What a look at the log has found, before anything was reported; pauses that have ended let jobs go on."""
-        model, me = self.model, self.model.workers[sim.id]
-        mine = model.held(sim.id)
+        model, mine = self.model, self.model.held(sim.id)
         assert turn.cancel == {job.id: model.stop_signal(job) for job in mine if job.cancel}
-        assert turn.stop_now == me.stop_now
+        assert turn.stop_now == (sim.me.stop_now or sim.id not in model.workers)
         by_pause = any(job.by_pause for job in mine)
         for job in mine:
             model.end_pause(job)
@@ -161,10 +160,10 @@ class Workers(Users, Flow):
 
     def has_claimed(self, sim: Sim, turn: Turn, asked: Asked) -> None:
         """What was claimed, with what of resources, and when there may be more."""
-        model, me = self.model, self.model.workers[sim.id]
+        model, me = self.model, sim.me
         want, looked = asked.want, asked.heartbeat or asked.look
         stop = (looked and me.state != "running") or (want > 0 and not me.live)
-        claimed = model.claim(me, want, asked.free) if want > 0 and not stop else []
+        claimed, slots = model.claim(me, want, asked.free) if want > 0 and not stop else ([], 0)
         model.commit()
         assert turn.stop == stop
         assert [(claim.lease.job, claim.lease.attempt) for claim in turn.claims] == [(j.id, j.attempt) for j in claimed]
@@ -173,12 +172,24 @@ class Workers(Users, Flow):
             assert claim.granted == job.granted
             self.is_earlier(claim)
         self.tally["claims with resources"] += sum(bool(claim.granted) for claim in turn.claims)
+        if slots < want or (asked.drain and not turn.claims):
+            self.wakes_in_time(turn, me, want - slots, asked.free - slots)
         if asked.drain and not turn.claims:
             rests = model.at_rest(me.queues)
             assert turn.drained <= rests
             if asked.free > 0 and not stop:
                 assert turn.drained == rests
             self.tally["drained"] += turn.drained
+
+    def wakes_in_time(self, turn: Turn, me: Worker, want: int, free: int) -> None:
+        """It is told to look again no later than when it would find a job."""
+        start = self.model.next_start(me, want, free)
+        if start is not None and not turn.stop:
+            assert turn.due_in is not None
+            assert turn.due_in <= (start - World.now) / SECOND
+        if not any(job.policy.demand for job in self.model.jobs.values() if job.state in WAITING):
+            due = self.model.next_due(me.queues)
+            assert turn.due_in == (None if due is None else max(0.0, (due - World.now) / SECOND))
 
     def is_earlier(self, claim: Claim) -> None:
         """A claim knows all those before it, which may have left something behind."""

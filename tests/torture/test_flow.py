@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.torture import flow, flow_judge
-from tests.torture.flow_judge import Law, Pause, Rate, judge
+from tests.torture import flow, flow_judge, flow_log
+from tests.torture.flow_judge import Pause, judge
+from tests.torture.flow_log import Law, Log, Rate
 
 
 def test_limits_hold_while_workers_are_killed(tmp_path: Path) -> None:
@@ -29,11 +30,11 @@ def test_limits_hold_while_workers_are_killed(tmp_path: Path) -> None:
 
 
 def test_the_judge_imports_nothing_of_the_program() -> None:
-    tree = ast.parse(Path(flow_judge.__file__).read_text(encoding="utf-8"))
-    names = {each.name for node in ast.walk(tree) if isinstance(node, ast.Import) for each in node.names}
-    names |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-
-    assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names
+    for module in (flow_judge, flow_log):
+        tree = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
+        names = {each.name for node in ast.walk(tree) if isinstance(node, ast.Import) for each in node.names}
+        names |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        assert {name.partition(".")[0] for name in names - {flow_log.__name__}} <= sys.stdlib_module_names
 
 
 # The judge itself: what it must find.
@@ -62,7 +63,7 @@ class Story:
         self.stamps.append(f"{kind} {job} 1 {round((BEGAN + seconds) * 1e9)} {pieces}")
 
     def claim(self, job: str, seconds: float, queue: str, *, gpu: Sequence[int] = (), due: float | None = None) -> None:
-        self.event(job, "enqueued", 0.0, queue=queue)
+        self.event(job, "enqueued", 0.0, queue=queue, **({"needs": {"gpu": len(gpu)}} if gpu else {}))
         more = {"granted": {"gpu": [*gpu]}} if gpu else {}
         self.event(job, "claimed", seconds, attempt=1, **more, **({"rates": {queue: at(due)}} if due else {}))
 
@@ -155,7 +156,7 @@ def test_starts_beyond_a_rate_are_found(story: Story) -> None:
     for number, due in enumerate((1.1, 1.2, 1.3, 1.4, 1.5, 1.6)):
         story.run(f"{number}", 1.0, 2.0, "rated", due=due)
     found = story.faults()
-    assert any("6.00 starts more than 10/s in the log" in fault for fault in found)
+    assert any("6.00 starts more than 10/1s in the log" in fault for fault in found)
     assert any("µs before it may" in fault for fault in found)
     assert any("6.0 commands more than 10/s began" in fault for fault in found)
 
@@ -180,6 +181,68 @@ def test_a_start_after_a_pause_is_found(story: Story) -> None:
     assert "after a pause had returned" in story.faults(pause("any", 0.7, 1.5))[0]
     assert "after a pause had returned" in story.faults(pause(None, 0.7, 1.5))[0]
     assert story.faults(pause("few", 0.7, 1.5)) == []
+
+
+def said(story: Story, stream: str, type: str, seconds: float, **data: Any) -> None:
+    story.events.append(json.dumps({"stream": stream, "type": type, "at": at(seconds), "data": data}).encode())
+
+
+def log_faults(story: Story) -> list[str]:
+    log = Log(Law())
+    for event in story.events:
+        log.take(json.loads(event))
+    return log.faults
+
+
+@pytest.mark.parametrize("stream", ["queue:any", "queues"])
+def test_a_claim_of_a_paused_queue_is_found(story: Story, stream: str) -> None:
+    said(story, stream, "queue_paused", 1.0, until=at(2.0))
+    story.claim("1", 2.5, "any")
+    assert log_faults(story) == []
+    story.claim("2", 1.5, "any")
+    assert "is paused" in log_faults(story)[0]
+    story.event("3", "enqueued", 0.0, queue="any")
+    story.event("3", "forced", 1.6)
+    story.event("3", "claimed", 1.7, attempt=1, forced=True)
+    assert len(log_faults(story)) == 1
+
+
+def test_a_claim_of_a_held_job_is_found(story: Story) -> None:
+    story.event("1", "enqueued", 0.0, held=True)
+    story.event("1", "claimed", 1.0, attempt=1)
+    assert "held back" in log_faults(story)[0]
+
+
+def test_a_claim_that_nobody_forced_is_found(story: Story) -> None:
+    story.event("1", "enqueued", 0.0, queue="any")
+    story.event("1", "claimed", 1.0, attempt=1, forced=True)
+    assert "as one that was forced" in log_faults(story)[0]
+
+
+def test_limits_are_those_of_the_log(story: Story) -> None:
+    said(story, "queue:any", "queue_limited", 0.5, concurrency=1)
+    story.claim("1", 1.0, "any")
+    story.claim("2", 1.1, "any")
+    assert "2 are processing" in log_faults(story)[0]
+    said(story, "queue:any", "queue_limited", 1.2)
+    story.claim("3", 1.3, "any")
+    assert len(log_faults(story)) == 1
+
+
+@pytest.mark.parametrize("offers, faults", [({}, 1), ({"mem": 4}, 1), ({"mem": 6}, 0), ({"mem": "0-9"}, 2)])
+def test_more_than_there_is_is_found(story: Story, offers: dict[str, Any], faults: int) -> None:
+    said(story, "resource:mem", "resource_set", 0.5, capacity=5)
+    said(story, "worker:w", "worker_started", 0.6, resources=offers)
+    for id in ("1", "2"):
+        story.event(id, "enqueued", 0.7, needs={"mem": 3})
+        story.event(id, "claimed", 0.8, attempt=1, granted={"mem": 3})
+    assert len(log_faults(story)) == faults
+
+
+def test_less_than_is_needed_is_found(story: Story) -> None:
+    story.event("1", "enqueued", 0.7, needs={"mem": 1, "db": 1})
+    story.event("1", "claimed", 0.8, attempt=1, granted={"mem": 1})
+    assert "is granted" in log_faults(story)[0]
 
 
 def test_what_runs_on_while_suspended_is_found(story: Story) -> None:

@@ -29,6 +29,7 @@ def test_random_commands_agree_with_the_model() -> None:
         "resource_set",
         "claims with resources",
         "drained",
+        "archived",
         "heartbeat",
     ):
         assert figures.get(what), what
