@@ -213,7 +213,9 @@ def _halted(batch: str) -> Reason:
 def _held(job: Job, event: Recorded | None) -> Reason:
     since, why = _behind(event)
     by = event.actor if event is not None else None
-    return Reason(kind="held", text="held", since=since, by=by, why=why, frees=f"queuectl release {job.id}")
+    return Reason(
+        kind="held", text="held", since=since, by=by, why=why, frees=f"queuectl release {shlex.quote(job.id)}"
+    )
 
 
 def _behind(event: Recorded | None) -> tuple[int | None, str | None]:
@@ -260,7 +262,7 @@ def _limited(gate: QueueGate, now: int) -> Iterator[Reason]:
 
 
 def _not_due(job: Job, facts: Facts) -> Reason:
-    when, frees = job.run_at, f"queuectl start {job.id}"
+    when, frees = job.run_at, f"queuectl start {shlex.quote(job.id)}"
     if job.postponed:
         what = "its start has failed, and the next try is not due"
         since, why = _behind(facts.releases.get(job.id))

@@ -116,6 +116,7 @@ class Enqueueing(WorkerControl):
         for place, job in duplicates.replaced.items():
             spec = wanted[place]
             refuse_circle(tx, job, spec)
+            self.refuse_beyond(tx, [spec])
             watching = NewStandings(tx, [spec], [job.id]).watching
             [group] = policy.alike([spec], [job.id], settings, template, tx.now, inputs, watching)
             tx.keep_secrets(job.id, spec.secrets)

@@ -76,20 +76,20 @@ class FlowQueries(Queries):
         with self._engine.snapshot() as view:
             return job_graph(view, ids)
 
-    def unserved(self) -> dict[str, int]:
-        """The queues with due jobs that no worker takes, and how many jobs wait in each."""
-        return {queue: jobs for queue, (jobs, _) in self._heads_kept("no_worker").items()}
+    def unserved(self) -> dict[str, tuple[Reason, int]]:
+        """The queues of which no worker takes the first due job, each with the reason and how many jobs wait there."""
+        return self._heads_kept("no_worker")
 
     def held_back(self) -> dict[str, str]:
         """The queues with due jobs whose workers all hold back, each with why in words."""
-        return {queue: why for queue, (_, why) in self._heads_kept("host").items()}
+        return {queue: reason.text for queue, (reason, _) in self._heads_kept("host").items()}
 
-    def _heads_kept(self, kind: str) -> dict[str, tuple[int, str]]:
-        """The queues whose first due job waits for this kind of reason: how many jobs wait in each, and why."""
+    def _heads_kept(self, kind: str) -> dict[str, tuple[Reason, int]]:
+        """The queues whose first due job waits for this kind of reason, and how many jobs wait in each."""
         facts, moment = self.facts(), now()
         with self._engine.snapshot() as view:
             return {
-                queue: (jobs, reason.text)
+                queue: (reason, jobs)
                 for queue, jobs in view.waiting_by_queue().items()
                 for head in view.due((queue,), 1, moment)
                 if (reason := first(head, facts, moment)) is not None and reason.kind == kind

@@ -56,7 +56,7 @@ def not_found(id: str, records: Sequence[Recorded]) -> NotFound:
     if isinstance(event, Archived):
         words = shlex.join(["queuectl", "inspect", id, "--events", "--archive", event.file])
         return NotFound(f"job {id!r} was archived in {event.file}; its history: `{words}`")
-    return NotFound(f"job {id!r} was purged; its history: `queuectl inspect {id} --events`")
+    return NotFound(f"job {id!r} was purged; its history: `queuectl inspect {shlex.quote(id)} --events`")
 
 
 def _heartbeats(view: View, id: str, records: Iterable[Recorded]) -> list[Recorded]:

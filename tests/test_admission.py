@@ -143,6 +143,15 @@ def test_reasons_are_asked_of_jobs_that_exist(queue: Queue) -> None:
         queue.reasons("a")
 
 
+def test_the_named_commands_quote_ids(queue: Queue, queuectl: Shell) -> None:
+    id = queue.enqueue("true", id="a b; $(id)", held=True, delay=3600.0)
+    for kind in ("held", "delayed"):
+        first, *_ = queue.reasons(id)
+        assert (first.kind, first.frees is not None) == (kind, True)
+        queuectl(*shlex.split(first.frees or "")[1:]).ok()
+    assert [reason.kind for reason in queue.reasons(id)] == ["no_worker"]
+
+
 def test_the_named_commands_are_real(queue: Queue, queuectl: Shell) -> None:
     queue.set_config("disk-floor", "900T")
     queue.enqueue("true", id="a", queue="it's")

@@ -66,6 +66,13 @@ def test_a_waiting_job_is_replaced(queue: Queue) -> None:
     assert queue.check() == []
 
 
+def test_no_replacement_needs_more_than_exists(queue: Queue) -> None:
+    id = queue.enqueue("make all", unique="report")
+    with pytest.raises(Refused, match="gpu=2, and there is 1"):
+        queue.enqueue("make all", unique="report", on_duplicate="replace", needs={"gpu": 2})
+    assert queue.job(id).policy.needs == {}
+
+
 def test_a_running_job_is_not_replaced(queue: Queue) -> None:
     first = queue.enqueue("make report", unique="report")
     writer = TurnWriter(queue, "w1", (), queue.home.identity())

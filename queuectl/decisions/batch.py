@@ -1,5 +1,6 @@
 """The decisions on a batch: opened with its first jobs, halted by its rule, opened again by a retry."""
 
+import shlex
 from collections.abc import Mapping
 
 from projections.batches import BatchState
@@ -16,10 +17,8 @@ def join(name: str, batch: BatchState | None, halt: str | None) -> list[Event]:
     if batch is None:
         return [BatchOpened(halt=halt)]
     if batch.is_halted:
-        raise Refused(
-            f"batch {name} is halted ({batch.halt}): nothing is added to it; `queuectl retry --batch {name}` runs again"
-            " what died and what was cancelled"
-        )
+        again = f"`queuectl retry --batch {shlex.quote(name)}` runs again what died and what was cancelled"
+        raise Refused(f"batch {name} is halted ({batch.halt}): nothing is added to it; {again}")
     if halt not in (None, batch.halt):
         has = f"has the rule {batch.halt}" if batch.halt is not None else "was opened without a rule"
         raise Refused(f"batch {name} {has}, not {halt}: leave --halt away, or choose another name")

@@ -92,7 +92,7 @@ def force(job: Job, reason: str | None = None) -> list[Event]:
     if job.state == "blocked":
         raise Refused(f"job {job.id} is blocked: it can't start before {job.watching} has ended")
     if job.state not in WAITING:
-        hint = "it runs already" if job.state == "processing" else f"retry it: queuectl retry {job.id}"
+        hint = "it runs already" if job.state == "processing" else f"retry it: queuectl retry {shlex.quote(job.id)}"
         raise Refused(f"job {job.id} is {job.state}: only a job that waits can be started; {hint}")
     return [Forced(reason=reason)] if not job.forced else []
 
@@ -104,7 +104,7 @@ def suspend(job: Job, reason: str | None = None, *, by_pause: bool = False) -> l
     the job does not run, or is being cancelled.
     """
     if job.state != "processing":
-        hint = f"; hold it: queuectl hold {job.id}" if job.state in WAITING else ""
+        hint = f"; hold it: queuectl hold {shlex.quote(job.id)}" if job.state in WAITING else ""
         raise Refused(f"job {job.id} is {job.state}: only a job that runs can be suspended{hint}")
     if job.cancel_requested:
         raise Refused(f"job {job.id} is being cancelled: it can't be suspended any more")
@@ -116,7 +116,7 @@ def suspend(job: Job, reason: str | None = None, *, by_pause: bool = False) -> l
 def continue_(job: Job, reason: str | None = None) -> list[Event]:
     """Let the processes of a suspended job go on; no events where they do. Raises Refused where it does not run."""
     if job.state != "processing":
-        hint = f"; release it: queuectl release {job.id}" if job.state in WAITING and job.held else ""
+        hint = f"; release it: queuectl release {shlex.quote(job.id)}" if job.state in WAITING and job.held else ""
         raise Refused(f"job {job.id} is {job.state}: only a job that runs can be continued{hint}")
     return [Continued(reason=reason)] if job.suspended_at is not None else []
 

@@ -128,13 +128,15 @@ def test_following_an_unserved_job_prints_the_hint(queuectl: Shell):
     assert line == "queuectl: waiting: no worker serves the queue gpu; `queuectl worker start --queue gpu` frees it\n"
 
 
-def test_doctor_names_an_unserved_queue(queue: Queue):
-    queue.enqueue_many([Spec(command="true", queue="gpu")] * 2)
+@pytest.mark.parametrize("slots, more, option", [(1, "", ""), (4, " with 4 slots", " --slots 4")])
+def test_doctor_names_an_unserved_queue(queue: Queue, queuectl: Shell, slots: int, more: str, option: str):
+    queue.enqueue_many([Spec(command="true", queue="gpu", slots=slots)] * 2)
     with InspectedQueue(queue.url) as inspected:
         [workers] = [check for check in examine(inspected) if check.name == "workers"]
     finding = workers.findings[-1]
-    assert finding.what == "2 jobs wait in the queue gpu, which no worker serves"
-    assert finding.do == "start one with `queuectl worker start --queue gpu`"
+    assert finding.what == f"no worker serves the queue gpu{more}: 2 jobs wait there"
+    assert finding.do == f"start one with `queuectl worker start --queue gpu{option}`"
+    assert f"no worker serves its queue{more} " in queuectl("list").ok().out
 
 
 def test_events_are_aligned_for_wide_ids(queuectl: Shell):

@@ -219,4 +219,4 @@ def _print_output(q: "Queue", job: "Job") -> None:
             shown = terminal.truncate(text, room - 2) if output.is_terminal() else terminal.without_colours(text)
             output.line(f"  {shown}")
         if more:
-            output.line(output.paint(f"  all of it: queuectl logs {output.escape(job.id)}", "dim"))
+            output.line(output.paint(f"  all of it: queuectl logs {shlex.quote(job.id)}", "dim"))

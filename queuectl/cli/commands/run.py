@@ -1,5 +1,6 @@
 """`queuectl run`: a job, waited for as if it had been started here."""
 
+import shlex
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -74,7 +75,7 @@ def _follow(q: "Queue", id: str, meanwhile: "Callable[[], None]", hint: WaitHint
     except OSError:
         if (problem := stdout.flush_failure()) is None:
             raise
-        stdout.message(f"{problem}: what job {id} writes is kept; see `queuectl logs {id}`")
+        stdout.message(f"{problem}: what job {id} writes is kept; see `queuectl logs {shlex.quote(id)}`")
         [done] = q.wait(id, meanwhile=lambda _: meanwhile())
     if done.error is not None:
         output.message(done.error)

@@ -96,7 +96,7 @@ def _situation(job: "Job", now: int, facts: "Facts | None") -> str:
         case "host":
             return "its workers hold back"
         case "no_worker":
-            return "no worker serves its queue"
+            return "no worker serves its queue" + (f" with {slots} slots" if (slots := job.policy.slots) > 1 else "")
         case _:
             return "retry due" if job.state == "failed" else "ready"
 

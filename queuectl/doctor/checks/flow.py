@@ -1,5 +1,6 @@
 """The check of what keeps jobs from starting because a person wants it so: pauses, suspended jobs, too large needs."""
 
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -73,7 +74,7 @@ def _beyond(queue: "InspectedQueue") -> Iterator[Finding]:
             yield warning(
                 f"{counted(jobs, 'job needs', 'jobs need')} {name}={amounts.text(need)}, and there is"
                 f" {amounts.text(most)}: {job.id}{' and others' if jobs > 1 else ''}",
-                f"see queuectl explain {job.id}, or cancel what can't run",
+                f"see queuectl explain {shlex.quote(job.id)}, or cancel what can't run",
                 resource=name,
                 jobs=jobs,
             )

@@ -13,7 +13,6 @@ import msgspec
 
 from projections.jobs import Job
 from projections.workers import Worker
-from queuectl.admission import start_worker
 from queuectl.clock import monotonic, now
 from queuectl.doctor.finding import Finding, ProcessSummary, fine, problem, process, some, warning
 from queuectl.host import flock, processes, procfs
@@ -75,13 +74,13 @@ def workers(queue: "InspectedQueue", bars: "ProgressBars") -> Iterator[Finding]:
         scan.passing = [(key, finding) for key, finding in scan.passing if key in before]
     findings = [*scan.lasting, *(finding for _, finding in scan.passing)]
     yield from findings or [fine(f"{scan.up} up, none dead or stuck", up=scan.up)]
-    for name, jobs in sorted(queue.unserved().items()):
-        what = f"{counted(jobs, 'job waits', 'jobs wait')} in the queue {name}, which no worker serves"
+    for name, (reason, jobs) in sorted(queue.unserved().items(), key=lambda item: item[0]):
+        what = f"{reason.text}: {counted(jobs, 'job waits', 'jobs wait')} there"
         # Without any worker this is expected; with others up, this queue may have been forgotten.
         yield Finding(
             "warning" if scan.up else "ok",
             what,
-            f"start one with `{start_worker(name)}`",
+            f"start one with `{reason.frees}`",
             {"queue": name, "jobs": jobs},
         )
 
