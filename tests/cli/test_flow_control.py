@@ -138,6 +138,7 @@ def test_start_passes_hold_pause_delay_and_limits(queuectl: Shell) -> None:
     assert reasons(queuectl, "now") == ["held", "paused", "delayed", "rate", "no_worker"]
     assert queuectl("start", "now", "--reason", "urgent").ok().out == "now  starts next\n"
     assert reasons(queuectl, "now") == ["no_worker"]
+    assert " next, past pause, hold, delay and limits\n" in queuectl("inspect", "now").ok().out
     queuectl("worker", "start", "--drain").ok()
     assert status(queuectl)["completed"] == 2
     claimed = [event for event in queuectl("inspect", "now", "--events", "--json").ndjson if event["type"] == "claimed"]

@@ -188,6 +188,8 @@ def test_wait_gives_the_outcome(queuectl: Shell):
     assert [queuectl("wait", id).code for id in ("good", "bad", "killed")] == [0, 7, 137]
     assert queuectl("wait", "good", "bad").code == 1
     assert queuectl("wait").code == 0
+    queuectl("enqueue", "--hold", "true").ok()
+    assert queuectl("wait").ok().err == "queuectl: 1 job waits for a person; `queuectl explain` tells why\n"
     assert [job["id"] for job in queuectl("wait", "good", "bad", "--json").ndjson] == ["good", "bad"]
 
 

@@ -96,6 +96,7 @@ def test_simulate_prints_changes_and_assumptions(used: Shell):
         ("stats --since 1h --until 2h", "--since is later than --until"), ("simulate", "--max-retries"),
         ("simulate --max-retries -1", "--max-retries"), ("simulate --backoff-base 0.5", "--backoff-base"),
         ("simulate --backoff-max soon", "--backoff-max"), ("simulate --no-retry-codes 0", "--no-retry-codes"),
+        ("simulate --ok-codes 3 --no-retry-codes 3", "exit code 3 is among ok-codes and among no-retry-codes"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_named(inside: Callable[..., Answer], words: str, told: str):

@@ -157,7 +157,9 @@ def test_a_gap_names_what_the_job_waited_for():
 
 
 def test_an_attempt_waits_from_its_due_time():
-    assert "│ waited 10s" in Past(delay=90).after(100, Claimed(attempt=1, worker="w")).page()
+    claim = Claimed(attempt=1, worker="w")
+    assert "│ waited 10s" in Past(delay=90).after(100, claim).page()
+    assert "│ waited 3s" in Past(delay=90).after(2, Forced()).after(3, claim).page(), "it was due at once"
 
 
 def test_a_running_attempt_shows_its_last_heartbeat():

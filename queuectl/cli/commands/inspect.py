@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated
 
 from queuectl import clock, units
+from queuectl.admission import WAITING
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output, wording
@@ -125,7 +126,9 @@ def _print_job(q: "Queue", job: "Job", attempts: list["Attempt"], past: bool) ->
     state = f"{job.state}, {doing}".removesuffix(", ")
     output.line(f"{output.paint(output.escape(job.id), 'bold')}  {output.paint(output.escape(state), job.state)}")
     output.line()
-    is_due = job.state in ("pending", "failed") and job.run_at > job.enqueued_at
+    due = ""
+    if job.state in WAITING and (job.forced or job.run_at > job.enqueued_at):
+        due = wording.full_time(job.run_at) if not job.forced else "next, past pause, hold, delay and limits"
     timeout = units.span(job.timeout) if job.timeout is not None else "none"
     output.fields((
         ("command", output.escape(job.command)),
@@ -139,7 +142,7 @@ def _print_job(q: "Queue", job: "Job", attempts: list["Attempt"], past: bool) ->
         ("reason", output.escape(policy.reason or "")),
         ("after", output.escape(wording.dependencies(policy))),
         ("resources", output.escape(wording.needs(policy))),
-        ("due", wording.full_time(job.run_at) if is_due else ""),
+        ("due", due),
         ("suspended", _suspended(job)),
         ("finished", wording.full_time(job.finished_at)),
         ("attempts", wording.attempt_counts(job, attempts)),

@@ -7,6 +7,7 @@ import msgspec
 from msgspec.structs import replace
 
 from queuectl import units
+from queuectl.bounds import check_codes
 from queuectl.cli import job_options, opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output, progress
@@ -47,6 +48,7 @@ def simulate(
     if not tried:
         raise Invalid(f"say which policy to try: {', '.join(f'--{OF_NAME[name].key}' for name in _TRIED)}")
     policy = RetryPolicy(**job_options.given_fields(tried))
+    check_codes(policy.ok_codes or (), policy.no_retry_codes or ())
     with opening.open_queue(db) as q:
         bar = progress.bar("Deciding anew")
         result = run_simulation(q, policy, since=since, queue_name=queue, progress=bar)

@@ -5,11 +5,13 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 from queuectl import enclosing_jobs
+from queuectl.admission import UNSTARTED
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output, progress
 from queuectl.cli.ui.hint import WaitHint
 from queuectl.errors import Invalid
+from queuectl.units import counted
 
 if TYPE_CHECKING:
     from projections.jobs import Job
@@ -65,6 +67,8 @@ def wait(
         if not selected:
             ends = q.endings(before)
             _print_summary(ends.completed, ends.dead, ends.cancelled)
+            if left := sum(q.status().counts[state] for state in UNSTARTED):
+                output.message(f"{counted(left, 'job waits', 'jobs wait')} for a person; `queuectl explain` tells why")
             return 1 if ends.dead else 0
         if len(done) == 1 and not brief:
             output.message(_end_text(done[0]))

@@ -135,8 +135,10 @@ def _change(before: Moment | None, block: Iterable[Moment]) -> str:
 
 def _waited(before: Moment | None, at: int) -> str:
     """Return how long the job was ready before its claim."""
-    ready = max(before.record.at, before.job.run_at) if before is not None and before.job is not None else at
-    return _span(at - ready)
+    if before is None or before.job is None:
+        return _span(0)
+    job, since = before.job, before.record.at
+    return _span(at - (since if job.forced else max(since, job.run_at)))
 
 
 def _used(ended: Execution) -> Iterator[str]:
