@@ -14,6 +14,7 @@ from queuectl.engines.base import Progress
 from queuectl.engines.dependants import cancelled_because
 from queuectl.engines.parents import standing_again
 from queuectl.engines.view import Transaction, Write
+from queuectl.errors import Refused
 from queuectl.events import ConfigSet, Event
 from queuectl.flow_control import jobs_among
 from queuectl.host.user import caller
@@ -116,8 +117,8 @@ class Queue(Editing, WaitQueries):
         A job that depends on others is blocked until those have ended, as when it was enqueued; where it would never
         start it is refused, unless `ignore_dependencies` is set: then it runs whatever has become of them. `cascade`
         also takes the jobs that were cancelled because these had ended as they did, and those that were cancelled
-        because of them. A job whose unique key another one has by now is refused, and passed over where states are
-        named.
+        because of them. A job whose unique key another one has by now is refused. Where states are named, or a batch,
+        such jobs are passed over, and so are those that would never start.
 
         `batch`, in the place of ids: of its jobs the dead ones, those that were cancelled since it was halted, and
         those cancelled because of any of these. A halted batch of which anything runs again is halted no more.
@@ -138,18 +139,25 @@ class Queue(Editing, WaitQueries):
             requeued = decisions.requeue(job, tx.now, secrets, change.reason, stored=stored, watching=watching)
             return [*decisions.edit(job, self._wanted(tx, job, change)), *requeued]
 
+        bulk = among is not None or batch is not None
         keys: dict[str, str] = {}
 
         def decide(tx: Transaction, job: Job, others: Collection[str]) -> list[Event]:
-            if not is_key_free(tx, job, keys, bulk=among is not None or batch is not None):
+            if not is_key_free(tx, job, keys, bulk=bulk):
                 return []
-            return again(tx, job, None if ignore_dependencies else standing_again(tx, job, others).watching)
+            try:
+                watching = None if ignore_dependencies else standing_again(tx, job, others).watching
+            except Refused:
+                if bulk:
+                    return []
+                raise
+            return again(tx, job, watching)
 
         with self._engine.transaction() as tx:
             decided = _again(tx, _chosen(tx, ids, among, batch), decide, batch, cascade=cascade)
-            reopen_batches(tx, [job for job, events in decided if events], change.reason, self.actor)
+            reopen_batches(tx, [job for job, _ in decided], change.reason, self.actor)
             tx.append_of_jobs(decided, self.actor)
-        return [job.id for job, events in decided if events]
+        return [job.id for job, _ in decided]
 
     def purge(self, *ids: str, among: Collection[str] | None = None, reason: str | None = None) -> list[str]:
         """Take finished jobs out of the tables for good, all or none; their history stays in the log.
@@ -196,10 +204,10 @@ def _chosen(
     tx: Transaction, ids: Sequence[str], among: Collection[str] | None, batch: str | None
 ) -> tuple[Iterable[Job], Collection[str]]:
     """The jobs that are asked for, with their ids."""
-    if batch is None:
-        return jobs_among(tx, ids, among), {*ids}
-    jobs = halted_members(tx, batch)
-    return jobs, {job.id for job in jobs}
+    if among is None and batch is None:
+        return jobs_among(tx, ids, None), {*ids}
+    jobs = [*jobs_among(tx, ids, among)] if batch is None else halted_members(tx, batch)
+    return sorted(jobs, key=lambda job: job.seq), {job.id for job in jobs}
 
 
 def _again(
@@ -213,13 +221,21 @@ def _again(
     """What is decided of jobs that are to run again, and of those cancelled because of them.
 
     Of the latter only what is in the `batch`, unless `cascade` is set. One by one: of several that are wrong the first
-    is named.
+    is named. Of which nothing is decided is passed over; what depends on that is decided anew.
     """
-    jobs, named = chosen
-    decided = [(job, decide(tx, job, named)) for job in jobs]
-    if batch is None and not cascade:
-        return decided
-    behind = cancelled_because(tx, [job for job, _ in decided])
-    more = [job for job in behind if cascade or job.batch == batch]
-    again = {*named, *(job.id for job in more)}
-    return decided + [(job, decide(tx, job, again)) for job in more]
+    jobs, again = chosen[0], {*chosen[1]}
+    if batch is not None or cascade:
+        jobs = [*jobs]
+        jobs += [job for job in cancelled_because(tx, jobs) if job.id not in again and (cascade or job.batch == batch)]
+        again.update(job.id for job in jobs)
+    while True:
+        before = len(again)
+        decided: list[tuple[Job, list[Event]]] = []
+        for job in jobs:
+            if events := decide(tx, job, again):
+                decided.append((job, events))
+            else:
+                again.discard(job.id)
+        if len(again) == before:
+            return decided
+        jobs = [job for job, _ in decided]

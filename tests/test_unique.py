@@ -94,6 +94,27 @@ def test_a_retry_yields_to_the_new_holder(queue: Queue) -> None:
     assert queue.retry(first, other, among=("dead",)) == [other]
 
 
+@pytest.mark.parametrize("cascade", [False, True])
+def test_what_depends_on_the_passed_over_stays(queue: Queue, cascade: bool) -> None:
+    first = queue.enqueue("false", unique="k", max_retries=0)
+    child = queue.enqueue("true", after=(first,))
+    grandchild = queue.enqueue("true", after=(child,))
+    other = queue.enqueue("false", id="other", max_retries=0)
+    end(queue, ok=False)
+    end(queue, ok=False)
+    queue.enqueue("false", unique="k")
+    assert queue.retry(grandchild, child, first, other, among=("dead", "cancelled"), cascade=cascade) == [other]
+    assert [queue.job(id).state for id in (first, child, grandchild)] == ["dead", "cancelled", "cancelled"]
+
+
+def test_who_is_passed_over_counts_as_ended(queue: Queue) -> None:
+    first = queue.enqueue("false", max_retries=0)
+    child = queue.enqueue("true", after=(first,))
+    end(queue, ok=False)
+    assert queue.retry(first, child, among=("cancelled",)) == []
+    assert queue.job(child).state == "cancelled"
+
+
 def test_within_one_call_the_first_counts(queue: Queue) -> None:
     ids = queue.enqueue_many([
         Spec(command="a", unique="k", name="first"),

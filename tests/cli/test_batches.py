@@ -26,7 +26,7 @@ def test_a_batch_is_run_waited_for_and_repaired(shell: Shell) -> None:
     answer = shell("retry", "--batch", "b").ok()
     assert (answer.out, answer.err) == (
         "",
-        "queuectl: batch b: none of its jobs is dead or was cancelled by its halt\n",
+        "queuectl: batch b: nothing that is dead or was cancelled by its halt can run again\n",
     )
 
 

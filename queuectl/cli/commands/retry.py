@@ -8,6 +8,8 @@ from queuectl.units import counted
 
 _FAILED = ("dead", "cancelled")
 
+_LEFT_OUT = "changed meanwhile, another one has its unique key, or it would never start for what it depends on"
+
 
 def retry(
     *ids: Ids,
@@ -44,7 +46,7 @@ def retry(
             retried = q.retry(batch=batch, cascade=cascade, ignore_dependencies=ignore_dependencies, **fields)
             print_changed(q, retried, json, "pending", unless="blocked")
             if not retried:
-                output.message(f"batch {batch}: none of its jobs is dead or was cancelled by its halt")
+                output.message(f"batch {batch}: nothing that is dead or was cancelled by its halt can run again")
         return
     selection.check("retry", (*_FAILED, "completed"))
     with opening.open_queue(db) as q:
@@ -58,4 +60,4 @@ def retry(
             )
             print_changed(q, retried, json, "pending", unless="blocked")
             if left := len(set(selected.ids) - set(retried)):
-                output.message(f"{counted(left, 'job')} left out: changed meanwhile, or another one has its unique key")
+                output.message(f"{counted(left, 'job')} left out: {_LEFT_OUT}")
