@@ -353,7 +353,8 @@ def _in_line(job: Job, serving: list[Servers], now: int) -> Iterator[Reason]:
     elif len(ahead := [first for each in free if (first := each.ahead(job))]) == len(free):
         yield _kept(job, ahead[0], sum(each.free for each in free))
         return
-    ids = tuple(other.id for other in (free or serving)[0].first)
+    # Some keep their slots for a job that needs more than they have free: none starts there, but elsewhere.
+    ids = tuple(other.id for other in next((each.first for each in free or serving if each.first), ()))
     if ids and not any(each.takes(job) for each in free or serving):
         what = f"these start before it: {listed(ids)}"
         yield Reason(kind="priority", text=what, about=job.queue, behind=ids, since=job.run_at)

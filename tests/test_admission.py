@@ -82,6 +82,9 @@ def test_a_free_slot_goes_to_the_first_jobs() -> None:
     assert (reason.kind, reason.text) == ("priority", "these start before it: j2")
     assert kinds(first, Facts(None, (Servers(queues=("gpu",), slots=2, free=2, first=(second, first)),))) == []
     assert kinds(first, Facts(None, (Servers(queues=(), slots=1, free=1),))) == [], "nothing starts before it"
+    keeping = Servers(queues=(), slots=2, free=1, kept_for=waiting(seq=3, priority=2))
+    [reason] = reasons(first, Facts(None, (keeping, free)), BEGIN)
+    assert (reason.kind, reason.behind) == ("priority", ("j2",))
 
 
 def test_workers_that_hold_back_are_told_apart() -> None:
