@@ -166,10 +166,9 @@ class QueueGate(msgspec.Struct, frozen=True, gc=False):
         arrival = rate.started(self.arrival, now) if rate is not None else self.arrival
         return replace(self, processing=self.processing + 1, arrival=arrival)
 
-    def refunded(self) -> "QueueGate":
-        """The gate after a claim was given back, as if it had not been made."""
-        rate = self.state.rate
-        arrival = rate.refunded(self.arrival) if rate is not None and self.arrival is not None else self.arrival
+    def refunded(self, added: int) -> "QueueGate":
+        """The gate after a claim was given back, as if it had not been made: it had moved the arrival time so far."""
+        arrival = self.arrival - added if self.arrival is not None else None
         return replace(self, processing=self.processing - 1, arrival=arrival)
 
 
@@ -189,6 +188,12 @@ class QueueQuestions(Questions):
         """What was said of this queue (`ALL`: of all at once); None where nothing ever was."""
         rows = self._store.execute(f"select {_COLUMNS} from queues q where q.name = ?", (name,))
         return TABLE.read(rows[0]) if rows else None
+
+    def arrival(self, queue: str, before: int) -> int | None:
+        """The theoretical arrival time of a queue's rate before the event of this seq; None: nothing had started."""
+        sql = "select next from starts where queue = ? and seq < ? order by seq desc limit 1"
+        rows = self._store.execute(sql, (queue, before))
+        return rows[0][0] if rows else None
 
     def gates(self, names: Sequence[str] | None = None) -> dict[str, QueueGate]:
         """The gates of these queues, by name; None: of all of which anything was said, also of `ALL`."""

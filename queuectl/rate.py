@@ -33,9 +33,12 @@ class Rate(msgspec.Struct, frozen=True, gc=False):
         """The theoretical arrival time after a start at `now`."""
         return max(now, self._bounded(arrival, now) if arrival is not None else now) + self.interval
 
-    def refunded(self, arrival: int) -> int:
-        """The theoretical arrival time after a start that did not come to be, less than an interval ago."""
-        return arrival - self.interval
+    def added(self, arrival: int, before: int | None) -> int:
+        """By how much (µs) a start has moved the theoretical arrival time to `arrival`; `before`: what it was then.
+
+        An interval, but for a start that was forced while the queue had run further ahead than it may.
+        """
+        return min(self.interval, max(0, arrival - before)) if before is not None else self.interval
 
     def _bounded(self, arrival: int, now: int) -> int:
         """A clock that was set back must not keep a queue shut: no arrival is further ahead than a whole burst."""

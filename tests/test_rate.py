@@ -56,7 +56,26 @@ def test_what_was_given_back_is_free_again() -> None:
     rate = Rate(1, 60.0)
     arrival = rate.started(None, BEGIN)
     assert rate.opens(arrival, BEGIN) == BEGIN + 60 * SECOND
-    assert rate.opens(rate.refunded(arrival), BEGIN) == BEGIN
+    assert rate.opens(arrival - rate.added(arrival, None), BEGIN) == BEGIN
+
+
+def test_a_forced_start_gives_back_what_it_took(tmp_path: Path) -> None:
+    """Past a whole burst it takes less than an interval: what it gives back may not open the queue for another job."""
+    with freeze_time("2027-01-15T08:00:00Z"), Queue(tmp_path / "q.db") as queue:
+        queue.limit("default", rate="1/m")
+        ids = queue.enqueue_many(["true"] * 4)
+        writer = TurnWriter(queue, "w", (), queue.home.identity())
+        writer.start(9)
+        assert len(writer.turn([], [], 9).claims) == 1
+        opens = [each.when for each in queue.reasons(ids[3]) if each.kind == "rate"]
+        assert opens != []
+        queue.start(*ids[1:3])
+        forced = writer.turn([], [], 9).claims
+        assert [claim.job.id for claim in forced] == ids[1:3]
+        writer.turn([], [Release(claim.lease, "not started in time") for claim in forced], 0)
+        queue.hold(*ids[1:3])
+        assert [each.when for each in queue.reasons(ids[3]) if each.kind == "rate"] == opens
+        assert writer.turn([], [], 9).claims == []
 
 
 @pytest.mark.parametrize("seconds, free", [(59, 2), (61, 1)])

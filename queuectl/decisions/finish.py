@@ -25,6 +25,7 @@ from queuectl.events import (
     Released,
     Retried,
 )
+from queuectl.rate import Rate
 
 _FINAL = (Completed, Dead, Cancelled)
 
@@ -145,14 +146,14 @@ def finish(
     now: int,
     draw: Callable[[], float],
     gates: Mapping[str, QueueGate] = {},
-    charged: Callable[[Lease], bool] = lambda lease: False,
+    charge: Callable[[Lease, Rate], int] = lambda lease, rate: 0,
 ) -> Ends:
     """Decide all endings of a transaction, in their order.
 
     `load` gives a job by its id, as it is before all of them (None: it is gone), `draw` a random number in [0, 1) for
-    each report. `gates` are those of the queues of which anything was said, by name; `charged` tells whether a claim
-    counted as a start of its queue's rate. An ending under a lease that is not held is only listed. Raises Refused
-    where a job that is to be cancelled has completed, is cancelled already, or is gone.
+    each report. `gates` are those of the queues of which anything was said, by name; `charge` tells by how much (µs) a
+    claim has moved the theoretical arrival time of its queue's rate. An ending under a lease that is not held is only
+    listed. Raises Refused where a job that is to be cancelled has completed, is cancelled already, or is gone.
 
     What the ends do to jobs that depend on these is decided once they are in the tables, of all of them together: see
     `queuectl.engines.dependants`.
@@ -171,7 +172,7 @@ def finish(
         elif isinstance(ending, Report):
             events = _reported(job, ending, now, draw())
         elif isinstance(ending, Release):
-            events = _released(job, ending, found, charged, now)
+            events = _released(job, ending, found, charge, now)
         else:
             events = _refused(job, ending)
         if end is not None:
@@ -240,14 +241,14 @@ def _pauses(ends: Sequence[JobEnd], gates: Mapping[str, QueueGate]) -> Iterator[
 
 
 def _released(
-    job: Job, release: Release, gates: dict[str, QueueGate], charged: Callable[[Lease], bool], now: int
+    job: Job, release: Release, gates: dict[str, QueueGate], charge: Callable[[Lease, Rate], int], now: int
 ) -> list[Event]:
     gate, rates = gates.get(job.queue), dict[str, str]()
     rate, claimed_at = gate.state.rate if gate is not None else None, job.claimed_at
     # Later, others may have started in its place: the queue had its whole burst anew, as if it had never been claimed.
     is_free = rate is not None and claimed_at is not None and now - claimed_at < rate.interval
-    if gate is not None and is_free and charged(release.lease):
-        gates[job.queue] = gate = gate.refunded()
+    if gate is not None and rate is not None and is_free and (charged := charge(release.lease, rate)):
+        gates[job.queue] = gate = gate.refunded(charged)
         rates = {job.queue: text(gate.arrival)} if gate.arrival is not None else {}
     # One that is forced would not wait for that moment: only its worker's pause after a vain start holds it up.
     postpones = release.repeats and not job.forced and not job.cancel_requested

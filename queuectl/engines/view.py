@@ -24,9 +24,11 @@ from projections.queues import QueueQuestions, stream
 from projections.replay import Progress
 from projections.resources import ResourceQuestions
 from projections.workers import WorkerQuestions
+from queuectl.clock import micros
 from queuectl.decisions import Ending, Ends, Lease, enqueue, finish
 from queuectl.engines.dependants import Dependants
 from queuectl.events import Claimed, Event, Recorded
+from queuectl.rate import Rate
 
 
 class Write(msgspec.Struct, frozen=True, gc=False):
@@ -251,7 +253,7 @@ class Transaction(View, NumberQuestions):
         import random
 
         return finish(
-            endings, lambda id: known.get(id) or self.job(id), self.now, random.random, self.gates(), self._charged
+            endings, lambda id: known.get(id) or self.job(id), self.now, random.random, self.gates(), self._charge
         )
 
     def append_ends(self, ends: Ends, actor: str) -> None:
@@ -269,10 +271,13 @@ class Transaction(View, NumberQuestions):
         """Append what was decided of the subject of one stream (None: it is new)."""
         self.append([Write(stream, before, events)] if events else [], actor)
 
-    def _charged(self, lease: Lease) -> bool:
-        """Whether the claim of this lease counted as a start of its queue's rate."""
-        claims = [record.event for record in self.stream(f"job:{lease.job}") if record.version == lease.version]
-        return any(isinstance(event, Claimed) and event.rates for event in claims)
+    def _charge(self, lease: Lease, rate: Rate) -> int:
+        """By how much (µs) the claim of this lease has moved the theoretical arrival time of its queue's rate."""
+        for record in self.stream(f"job:{lease.job}"):
+            if record.version == lease.version and isinstance(record.event, Claimed):
+                for queue, arrival in record.event.rates.items():
+                    return rate.added(micros(arrival), self.arrival(queue, record.seq))
+        return 0
 
     def ready(self, queues: Sequence[str], limit: int) -> list[Job]:
         """The jobs that may be claimed now, best first: of all queues where none are named."""

@@ -199,9 +199,10 @@ class Model(FlowModel):
             job.state, job.worker, job.held, job.granted = "processing", worker.id, False, granted
             self.event(job, "claimed")
             job.lease = job.version
-            charged = job.id in admission.starts
-            if charged:
+            charged = 0
+            if job.id in admission.starts:
                 queue, arrival = admission.starts[job.id]
+                charged = self.queues[queue].charge(arrival)
                 self.queues[queue].starts.append((job.id, arrival))
             job.attempts.append(Attempt(job.attempt, worker.id, job.version, self.stamp, charged))
         lost = [job for job, _ in found if set(job.secrets) - set(job.values)]
@@ -306,7 +307,7 @@ class Model(FlowModel):
         if not claim.charged or queue.rate is None or queue.arrival is None:
             return
         if self.now - claim.claimed_at < queue.rate.interval:
-            queue.starts.append((job.id, queue.arrival - queue.rate.interval))
+            queue.starts.append((job.id, queue.arrival - claim.charged))
 
     def _back_off(self, job: Job) -> None:
         policy = job.policy

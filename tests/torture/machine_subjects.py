@@ -37,8 +37,8 @@ class Attempt:
     worker: str
     lease: int
     claimed_at: int
-    charged: bool
-    """Whether it counts as a start of a rate."""
+    charged: int
+    """By how much (µs) it has moved the theoretical arrival time of its queue's rate."""
     outcome: str | None = None
     cause: str | None = None
 
@@ -152,6 +152,12 @@ class Queue:
     @property
     def arrival(self) -> int | None:
         return self.starts[-1][1] if self.starts else None
+
+    def charge(self, arrival: int) -> int:
+        """How much of an interval a start adds by which the next is due then: less where it was forced too early."""
+        assert self.rate is not None
+        before = self.arrival
+        return self.rate.interval if before is None else min(self.rate.interval, max(0, arrival - before))
 
     @property
     def limited(self) -> bool:
