@@ -262,6 +262,11 @@ class ClaimQuestions(JobQuestions):
         )
         return {(queue, state): jobs for queue, state, jobs in rows}
 
+    def has_failed(self, queues: Collection[str], demands: Collection[str]) -> bool:
+        """Whether a job of these queues that is not held waits for a retry, and needs none of these."""
+        which = f"state = 'failed' and held = 0 and queue in ({marks(queues)}) and demand not in ({marks(demands)})"
+        return bool(self._store.execute(f"select 1 from jobs where {which} limit 1", (*queues, *demands)))
+
     def next_due(
         self, queues: Sequence[str] = (), closed: Collection[str] = (), demands: Collection[str] = ()
     ) -> int | None:

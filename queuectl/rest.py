@@ -52,8 +52,9 @@ def at_rest(view: View, queues: Sequence[str], now: int, ours: int) -> bool:
     paused = _paused(view)
     widest = max((worker.slots for worker in view.workers() if not worker.private), default=None)
     beyond = _beyond(view, queues, widest)
-    live = [*_live(view, queues, paused, beyond)]
-    if any(count.state == "failed" for count in live):
+    live = [*_live(view, queues, paused)]
+    failed = {count.queue for count in live if count.state == "failed"}
+    if failed and (not beyond or view.has_failed(failed, beyond)):
         return False
     if any(job.demand not in beyond for job in view.forced(queues)):
         return False
@@ -78,7 +79,8 @@ def _will_end(job: Job, paused: Collection[str], beyond: Collection[str], now: i
     return job.forced or not (shut or (job.state == "pending" and job.run_at > now and not job.postponed))
 
 
-def _live(view: View, queues: Sequence[str], paused: Collection[str], beyond: Collection[str]) -> Iterator[Count]:
+def _live(view: View, queues: Sequence[str], paused: Collection[str], beyond: Collection[str] = ()) -> Iterator[Count]:
+    """The counts of what has not ended and waits for no person; less what waits for more of `beyond` than exists."""
     never = view.counts_of_demands(beyond)
     for count in view.all_counts(queues):
         shut = ALL in paused or count.queue in paused

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from queuectl import Queue, clock
-from queuectl.decisions import Release
+from queuectl.decisions import Outcome, Release, Report
 from queuectl.rest import at_rest, live_jobs
 from queuectl.workers.turn import TurnWriter
 from tests.support.shell import Shell
@@ -47,6 +47,19 @@ def test_a_forced_job_beyond_what_exists_rests(queue: Queue) -> None:
     assert rests(queue)
     queue.set_resource("gpu", 2)
     assert not rests(queue)
+
+
+def test_a_retry_beyond_what_exists_rests(queue: Queue) -> None:
+    queue.set_resource("gpu", 2)
+    writer = TurnWriter(queue, "w1", (), queue.home.identity())
+    writer.start(1)
+    for need in (2, 1):
+        queue.enqueue("false", needs={"gpu": need}, max_retries=1)
+        [claim] = writer.turn([], [], 1).claims
+        writer.turn([Report(claim.lease, Outcome(cause="exit", exit_code=1))], [], 0)
+        assert not rests(queue)
+        queue.set_resource("gpu", 1)
+        assert rests(queue) == (need == 2)
 
 
 def test_hold_takes_a_start_back(queue: Queue) -> None:
