@@ -1,18 +1,19 @@
 """What is suspended gets no CPU, goes on, can be ended, and is in nobody's way (R33)."""
 
 import os
+import random
 import signal
-import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from queuectl.clock import monotonic
 from queuectl.events import Heartbeat
 from queuectl.host import processes, procfs
 from queuectl.workers.recovery import rescuer
 from tests.support.lab import Fifo, Lab, gone, kill_all
+from tests.torture import suspension
 
 BUSY = "i=0; while [ $i -lt 300000000 ]; do i=$((i + 1)); done"
 """Ends by itself within minutes, should a test that fails leave it behind."""
@@ -249,30 +250,12 @@ def test_recovery_ends_what_a_dead_worker_suspended(lab: Lab, fifo: Fifo) -> Non
     assert lab.queue.job(id).suspended_at is None
 
 
-@pytest.mark.parametrize("times", [15, pytest.param(50, marks=(pytest.mark.torture, pytest.mark.timeout(600)))])
-def test_suspended_commands_of_the_queue_block_nobody(lab: Lab, fifo: Fifo, times: int) -> None:
+def test_suspended_commands_of_the_queue_block_nobody(tmp_path: Path) -> None:
     """A job that goes in and out of the gate all the time is never left stopped inside."""
-    loop = f"from queuectl import Queue\nq = Queue({lab.database!r})\nwhile True:\n    q.enqueue('true', queue='none')"
-    (lab.folder / "loop.py").write_text(loop)
-    program = f"{sys.executable} {lab.folder}/loop.py"
-    shell = f"while :; do {sys.executable} -m queuectl enqueue --queue none true; done"
-    id = lab.queue.enqueue(f"{program} & {program} & echo $$ > {fifo}; {shell}", queue="jobs", timeout=None)
-    lab.start(queues=["jobs"])
-    pid = int(fifo.line())
-    for _ in range(times):
-        time.sleep(0.05)
-        _timed(lab, "pause", "jobs", "--suspend")
-        lab.until(lambda: stopped([each for each in lab.ours() if processes.session(each) == pid]))
-        _timed(lab, "enqueue", "--queue", "none", "true")
-        _timed(lab, "resume", "jobs")
-    assert lab.log(id).count("continued") == times
-
-
-def _timed(lab: Lab, *words: str) -> None:
-    began = monotonic()
-    environ = {**os.environ, "QUEUECTL_DB": lab.database}
-    subprocess.run([sys.executable, "-m", "queuectl", *words], env=environ, check=True, capture_output=True, timeout=30)
-    assert monotonic() - began < 5.0, words
+    seed = random.SystemRandom().getrandbits(32)
+    print(f"python -m tests.torture suspension --seed {seed}")  # shown with a failure
+    figures = suspension.suspension(seed, full=False, folder=tmp_path)
+    assert figures["rounds"] == 5
 
 
 def test_worker_inside_a_suspended_job_goes_on(lab: Lab, fifo: Fifo) -> None:
