@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from projections import evolve
-from projections.jobs import FINAL
+from projections.jobs import FINAL, Job
 from projections.replay import Progress, ProgressBars
 from queuectl import clock
 from queuectl.audit.archive_file import read
@@ -24,7 +24,7 @@ from queuectl.audit.leaves import leaf
 from queuectl.audit.seal import seal
 from queuectl.engines.view import Filter, Leaf, Transaction, View, Write
 from queuectl.errors import Invalid, QueueError, Refused
-from queuectl.events import VOCABULARY, Archived, Passed, Recorded
+from queuectl.events import VOCABULARY, Archived, Moved, Passed, Recorded
 from queuectl.host.atomic_file import draft, sync
 from queuectl.queue import Queue
 
@@ -218,10 +218,13 @@ def _state_events(view: View, stream: str) -> list[Recorded]:
 def tombstone(records: Sequence[Recorded], file: str) -> Archived:
     """Return the tombstone of a stream with these events, the last one among them."""
     passed: list[Passed] = []
+    moved: list[Moved] = []
     subject: Any = None
     known: Any = None
     for record in records:
         subject = evolve(subject, record, record.event)
+        if isinstance(known, Job) and isinstance(subject, Job) and subject.queue != known.queue:
+            moved.append(Moved(record.seq, known.queue))
         known = subject if subject is not None else known
         state = subject.state if subject is not None else record.type
         if not passed or passed[-1].state != state:
@@ -234,6 +237,7 @@ def tombstone(records: Sequence[Recorded], file: str) -> Archived:
         batch=getattr(known, "batch", None),
         slots=getattr(known, "slots", None),
         passed=passed,
+        moved=(*moved,),
     )
 
 

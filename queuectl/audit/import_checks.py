@@ -284,6 +284,8 @@ def _check_tombstone(_: Recorded, event: Archived) -> None:
         raise Invalid("tells of no archive: it needs an absolute path, events and what it passed through")
     if event.queue is not None:
         bounds.check_queue(event.queue)
+    for each in event.moved:
+        bounds.check_queue(each.queue)
 
 
 _CHECKS: dict[str, Callable[[Recorded, Any], None]] = {

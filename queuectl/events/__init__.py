@@ -31,6 +31,7 @@ from queuectl.events.job import Failed as Failed
 from queuectl.events.job import Forced as Forced
 from queuectl.events.job import Held as Held
 from queuectl.events.job import Interrupted as Interrupted
+from queuectl.events.job import Moved as Moved
 from queuectl.events.job import Passed as Passed
 from queuectl.events.job import Purged as Purged
 from queuectl.events.job import Released as Released

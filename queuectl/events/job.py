@@ -338,6 +338,14 @@ class Passed(msgspec.Struct, frozen=True, array_like=True, gc=False):
     state: str
 
 
+class Moved(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One change of the queue of an archived job."""
+
+    seq: int
+    queue: str
+    """The one that it was in before."""
+
+
 class Archived(Payload, frozen=True, kw_only=True):
     """The tombstone of a job or a worker whose events were written to a file and removed from the log."""
 
@@ -356,3 +364,5 @@ class Archived(Payload, frozen=True, kw_only=True):
     """Of a worker."""
     passed: list[Passed]
     """Every change of state, from which counts of the past are computed."""
+    moved: tuple[Moved, ...] = ()
+    """Every change of the queue of a job, for the same."""

@@ -17,6 +17,7 @@ from queuectl.doctor import Check, InspectedQueue, examine
 from queuectl.errors import NotFound, QueueError
 from queuectl.export import FORMATS, Export
 from queuectl.export.rows import Selection
+from queuectl.units import Then
 from tests.support.archives import log, work
 
 
@@ -178,3 +179,23 @@ def test_outputs_that_an_archive_has_left_are_told(queue: Queue, path: str) -> N
     Path(queue.home.output_of(queue.home.identity(), "gone", 2)).touch()
     [finding] = look(queue)["leftovers"].findings
     assert finding.what.startswith("1 output of jobs that were purged or archived, 0 B on disk: gone.2.")
+
+
+def test_the_past_knows_queues_that_were_left(queue: Queue, path: str) -> None:
+    queue.enqueue("true", id="a", queue="mail")
+    before = queue.status().seq
+    queue.edit("a", queue="night")
+    between = queue.status().seq
+    queue.edit("a", queue="late")
+    queue.cancel("a")
+    moments = [Then(seq=before), Then(seq=between), Then(seq=queue.status().seq)]
+
+    def totals() -> list[list[int]]:
+        return [[queue.status(name, then=then).total for name in ("mail", "night", "late")] for then in moments]
+
+    assert totals() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    archive(queue, path, now())
+    assert totals() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    with pytest.raises(NotFound, match="1 of these jobs was archived since"):
+        list(queue.jobs(queue="mail", then=moments[0]))
+    assert list(queue.jobs(queue="mail", then=moments[1])) == []

@@ -33,7 +33,7 @@ OTHERS = {
     "config unset": [["config", "unset", "timeout"]], "archive": [["archive", "--older-than", "1d", "--dry-run"]],
     "backup": [["backup", "copy.db"]], "doctor": [["doctor"]], "hold": [["hold", "1"]], "release": [["release", "1"]],
     "start": [["start", "1"]], "suspend": [["suspend", "1"]], "continue": [["continue", "1"]],
-    "edit": [["edit", "1", "--priority", "1"], ["edit", "--all", "--priority", "1"]],
+    "edit": [["edit", "--all", "--priority", "1"]],
     "explain": [["explain"], ["explain", "1"]], "graph": [["graph"], ["graph", "1"]],
     "batch list": [["batch", "list"]], "queue list": [["queue", "list"]], "resume": [["resume", "a"]],
     "resource list": [["resource", "list"]], "resource unset": [["resource", "unset", "gpu"]],

@@ -138,7 +138,10 @@ class Editor:
             )  # fmt: skip
             os.write(theirs, b"end\n")
             os.close(theirs)
-            return done.returncode, screen.read(65536).decode().replace("\r\n", "\n").removesuffix("end\n")
+            shown = b""
+            while not shown.endswith(b"end\r\n"):
+                shown += screen.read(65536)
+            return done.returncode, shown.decode().replace("\r\n", "\n").removesuffix("end\n")
 
     @property
     def fields(self) -> dict[str, object]:
@@ -227,3 +230,20 @@ def test_several_jobs_are_not_opened(editor: Editor) -> None:
         2, "queuectl: edit needs something to change: an option, or --set; one job alone is opened on a terminal\n",
     )  # fmt: skip
     assert not editor.shown.exists()
+
+
+def test_inspect_tells_what_was_edited(queuectl: Shell) -> None:
+    assert "\nedited" not in queuectl("inspect", "a").ok().out
+    queuectl("edit", "a", "--priority", "5").ok()
+    told = queuectl("inspect", "a").ok().out
+    assert re.search(r"^edited +20.* by cli:\S+: priority 0 → 5$", told, re.MULTILINE)
+    queuectl("edit", "a", "--after", "c").refused(3)
+    queuectl("edit", "a", "--delay", "1h", "--nice", "2", "--reason", "later").ok()
+    told = queuectl("inspect", "a").ok().out
+    assert re.search(r"^edited +2 times, last .* by cli:\S+: due \S+ → .*; nice 0 → 2 — later$", told, re.MULTILINE)
+    assert re.search(r"^edited +20.*: priority 0 → 5$", queuectl("inspect", "a", "--version", "2").out, re.MULTILINE)
+    timeline = queuectl("inspect", "a", "--events").ok().out
+    assert re.search(r"● edited: priority 0 → 5\n +│ pending · cli:", timeline)
+    assert [each["type"] for each in queuectl("inspect", "a", "--events", "--json").ok().ndjson] == [
+        "enqueued", "edited", "edited",
+    ]  # fmt: skip

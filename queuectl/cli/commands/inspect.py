@@ -10,6 +10,7 @@ from queuectl.admission import WAITING
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output, wording
+from queuectl.cli.ui.event_wording import event_text
 from queuectl.documents import job_document
 from queuectl.errors import Invalid, NotFound, OutputGone
 from queuectl.events import Enqueued
@@ -138,6 +139,7 @@ def _print_job(q: "Queue", job: "Job", attempts: list["Attempt"], past: bool) ->
         ("queue", output.escape(f"{job.queue}, priority {job.priority}")),
         ("enqueued", f"{wording.full_time(job.enqueued_at)} by {output.escape(job.enqueued_by)}"),
         ("batch", output.escape(job.batch or "")),
+        ("edited", output.escape(_edited(q, job))),
         ("tags", output.escape(wording.tags(policy.tags))),
         ("reason", output.escape(policy.reason or "")),
         ("after", output.escape(wording.dependencies(policy))),
@@ -165,6 +167,17 @@ def _print_job(q: "Queue", job: "Job", attempts: list["Attempt"], past: bool) ->
         )
     if not past:
         _print_output(q, job)
+
+
+def _edited(q: "Queue", job: "Job") -> str:
+    """When and by whom it was edited last, and what; empty where it was not."""
+    edits = [each for each in q.events(job=job.id, type="edited") if each.version <= job.version]
+    if not edits:
+        return ""
+    last = edits[-1]
+    times = f"{len(edits)} times, last " if len(edits) > 1 else ""
+    text = event_text(last).removeprefix("edited: ")
+    return f"{times}{wording.full_time(last.at)} by {last.actor}: {text}"
 
 
 def _suspended(job: "Job") -> str:

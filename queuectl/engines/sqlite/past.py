@@ -58,7 +58,8 @@ class PastView(SqliteView):
             if record.stream.startswith("job:"):
                 first = event.passed[0]
                 ended_at = micros(last.at) if last.state in FINAL else None
-                rows.append((first.seq, event.queue, last.state, micros(first.at), ended_at, event.file))
+                queue = next((each.queue for each in event.moved if each.seq > seq), event.queue)
+                rows.append((first.seq, queue, last.state, micros(first.at), ended_at, event.file))
             elif last.state in ("running", "stopping") and event.slots:
                 self._workers += 1
         self._db.executemany("insert into gone values (?, ?, ?, ?, ?, ?)", rows)
