@@ -207,7 +207,7 @@ def at_rest(
         waits = job.state in WAITING
         if waits and (never or (not job.forced and (job.held or {"", job.queue} & shut))):
             continue
-        if job.state in ("processing", "failed") or job.forced or job.run_at <= now:
+        if job.state in ("processing", "failed") or job.forced or job.postponed or job.run_at <= now:
             return False
     return True
 

@@ -85,7 +85,7 @@ class Model(FlowModel):
             kept = () if job.state == "completed" else job.secrets
             job.secrets = tuple(sorted({*kept, *env}))
             job.values.update(env)
-        job.state, job.failures, job.interruptions = "pending", 0, 0
+        job.state, job.failures, job.interruptions, job.postponed = "pending", 0, 0, 0
         job.exit_code = job.signal = job.cause = None
         job.run_at = job.latest = self.now
         self.event(job, "requeued")
@@ -265,14 +265,15 @@ class Model(FlowModel):
             return self.report(lease, Ended("lost" if job is None or job.cancel else "interrupted"))
         job.attempts[-1].outcome = "interrupted"
         job.interruptions += 1
+        job.postponed = 0
         job.forced = False
         self._let_go(job)
         job.state = "failed" if job.failures else "pending"
         self.event(job, "interrupted")
         return job.state
 
-    def release(self, lease: Held) -> str | None:
-        """As `report`, of an attempt that never started."""
+    def release(self, lease: Held, vain: bool = False) -> str | None:
+        """As `report`, of an attempt that never started; `vain`: it could not, and would not a moment later."""
         job = self.holds(lease)
         if job is None:
             return None
@@ -281,6 +282,9 @@ class Model(FlowModel):
         self._let_go(job)
         self._refund(job, job.attempts[-1])
         job.state = "failed" if job.failures else "pending"
+        if vain and not job.forced and not job.cancel:
+            job.run_at = job.latest = self.now + min(10 * 2**job.postponed, 60) * SECOND
+            job.postponed += 1
         self.event(job, "released")
         if job.cancel:
             job.state, job.cancel, job.forced = "cancelled", False, False
@@ -292,7 +296,7 @@ class Model(FlowModel):
         last.outcome, last.cause = outcome, ended.cause
         job.exit_code, job.signal, job.cause = ended.exit_code, ended.signal, ended.cause
         job.cancel = job.forced = False
-        job.interruptions = 0
+        job.interruptions = job.postponed = 0
         self._let_go(job)
 
     @staticmethod

@@ -57,6 +57,8 @@ class Job:
     attempt: int = 0
     failures: int = 0
     interruptions: int = 0
+    postponed: int = 0
+    """How many times in a row it could not be started."""
     worker: str | None = None
     lease: int | None = None
     cancel: bool = False

@@ -29,6 +29,11 @@ class Asked(NamedTuple):
     holding: list[Lease]
 
 
+def is_vain(lease: Lease) -> bool:
+    """Whether a claim that is given back could not have been started, nor would the next one be."""
+    return lease.version % 6 == 2
+
+
 class Workers(Users, Flow):
     """Workers without processes."""
 
@@ -94,7 +99,7 @@ class Workers(Users, Flow):
         )
         turn = self.writer(sim).turn(
             reports,
-            [Release(lease, "not started in time") for lease in releases],
+            [Release(lease, "not started", repeats=is_vain(lease)) for lease in releases],
             want,
             free=asked.free,
             holding=asked.holding,
@@ -152,7 +157,7 @@ class Workers(Users, Flow):
             elif state in ("failed", "dead"):
                 failed.append((report.lease, "retried" if state == "failed" else "dead"))
         model.pause_for(model.jobs[lease.job] for lease, then in failed if then == "dead")
-        fenced += [lease for lease in releases if model.release(held(lease)) is None]
+        fenced += [lease for lease in releases if model.release(held(lease), is_vain(lease)) is None]
         self.settle()
         self.tally["reports and releases refused"] += len(fenced)
         assert turn.fenced == fenced
