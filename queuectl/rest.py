@@ -37,7 +37,7 @@ def live_members(view: View, batch: str, hosts: Collection[Job]) -> int:
     live = 0
     for each in view.waiting_members(batch):
         shut = each.held or (each.state != "blocked" and (ALL in paused or each.queue in paused))
-        if each.forced or not (shut or each.demand in beyond):
+        if each.demand not in beyond and (each.forced or not shut):
             live += each.jobs if each.state != "blocked" else 0
     if live == 0 and any(_will_end(job, paused, beyond, 1 << 62) for job in view.roots(batch=batch)):
         return left
@@ -75,7 +75,9 @@ def _will_end(job: Job, paused: Collection[str], beyond: Collection[str], now: i
     """Whether a job that others wait for runs, or starts without a person, or a start that a user delayed."""
     if job.state not in WAITING:
         return True
-    shut = job.held or job.queue in paused or ALL in paused or job.demand in beyond
+    if job.demand in beyond:
+        return False
+    shut = job.held or job.queue in paused or ALL in paused
     return job.forced or not (shut or (job.state == "pending" and job.run_at > now and not job.postponed))
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from queuectl import Queue, clock
 from queuectl.decisions import Outcome, Release, Report
-from queuectl.rest import at_rest, live_jobs
+from queuectl.rest import at_rest, live_jobs, live_members
 from queuectl.workers.turn import TurnWriter
 from tests.support.shell import Shell
 
@@ -45,6 +45,8 @@ def test_a_forced_job_beyond_what_exists_rests(queue: Queue) -> None:
     id = queue.enqueue("true", needs={"gpu": 2}, held=True)
     queue.start(id)
     assert rests(queue)
+    queue.enqueue("true", after=(id,))
+    assert (rests(queue), live(queue)) == (True, 0), "what waits for it does so as well"
     queue.set_resource("gpu", 2)
     assert not rests(queue)
 
@@ -60,6 +62,17 @@ def test_a_retry_beyond_what_exists_rests(queue: Queue) -> None:
         assert not rests(queue)
         queue.set_resource("gpu", 1)
         assert rests(queue) == (need == 2)
+
+
+def test_a_batch_rests_beside_what_cannot_start(queue: Queue) -> None:
+    id = queue.enqueue("true", needs={"gpu": 2}, held=True, batch="b")
+    queue.enqueue("true", after=(id,), batch="b")
+    queue.start(id)
+    with queue.engine.snapshot() as view:
+        assert live_members(view, "b", ()) == 0
+    queue.set_resource("gpu", 2)
+    with queue.engine.snapshot() as view:
+        assert live_members(view, "b", ()) == 1
 
 
 def test_hold_takes_a_start_back(queue: Queue) -> None:
