@@ -299,6 +299,7 @@ def test_a_batch_that_is_archived_still_counts(one: OneWorker, tmp_path: Path) -
     archive(one.queue, str(tmp_path / "old.gz"), now())
     one.add("then", after=("batch:good",))
     assert one.run() == ["then"]
+    one.add("new", batch="bad")
     with pytest.raises(Refused, match="batch:bad is dead"):
         one.add("never", after=("batch:bad",))
 

@@ -10,13 +10,14 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from queuectl.engines import dependants
+from tests.support.folded_tables import assert_every_fold_agrees
 from tests.support.paths import IN_MEMORY
 from tests.support.random_queue import RandomQueue
 from tests.support.relations_judge import RelationsJudge
 
 SEEN = (
-    "enqueued and free", "requeued and free", "unblocked and free", "cancelled with its parents", "batch_opened",
-    "batch_halted", "batch_reopened", "cascaded",
+    "enqueued and free", "requeued and free", "unblocked and free", "edited and free", "cancelled with its parents",
+    "waiting_for", "batch_opened", "batch_halted", "batch_reopened", "cascaded",
 )  # fmt: skip
 """What must have happened, or the test is worth little."""
 
@@ -45,5 +46,5 @@ def history(number: int) -> RelationsJudge:
                 assert {state: jobs for state, jobs in batch.counts.items() if jobs} == judge.counts(batch.name)
         judge.hear(queue.let_go())
         assert judge.waiting == [], f"history {number}: what waits, waits for nothing"
-        assert queue.queue.check() == []
+        assert_every_fold_agrees(queue.queue)
     return judge

@@ -9,7 +9,7 @@ from tombstones, nothing else may be appended to the stream of a job.
 """
 
 from queuectl.decisions.batch import halt, join, reopen
-from queuectl.decisions.dependencies import Standing, refuse_cascading, refuse_never, standing, unblock
+from queuectl.decisions.dependencies import WENT_WRONG, Standing, refuse_cascading, refuse_never, standing, unblock
 from queuectl.decisions.finish import Cancel, Ending, Ends, JobEnd, Refusal, Release, Report, finish
 from queuectl.decisions.job import (
     claim,
@@ -32,9 +32,47 @@ from queuectl.decisions.queue import LimitChanges, limit, pause, resume
 from queuectl.decisions.resource import set_resource, unset_resource
 
 __all__ = [
-    "Cancel", "Ending", "Ends", "JobEnd", "Lease", "LimitChanges", "Outcome", "Refusal", "Release", "Report",
-    "Standing", "Stop", "claim", "continue_", "edit", "end_of_pause", "enqueue", "explained", "finish", "force",
-    "halt", "hold", "in_force", "is_from_outside", "join", "judged", "lease", "limit", "pause", "purge",
-    "refuse_cascading", "refuse_never", "refuse_uneditable", "release", "reopen", "requeue", "resume", "set_resource",
-    "standing", "suspend", "unblock", "unset_resource",
+    "WENT_WRONG",
+    "Cancel",
+    "Ending",
+    "Ends",
+    "JobEnd",
+    "Lease",
+    "LimitChanges",
+    "Outcome",
+    "Refusal",
+    "Release",
+    "Report",
+    "Standing",
+    "Stop",
+    "claim",
+    "continue_",
+    "edit",
+    "end_of_pause",
+    "enqueue",
+    "explained",
+    "finish",
+    "force",
+    "halt",
+    "hold",
+    "in_force",
+    "is_from_outside",
+    "join",
+    "judged",
+    "lease",
+    "limit",
+    "pause",
+    "purge",
+    "refuse_cascading",
+    "refuse_never",
+    "refuse_uneditable",
+    "release",
+    "reopen",
+    "requeue",
+    "resume",
+    "set_resource",
+    "standing",
+    "suspend",
+    "unblock",
+    "unset_resource",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from projections.dependencies import Parent
 from projections.jobs import FINAL, Job, evolve
-from queuectl.decisions import Standing, refuse_never, standing
+from queuectl.decisions import WENT_WRONG, Standing, refuse_never, standing
 from queuectl.events import BATCH, Archived, Purged
 
 if TYPE_CHECKING:
@@ -59,17 +59,17 @@ def _known(view: "View", parent: Parent, most: int) -> Iterator[Parent]:
 def batch_parents(view: "View", parent: Parent, most: int) -> list[Parent]:
     """What stands for all jobs of a batch: the last of those that have not ended, and `most` that ended wrongly.
 
-    The batch itself, in the place of jobs that are in no table any more. Its state is None where there never was one.
+    For those that were archived stands the batch itself. Its state is None where there never was one.
     """
     name = parent.id.removeprefix(BATCH)
     if view.batch_state(name) is None:
         return [parent]
     members = [Parent(id, parent.kind, state, place) for id, state, place in view.deciding_members(name, most)]
-    if members:
-        return members
     counts = view.batch_counts(name)
-    wrong = next((state for state in ("dead", "cancelled") if counts.get(state)), "completed")
-    return [replace(parent, state=wrong)]
+    wrong = next((state for state in sorted(WENT_WRONG) if counts.get(state)), None)
+    if wrong is not None and not any(each.state == wrong for each in members):
+        members.append(replace(parent, state=wrong))
+    return members or [replace(parent, state="completed")]
 
 
 def _gone(view: "View", parent: Parent) -> Parent:

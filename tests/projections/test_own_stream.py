@@ -16,7 +16,7 @@ from tests.support.random_queue import RandomQueue
 
 EVENTS = """
     enqueued claimed completed failed retried dead cancelled released interrupted edited requeued purged
-    waiting_for unblocked batch_opened batch_halted batch_reopened
+    unblocked batch_opened batch_halted batch_reopened
     held unheld forced queue_paused queue_resumed queue_limited suspended continued resource_set resource_unset
     worker_started stop_requested worker_stopped worker_lost config_set environment_kept sealed archived
 """.split()

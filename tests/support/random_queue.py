@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 from unittest import mock
 
+from projections.dependencies import DEPENDENCY_KINDS
 from projections.jobs import FINAL
 from queuectl import Queue, Spec
 from queuectl.admission import UNSTARTED
@@ -17,7 +18,7 @@ from queuectl.audit.seal import seal
 from queuectl.clock import now
 from queuectl.decisions import Outcome, Report
 from queuectl.engines.view import Write
-from queuectl.errors import Refused
+from queuectl.errors import Invalid, Refused
 from queuectl.events import Recorded, StopRequested, WorkerLost
 from queuectl.workers.turn import Claim, Release, TurnWriter
 from tests.support.histories import outcome
@@ -94,15 +95,20 @@ class RandomQueue:
         batches = [batch.name for batch in self.queue.batches()]
         match pick.choice(("none", "none", "after", "join")):
             case "after":
-                others = [job.id for job in self.queue.jobs()] + [f"batch:{name}" for name in batches]
-                kind = pick.choice(("after", "after", "after_any", "after_failure"))
-                return {kind: tuple(pick.sample(others, min(len(others), pick.randint(1, 3))))}
+                return self._dependencies(pick)
             case "join":
                 rules = ("soon,fail=1", "now,fail=2", "soon,done=4", None)
                 name = pick.choice((*batches, "new" if "new" not in batches else f"b{len(batches)}"))
                 return {"batch": name, "halt": pick.choice(rules) if name not in batches else None}
             case _:
                 return {}
+
+    def _dependencies(self, pick: Random) -> dict[str, Any]:
+        left = [job.id for job in self.queue.jobs(state=(*UNSTARTED, "processing"))]
+        others = [f"batch:{batch.name}" for batch in self.queue.batches()]
+        others += left if len(left) > 1 and pick.random() < 0.7 else [job.id for job in self.queue.jobs()]
+        kind = pick.choice(("after", "after", "after_any", "after_failure"))
+        return {kind: tuple(pick.sample(others, min(len(others), pick.randint(1, 3))))}
 
     def hold(self, pick: Random) -> None:
         """Hold, release or start jobs that wait."""
@@ -170,6 +176,11 @@ class RandomQueue:
         phases = ((UNSTARTED, waiting), (UNSTARTED, waiting), (("processing",), running), (FINAL, ended))
         states, fields = pick.choice(phases)
         self.queue.edit(*self._ids(pick, sorted(states)), among=states, **pick.choice(fields))
+        blocked = [job.id for job in self.queue.jobs(state="blocked")]
+        with suppress(Refused, Invalid):  # it would never start, or wait for itself
+            for id in pick.sample(blocked, min(1, len(blocked)) if pick.random() < 0.3 else 0):
+                others: dict[str, Any] = dict.fromkeys(DEPENDENCY_KINDS, ())
+                self.queue.edit(id, **others | (self._dependencies(pick) if pick.random() < 0.5 else {}))
 
     def purge(self, pick: Random) -> None:
         with suppress(Refused):  # its dependants were left for later

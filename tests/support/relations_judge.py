@@ -59,6 +59,7 @@ class RelationsJudge:
 
     def _job(self, record: Recorded, id: str, data: dict[str, Any]) -> None:
         type = record.type
+        self.seen[type] += type == "waiting_for"
         if data.get("cascade"):
             self._unfinished.add(record.stream)
         match type:
@@ -66,7 +67,7 @@ class RelationsJudge:
                 self._asked[id] = data
                 self._states[id] = "blocked" if data.get("watching") else "pending"
             case "edited":
-                self._asked[id] |= {name: new for name, (_, new) in data["changes"].items()}
+                self._edit(record, id, {name: new for name, (_, new) in data["changes"].items()})
             case "requeued":
                 self._states[id] = "blocked" if data.get("watching") else "pending"
                 self._failures[id] = 0
@@ -83,6 +84,16 @@ class RelationsJudge:
             if stands := self._stands(id):
                 self.faults.append(f"{record.seq}: {id} may start, and {stands}")
             self.seen[f"{type} and free"] += 1
+
+    def _edit(self, record: Recorded, id: str, changes: dict[str, Any]) -> None:
+        self._asked[id] |= changes
+        if {*changes} & {*KINDS} and self._states[id] != "blocked":
+            self.faults.append(f"{record.seq}: what {id} depends on is changed, and it is {self._states[id]}")
+        if "watching" in changes and changes["watching"] is None and self._states[id] == "blocked":
+            self.seen["edited and free"] += 1
+            self._states[id] = "failed" if self._failures[id] else "pending"
+            if stands := self._stands(id):
+                self.faults.append(f"{record.seq}: {id} may start by an edit, and {stands}")
 
     def _move(self, record: Recorded, id: str, type: str, data: dict[str, Any]) -> None:
         batch = self._asked[id].get("batch")
