@@ -73,3 +73,21 @@ def test_fewer_retries_end_what_fails(lab: Lab, fifo: Fifo, go: Fifo) -> None:
         file.write("go\n")
     lab.until(lambda: lab.queue.job(id).state == "dead")
     assert lab.queue.job(id).attempt == 1
+
+
+def test_an_attempt_that_waits_starts_as_edited(lab: Lab, fifo: Fifo, go: Fifo) -> None:
+    """Its claim was made before the edit: what is left of the attempt before has to end first."""
+    left = f"setsid sh -c 'trap \"\" TERM; echo left > {fifo}; while :; do sleep 0.1; done' & "
+    command = f"[ $QUEUECTL_ATTEMPT = 1 ] || exec sleep 60; {left} read line < {go}; exit 3"
+    id = lab.queue.enqueue(command, timeout=None, max_retries=1, backoff_max=0.0, grace=2.0)
+    lab.start()
+    assert fifo.line() == "left"
+    with open(str(go), "w", encoding="utf-8") as file:
+        file.write("go\n")
+    lab.until(lambda: lab.queue.job(id).attempt == 2)
+    lab.queue.edit(id, timeout=0.2)
+    lab.until(lambda: lab.queue.job(id).state == "dead")
+    first, second = lab.queue.attempts(id)
+    assert (first.cause, second.cause) == ("exit", "timeout")
+    assert second.run_seconds is not None
+    assert second.run_seconds < 1.5, "it had its timeout from its start"
