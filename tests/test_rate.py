@@ -94,6 +94,21 @@ def test_only_what_is_soon_given_back_is_free(tmp_path: Path, seconds: int, free
         assert len(writer.turn([], released, 5).claims) == free
 
 
+def test_stamps_ahead_of_the_clock_free_nothing(tmp_path: Path) -> None:
+    """The clock was set back: a claim is stamped with a later moment than the one that it was decided by."""
+    with freeze_time("2027-01-15T08:00:00Z") as time, Queue(tmp_path / "q.db") as queue:
+        queue.limit("default", rate="1/m")
+        writer = TurnWriter(queue, "w", (), queue.home.identity())
+        writer.start(5)
+        time.tick(-3600)
+        queue.enqueue_many(["true"] * 3)
+        [early] = writer.turn([], [], 5).claims
+        time.tick(61)
+        assert len(writer.turn([], [], 5).claims) == 1
+
+        assert writer.turn([], [Release(early.lease, "not started in time")], 5).claims == []
+
+
 def test_a_clock_set_back_shuts_no_queue() -> None:
     rate = Rate(1, 60.0, 2)
     arrival = rate.started(None, BEGIN + 365 * 86400 * SECOND)

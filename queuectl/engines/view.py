@@ -272,11 +272,15 @@ class Transaction(View, NumberQuestions):
         self.append([Write(stream, before, events)] if events else [], actor)
 
     def _charge(self, lease: Lease, rate: Rate) -> int:
-        """By how much (µs) the claim of this lease has moved the theoretical arrival time of its queue's rate."""
+        """By how much (µs) the claim of this lease has moved the theoretical arrival time of its queue's rate.
+
+        0 once that time has passed: the stamp of the claim does not tell, where the clock was set back before it (R3).
+        """
         for record in self.stream(f"job:{lease.job}"):
             if record.version == lease.version and isinstance(record.event, Claimed):
-                for queue, arrival in record.event.rates.items():
-                    return rate.added(micros(arrival), self.arrival(queue, record.seq))
+                for queue, stated in record.event.rates.items():
+                    arrival = micros(stated)
+                    return rate.added(arrival, self.arrival(queue, record.seq)) if arrival > self.now else 0
         return 0
 
     def ready(self, queues: Sequence[str], limit: int) -> list[Job]:

@@ -40,8 +40,10 @@ mark E
 """Says when it began, that it still runs, and when it ends."""
 
 QUEUES = ("three", "rated", "default")
+TIMEOUT = 2.0
+"""Seconds that an attempt may take; none needs as much."""
 LONG = 0.6
-"""Seconds that a pause has at least, so that there is something to be seen."""
+"""Seconds that a pause has at least, so that there is something to be seen; the first one is longer than timeouts."""
 
 
 class Scene:
@@ -85,7 +87,7 @@ class Scene:
                 ticks = self._rng.choice((1, 2, 3, 4, 5, 6, 7, 8, 20, 30))
                 spec = {"command": ["bash", "job.sh", str(ticks)], "queue": queue}
                 file.write(json.dumps(spec | ({"needs": {"gpu": gpus}} if gpus else {})) + "\n")
-        policy = ("--max-retries", "100000", "--backoff-base", "1", "--backoff-max", "0.05", "--timeout", "none")
+        policy = ("--max-retries", "100000", "--backoff-base", "1", "--backoff-max", "0.05", "--timeout", f"{TIMEOUT}s")
         self.queuectl("enqueue", "--file", "jobs", *policy)
 
     def start(self) -> None:
@@ -146,7 +148,8 @@ class Scene:
         if self._paused is not None:
             queue, began, suspend = self._paused
             self._paused = None
-            time.sleep(max(0.0, LONG - (time.time_ns() - began) / 1e9))
+            long = LONG if self.pauses else TIMEOUT + LONG
+            time.sleep(max(0.0, long - (time.time_ns() - began) / 1e9))
             self.pauses.append(Pause(queue, began, time.time_ns(), suspend))
             self.queuectl("resume", *_named(queue))
 
@@ -163,7 +166,7 @@ class Scene:
     def verdict(self) -> tuple[list[str], Figures]:
         """All that is wrong, after `finish`."""
         events = self.queuectl("export", "--what", "events", "--format", "ndjson").splitlines()
-        faults, figures = judge(events, (self.folder / "stamps").read_bytes(), self.pauses, LAW)
+        faults, figures = judge(events, (self.folder / "stamps").read_bytes(), self.pauses, LAW, TIMEOUT)
         with Queue(self.folder / "q.db") as queue:
             faults += [f"check: {line}" for line in queue.check()]
             queue.cancel(queue.enqueue("true"))  # rings, which removes the bells of the dead

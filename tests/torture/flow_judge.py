@@ -53,9 +53,12 @@ class Run:
 
 
 def judge(
-    events: Iterable[bytes], stamps: bytes, pauses: Sequence[Pause], law: Law
+    events: Iterable[bytes], stamps: bytes, pauses: Sequence[Pause], law: Law, timeout: float | None = None
 ) -> tuple[list[str], dict[str, int | float | str]]:
-    """Every fault that is found, and figures that tell whether there was anything to find."""
+    """Every fault that is found, and figures that tell whether there was anything to find.
+
+    `timeout`: the seconds that each attempt may take.
+    """
     log = Log(law)
     for line in events:
         log.take(json.loads(line))
@@ -90,10 +93,22 @@ def judge(
             figures[f"{resource} {piece}: commands"] = len(users)
             if most(users) > 1:
                 faults.append(f"{resource} {piece}: {most(users)} commands had it at the same time")
+    found_in_pauses, figures_of_pauses = during(pauses, runs, log)
+    faults += found_in_pauses
+    if timeout is not None:
+        faults += too_soon(pauses, log, timeout)
+        lasted = [run for run in runs if run.shown[-1] == "E" and run.last - run.began > timeout * 1e9]
+        figures["completed after more than their timeout"] = len(lasted)
+    return faults, figures | figures_of_pauses
+
+
+def during(pauses: Sequence[Pause], runs: Sequence[Run], log: Log) -> tuple[list[str], dict[str, int | float]]:
+    """What began in a pause, or went on in one that suspends, and figures."""
+    faults: list[str] = []
     latest, stopped = 0.0, 0
     completed = {(claim.job, claim.number) for claim in log.claims if claim.outcome == "completed"}
     for pause, run in product(pauses, runs):
-        if pause.queue not in (None, queues[run.job]):
+        if pause.queue not in (None, log.queues.get(run.job)):
             continue
         first = pause.began + round(LATE * 1e9)
         if pause.began < run.began < pause.ended:
@@ -105,9 +120,25 @@ def judge(
             stopped += run.began < pause.began and run.last > pause.ended
             if any(first < at < pause.ended for _, at in run.marks):
                 faults.append(f"job {run.job} ran on after a pause that suspends had returned")
-    figures |= {"pauses": len(pauses), "latest start after a pause, ms": round(latest, 1)}
-    figures["stopped by pauses"] = stopped
-    return faults, figures
+    return faults, {
+        "pauses": len(pauses),
+        "latest start after a pause, ms": round(latest, 1),
+        "stopped by pauses": stopped,
+    }
+
+
+def too_soon(pauses: Sequence[Pause], log: Log, timeout: float) -> Iterator[str]:
+    """Attempts that ran into their timeout though they had not had that time: while one is stopped, none passes."""
+    for claim in log.claims:
+        if claim.cause != "timeout":
+            continue
+        had = (claim.ended - claim.at) / 1e6
+        for pause in pauses:
+            if pause.suspends and pause.queue in (None, claim.queue):
+                began, ended = pause.began / 1e9 + LATE, pause.ended / 1e9
+                had -= max(0.0, min(ended, claim.ended / 1e6) - max(began, claim.at / 1e6))
+        if had < timeout:
+            yield f"job {claim.job}, attempt {claim.number}: ran into its timeout after {had:.2f} s"
 
 
 def read(stamps: bytes) -> tuple[list[Run], list[str]]:

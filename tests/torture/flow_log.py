@@ -69,6 +69,13 @@ class Claim:
     """Whether it was counted as a start of a rate."""
     forced: bool
     outcome: str | None = None
+    cause: str | None = None
+    """Why it failed."""
+    ended: int = 0
+    arrival: int = 0
+    """The theoretical arrival time that it has stated."""
+    added: int = 0
+    """By how much it has moved that."""
 
     @property
     def pieces(self) -> dict[str, list[int]]:
@@ -233,6 +240,9 @@ class Log:
         if stated is None or abs(micros(stated) - expected) > ROUNDED:
             self.faults.append(f"queue {queue}: after {claim.job} the next is due at {stated}, and not at {expected}")
         arrival = micros(stated) if stated is not None else expected
+        # What was forced too early moves it by less.
+        claim.added = min(rate.interval, max(0, arrival - self._arrival(queue)))
+        claim.arrival = arrival
         self._arrivals.setdefault(queue, []).append((claim.job, arrival))
         spans = self._spans.setdefault(queue, [])
         if not spans or spans[-1][0] != rate or (spans[-1][1] and spans[-1][1][-1].at > claim.at):
@@ -244,16 +254,20 @@ class Log:
         return starts[-1][1] if starts else 0
 
     def _end(self, claim: Claim, type: str, at: int, data: dict[str, Any]) -> None:
-        claim.outcome = type
+        claim.outcome, claim.cause, claim.ended = type, data.get("cause"), at
         rate = self.law.rates.get(claim.queue)
         if type == "released" and claim.counted and rate is not None:
             age, stated = at - claim.at, data.get("rates", {}).get(claim.queue)
-            expected = self._arrival(claim.queue) - rate.interval
+            expected = self._arrival(claim.queue) - claim.added
             if stated is not None:
                 self._arrivals[claim.queue].append((claim.job, micros(stated)))
-            if age < rate.interval - ROUNDED and (stated is None or abs(micros(stated) - expected) > ROUNDED):
+            if (
+                claim.added
+                and age < rate.interval - ROUNDED
+                and (stated is None or abs(micros(stated) - expected) > ROUNDED)
+            ):
                 self.faults.append(f"queue {claim.queue}: the start of {claim.job} was given back, and counts")
-            if age > rate.interval + ROUNDED and stated is not None:
+            if age > rate.interval + ROUNDED and at > claim.arrival + ROUNDED and stated is not None:
                 self.faults.append(f"queue {claim.queue}: the start of {claim.job} was given back too late to be free")
 
     def unfinished(self) -> Iterator[str]:

@@ -32,7 +32,8 @@ class Machine(Workers):
     def set_up(self, dice: int) -> None:
         """There is something to do, and somebody to do it."""
         self.begin()
-        for each, what in enumerate((self.start_worker, self.start_worker, self.enqueue, self.enqueue)):
+        first = (self.start_worker, self.start_worker, self.supply, self.supply, self.enqueue, self.enqueue)
+        for each, what in enumerate(first):
             self.do(dice + each, what)
             self.is_as_the_model_says()
 
@@ -47,11 +48,11 @@ class Machine(Workers):
         """Somebody decides what may start, and workers live with it."""
         queues = (self.pause, self.resume, self.resume, self.limit, self.limit, self.limit, self.supply, self.supply)
         jobs = (self.hold, self.unhold, self.force, self.suspend, self.suspend, self.proceed, self.proceed)
-        for each, may in enumerate(
-            (queues, (self.enqueue, self.turn), jobs, (self.turn,), (self.clock,), (self.turn,))
-        ):
+        steps = (queues, (self.enqueue, self.turn), (self.fill,), jobs, (self.fill,), (self.clock,), (self.turn,))
+        for each, may in enumerate(steps):
             self.do(dice + each, *may)
             self.is_as_the_model_says()
+        self.do(dice, self.explain)
 
     @rule(dice=dice)
     def work(self, dice: int) -> None:

@@ -47,8 +47,8 @@ class Supply:
         left = max(0, self.capacity(name) - used)
         return left if self.pieces(name) is None else min(left, len(self.free_pieces(name)))
 
-    def exists(self, job: Job) -> bool:
-        return all(need <= self.most(name) for name, need in job.policy.needs.items())
+    def exists(self, needs: Mapping[str, int]) -> bool:
+        return all(need <= self.most(name) for name, need in needs.items())
 
     def has(self, job: Job, besides: Mapping[str, int] = {}) -> bool:
         return all(need <= self.free(name) - besides.get(name, 0) for name, need in job.policy.needs.items())
@@ -126,13 +126,32 @@ class Admission:
         return job.forced or self.is_queue_open(job.queue)
 
     def is_queue_open(self, name: str) -> bool:
-        queue = self._queues.get(name)
-        if any(each.is_paused(self._now) for each in (queue, self._queues.get("")) if each is not None):
-            return False
-        if queue is None:
-            return True
-        full = queue.concurrency is not None and self._processing.count(name) >= queue.concurrency
-        return not full and self.opens(queue) <= self._now
+        return not self._shut(name)
+
+    def _shut(self, name: str) -> set[str]:
+        """What shuts a queue: any of paused, concurrency and rate."""
+        queue, everything = (self._queues.get(each) or Queue(each) for each in (name, ""))
+        found: set[str] = set()
+        if queue.is_paused(self._now) or everything.is_paused(self._now):
+            found.add("paused")
+        if queue.concurrency is not None and self._processing.count(name) >= queue.concurrency:
+            found.add("concurrency")
+        if self.opens(queue) > self._now:
+            found.add("rate")
+        return found
+
+    def reasons(self, job: Job) -> set[str]:
+        """The kinds of reasons why a waiting job does not start, as far as those are a matter of the job."""
+        found = self._shut(job.queue) if not job.forced else set[str]()
+        if not job.forced:
+            found |= {"held"} if job.held else set()
+            late = "postponed" if job.postponed else "delayed" if job.state == "pending" else "backoff"
+            found |= {late} if job.run_at > self._now else set()
+        if not self.supply.has(job):
+            found.add("resource")
+        elif not self._may_have(job):
+            found.add("reserved")
+        return found
 
     def opens(self, queue: Queue) -> int:
         """When its rate lets the next job start."""
@@ -141,7 +160,7 @@ class Admission:
         return due - (queue.rate.burst - 1) * queue.rate.interval
 
     def _arrival(self, queue: Queue) -> int | None:
-        arrival, rate = self._arrivals[queue.name], queue.rate
+        arrival, rate = self._arrivals.get(queue.name), queue.rate
         if arrival is None or rate is None:
             return None
         return min(arrival, self._now + rate.burst * rate.interval)
@@ -176,7 +195,7 @@ class Admission:
             served = any(worker.serves(job) for worker in self._workers)
             if not job.policy.needs or not served or not self.is_open(job) or self.supply.has(job, kept):
                 continue
-            if self.supply.exists(job):
+            if self.supply.exists(job.policy.needs):
                 for name, need in job.policy.needs.items():
                     if name not in met and self._waits(job):
                         kept[name] = need
@@ -203,7 +222,7 @@ def at_rest(
     for job in jobs:
         if job.state in FINAL or (served and job.queue not in served):
             continue
-        never = not supply.exists(job) or (widest is not None and job.policy.slots > widest)
+        never = not supply.exists(job.policy.needs) or (widest is not None and job.policy.slots > widest)
         waits = job.state in WAITING
         if waits and (never or (not job.forced and (job.held or {"", job.queue} & shut))):
             continue

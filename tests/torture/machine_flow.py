@@ -2,6 +2,7 @@
 
 from random import Random
 
+from queuectl.admission import FOR_WORKERS
 from tests.torture.machine_admission import spelled
 from tests.torture.machine_model import SECOND
 from tests.torture.machine_scene import Scene, World
@@ -38,9 +39,9 @@ class Flow(Scene):
         name = pick.choice(QUEUES)
         model = self.model.queue(name)
         concurrency, rate, pauses = model.concurrency, model.rate, model.pause_on_failure
-        match pick.choice(("concurrency", "rate", "rate", "burst", "pause")):
+        match pick.choice(("concurrency", "concurrency", "rate", "rate", "burst", "pause")):
             case "concurrency":
-                concurrency = pick.choice((None, 1, 1, 2, 3))
+                concurrency = pick.choice((None, 1, 1, 1, 2))
                 self.queue.limit(name, concurrency=concurrency)
             case "rate":
                 text = pick.choice((None, None, *RATES))
@@ -93,6 +94,15 @@ class Flow(Scene):
     def proceed(self, pick: Random) -> None:
         stopped = [id for id, job in self.model.jobs.items() if job.suspended]
         self._control(pick, "continue_", "proceed", ("processing",), stopped)
+
+    def explain(self, pick: Random) -> None:
+        """Why jobs wait is what keeps the model from claiming them."""
+        admission = self.model.admission(World.now)
+        waiting = [job for job in self.model.jobs.values() if job.state in WAITING]
+        for job in pick.sample(waiting, min(3, len(waiting))):
+            found = {reason.kind for reason in self.queue.reasons(job.id)} - FOR_WORKERS
+            assert found == admission.reasons(job), (job.id, found, admission.reasons(job))
+            self.tally.update(f"explained {kind}" for kind in found)
 
     def _control(
         self, pick: Random, verb: str, meant: str, states: tuple[str, ...], rather: list[str] | None = None

@@ -199,12 +199,12 @@ class Model(FlowModel):
             job.state, job.worker, job.held, job.granted = "processing", worker.id, False, granted
             self.event(job, "claimed")
             job.lease = job.version
-            charged = 0
+            charged = arrival = 0
             if job.id in admission.starts:
                 queue, arrival = admission.starts[job.id]
                 charged = self.queues[queue].charge(arrival)
                 self.queues[queue].starts.append((job.id, arrival))
-            job.attempts.append(Attempt(job.attempt, worker.id, job.version, self.stamp, charged))
+            job.attempts.append(Attempt(job.attempt, worker.id, job.version, self.stamp, charged, arrival))
         lost = [job for job, _ in found if set(job.secrets) - set(job.values)]
         for job in lost:
             self._bury(job)
@@ -310,7 +310,7 @@ class Model(FlowModel):
         queue = self.queue(job.queue)
         if not claim.charged or queue.rate is None or queue.arrival is None:
             return
-        if self.now - claim.claimed_at < queue.rate.interval:
+        if self.now - claim.claimed_at < queue.rate.interval and self.now < claim.arrival:
             queue.starts.append((job.id, queue.arrival - claim.charged))
 
     def _back_off(self, job: Job) -> None:

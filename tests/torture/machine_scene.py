@@ -110,6 +110,7 @@ def simulated() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for target, new in {
             "queuectl.clock.now": lambda: World.now,
+            "queuectl.flow_queries.now": lambda: World.now,
             "queuectl.host.procfs.boot_id": lambda: World.boot,
             "queuectl.host.procfs.machine_id": lambda: "here",
             "queuectl.liveness.boot_id": lambda: World.boot,

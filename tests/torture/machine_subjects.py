@@ -39,6 +39,8 @@ class Attempt:
     claimed_at: int
     charged: int
     """By how much (µs) it has moved the theoretical arrival time of its queue's rate."""
+    arrival: int
+    """To when."""
     outcome: str | None = None
     cause: str | None = None
 

@@ -47,9 +47,9 @@ class Users(Scene):
         if len(set(named)) < len(named) or any(model.taken(id) for id in named):
             assert self.refused(lambda: self.queue.enqueue_many(specs)) in ("Refused", "Exists")
             return
-        if any(not spec.held and need > model.supply.most(name) for spec in specs for name, need in spec.needs.items()):
+        if beyond := [spec for spec in specs if not spec.held and not model.supply.exists(spec.needs)]:
             assert self.refused(lambda: self.queue.enqueue_many(specs)) == "Refused"
-            specs = [msgspec.structs.replace(spec, held=True) for spec in specs]
+            specs = [msgspec.structs.replace(spec, held=True) if spec in beyond else spec for spec in specs]
         ids = self.queue.enqueue_many(specs)
         assert ids == [model.enqueue(spec.id, self.policy(spec), spec.secrets, held=spec.held) for spec in specs]
         model.commit()

@@ -59,7 +59,13 @@ class Workers(Users, Flow):
             return
         sim = pick.choice(list(self.sims.values()))
         self.start_some(pick, sim)
-        self.take_turn(pick, sim, want=pick.choice((0, 1, 1, 2, 3, 10)))
+        want = pick.choice((0, 1, 1, 2, 3, 10))
+        self.take_turn(pick, sim, self.some_ends(pick, sim), want, free=min(want, pick.choice((0, 1, 1, 2, 10, 10))))
+
+    def fill(self, pick: Random) -> None:
+        """A worker claims all that it can, while everything runs on."""
+        for sim in self.sims.values():
+            self.take_turn(pick, sim, [], 10, free=10)
 
     def late_turn(self, pick: Random) -> None:
         """A dead worker that was not: what it says must be refused where recovery was first."""
@@ -67,7 +73,7 @@ class Workers(Users, Flow):
             return
         ghost = self.ghosts[-1] if pick.random() < 0.7 else pick.choice(self.ghosts)
         self.start_some(pick, ghost)
-        self.take_turn(pick, ghost, want=0)
+        self.take_turn(pick, ghost, self.some_ends(pick, ghost), want=0, free=0)
 
     def start_some(self, pick: Random, sim: Sim) -> None:
         """Start what is claimed: whoever makes the output file decides (R11)."""
@@ -83,15 +89,14 @@ class Workers(Users, Flow):
                     assert os.path.isdir(path), f"{path} was started twice"
                     sim.returns.append(claim.lease)
 
-    def take_turn(self, pick: Random, sim: Sim, want: int) -> None:
-        reports = self.some_ends(pick, sim)
+    def take_turn(self, pick: Random, sim: Sim, reports: list[Report], want: int, free: int) -> None:
         for claim in [claim for claim in sim.claims if pick.random() < 0.2]:
             sim.claims.remove(claim)
             sim.returns.append(claim.lease)
         releases, sim.returns = sim.returns, []
         asked = Asked(
             want=want,
-            free=min(want, pick.choice((0, 1, 1, 2, 10, 10))),
+            free=free,
             heartbeat=pick.random() < 0.2,
             look=pick.random() < 0.4,
             drain=pick.random() < 0.3,

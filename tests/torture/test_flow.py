@@ -25,7 +25,14 @@ def test_limits_hold_while_workers_are_killed(tmp_path: Path) -> None:
     assert figures["jobs"] == 200
     assert figures["three: most by stamps"] == 3
     assert float(figures["rated: most beyond the rate"]) >= 3
-    for what in ("kills", "lost or interrupted", "stopped by pauses", "gpu 0: commands", "gpu 1: commands"):
+    for what in (
+        "kills",
+        "lost or interrupted",
+        "stopped by pauses",
+        "completed after more than their timeout",
+        "gpu 0: commands",
+        "gpu 1: commands",
+    ):
         assert figures[what], what
 
 
@@ -252,6 +259,17 @@ def test_what_runs_on_while_suspended_is_found(story: Story) -> None:
     story.event("1", "completed", 3.0, attempt=1)
     assert story.faults(pause("any", 1.5, 2.5)) == []
     assert "ran on" in story.faults(pause("any", 1.5, 2.5, suspends=True))[0]
+
+
+@pytest.mark.parametrize("ended, faults", [(4.0, 1), (4.4, 0)])
+def test_a_timeout_that_suspension_used_is_found(story: Story, ended: float, faults: int) -> None:
+    story.claim("1", 1.0, "any")
+    story.stamp("S", "1", 1.1)
+    story.event("1", "failed", ended, attempt=1, cause="timeout")
+    story.event("1", "completed", 5.0, attempt=1)
+    stopped = [pause("any", 1.8, 3.0, suspends=True), pause("few", 1.8, 3.0, suspends=True), pause("any", 3.5, 3.6)]
+    found, _ = judge(story.events, "\n".join(story.stamps).encode(), stopped, LAW, timeout=2.2)
+    assert len([fault for fault in found if "its timeout after" in fault]) == faults
 
 
 def test_what_has_not_completed_is_found(story: Story) -> None:

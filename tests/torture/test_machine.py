@@ -30,6 +30,7 @@ def test_random_commands_agree_with_the_model() -> None:
         "claims with resources",
         "drained",
         "archived",
+        *(f"explained {kind}" for kind in ("held", "paused", "delayed", "backoff", "concurrency", "rate", "resource")),
         "heartbeat",
     ):
         assert figures.get(what), what
