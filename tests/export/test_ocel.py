@@ -141,6 +141,16 @@ def test_settings_and_workers_are_objects_too(queue: Queue) -> None:
     }
 
 
+def test_jobs_are_related_to_what_they_depend_on(queue: Queue) -> None:
+    queue.enqueue("true", id="a", batch="b")
+    queue.enqueue("true", id="c", after=("a",), after_any=("batch:b",))
+    log = document(queue)
+    keeps_the_rules(log)
+    [a, c] = [each for each in log["objects"] if each["id"] in ("job:a", "job:c")]
+    assert relations(a) == {("queue:default", "queue"), ("batch:b", "batch")}
+    assert relations(c) == {("queue:default", "queue"), ("job:a", "after"), ("batch:b", "after_any")}
+
+
 def test_each_kind_of_stream_has_an_object_type() -> None:
     assert set(projections.EVOLVE) - {"config", "env", "queues"} <= set(OBJECT_TYPES), "give it a row in OBJECT_TYPES"
 
