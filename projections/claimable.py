@@ -95,7 +95,8 @@ class ClaimQuestions(JobQuestions):
     def postponed(self, queues: Sequence[str] = ()) -> set[tuple[str, str]]:
         """The queues, and what is needed beside a slot, of waiting jobs that could not be started; held ones aside."""
         where = f"and queue in ({marks(queues)})" if queues else ""
-        sql = f"select distinct queue, demand from jobs where postponed > 0 and {WAITING} and held = 0 {where}"
+        # The + keeps it from the index of all that wait: few are postponed, or none.
+        sql = f"select distinct queue, demand from jobs where postponed > 0 and {WAITING} and +held = 0 {where}"
         return {(queue, demand) for queue, demand in self._store.rows(sql, queues)}
 
     def due(
