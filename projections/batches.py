@@ -54,7 +54,7 @@ def evolve(batch: BatchState | None, record: Recorded, event: Any) -> BatchState
     match event:
         case BatchOpened() if batch is None:
             return BatchState(record.subject, record.version, record.at, record.actor, event.halt)
-        case BatchHalted() if batch is not None:
+        case BatchHalted() if batch is not None and batch.halt is not None:
             return replace(batch, version=record.version, halted_at=record.at, cascading=event.cascade)
         case Cascaded() if batch is not None:
             return replace(batch, version=record.version, cascading=False)

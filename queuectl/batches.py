@@ -50,12 +50,13 @@ def halted_members(view: View, name: str) -> list[Job]:
 
 
 def reopen_batches(tx: Transaction, jobs: Iterable[Job], reason: str | None, actor: str) -> None:
-    """Have the batches of jobs that are to run again be halted no more.
+    """Have the batches of jobs that are to run again be halted no more. Of jobs from an archive there may be none.
 
     Raises Refused where not all that waited in one of them has been cancelled yet.
     """
     for name in dict.fromkeys(job.batch for job in jobs if job.batch is not None):
-        batch = get_batch(tx, name)
+        if (batch := tx.batch_state(name)) is None:
+            continue
         tx.append_to(stream(name), batch, decisions.reopen(batch, reason), actor)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from queuectl import Spec
 from queuectl.audit.archive import archive
+from queuectl.cli.ui.event_wording import event_text
 from queuectl.clock import now
 from queuectl.decisions import Outcome, Release, Report
 from queuectl.engines import dependants
@@ -155,6 +156,8 @@ def test_now_ends_what_runs_as_well(one: OneWorker) -> None:
     one.end("b", outcome=Outcome(cause="cancel", signal=15))
     job = one.queue.job("b")
     assert (job.state, job.cause) == ("cancelled", "halt")
+    told = [event_text(record) for record in one.queue.events(job="b", type="cancel_requested")]
+    assert told == ["asked to be cancelled: its batch was halted"]
 
 
 def test_what_runs_is_not_tried_again(one: OneWorker) -> None:

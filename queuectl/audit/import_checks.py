@@ -51,6 +51,7 @@ STREAM_KINDS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("queue_paused", "queue_resumed"), ("queue", "queues")),
     "queue_limited": ("queue",),
     **dict.fromkeys(("batch_opened", "batch_halted", "batch_reopened"), ("batch",)),
+    "cascaded": ("job", "batch"),
     **dict.fromkeys(("resource_set", "resource_unset"), ("resource",)),
     "archived": ("job", "worker"),
     "environment_kept": ("env",),

@@ -50,6 +50,9 @@ def test_a_halt_is_told(shell: Shell) -> None:
     assert "its batch h was halted" in shell("list", "--batch", "h", "--state", "cancelled").out
     assert "batch h halted by soon,fail=1: of 3 jobs 1 completed, 1 dead, 0 cancelled" in shell("events").out
     assert shell("enqueue", "--batch", "h", "true").refused(3).startswith("batch h is halted (soon,fail=1)")
+    shell("archive", "--older-than", "0s", "-o", "old.gz").ok()
+    told = "queuectl: batch h: 1 completed, 1 dead, 1 cancelled, halted by soon,fail=1\n"
+    assert shell("wait", "--batch", "h").err == told
 
 
 def test_what_waits_for_a_person_is_told(shell: Shell) -> None:

@@ -141,7 +141,8 @@ def _ends(completed: int, **others: tuple[int, list[str]]) -> list[str]:
     for state, (count, ids) in others.items():
         if count:
             more = ", …" if count > 10 else ""
-            parts.append(f"{count:,} {state} ({', '.join(map(output.escape, ids[:10]))}{more})")
+            named = f" ({', '.join(map(output.escape, ids[:10]))}{more})" if ids else ""  # none: they were archived
+            parts.append(f"{count:,} {state}{named}")
     return parts
 
 

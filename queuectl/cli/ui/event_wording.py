@@ -61,7 +61,8 @@ def _of_job(record: events.Recorded, event: events.Event) -> str:
         case events.Edited():
             return f"edited: {'; '.join(_changes(event.changes, record.at))}"
         case events.CancelRequested():
-            return "asked to be cancelled" + (f", by {event.signal}" if event.signal else "")
+            halted = ": its batch was halted" if event.cause == "halt" else ""
+            return "asked to be cancelled" + (f", by {event.signal}" if event.signal else "") + halted
         case events.Cancelled() if event.because:
             return f"cancelled: {', '.join(event.because)} ended so that it never starts"
         case events.Cancelled():
