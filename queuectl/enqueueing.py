@@ -121,7 +121,8 @@ class Enqueueing(WorkerControl):
             [group] = policy.alike([spec], [job.id], settings, template, tx.now, inputs, watching)
             tx.keep_secrets(job.id, spec.secrets)
             wanted_policy = msgspec.structs.replace(group.policy, batch=job.batch)  # it stays where it is
-            tx.append_of_jobs([(job, decisions.edit(job, wanted_policy, spec.reason))], self.actor)
+            held = decisions.hold(job, spec.reason) if spec.held else []
+            tx.append_of_jobs([(job, [*decisions.edit(job, wanted_policy, spec.reason), *held])], self.actor)
 
     def _template_for(self, settings: Settings, folder: str, environment: str | None) -> Enqueued:
         """The policy of a job of which nothing was said, kept while none of these changes."""

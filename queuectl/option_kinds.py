@@ -130,7 +130,10 @@ def codes(low: int, *always: int) -> Kind:
 
 
 def _ids(texts: Sequence[str]) -> tuple[str, ...]:
-    return tuple(id.strip() for text in texts for id in text.split(",") if id.strip())
+    found = tuple(id.strip() for text in texts for id in text.split(","))
+    if "" in found:  # of a variable that is not set: without it the job would start at once
+        raise Invalid("an id is empty")
+    return found
 
 
 def _signal(value: int | str) -> str:

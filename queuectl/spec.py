@@ -199,6 +199,8 @@ def check(spec: Spec) -> Spec:
         bounds.check_env(spec.env, spec.env_in_log)
     if twice := spec.env.keys() & spec.secrets.keys():
         raise Invalid(f"{min(twice)} is given as a secret and not as one: choose")
+    if spec.on_duplicate not in (None, "keep") and spec.unique is None:
+        raise Invalid("on_duplicate: is for a job with a unique key: give --unique KEY as well")
     if spec.shell is not None and spec.command is None:
         raise Invalid("shell: what is given as words is run without a shell")
     return structs.replace(spec, **changed) if changed else spec

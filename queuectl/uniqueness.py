@@ -6,7 +6,7 @@ import msgspec
 
 from projections.jobs import Job
 from queuectl.engines.view import View
-from queuectl.errors import Exists, Refused
+from queuectl.errors import Exists, Invalid, Refused
 from queuectl.job_fields import Spec
 
 
@@ -47,22 +47,34 @@ def find_duplicates(view: View, specs: Sequence[Spec], folder: str) -> Duplicate
     """
     found = Duplicates({}, {}, {})
     first: dict[str, int] = {}
+    ids: dict[str, int] = {}
     for place, spec in enumerate(specs):
         if spec.if_absent:
             if spec.id is None:
-                raise Refused("if_absent: is for a job with an id of your own")
+                raise Invalid("if_absent: is for a job with an id of your own")
             if view.last(f"job:{spec.id}") is not None:
                 found.there[place] = spec.id
                 continue
-        if spec.unique is None:
-            continue
-        if (before := first.setdefault(spec.unique, place)) != place:
-            if _what(spec, folder) != _what(specs[before], folder):
-                raise Refused(f"unique: {spec.unique!r} is given to two jobs that run different commands")
-            found.again[place] = before
-        elif (holder := view.holder(spec.unique)) is not None:
-            _settle(found, place, spec, holder, folder)
+            if spec.id in ids:
+                found.again[place] = ids[spec.id]
+                continue
+        if spec.unique is not None:
+            if (before := first.setdefault(spec.unique, place)) != place:
+                _refuse_second(spec, specs[before], folder)
+                found.again[place] = before
+            elif (holder := view.holder(spec.unique)) is not None:
+                _settle(found, place, spec, holder, folder)
+        if spec.id is not None and found.is_new(place):
+            ids[spec.id] = place
     return found
+
+
+def _refuse_second(spec: Spec, first: Spec, folder: str) -> None:
+    """Raise Refused where of two jobs with one key, asked for together, the second is not the first again."""
+    if _what(spec, folder) != _what(first, folder):
+        raise Refused(f"unique: {spec.unique!r} is given to two jobs that run different commands")
+    if spec.on_duplicate == "fail":
+        raise Refused(f"unique: {spec.unique!r} is given to two jobs, and the second is to fail (on_duplicate)")
 
 
 def _settle(found: Duplicates, place: int, spec: Spec, holder: Job, folder: str) -> None:

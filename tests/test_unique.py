@@ -7,7 +7,7 @@ import pytest
 
 from queuectl import Queue, Spec
 from queuectl.decisions import Outcome, Report
-from queuectl.errors import Exists, Refused
+from queuectl.errors import Exists, Invalid, Refused
 from queuectl.spec import build
 from queuectl.workers.turn import TurnWriter
 from tests.support.shell import Shell
@@ -137,8 +137,35 @@ def test_an_own_id_is_there_once(queue: Queue, gone: bool) -> None:
     assert [record.type for record in queue.events()].count("enqueued") == 1
     with pytest.raises(Exists, match="there is a job 'order-17' already"):
         queue.enqueue("true", id="order-17")
-    with pytest.raises(Refused, match="an id of your own"):
+    with pytest.raises(Invalid, match="an id of your own"):
         queue.enqueue("true", if_absent=True)
+
+
+def test_an_own_id_twice_in_one_call(queue: Queue) -> None:
+    spec = Spec(command="true", id="order-17", if_absent=True)
+    assert queue.enqueue_many([spec, spec]) == ["order-17", "order-17"]
+    assert [record.type for record in queue.events()].count("enqueued") == 1
+    with pytest.raises(Refused, match="id 'order-18' is given twice"):
+        queue.enqueue_many([Spec(command="true", id="order-18")] * 2)
+
+
+def test_the_second_of_a_call_can_fail(queue: Queue) -> None:
+    with pytest.raises(Refused, match="'k' is given to two jobs, and the second is to fail"):
+        queue.enqueue_many([Spec(command="a", unique="k", on_duplicate="fail")] * 2)
+    assert [*queue.jobs()] == []
+
+
+def test_a_replacement_can_be_held(queue: Queue) -> None:
+    queue.enqueue("a", unique="k")
+    queue.enqueue("b", unique="k", on_duplicate="replace", held=True)
+    queue.enqueue("c", unique="k", on_duplicate="replace")
+    assert (queue.job("1").command, queue.job("1").held) == ("c", True)
+    assert queue.check() == []
+
+
+def test_a_duplicate_of_no_key_is_refused(queue: Queue) -> None:
+    with pytest.raises(Invalid, match="on_duplicate: is for a job with a unique key"):
+        queue.enqueue("true", on_duplicate="replace")
 
 
 def test_the_command_line_tells_what_was_there(queuectl: Shell) -> None:

@@ -42,6 +42,8 @@ class JobSelection(msgspec.Struct, frozen=True):
         filtered = self.all or self.states is not None or self.queue is not None or self.where is not None
         if self.ids and filtered:
             raise Invalid(f"give IDs or {filters}, not both")
+        if self.where is not None and not self.where.strip():
+            raise Invalid("--where: is empty, which is all there are: give --all for these")
         if not self.ids and not filtered:
             raise Invalid(f"{verb} needs an ID, or {filters}")
         for state in self.states or ():

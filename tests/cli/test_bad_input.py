@@ -57,6 +57,8 @@ def test_a_duplicate_id(queuectl: Shell):
         (["--priority", "1.5"], "--priority: '1.5'"), (["--at", "yesterday"], "--at: 'yesterday'"),
         (["--on-lost", "shrug"], "--on-lost: 'shrug'"), (["--env", "NOT_SET_HERE"], "--env: 'NOT_SET_HERE'"),
         (["--env", "1A=x"], "--env: '1A'"), (["--queue", "a b"], "--queue: 'a b'"), (["--id", ""], "--id: is empty"),
+        (["--after", ""], "--after: an id is empty"), (["--after-any", "1,,2"], "--after-any: an id is empty"),
+        (["--on-duplicate", "fail"], "give --unique KEY as well"), (["--if-absent"], "an id of your own"),
         (["--stdin", "nowhere"], "nowhere"), (["--stdin", "/dev/null"], "not a regular file"),
     ],
 )  # fmt: skip

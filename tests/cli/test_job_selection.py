@@ -41,6 +41,7 @@ def test_jobs_are_selected_by_state_and_queue(queue: Queue, inside: Inside):
         (["cancel"], "cancel needs an ID, or --all, --where, --state or --queue"),
         (["dlq", "retry"], "dlq retry needs an ID, or --all or --where"),
         (["start"], "start needs an ID\n"),
+        (["cancel", "--where", " "], "--where: is empty, which is all there are: give --all for these"),
         (["retry", "a", "--all"], "give IDs or --all, --where, --state or --queue, not both"),
         (
             ["retry", "--state", "pending"],
