@@ -18,7 +18,7 @@ def join(name: str, batch: BatchState | None, halt: str | None) -> list[Event]:
         return [BatchOpened(halt=halt)]
     if batch.is_halted:
         again = f"`queuectl retry --batch {shlex.quote(name)}` runs again what died and what was cancelled"
-        raise Refused(f"batch {name} is halted ({batch.halt}): nothing is added to it; {again}")
+        raise Refused(f"batch {name} is halted ({batch.halt}): nothing is added to it; {again}; or choose another name")
     if halt not in (None, batch.halt):
         has = f"has the rule {batch.halt}" if batch.halt is not None else "was opened without a rule"
         raise Refused(f"batch {name} {has}, not {halt}: leave --halt away, or choose another name")
