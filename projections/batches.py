@@ -158,6 +158,13 @@ class BatchQuestions(Questions):
         sql = f"{SELECT} where j.batch = ? and j.state in ({marks(states)}) order by j.seq"
         return [read(row) for row in self._store.rows(sql, (batch, *states))]
 
+    def dependent_members(self, batch: str) -> list[Job]:
+        """The jobs of a batch that depend on others, as they came."""
+        depends = "exists (select 1 from dependencies d where d.child = j.seq)"
+        return [
+            read(row) for row in self._store.rows(f"{SELECT} where j.batch = ? and {depends} order by j.seq", (batch,))
+        ]
+
     def waiting_members(self, batch: str) -> list[WaitingMembers]:
         """What waits of a batch."""
         sql = """

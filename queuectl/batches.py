@@ -61,9 +61,9 @@ def reopen_batches(tx: Transaction, jobs: Iterable[Job], reason: str | None, act
 
 
 def _refuse_circles(view: View, specs: Sequence[Spec], ids: Sequence[str]) -> None:
-    """Raise Invalid where a new job would wait for a job that waits for the batch which the new one joins.
+    """Raise Invalid where a new job would wait for a job that depends on the batch which the new one joins.
 
-    That new jobs do not wait for each other is known.
+    Also where that has ended: it may be run again. That new jobs do not wait for each other is known.
     """
     own = dict(zip(ids, specs, strict=True))
     references: dict[str, dict[str, str]] = {}
@@ -71,7 +71,7 @@ def _refuse_circles(view: View, specs: Sequence[Spec], ids: Sequence[str]) -> No
         if spec.batch is not None and depends(spec):
             references.setdefault(spec.batch, {}).update((each, id) for each in references_of(spec))
     for batch, first in references.items():
-        waiting = {job.id for job in view.children(BATCH + batch) if job.state == "blocked"}
-        if waiting and (path := path_up(view, [*first], waiting, own)):
+        after_it = {job.id for job in view.children(BATCH + batch)}
+        if after_it and (path := path_up(view, [*first], after_it, own)):
             words = " -> ".join([own[first[path[0]]].id or "the new job", *path, BATCH + batch])
             raise Invalid(f"after: {words}, which it would join: they would wait for each other")

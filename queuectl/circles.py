@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from projections.dependencies import DEPENDENCY_KINDS
-from projections.jobs import STATES, Job
+from projections.jobs import Job
 from queuectl.engines.view import View
 from queuectl.errors import Invalid
 from queuectl.events import BATCH, Enqueued
@@ -16,7 +16,7 @@ def refuse_circle(view: View, job: Job, asked: Spec | Enqueued) -> None:
     Jobs that do not wait just now count: they may be run again together.
     """
     own = {job.id, *([BATCH + job.batch] if job.batch is not None else [])}
-    path = path_up(view, references_of(asked), own, states=STATES)
+    path = path_up(view, references_of(asked), own)
     if not path:
         return
     words = f"after: {' -> '.join([job.id, *path])}"
@@ -25,17 +25,10 @@ def refuse_circle(view: View, job: Job, asked: Spec | Enqueued) -> None:
     raise Invalid(f"{words}: {'it waits for itself' if len(path) == 1 else 'they wait for each other'}")
 
 
-def path_up(
-    view: View,
-    references: Sequence[str],
-    wanted: set[str],
-    own: Mapping[str, Spec] = {},
-    states: Sequence[str] = ("blocked",),
-) -> list[str]:
-    """How one comes from these jobs and batches, by what they wait for, to one of the jobs that are wanted.
+def path_up(view: View, references: Sequence[str], wanted: set[str], own: Mapping[str, Spec] = {}) -> list[str]:
+    """How one comes from these jobs and batches, by what they depend on, to one of the jobs that are wanted.
 
-    The ids from the first to that one; none: one does not. `own` has the new jobs, which are in no table yet. Of the
-    others those in these `states` are followed: only what is blocked waits for anything.
+    The ids from the first to that one; none: one does not. `own` has the new jobs, which are in no table yet.
     """
     came: dict[str, str | None] = dict.fromkeys(references)
     left = list(came)
@@ -48,23 +41,23 @@ def path_up(
                 path.append(step)
                 step = came[step]
             return path[::-1]
-        for above in _waits_for(view, at, own, states):
+        for above in _depends_on(view, at, own):
             if above not in came:
                 came[above] = at
                 left.append(above)
     return []
 
 
-def _waits_for(view: View, reference: str, own: Mapping[str, Spec], states: Sequence[str]) -> list[str]:
-    """What a job in one of these states depends on; the jobs of a batch in one of them."""
+def _depends_on(view: View, reference: str, own: Mapping[str, Spec]) -> list[str]:
+    """What a job depends on; of a batch its jobs, but for those that depend on none."""
     if reference.startswith(BATCH):
         name = reference.removeprefix(BATCH)
         new = [id for id, spec in own.items() if spec.batch == name]
-        return [*new, *(job.id for job in view.members(name, states))]
+        return [*new, *(job.id for job in view.dependent_members(name))]
     if (spec := own.get(reference)) is not None:
         return references_of(spec)
     job = view.job(reference)
-    return references_of(job.policy) if job is not None and job.state in states else []
+    return references_of(job.policy) if job is not None else []
 
 
 def references_of(asked: Spec | Enqueued) -> list[str]:

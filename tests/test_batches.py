@@ -340,6 +340,8 @@ def test_joining_an_awaited_batch_makes_no_circle(one: OneWorker) -> None:
         one.add("new", batch="x", after=("c",))
     one.add("fine", batch="x", after=("a",))
     assert one.run() == ["a", "fine", "b", "c"]
+    with pytest.raises(Invalid, match="which it would join"):
+        one.add("new", batch="x", after=("c",))  # a retry of c would wait for it
 
 
 def test_an_unknown_batch_is_no_dependency(one: OneWorker) -> None:
