@@ -1,19 +1,18 @@
 """The graph of jobs that depend on each other, as text and for Graphviz."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 import msgspec
 
 from projections.dependencies import DEPENDENCY_KINDS
 from projections.jobs import Job
 from queuectl.batch_summary import BatchSummary, summary
-from queuectl.batches import get_batch
 from queuectl.engines.view import View
 from queuectl.events import BATCH
 from queuectl.queries import get_job
 
 Node = Job | BatchSummary | None
-"""A job, or a batch on which jobs depend; None: it was purged or archived."""
+"""A job, or a batch on which jobs depend; None: it was purged or archived, or has never been here."""
 
 
 class Edge(msgspec.Struct, frozen=True):
@@ -47,7 +46,7 @@ def job_graph(view: View, ids: Collection[str] = ()) -> JobGraph:
     edges: dict[Edge, None] = {}
     for job in named:
         _upwards(view, job, found, edges)
-        _downwards(view, job, found, edges)
+    _downwards(view, named, found, edges)
     return JobGraph(_in_order(found, edges), list(edges))
 
 
@@ -63,14 +62,19 @@ def _upwards(view: View, job: Job, found: dict[str, Node], edges: dict[Edge, Non
                 left += [above] if isinstance(above, Job) else []
 
 
-def _downwards(view: View, job: Job, found: dict[str, Node], edges: dict[Edge, None]) -> None:
-    left, seen = [job], {job.id}
+def _downwards(view: View, jobs: Sequence[Job], found: dict[str, Node], edges: dict[Edge, None]) -> None:
+    left, seen = [*jobs], {job.id for job in jobs}
+    of_batches: dict[str, list[Job]] = {}
     while left:
         job = left.pop()
-        of_batch = view.children(BATCH + job.batch) if job.batch is not None else []
-        if of_batch:
-            edges[Edge(job.id, f"{BATCH}{job.batch}", "member")] = None
-        for child in [*view.children(job.id), *of_batch]:
+        children = view.children(job.id)
+        if job.batch is not None:
+            if job.batch not in of_batches:
+                of_batches[job.batch] = view.children(BATCH + job.batch)
+                children += of_batches[job.batch]
+            if of_batches[job.batch]:
+                edges[Edge(job.id, f"{BATCH}{job.batch}", "member")] = None
+        for child in children:
             if child.id not in seen:
                 seen.add(child.id)
                 _upwards(view, child, found, edges)
@@ -80,8 +84,8 @@ def _downwards(view: View, job: Job, found: dict[str, Node], edges: dict[Edge, N
 def _node(view: View, reference: str) -> Node:
     if not reference.startswith(BATCH):
         return view.job(reference)
-    name = reference.removeprefix(BATCH)
-    return summary(get_batch(view, name), view.batch_counts(name))
+    batch = view.batch_state(reference.removeprefix(BATCH))
+    return summary(batch, view.batch_counts(batch.name)) if batch is not None else None
 
 
 def _edges(job: Job) -> Iterator[Edge]:

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from projections.dependencies import DEPENDENCY_KINDS, Parent
+from projections.dependencies import DEPENDENCY_KINDS, DependencyQuestions, Parent
 from projections.jobs import FINAL, Job
 from queuectl import Spec
 from queuectl.decisions import Report, standing
@@ -212,6 +212,20 @@ def test_many_dependants_are_left_for_later(one: OneWorker, monkeypatch: pytest.
     assert len(one.queue.retry("a", cascade=True)) == 51
     assert len(one.run()) == 51
     assert one.queue.check() == []
+
+
+def test_a_graph_looks_at_each_job_once(one: OneWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(20):
+        one.add(f"n{number}", after=(f"n{number - 1}",) if number else ())
+    children, asked = DependencyQuestions.children, list[str]()
+
+    def counted(self: DependencyQuestions, parent: str) -> list[Job]:
+        asked.append(parent)
+        return children(self, parent)
+
+    monkeypatch.setattr(DependencyQuestions, "children", counted)
+    assert len(one.queue.graph().edges) == 19
+    assert len(asked) == len({*asked}) <= 20
 
 
 # -- random graphs ---------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from projections.dependencies import Parent
 from projections.jobs import FINAL, Job, evolve
 from queuectl.decisions import WENT_WRONG, Standing, refuse_never, standing
+from queuectl.errors import Refused
 from queuectl.events import BATCH, Archived, Purged
 
 if TYPE_CHECKING:
@@ -35,13 +36,18 @@ def named(view: "View", references: Sequence[str], kind: str) -> dict[str, list[
 def standing_again(view: "View", job: Job, again: Collection[str] = ()) -> Standing:
     """How a job that is to run again stands with its parents; `again` names those that are to run again, too.
 
-    Raises Refused where it would never start.
+    Raises Refused where it would never start, and for parents that are not here: an archive has none but its own jobs.
     """
     if not job.policy.depends:
         return Standing()
     found = [
         replace(each, state="pending") if each.id in again else each for each in parents(view, job, NAMED + len(again))
     ]
+    if missing := [each.id for each in found if each.state is None]:
+        names = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
+        raise Refused(
+            f"job {job.id} depends on what this database has never had: {names}; --ignore-dependencies runs it without"
+        )
     stands = standing(found)
     retry = f"queuectl retry {shlex.join(stands.never[:5])} --cascade"
     hint = f"; `{retry}` runs both again, and --ignore-dependencies runs it without them"

@@ -13,7 +13,7 @@ from queuectl.audit.archive import archive
 from queuectl.audit.import_log import load
 from queuectl.clock import now
 from queuectl.engines import dependants
-from queuectl.errors import QueueError
+from queuectl.errors import QueueError, Refused
 from queuectl.export import export
 
 FOUR = [Spec(command="true", batch="x", halt="soon,done=1")] * 4
@@ -62,3 +62,16 @@ def test_an_archived_member_runs_again_elsewhere(queue: Queue, copy: Queue, tmp_
     load(copy, gzip.decompress((tmp_path / "old.gz").read_bytes()).splitlines(keepends=True))
     assert copy.retry("2") == ["2"]
     assert copy.check() == []
+
+
+@pytest.mark.parametrize("parent", ["2", "batch:x"])
+def test_parents_left_behind_are_told(queue: Queue, copy: Queue, tmp_path: Path, parent: str) -> None:
+    archive(queue, str(tmp_path / "first.gz"), now())
+    queue.enqueue("true", id="child", after_any=(parent,))
+    queue.cancel("child")
+    archive(queue, str(tmp_path / "old.gz"), now())
+    load(copy, gzip.decompress((tmp_path / "old.gz").read_bytes()).splitlines(keepends=True))
+    assert copy.graph(["child"]).nodes[parent] is None
+    with pytest.raises(Refused, match=f"depends on what this database has never had: {parent}; --ignore"):
+        copy.retry("child")
+    assert copy.retry("child", ignore_dependencies=True) == ["child"]
