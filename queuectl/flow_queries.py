@@ -1,6 +1,6 @@
 """The questions about what waits, and why."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from projections.jobs import Job
 from projections.queues import ALL, QueueState
@@ -11,6 +11,7 @@ from queuectl.batch_summary import BatchSummary
 from queuectl.batches import get_batch
 from queuectl.clock import now
 from queuectl.engines.base import Progress
+from queuectl.engines.dependants import cancelled_because
 from queuectl.engines.view import View
 from queuectl.job_graph import JobGraph, job_graph
 from queuectl.queries import Queries, get_job
@@ -75,6 +76,11 @@ class FlowQueries(Queries):
         """
         with self._engine.snapshot() as view:
             return job_graph(view, ids)
+
+    def cancelled_because(self, ids: Iterable[str]) -> list[str]:
+        """The ids of those jobs that were cancelled because these had ended as they did, or because of them in turn."""
+        with self._engine.snapshot() as view:
+            return [job.id for job in cancelled_because(view, [get_job(view, id) for id in ids])]
 
     def unserved(self) -> dict[str, tuple[Reason, int]]:
         """The queues of which no worker takes the first due job, each with the reason and how many jobs wait there."""

@@ -9,7 +9,7 @@ from projections.jobs import Job
 from queuectl import decisions, dotenv, engines, environment, settings
 from queuectl.batches import halted_members, reopen_batches
 from queuectl.decisions import Cancel
-from queuectl.editing import Editing
+from queuectl.editing import Editing, EditRequest
 from queuectl.engines.base import Progress
 from queuectl.engines.dependants import cancelled_because
 from queuectl.engines.parents import standing_again
@@ -117,8 +117,9 @@ class Queue(Editing, WaitQueries):
         A job that depends on others is blocked until those have ended, as when it was enqueued; where it would never
         start it is refused, unless `ignore_dependencies` is set: then it runs whatever has become of them. `cascade`
         also takes the jobs that were cancelled because these had ended as they did, and those that were cancelled
-        because of them. A job whose unique key another one has by now is refused. Where states are named, or a batch,
-        such jobs are passed over, and so are those that would never start.
+        because of them, unchanged, but for those that would never start all the same. A job whose unique key another
+        one has by now is refused. Where states are named, or a batch, such jobs are passed over, and so are those that
+        would never start.
 
         `batch`, in the place of ids: of its jobs the dead ones, those that were cancelled since it was halted, and
         those cancelled because of any of these. A halted batch of which anything runs again is halted no more.
@@ -130,34 +131,38 @@ class Queue(Editing, WaitQueries):
         are as of `cancel`.
         """
         change = self._checked(changes, Changes.__optional_keys__)
-        secrets = sorted(change.secrets) if change.secrets is not None else None
-
-        def again(tx: Transaction, job: Job, watching: str | None) -> list[Event]:
-            stored = tx.secrets(job.id) if job.secrets else {}
-            if change.secrets:
-                tx.keep_secrets(job.id, change.secrets)
-            requeued = decisions.requeue(job, tx.now, secrets, change.reason, stored=stored, watching=watching)
-            return [*decisions.edit(job, self._wanted(tx, job, change)), *requeued]
-
         bulk = among is not None or batch is not None
         keys: dict[str, str] = {}
 
-        def decide(tx: Transaction, job: Job, others: Collection[str]) -> list[Event]:
-            if not is_key_free(tx, job, keys, bulk=bulk):
+        def decide(tx: Transaction, job: Job, others: Collection[str], is_named: bool) -> list[Event]:
+            if not is_key_free(tx, job, keys, bulk=bulk or not is_named):
                 return []
             try:
                 watching = None if ignore_dependencies else standing_again(tx, job, others).watching
             except Refused:
-                if bulk:
+                if bulk or not is_named:
                     return []
                 raise
-            return again(tx, job, watching)
+            return self._requeued(tx, job, change, watching, is_changed=is_named)
 
         with self._engine.transaction() as tx:
             decided = _again(tx, _chosen(tx, ids, among, batch), decide, batch, cascade=cascade)
             reopen_batches(tx, [job for job, _ in decided], change.reason, self.actor)
             tx.append_of_jobs(decided, self.actor)
         return [job.id for job, _ in decided]
+
+    def _requeued(
+        self, tx: Transaction, job: Job, change: EditRequest, watching: str | None, *, is_changed: bool
+    ) -> list[Event]:
+        """Have a job run again, changed first if it is to be."""
+        stored = tx.secrets(job.id) if job.secrets else {}
+        if not is_changed:
+            return decisions.requeue(job, tx.now, None, change.reason, stored=stored, watching=watching)
+        if change.secrets:
+            tx.keep_secrets(job.id, change.secrets)
+        secrets = sorted(change.secrets) if change.secrets is not None else None
+        requeued = decisions.requeue(job, tx.now, secrets, change.reason, stored=stored, watching=watching)
+        return [*decisions.edit(job, self._wanted(tx, job, change)), *requeued]
 
     def purge(self, *ids: str, among: Collection[str] | None = None, reason: str | None = None) -> list[str]:
         """Take finished jobs out of the tables for good, all or none; their history stays in the log.
@@ -213,7 +218,7 @@ def _chosen(
 def _again(
     tx: Transaction,
     chosen: tuple[Iterable[Job], Collection[str]],
-    decide: Callable[[Transaction, Job, Collection[str]], list[Event]],
+    decide: Callable[[Transaction, Job, Collection[str], bool], list[Event]],
     batch: str | None,
     *,
     cascade: bool,
@@ -223,7 +228,8 @@ def _again(
     Of the latter only what is in the `batch`, unless `cascade` is set. One by one: of several that are wrong the first
     is named. Of which nothing is decided is passed over; what depends on that is decided anew.
     """
-    jobs, again = chosen[0], {*chosen[1]}
+    jobs, named = chosen
+    again = {*named}
     if batch is not None or cascade:
         jobs = [*jobs]
         jobs += [job for job in cancelled_because(tx, jobs) if job.id not in again and (cascade or job.batch == batch)]
@@ -232,7 +238,7 @@ def _again(
         before = len(again)
         decided: list[tuple[Job, list[Event]]] = []
         for job in jobs:
-            if events := decide(tx, job, again):
+            if events := decide(tx, job, again, job.id in named):
                 decided.append((job, events))
             else:
                 again.discard(job.id)

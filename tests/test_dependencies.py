@@ -109,6 +109,21 @@ def test_retries_take_along_what_was_cancelled(one: OneWorker) -> None:
     assert one.queue.retry("c", ignore_dependencies=True) == ["c"]
 
 
+def test_a_cascade_passes_over_what_never_starts(one: OneWorker) -> None:
+    for id in ("a", "b"):
+        one.add(id)
+    one.add("of-a", after=("a",))
+    one.add("of-both", after=("a", "b"))
+    one.add("last", after=("of-both",))
+    one.claim()
+    for id in ("a", "b"):
+        one.end(id, outcome=FAILED)
+    assert one.queue.retry("a", cascade=True, command="echo again") == ["a", "of-a"]
+    assert [one.queue.job(id).command for id in ("a", "of-a")] == ["echo again", "true"]
+    assert one.queue.cancelled_because(["a"]) == ["of-both", "last"]
+    assert one.states()["last"] == "cancelled"
+
+
 def test_the_first_wrong_id_is_named(one: OneWorker) -> None:
     one.add("a")
     with pytest.raises(Refused, match="job a is pending"):

@@ -61,13 +61,12 @@ def _of_job(record: events.Recorded, event: events.Event) -> str:
         case events.Edited():
             return f"edited: {'; '.join(_changes(event.changes, record.at))}"
         case events.CancelRequested():
-            halted = ": its batch was halted" if event.cause == "halt" else ""
-            return "asked to be cancelled" + (f", by {event.signal}" if event.signal else "") + halted
+            return "asked to be cancelled" + (f", by {event.signal}" if event.signal else "") + _halted(event)
         case events.Cancelled() if event.because:
             return f"cancelled: {', '.join(event.because)} ended so that it never starts"
         case events.Cancelled():
             attempt = f" in attempt {event.attempt}{_took(event)}" if event.attempt is not None else ""
-            return f"cancelled{attempt}" + (": its batch was halted" if event.cause == "halt" else "")
+            return f"cancelled{attempt}{_halted(event)}"
         case events.Cascaded():
             return "all jobs that depend on it were looked at"
         case events.WaitingFor():
@@ -93,6 +92,10 @@ def _of_job(record: events.Recorded, event: events.Event) -> str:
             return "purged"
         case _:
             return ""
+
+
+def _halted(event: events.CancelRequested | events.Cancelled) -> str:
+    return ": its batch was halted" if event.cause == "halt" else ""
 
 
 def _due_again(event: events.Released, at: int) -> str:
