@@ -35,6 +35,16 @@ def test_jobs_are_selected_by_state_and_queue(queue: Queue, inside: Inside):
     assert len(inside("retry", "--all").ok().lines) == 3
 
 
+def test_a_cascade_tells_what_stays_cancelled(queue: Queue, inside: Inside):
+    for id, after in {"d": ("a", "b"), "e": ("d",), "f": ("a",)}.items():
+        queue.enqueue("true", id=id, after=after)
+    inside("cancel", "a", "b").ok()
+    answer = inside("retry", "a", "--cascade").ok()
+    assert answer.out == "a  pending\nf  blocked\n"
+    assert answer.err == "queuectl: still cancelled: d, e; `queuectl retry ID` says why\n"
+    assert inside("retry", "d").refused(3).startswith("job d would never start: of what it depends on, b is cancelled")
+
+
 @pytest.mark.parametrize(
     "words, told",
     [

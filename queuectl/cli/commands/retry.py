@@ -61,8 +61,6 @@ def retry(
             print_changed(q, retried, json, "pending", unless="blocked")
             if cascade and (cancelled := q.cancelled_because(retried)):
                 which = ", ".join(map(output.escape, cancelled[:5])) + ", …" * (len(cancelled) > 5)
-                output.message(
-                    f"{counted(len(cancelled), 'job')} stay cancelled: {which}; `queuectl retry ID` says why"
-                )
+                output.message(f"still cancelled: {which}; `queuectl retry ID` says why")
             if left := len(set(selected.ids) - set(retried)):
                 output.message(f"{counted(left, 'job')} left out: {_LEFT_OUT}")
