@@ -10,7 +10,7 @@ from projections.jobs import Job
 from queuectl import clock, spec, units
 from queuectl.cli import parameters as p
 from queuectl.errors import Invalid
-from queuectl.option_kinds import MOMENT, SWITCH, VARIABLES, Kind
+from queuectl.option_kinds import IDS, MOMENT, SWITCH, VARIABLES, Kind
 from queuectl.options import EDITABLE, IN_EVENT, OF_NAME, Option, is_editable
 from queuectl.policy import phase
 
@@ -89,6 +89,8 @@ def _value(option: Option, texts: Sequence[str]) -> Mapping[str, Any]:
     kind = option.kind
     if (value := _json(kind, texts)) is not UNSET:
         value = kind.load(value)
+    elif kind is IDS and list(texts) == [""]:
+        value = ()
     elif kind is SWITCH:
         raise Invalid(f"{texts[0]!r} is not true or false")
     elif kind.many:

@@ -106,6 +106,11 @@ def test_the_command_of_what_runs_stays(queuectl: Shell) -> None:
     assert job(queuectl, "a")["state"] == "completed"
 
 
+def test_what_a_job_depends_on_is_taken_away(queuectl: Shell) -> None:
+    assert queuectl("edit", "b", "--after", "").refused(2) == "--after: an id is empty"
+    assert queuectl("edit", "b", "--set", "after=").ok().out == "b  pending\n"
+
+
 def test_a_command_may_be_words(queuectl: Shell) -> None:
     queuectl("edit", "a", "--set", 'command=["echo", "a b"]').ok()
     assert job(queuectl, "a")["argv"] == ["echo", "a b"]
