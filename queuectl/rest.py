@@ -39,9 +39,8 @@ def live_members(view: View, batch: str, hosts: Collection[Job]) -> int:
         shut = each.held or (each.state != "blocked" and (ALL in paused or each.queue in paused))
         if each.demand not in beyond and (each.forced or not shut):
             live += each.jobs if each.state != "blocked" else 0
-    if live == 0 and any(_will_end(job, paused, beyond, 1 << 62) for job in view.roots(batch=batch)):
-        return left
-    return live
+    others = [job for job in view.roots(batch=batch) if all(job.id != host.id for host in hosts)] if live == 0 else []
+    return left if any(_will_end(job, paused, beyond, 1 << 62) for job in others) else live
 
 
 def at_rest(view: View, queues: Sequence[str], now: int, ours: int) -> bool:

@@ -75,6 +75,17 @@ def test_a_batch_rests_beside_what_cannot_start(queue: Queue) -> None:
         assert live_members(view, "b", ()) == 1
 
 
+def test_what_depends_on_the_asker_is_no_part(queue: Queue) -> None:
+    queue.enqueue("true", id="asker", batch="b")
+    queue.enqueue("true", after=("asker",), batch="b")
+    writer = TurnWriter(queue, "w1", (), queue.home.identity())
+    writer.start(1)
+    writer.turn([], [], 1)
+    asker = queue.job("asker")
+    with queue.engine.snapshot() as view:
+        assert (live_members(view, "b", ()), live_members(view, "b", [asker])) == (2, 0)
+
+
 def test_hold_takes_a_start_back(queue: Queue) -> None:
     id = queue.enqueue("true", held=True)
     queue.start(id)

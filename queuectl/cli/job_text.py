@@ -90,7 +90,7 @@ def _value(option: Option, texts: Sequence[str]) -> Mapping[str, Any]:
     if (value := _json(kind, texts)) is not UNSET:
         value = kind.load(value)
     elif kind is IDS and list(texts) == [""]:
-        value = ()
+        value = kind.load([])
     elif kind is SWITCH:
         raise Invalid(f"{texts[0]!r} is not true or false")
     elif kind.many:
