@@ -6,7 +6,6 @@ worker runs, as is, in its turn, the job inside which the host's own worker was 
 """
 
 import os
-from collections.abc import Collection
 
 from projections.jobs import Job
 from queuectl.engines import resolve
@@ -44,21 +43,21 @@ def hosts(view: View, job: str | None) -> list[Job]:
     return found
 
 
-def waiting_inside(view: View, job: str | None, queues: Collection[str] = ()) -> int:
-    """How many processing jobs (of these queues; none named: of all) can't end before what waits inside `job` has.
+def waiting_inside(view: View, job: str | None) -> list[Job]:
+    """The processing jobs that can't end before what waits inside `job` has.
 
     Those are its hosts, and each job that itself waits inside until nothing is left to do: two of them would wait for
-    each other. 0 outside of a job: to wait there keeps no job from ending.
+    each other. None outside of a job: to wait there keeps no job from ending.
     """
     known = {host.id: host for host in hosts(view, job)}
     if not known:
-        return 0
+        return []
     for worker in view.workers():
         if worker.drain and not worker.private and worker.inside is not None and worker.inside not in known:
             waiting = view.job(worker.inside)
             if waiting is not None and waiting.state == "processing":
                 known[waiting.id] = waiting
-    return sum(not queues or host.queue in queues for host in known.values())
+    return list(known.values())
 
 
 def refuse_own(view: View, job: str | None, wanted: str) -> None:

@@ -12,18 +12,18 @@ from queuectl.engines.view import View
 from queuectl.selection import stock
 
 
-def live_jobs(view: View, queues: Sequence[str] = ()) -> int:
-    """How many jobs of these queues (none named: of all) have not ended and wait for no person.
+def live_jobs(view: View, hosts: Collection[Job] = ()) -> int:
+    """How many jobs have not ended and wait for no person, but for these `hosts`, which end after the asker.
 
     Those that wait for one are held, in a queue that is paused without an end, or need more than exists. Jobs that wait
     for others count as these do that they wait for.
     """
-    paused, beyond = _paused(view), _beyond(view, queues)
-    live = [*_live(view, queues, paused, beyond)]
-    left = sum(count.jobs for count in live)
+    paused, beyond = _paused(view), _beyond(view, ())
+    live = [*_live(view, (), paused, beyond)]
+    left = sum(count.jobs for count in live) - len(hosts)
     if left and left == sum(count.jobs for count in live if count.state == "blocked"):
-        # They wait for nothing that is counted here: for what is in other queues, or waits for a person.
-        return left if any(_will_end(job, paused, beyond, 1 << 62) for job in view.roots(queues)) else 0
+        # They wait for nothing that is counted here: for the hosts, or for what waits for a person.
+        return left if any(_will_end(job, paused, beyond, 1 << 62) for job in _others(view.roots(), hosts)) else 0
     return left
 
 
@@ -39,14 +39,15 @@ def live_members(view: View, batch: str, hosts: Collection[Job]) -> int:
         shut = each.held or (each.state != "blocked" and (ALL in paused or each.queue in paused))
         if each.demand not in beyond and (each.forced or not shut):
             live += each.jobs if each.state != "blocked" else 0
-    others = [job for job in view.roots(batch=batch) if all(job.id != host.id for host in hosts)] if live == 0 else []
+    others = _others(view.roots(batch=batch), hosts) if live == 0 else []
     return left if any(_will_end(job, paused, beyond, 1 << 62) for job in others) else live
 
 
-def at_rest(view: View, queues: Sequence[str], now: int, ours: int) -> bool:
+def at_rest(view: View, queues: Sequence[str], now: int, ours: int, hosts: Collection[Job] = ()) -> bool:
     """Whether nothing in these queues (none named: in all) will happen by itself, starts that users delayed aside.
 
-    `ours`: how many processing jobs can't end before the asker does, or can't be ended at all.
+    `ours`: how many processing jobs of these can't be ended at all. `hosts`: those that can't end before the asker
+    does, of whatever queue: neither they nor what waits for them counts.
     """
     paused = _paused(view)
     widest = max((worker.slots for worker in view.workers() if not worker.private), default=None)
@@ -60,6 +61,7 @@ def at_rest(view: View, queues: Sequence[str], now: int, ours: int) -> bool:
     postponed = view.postponed(queues) if ALL not in paused else ()
     if any(queue not in paused and demand not in beyond for queue, demand in postponed):
         return False
+    ours += sum(not queues or host.queue in queues for host in hosts)
     if sum(count.jobs for count in live if count.state == "processing") > ours or view.is_cascading():
         return False
     due = view.next_due(queues, paused, beyond) if ALL not in paused else None
@@ -67,7 +69,11 @@ def at_rest(view: View, queues: Sequence[str], now: int, ours: int) -> bool:
         return False
     if not any(count.state == "blocked" for count in live):
         return True
-    return not any(_will_end(job, paused, beyond, now) for job in view.roots(queues))
+    return not any(_will_end(job, paused, beyond, now) for job in _others(view.roots(queues), hosts))
+
+
+def _others(jobs: Sequence[Job], hosts: Collection[Job]) -> list[Job]:
+    return [job for job in jobs if all(job.id != host.id for host in hosts)]
 
 
 def _will_end(job: Job, paused: Collection[str], beyond: Collection[str], now: int) -> bool:

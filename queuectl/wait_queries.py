@@ -51,7 +51,7 @@ class WaitQueries(FlowQueries):
                 return len(set(ids)) - len(ended)
             if batch is not None:
                 return live_members(view, batch, enclosing_jobs.hosts(view, inside))
-            return live_jobs(view) - enclosing_jobs.waiting_inside(view, inside)
+            return live_jobs(view, enclosing_jobs.waiting_inside(view, inside))
 
         self._until_none(
             left,

@@ -84,6 +84,8 @@ def test_what_depends_on_the_asker_is_no_part(queue: Queue) -> None:
     asker = queue.job("asker")
     with queue.engine.snapshot() as view:
         assert (live_members(view, "b", ()), live_members(view, "b", [asker])) == (2, 0)
+        assert (live_jobs(view), live_jobs(view, [asker])) == (2, 0)
+        assert (at_rest(view, (), clock.now(), 0), at_rest(view, (), clock.now(), 0, [asker])) == (False, True)
 
 
 def test_hold_takes_a_start_back(queue: Queue) -> None:

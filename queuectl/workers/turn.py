@@ -334,8 +334,8 @@ class TurnWriter:
             next_due = tx.due_after(tx.now) if turn.slots_kept and due is not None and due <= tx.now else due
             dues = [next_due] if next_due is not None else []
             if drain is not None and (due is None or due > tx.now):
-                ours = drain + enclosing_jobs.waiting_inside(tx, self._inside, self._queues)
-                turn.drained = at_rest(tx, self._queues, tx.now, ours)
+                hosts = enclosing_jobs.waiting_inside(tx, self._inside)
+                turn.drained = at_rest(tx, self._queues, tx.now, drain, hosts)
         dues += [moment for gate in gates.values() if (moment := gate.reopens(tx.now)) is not None]
         turn.due_in = max(0.0, (min(dues) - tx.now) / 1e6) if dues else None
 
