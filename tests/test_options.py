@@ -50,7 +50,9 @@ def written(option: Option) -> str | bool:
     return (BY_NAME.get(option.name) or BY_TYPE[option.kind.documented])[0]
 
 
-BESIDE: dict[str, dict[str, Any]] = {"if_absent": {"id": "mine"}, "halt": {"batch": "night"}}
+BESIDE: dict[str, dict[str, Any]] = {
+    "if_absent": {"id": "mine"}, "halt": {"batch": "night"}, "on_duplicate": {"unique": "key"},
+}  # fmt: skip
 """What has to be said beside an option."""
 
 
