@@ -33,8 +33,9 @@ def halted_jobs(tx: "Transaction", ends: Sequence[JobEnd], most: int, actor: str
             again = [tx.job(end.job.id) for end in ends if end.job.batch == name]
             found += [job for job in again if job is not None and job.state in WAITING]
         elif events := decisions.halt(batch, tx.batch_counts(batch.name)):
-            members = tx.unended_members(batch.name, limit=most - len(found) + 1, running=_ends_running(batch))
-            if len(members) > most - len(found):
+            room = max(0, most - len(found))
+            members = tx.unended_members(batch.name, limit=room + 1, running=_ends_running(batch))
+            if len(members) > room:
                 members.pop()
                 events = [replace(events[0], cascade=True)]
                 left = True
