@@ -14,7 +14,7 @@ from queuectl.engines.base import Progress
 from queuectl.engines.dependants import cancelled_because
 from queuectl.engines.parents import standing_again
 from queuectl.engines.view import Transaction, Write
-from queuectl.errors import Refused
+from queuectl.errors import Invalid, Refused
 from queuectl.events import ConfigSet, Event
 from queuectl.flow_control import jobs_among
 from queuectl.host.user import caller
@@ -115,7 +115,8 @@ class Queue(Editing, WaitQueries):
         """Run finished jobs again, all or none, each with its retry budget anew.
 
         A job that depends on others is blocked until those have ended, as when it was enqueued; where it would never
-        start it is refused, unless `ignore_dependencies` is set: then it runs whatever has become of them. `cascade`
+        start it is refused, unless `ignore_dependencies` is set and it is named: then it runs whatever has become of
+        them. `cascade`
         also takes the jobs that were cancelled because these had ended as they did, and those that were cancelled
         because of them, unchanged, but for those that would never start all the same. A job whose unique key another
         one has by now is refused. Where states are named, or a batch, such jobs are passed over, and so are those that
@@ -130,6 +131,8 @@ class Queue(Editing, WaitQueries):
         job that is not finished, or that needs secret values that are not in the database. `among` and what is returned
         are as of `cancel`.
         """
+        if ids and batch is not None:
+            raise Invalid("batch: names the jobs: give it or ids")
         change = self._checked(changes, Changes.__optional_keys__)
         bulk = among is not None or batch is not None
         keys: dict[str, str] = {}
@@ -138,7 +141,7 @@ class Queue(Editing, WaitQueries):
             if not is_key_free(tx, job, keys, bulk=bulk or not is_named):
                 return []
             try:
-                watching = None if ignore_dependencies else standing_again(tx, job, others).watching
+                watching = None if ignore_dependencies and is_named else standing_again(tx, job, others).watching
             except Refused:
                 if bulk or not is_named:
                     return []

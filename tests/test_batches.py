@@ -257,6 +257,8 @@ def test_one_job_run_again_opens_its_batch(one: OneWorker) -> None:
 
 
 def test_a_retry_of_no_batch_is_refused(one: OneWorker) -> None:
+    with pytest.raises(Invalid, match="give it or ids"):
+        one.queue.retry("a", batch="y")
     with pytest.raises(NotFound, match="no batch 'x'"):
         one.queue.retry(batch="x")
 

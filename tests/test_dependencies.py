@@ -109,6 +109,16 @@ def test_retries_take_along_what_was_cancelled(one: OneWorker) -> None:
     assert one.queue.retry("c", ignore_dependencies=True) == ["c"]
 
 
+def test_only_named_jobs_ignore_their_dependencies(one: OneWorker) -> None:
+    one.add("a")
+    one.add("b", after=("a",))
+    one.add("c", after=("b",))
+    one.claim()
+    one.end("a", outcome=FAILED)
+    assert one.queue.retry("b", ignore_dependencies=True, cascade=True) == ["b", "c"]
+    assert one.states() == {"a": "dead", "b": "pending", "c": "blocked"}
+
+
 def test_a_cascade_passes_over_what_never_starts(one: OneWorker) -> None:
     for id in ("a", "b"):
         one.add(id)

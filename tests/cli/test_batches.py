@@ -80,6 +80,7 @@ def test_a_graph_shows_the_batch_as_one(shell: Shell) -> None:
         (["enqueue", "--after", "batch:none", "true"], 2, "after: there is no batch 'none'"),
         (["wait", "--batch", "none"], 1, "no batch 'none'; see `queuectl batch list`"),
         (["wait", "1", "--batch", "b"], 2, "give IDs or --batch, not both"),
+        (["list", "--batch", "none"], 1, "no batch 'none'"),
         (["status", "--batch", "none"], 1, "no batch 'none'"),
         (["status", "--batch", "b", "--at", "-1s"], 2, "--batch: shows a batch as it is"),
         (["retry", "--batch", "none"], 1, "no batch 'none'"),

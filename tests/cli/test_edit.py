@@ -180,7 +180,7 @@ def test_a_text_becomes_the_job(queuectl: Shell, editor: Editor) -> None:
 
 
 def test_an_unchanged_text_changes_nothing(queuectl: Shell, editor: Editor) -> None:
-    for script in ("", 'echo "{}" > "$1"', 'sed -i s/60/60.0/ "$1"'):
+    for script in ("", 'echo "{}" > "$1"', 'sed -i "s/: 60,/: 60.0,/" "$1"'):
         assert editor(script, "b") == (0, "queuectl: nothing was changed\n")
     assert queuectl("events", "--type", "edited").ok().out == ""
     assert editor.kept == []

@@ -84,7 +84,7 @@ def test_changes_are_of_what_is_found(queue: Queue, inside: Inside):
 def test_a_filter_may_name_other_states(queue: Queue, queuectl: Shell, inside: Inside):
     queuectl.drain()
     assert inside("retry", "--where", "exp=3").ok().err == "queuectl: no job matches\n", "these have completed"
-    assert inside("retry", "--where", "exp=3 state:completed").ok().out == "b  pending\na  pending\n"
+    assert inside("retry", "--where", "exp=3 state:completed").ok().out == "a  pending\nb  pending\n"
 
 
 def test_dead_jobs_are_found(queue: Queue, queuectl: Shell, inside: Inside):

@@ -52,6 +52,8 @@ def list_jobs(
     p.check_period(since, until)
     _refuse_options(words)
     with opening.open_queue(db) as q:
+        if batch is not None and at is None:
+            q.batch(batch)
         brief = not (all or json or limit is not None)
         jobs = q.jobs(
             state=state, queue=queue, batch=batch, since=since, until=until, ended_since=ended_since,
