@@ -32,6 +32,9 @@ def test_words_of_a_list_are_one_filter(queue: Queue, inside: Inside):
     assert listed(inside, "-queue:mail tag:exp") == ["a", "c"]
     assert listed(inside, "tag:exp=3", "--queue", "mail") == ["b"]
     assert listed(inside, "-exp=4", "--limit", "1") == ["a"]
+    assert listed(inside, "--tag", "exp=3", "-queue:mail") == ["a"]
+    assert listed(inside, "--tag", "exp") == ["a", "b", "c"]
+    assert inside("list", "--tag", "=3").refused(2) == "--tag: '=3' has no key; write KEY or KEY=VALUE"
     queue.cancel("a")
     assert listed(inside, "tag:exp=3", "state:pending", "--at", f"seq:{queue.status().seq - 1}") == ["a", "b"]
     answer = inside("list", "tag:none").ok()

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, get_args
 
+from queuectl import filters
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output, progress
@@ -12,6 +13,13 @@ from queuectl.errors import Invalid
 if TYPE_CHECKING:
     from queuectl.admission import Facts
     from queuectl.listing import Listing
+
+
+def _tag(text: str) -> str:
+    """Return the term of a filter. Raises Invalid if it has no key."""
+    if not text.partition("=")[0]:
+        raise Invalid(f"{text!r} has no key; write KEY or KEY=VALUE")
+    return str(filters.Term("tag", (text,)))
 
 
 def list_jobs(
@@ -28,6 +36,9 @@ def list_jobs(
     state: p.States = None,
     queue: p.Queue = None,
     batch: p.Batch = None,
+    tag: Annotated[
+        str | None, p.option("--tag", "KEY[=VALUE]", "Only jobs with this tag: as the term tag:KEY=VALUE.", _tag)
+    ] = None,
     since: p.Since = None,
     until: p.Until = None,
     ended_since: p.EndedSince = None,
@@ -42,7 +53,7 @@ def list_jobs(
     """List jobs: what runs, what waits in the order in which it will run, and what has ended, the latest first.
 
     $ queuectl list --state failed,dead
-    $ queuectl list --queue mail --since -1h --json | jq -r .id
+    $ queuectl list --queue mail --tag exp=3 --since -1h --json | jq -r .id
     $ queuectl list --state dead --ended-since -1d
     $ queuectl list exit:137,143 tag:exp=3 -queue:mail since:2d
     $ queuectl list --state processing --at 2026-11-24T09:00
@@ -57,7 +68,8 @@ def list_jobs(
         brief = not (all or json or limit is not None)
         jobs = q.jobs(
             state=state, queue=queue, batch=batch, since=since, until=until, ended_since=ended_since,
-            where=" ".join(words), limit=limit, brief=brief, then=at, progress=progress.bar("Folding the log"),
+            where=" ".join((*words, *((tag,) if tag is not None else ()))), limit=limit, brief=brief, then=at,
+            progress=progress.bar("Folding the log"),
         )  # fmt: skip
         if json:
             from queuectl.documents import job_document
