@@ -7,6 +7,7 @@ import msgspec
 from projections.counts import Count
 from projections.jobs import FINAL, Job
 from projections.queues import ALL
+from projections.workers import Worker
 from queuectl.admission import WAITING
 from queuectl.engines.view import View
 from queuectl.selection import stock
@@ -50,8 +51,7 @@ def at_rest(view: View, queues: Sequence[str], now: int, ours: int, hosts: Colle
     does, of whatever queue: neither they nor what waits for them counts.
     """
     paused = _paused(view)
-    widest = max((worker.slots for worker in view.workers() if not worker.private), default=None)
-    beyond = _beyond(view, queues, widest)
+    beyond = _beyond(view, queues, [worker for worker in view.workers() if not worker.private])
     live = [*_live(view, queues, paused)]
     failed = {count.queue for count in live if count.state == "failed"}
     if failed and (not beyond or view.has_failed(failed, beyond)):
@@ -102,14 +102,24 @@ def _paused(view: View) -> set[str]:
     return {name for name, gate in view.gates().items() if gate.state.paused_for_good}
 
 
-def _beyond(view: View, queues: Sequence[str], widest: int | None = None) -> set[str]:
-    """What waiting jobs need of which less exists anywhere; also of slots, where the widest worker has so many."""
+def _beyond(view: View, queues: Sequence[str], workers: Sequence[Worker] = ()) -> set[str]:
+    """What waiting jobs need of which less exists anywhere; with `workers`, less than any of these can give.
+
+    A worker gives the resources at its home, and its slots.
+    """
     # Those that are forced start though they are held, which are otherwise no matter here.
     demands = view.demands(queues) | {job.demand: job for job in view.forced(queues) if job.demand}
-    there = stock(view, "") if demands else None
+    if not demands:
+        return set()
+    if not workers:
+        there = stock(view, "")
+        return {demand for demand, job in demands.items() if there.beyond(job.policy.needs) is not None}
+    widest: dict[str, int] = {}
+    for worker in workers:
+        widest[worker.identity] = max(widest.get(worker.identity, 0), worker.slots)
+    homes = [(stock(view, home), slots) for home, slots in widest.items()]
     return {
         demand
         for demand, job in demands.items()
-        if (there is not None and there.beyond(job.policy.needs) is not None)
-        or (widest is not None and job.policy.slots > widest)
+        if all(job.policy.slots > slots or there.exceeded(job.policy.needs) for there, slots in homes)
     }

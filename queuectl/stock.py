@@ -151,6 +151,10 @@ class Stock:
                 return name, most
         return None
 
+    def exceeded(self, needs: Mapping[str, int]) -> bool:
+        """Whether more is needed than there is here, whoever has it."""
+        return any(need > self.pool(name).capacity for name, need in needs.items())
+
     def _offered(self, name: str, home: str) -> Pool:
         offers = self._offers[name][home]
         pieces = {number for each in offers if isinstance(each, str) for number in amounts.indices(each)}

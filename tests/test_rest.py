@@ -51,6 +51,15 @@ def test_a_forced_job_beyond_what_exists_rests(queue: Queue) -> None:
     assert not rests(queue)
 
 
+def test_what_no_worker_can_give_keeps_no_drain(queue: Queue) -> None:
+    queue.set_resource("gpu", indices="0-3")
+    queue.enqueue("true", needs={"gpu": 3})
+    TurnWriter(queue, "w1", (), queue.home.identity()).start(1, resources={"gpu": "0-1"})
+    assert (rests(queue), live(queue)) == (True, 1), "a worker elsewhere may give it"
+    TurnWriter(queue, "w2", (), "elsewhere").start(1)
+    assert not rests(queue)
+
+
 def test_a_retry_beyond_what_exists_rests(queue: Queue) -> None:
     queue.set_resource("gpu", 2)
     writer = TurnWriter(queue, "w1", (), queue.home.identity())

@@ -222,7 +222,9 @@ def at_rest(
     for job in jobs:
         if job.state in FINAL or (served and job.queue not in served):
             continue
-        never = not supply.exists(job.policy.needs) or (widest is not None and job.policy.slots > widest)
+        never = any(need > supply.capacity(name) for name, need in job.policy.needs.items()) or (
+            widest is not None and job.policy.slots > widest
+        )
         waits = job.state in WAITING
         if waits and (never or (not job.forced and (job.held or {"", job.queue} & shut))):
             continue
