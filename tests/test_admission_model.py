@@ -1,7 +1,6 @@
 """R30 against the real claim: random steps, after each of which reasons and claims must agree."""
 
 from collections import Counter
-from random import SystemRandom
 
 import pytest
 
@@ -179,9 +178,7 @@ SEEN = {
     "first, schedules, steps",
     [
         (0, 12, 100),
-        pytest.param(
-            SystemRandom().getrandbits(32), 300, 100, marks=(pytest.mark.torture, pytest.mark.timeout(3000)), id="long"
-        ),
+        pytest.param(671_370_816, 150, 100, marks=(pytest.mark.torture, pytest.mark.timeout(3000)), id="long"),
     ],
 )
 def test_reasons_agree_with_claims_at_every_step(first: int, schedules: int, steps: int) -> None:

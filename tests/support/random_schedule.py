@@ -250,7 +250,11 @@ class RandomSchedule:
                     self.queue.limit(name, rate=None)
                 case command:
                     raise AssertionError(command)
-            # A further worker may start one before it, and keep its slots for the next: the same command once more.
+            # A further worker may start one before it, and keep its slots for the next: the same command once more. And
+            # what is kept for another job is so until that one has started, for which nothing is in the way now.
             left = [(each.kind, each.frees, each.behind) for each in self.queue.reasons(job.id)]
-            assert (reason.kind, reason.frees, reason.behind) not in left, reason
+            if (reason.kind, reason.frees, reason.behind) in left:
+                before = [each.kind for id in reason.behind for each in self.queue.reasons(id)]
+                assert (reason.kind, {*before} - {"priority"}) == ("busy", set()), reason
+                assert reason.behind, reason
             self.tally[f"freed {reason.kind}"] += 1
