@@ -18,7 +18,7 @@ SECONDS = 5.0
 
 
 class WaitQueries(FlowQueries):
-    """What waits. `Queue` has it."""
+    """Waiting until jobs have ended. `Queue` has it."""
 
     def wait(
         self,

@@ -64,7 +64,7 @@ class Dependants:
         if batch is None:
             return False
         # Half of the room: the rest is for the jobs that depend on these.
-        found = halts.go_on(self._tx, batch, max(1, self._room // 2), actor)
+        found = halts.further_halted_jobs(self._tx, batch, max(1, self._room // 2), actor)
         self._room -= len(found)
         self.end(self._settle((), found, actor), actor)
         return True

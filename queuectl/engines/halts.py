@@ -44,8 +44,8 @@ def halted_jobs(tx: "Transaction", ends: Sequence[JobEnd], most: int, actor: str
     return found, left
 
 
-def go_on(tx: "Transaction", batch: BatchState, most: int, actor: str) -> list[Job]:
-    """More of the jobs of a halted batch that are to be cancelled; the batch is told where these are the last."""
+def further_halted_jobs(tx: "Transaction", batch: BatchState, most: int, actor: str) -> list[Job]:
+    """More jobs of a halted batch that are to be cancelled; where these are the last, `cascaded` is appended."""
     found = tx.unended_members(batch.name, limit=most + 1, running=_ends_running(batch))
     if len(found) <= most:
         tx.append_to(stream(batch.name), batch, [Cascaded()], actor)
