@@ -6,7 +6,9 @@ where they are installed; beside each stands what its work survives, because spe
 What has no floor, such as how soon a job is picked up, holds for the machine that the report names.
 
 To add a workload, write a module in `bench/workloads/` with `run(options, scratch) -> list[Figure]` and name it in
-`bench.workloads.WORKLOADS`. `RESULTS.md` is what `python -m bench --write` made: a whole run in each `--dir`.
+`bench.workloads.WORKLOADS`; one of PostgreSQL goes into `bench/postgres/workloads/`, and is run with `--postgres`.
+`RESULTS.md` is what `python -m bench --write` made: a whole run in each `--dir`; `RESULTS-postgresql.md` is what
+`python -m bench --postgres --write` did.
 
 Drains and commits depend on the file system, and an old one is not as quick as a new one. A new one, in a file:
 

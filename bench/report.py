@@ -24,11 +24,25 @@ class Run(msgspec.Struct, frozen=True):
     results: Results
 
 
+class Edition(msgspec.Struct, frozen=True):
+    """What a report says of all its figures."""
+
+    command: str
+    """The one that writes it down."""
+    durable: str
+    """By what that which is acknowledged survives a power cut."""
+
+
+SQLITE = Edition("python -m bench --write", "WAL, FULL")
+POSTGRES = Edition("python -m bench --postgres --write", "fsync and synchronous_commit on")
+
 FIGURES = ("figure", "ours", "floor", "ratio", "spread", "goal", "")
 PEERS = ("figure", "peer", "theirs", "ours to theirs", "spread", "what it survives")
-OURS = "Others at the same work, in the same rounds. What QueueCTL acknowledges survives a power cut (WAL, FULL):"
+OURS = "Others at the same work, in the same rounds. What QueueCTL acknowledges survives a power cut ({}):"
 VERDICTS = {True: "reached", False: "MISSED", None: ""}
-PACKAGES = ("apsw", "cyclopts", "msgspec", "huey", "litequeue", "persist-queue", "dbos")
+PACKAGES = (
+    "apsw", "cyclopts", "msgspec", "psycopg", "huey", "litequeue", "persist-queue", "dbos", "procrastinate", "pgqueuer",
+)  # fmt: skip
 
 
 def machine() -> dict[str, str]:
@@ -53,6 +67,7 @@ def place(scratch: Scratch) -> dict[str, str]:
         "in use": amount(100 * (1 - space.f_bfree / space.f_blocks), "%"),
         "new file": amount(scratch.creation(), "us"),
         "sync": amount(scratch.sync(), "ms"),
+        "load": amount(os.getloadavg()[0]),
     }
 
 
@@ -115,12 +130,12 @@ def against(ours: Sequence[float], side: Side) -> dict[str, Any]:
     }
 
 
-def page(runs: Sequence[Run], facts: Mapping[str, str]) -> str:
+def page(runs: Sequence[Run], facts: Mapping[str, str], edition: Edition = SQLITE) -> str:
     """The whole as Markdown, with the day, each run under a heading."""
     table = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
-    parts = "\n\n".join(f"## {listed(run.place)}\n\n```\n{text(run.results)}\n```" for run in runs)
+    parts = "\n\n".join(f"## {listed(run.place)}\n\n```\n{text(run.results, edition)}\n```" for run in runs)
     return f"""\
-# What `python -m bench --write` measured on {clock.text(clock.now())[:10]}
+# What `{edition.command}` measured on {clock.text(clock.now())[:10]}
 
 A run of everything on each file system. Medians of the rounds; a ratio is the median of the rounds' ratios, its spread
 the least and the greatest of them. Only ratios are goals, but for the few figures without a floor, which hold for this
@@ -134,9 +149,9 @@ machine:
 """
 
 
-def table(runs: Sequence[Run], facts: Mapping[str, str]) -> str:
+def table(runs: Sequence[Run], facts: Mapping[str, str], edition: Edition = SQLITE) -> str:
     """The whole for a terminal."""
-    return "\n\n".join([listed(facts), *(f"{listed(run.place)}\n\n{text(run.results)}" for run in runs)])
+    return "\n\n".join([listed(facts), *(f"{listed(run.place)}\n\n{text(run.results, edition)}" for run in runs)])
 
 
 def listed(facts: Mapping[str, str]) -> str:
@@ -144,13 +159,13 @@ def listed(facts: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {value}" for name, value in facts.items())
 
 
-def text(results: Results) -> str:
+def text(results: Results, edition: Edition) -> str:
     """The figures, what their floors are, and what others made of the same."""
     figures = [figure for several in results.values() for figure in several]
     floors = [f"{figure.name}: floor is {figure.floor.name}" for figure in figures if figure.floor is not None]
     peers = [row for figure in figures for row in peer_rows(figure)]
     parts = [columns(FIGURES, [row(figure) for figure in figures]), "\n".join(floors)]
-    parts += [OURS, columns(PEERS, peers)] if peers else []
+    parts += [OURS.format(edition.durable), columns(PEERS, peers)] if peers else []
     return "\n\n".join(parts)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from projections import batches, config, environments, jobs, queues, resources, workers
+from projections import batches, config, environments, jobs, queues, resources, schedules, workers
 from projections.store import Store as Store
 from queuectl.events import Recorded
 
@@ -24,6 +24,7 @@ Subject = (
     | queues.QueueState
     | resources.ResourceState
     | batches.BatchState
+    | schedules.ScheduleState
     | environments.Environment
 )
 """What the events of a stream fold into."""
@@ -36,6 +37,7 @@ EVOLVE: dict[str, Callable[[Any, Recorded, Any], Any]] = {
     "queues": queues.evolve,
     "resource": resources.evolve,
     "batch": batches.evolve,
+    "schedule": schedules.evolve,
     "env": environments.evolve,
 }
 """The fold of each kind of stream. Streams of other kinds have no subject."""
@@ -86,8 +88,9 @@ def evolve(before: Any, record: Recorded, event: Any) -> Any:
 
 def builtin() -> tuple[Builtin, ...]:
     """The built-in projections, in the order in which they are folded."""
-    from projections import attempts, counts, dependencies, grants, numbers, starts
+    from projections import attempts, counts, dependencies, grants, notes, numbers, starts
 
     return (
-        jobs, attempts, counts, workers, config, queues, starts, resources, grants, dependencies, batches, numbers,
+        jobs, attempts, counts, workers, config, queues, starts, resources, grants, dependencies, batches,
+        schedules, notes, numbers,
     )  # fmt: skip

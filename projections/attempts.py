@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from projections.store import Questions, Store
+from projections.jobs import ENDED
+from projections.store import Questions, Store, marks
 from projections.table import Table
 from queuectl.clock import micros
 from queuectl.events import Claimed, Execution, Recorded
@@ -40,11 +41,13 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     output_bytes: int | None = None
     output_cut: int | None = None
     limited_by: str | None = None
+    progress: float | None = None
+    progress_text: str | None = None
     error: str | None = None
 
 
 name = "attempts"
-version = 3
+version = 4
 tables = ("attempts",)
 TABLE = Table("attempts", Attempt, ("seq",))
 schema = f"{TABLE.schema} create unique index attempts_of_job on attempts (job, lease);"
@@ -139,6 +142,19 @@ class AttemptQuestions(Questions):
             return self._read("seq > ? order by seq limit ?", (after, limit))
         of_queue = "job in (select id from jobs where queue = ?)"
         return self._read(f"seq > ? and {of_queue} order by seq limit ?", (after, queue, limit))
+
+    def latest_completed(self, limit: int) -> list[tuple[str, str, str]]:
+        """Queue, command and id of the jobs that completed last, the latest first."""
+        sql = f"""
+            select queue, command, id from jobs where {ENDED} and state = 'completed'
+            order by finished_at desc, queue desc, seq desc limit ?
+        """
+        return [*self._store.rows(sql, (limit,))]  # pyright: ignore[reportReturnType]
+
+    def run_seconds(self, jobs: Sequence[str]) -> list[float]:
+        """How long the attempts by which these jobs completed ran, in no order."""
+        sql = f"select run_seconds from attempts where job in ({marks(jobs)}) and outcome = 'completed'"
+        return [seconds for (seconds,) in self._store.rows(sql, jobs) if seconds is not None] if jobs else []
 
     def _read(self, where: str, values: Sequence[Any]) -> list[Attempt]:
         rows = self._store.rows(f"{_SELECT} where {where}", values)

@@ -10,17 +10,21 @@ from typing import Any
 
 import msgspec
 
-from projections.jobs import NEEDY, PLAIN, SELECT, WAITING, Job, JobQuestions, read
+from projections.jobs import NEEDY, PAST_LIMITS, PLAIN, SELECT, WAITING, Job, JobQuestions, read
 from projections.store import marks
+from queuectl.events import CALLBACK_PRIORITY
 
 PEEK = 64
 """Due jobs that are looked at beyond those wanted, before each lane is asked for its own."""
 
 PRIORITIES = f"""
 with recursive waiting (priority) as (
-    select max(priority) from jobs where {WAITING} and held = ?
+    select (select priority from jobs where {WAITING} and held = ? order by priority desc limit 1)
     union all
-    select (select max(priority) from jobs where {WAITING} and held = ? and priority < waiting.priority)
+    select (
+        select priority from jobs where {WAITING} and held = ? and priority < waiting.priority
+        order by priority desc limit 1
+    )
     from waiting where priority is not null
 )
 """
@@ -34,9 +38,10 @@ _NEEDY = f"{WAITING} and {NEEDY} and held = 0 and priority = ?"
 
 _PLAIN_LANES = f"""
 lane (queue) as (
-    select min(queue) from jobs where {_PLAIN}
+    select (select queue from jobs where {_PLAIN} order by queue limit 1)
     union all
-    select (select min(queue) from jobs where {_PLAIN} and queue > lane.queue) from lane where queue is not null
+    select (select queue from jobs where {_PLAIN} and queue > lane.queue order by queue limit 1)
+    from lane where queue is not null
 )
 """
 _PLAIN_HEADS = f"""
@@ -58,11 +63,11 @@ head (seq) as (
          order by demand, run_at, seq limit 1),
         (select seq from jobs where {_NEEDY} and queue > here.queue order by queue, demand, run_at, seq limit 1)
     )
-    from head cross join jobs here on here.seq = head.seq
+    from head cross join jobs here where here.seq = head.seq
 )
 """
 _NEEDY_HEADS = """
-select here.queue, here.demand, here.run_at, here.seq from head cross join jobs here on here.seq = head.seq
+select here.queue, here.demand, here.run_at, here.seq from head cross join jobs here where here.seq = head.seq
 """
 """The lanes of jobs of a priority (given three times) that need more than a slot, and the first job of each.
 
@@ -124,6 +129,28 @@ class ClaimQuestions(JobQuestions):
             ids = {job.id for job in forced}
             due = [*forced, *(job for job in due if job.id not in ids)]
         return due if demands else due[:limit]
+
+    def due_callbacks(
+        self, queues: Sequence[str], closed: Collection[str], limit: int, now: int, demands: Collection[str] = ()
+    ) -> list[Job]:
+        """The callbacks of closed queues that are due, in the order of claims: so many of each lane at most."""
+        lanes = self._callback_lanes(queues, closed, demands)
+        return sorted((job for lane in lanes for job in self._first(lane, limit, now)), key=order)
+
+    def _callback_lanes(self, queues: Sequence[str], among: Collection[str], demands: Collection[str]) -> list[Lane]:
+        """The lanes of callbacks that wait and are not held, `among` these queues; `demands` are passed over."""
+        first = f"{WAITING} and held = 0 and {PAST_LIMITS}"
+        if not among or not self._store.execute(f"select 1 from jobs where {first} limit 1"):
+            return []
+        lanes = self._all_lanes(CALLBACK_PRIORITY)
+        named = [lane for lane in lanes if lane.queue in among and (not queues or lane.queue in queues)]
+        return [lane for lane in named if lane.demand not in demands]
+
+    def live_callbacks(self) -> dict[tuple[str, str], int]:
+        """How many callbacks have not ended and are not held, by queue and state."""
+        which = f"{PAST_LIMITS} and state in ('pending', 'blocked', 'processing', 'failed') and held = 0"
+        rows = self._store.execute(f"select queue, state, count(*) from jobs where {which} group by 1, 2")
+        return {(queue, state): jobs for queue, state, jobs in rows}
 
     def _due(self, scope: str, values: tuple[Any, ...], limit: int, now: int) -> list[Job]:
         """The first jobs that are due, of all or of a scope: the beginning of a condition, and its values."""
@@ -213,7 +240,7 @@ class ClaimQuestions(JobQuestions):
     def _priorities(self) -> list[int]:
         """The priorities of waiting jobs that are not held, highest first."""
         rows = self._store.execute(f"{PRIORITIES} select priority from waiting where priority is not null", (0, 0))
-        return [priority for (priority,) in rows]
+        return sorted((priority for (priority,) in rows), reverse=True)
 
     def _all_lanes(self, priority: int) -> list[Lane]:
         return [Lane(priority, *row) for row in self._store.execute(_ALL_HEADS, (priority,) * 6)]
@@ -269,7 +296,11 @@ class ClaimQuestions(JobQuestions):
         return bool(self._store.execute(f"select 1 from jobs where {which} limit 1", (*queues, *demands)))
 
     def next_due(
-        self, queues: Sequence[str] = (), closed: Collection[str] = (), demands: Collection[str] = ()
+        self,
+        queues: Sequence[str] = (),
+        closed: Collection[str] = (),
+        demands: Collection[str] = (),
+        closed_for_callbacks: Collection[str] = (),
     ) -> int | None:
         """The earliest `run_at` (µs UTC) of the waiting jobs that are not held, what is passed over aside, or None."""
         if not queues and not closed and not demands:
@@ -283,16 +314,19 @@ class ClaimQuestions(JobQuestions):
         else:
             lanes = [lane for priority in self._priorities() for lane in self._all_lanes(priority)]
             dues += [lane.run_at for lane in lanes if lane.queue in named and lane.demand not in demands]
-        return min(dues, default=None)
+        lanes = self._callback_lanes(queues, {*closed} - {*closed_for_callbacks}, demands)
+        return min([*dues, *(lane.run_at for lane in lanes)], default=None)
 
     def _first_due(self, scope: str, values: tuple[Any, ...]) -> int | None:
-        first = f"select min(run_at) from jobs where {WAITING} and held = 0 and {scope} priority = waiting.priority"
+        where = f"{WAITING} and held = 0 and {scope} priority = waiting.priority"
+        first = f"select run_at from jobs where {where} order by run_at limit 1"
         return self._store.execute(f"{PRIORITIES} select min(({first})) from waiting", (0, 0, *values))[0][0]
 
     def due_after(self, now: int) -> int | None:
         """The earliest `run_at` (µs UTC) after `now` of all waiting jobs that are not held, or None."""
-        first = f"select min(run_at) from jobs where {WAITING} and held = 0 and priority = waiting.priority"
-        rows = self._store.execute(f"{PRIORITIES} select min(({first} and run_at > ?)) from waiting", (0, 0, now))
+        where = f"{WAITING} and held = 0 and priority = waiting.priority and run_at > ?"
+        first = f"select run_at from jobs where {where} order by run_at limit 1"
+        rows = self._store.execute(f"{PRIORITIES} select min(({first})) from waiting", (0, 0, now))
         return rows[0][0]
 
     def waiting_queues(self) -> list[str]:

@@ -78,5 +78,5 @@ class CountQuestions(Questions):
     def all_counts(self, queues: Sequence[str] = ()) -> list[Count]:
         """Jobs by queue, state and whether they are held, of all queues or of some; by queue."""
         where = f"and queue in ({marks(queues)})" if queues else ""
-        sql = f"select {', '.join(TABLE.columns)} from counts where jobs > 0 {where} order by queue"
+        sql = f"select {', '.join(TABLE.columns)} from counts where jobs > 0 {where} order by queue, state, held"
         return [TABLE.read(row) for row in self._store.rows(sql, queues)]

@@ -157,9 +157,9 @@ class DependencyQuestions(Questions):
         """All blocked jobs, as they came."""
         return list(self._read_jobs(f"{SELECT} where j.state = 'blocked' order by j.seq", ()))
 
-    def cascading(self) -> Job | None:
-        """The first job that has ended and whose dependants have not all been looked at."""
-        return next(self._read_jobs(f"{SELECT} where j.cascading = 1 order by j.seq limit 1", ()), None)
+    def cascading(self, limit: int) -> list[Job]:
+        """The first jobs that have ended, and of which what that does to others was left for later."""
+        return list(self._read_jobs(f"{SELECT} where j.cascading = 1 order by j.seq limit ?", (limit,)))
 
     def _read_jobs(self, sql: str, values: Sequence[Any]) -> Iterator[Job]:
         return map(read, self._store.rows(sql, values))

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from queuectl.clock import micros
 from queuectl.events import (
+    CALLBACK_PRIORITY,
     Archived,
     Cancelled,
     CancelRequested,
@@ -21,6 +22,7 @@ from queuectl.events import (
     Forced,
     Held,
     Interrupted,
+    Noted,
     Purged,
     Recorded,
     Released,
@@ -95,6 +97,8 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     """The key that no other job has, as long as it has not ended."""
     batch: str | None = None
     """The name of the batch to which it belongs."""
+    triggered_by: str | None = None
+    """What enqueued it, where that was not a person (see `Trigger.source`)."""
     cascading: bool = False
     """Whether it has ended and not all jobs that depend on it have been looked at."""
     forced: bool = False
@@ -112,6 +116,11 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     error: str | None = None
     edited: str | None = None
     """`policy` as JSON, where it differs from its `enqueued` event."""
+
+    @property
+    def past_limits(self) -> bool:
+        """Whether it starts past the limits of its queue, and does not count for them: a callback does."""
+        return self.priority >= CALLBACK_PRIORITY
 
     @property
     def stop_signal(self) -> str:
@@ -157,6 +166,7 @@ def _enqueued(_: None, record: Recorded, event: Enqueued) -> Job:
         watching=event.watching,
         unique_key=event.unique,
         batch=event.batch,
+        triggered_by=event.trigger.source if event.trigger is not None else None,
     )
 
 
@@ -264,6 +274,10 @@ def _forced(job: Job, record: Recorded, event: Forced) -> Job:
     return replace(job, version=record.version, forced=True)
 
 
+def _noted(job: Job, record: Recorded, event: Noted) -> Job:
+    return replace(job, version=record.version)
+
+
 def _cancelled(job: Job, record: Recorded, event: Cancelled) -> Job:
     cause, error = job.cause, job.error  # of its latest failure
     if event.cause == "dependency":
@@ -340,6 +354,7 @@ _LATER: dict[type, Any] = {
     Held: _held,
     Unheld: _unheld,
     Forced: _forced,
+    Noted: _noted,
     **_ENDS,
 }
 """The step from a job."""

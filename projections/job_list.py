@@ -33,6 +33,10 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
 class JobLists(CountQuestions):
     """What lists of jobs ask."""
 
+    _LATEST_END = "finished_at desc"
+    """The order of what has ended. SQLite gives what ended at once in that of the index: the last queue first, the last
+    seq first."""
+
     def job_seqs(self, where: JobFilter, now: int, limit: int | None = None) -> Sequence[int]:
         """The seqs of these jobs, in the order of lists; at most `limit`, for which no more than those are read.
 
@@ -40,7 +44,7 @@ class JobLists(CountQuestions):
         `now` as `due` has it, then the rest by `run_at`, priority and seq. Then what is blocked, as it came, and what
         has ended, the latest end first.
         """
-        order = (seq for questions in self._questions(where, now) for seq in self._merged(questions))
+        order = (seq for questions in self._questions(where, now) for seq in self._merged(questions, limit))
         return array("q", islice(order, limit))
 
     def count_jobs(self, where: JobFilter) -> int:
@@ -52,9 +56,10 @@ class JobLists(CountQuestions):
         counted = (self._store.execute(f"select count(*) from ({sql}) q", values) for sql, values in questions)
         return sum(jobs for [(jobs,)] in counted)
 
-    def _merged(self, questions: Iterable[Question]) -> Iterator[int]:
+    def _merged(self, questions: Iterable[Question], limit: int | None) -> Iterator[int]:
         """The seqs in the order of all rows, which are read no further than they are asked for."""
-        cursors = [self._store.rows(sql, values) for sql, values in questions]
+        most = f"limit {int(limit)}" if limit is not None else ""
+        cursors = [self._store.rows(f"{sql} {most}", values) for sql, values in questions]
         try:
             for row in merge(*cursors):
                 yield row[-1]
@@ -96,7 +101,7 @@ class JobLists(CountQuestions):
         least = max(where.ended_since or 0, where.since or 0)
         sql = f"""
             select -finished_at, seq from jobs
-            where {ENDED} and state = ? and finished_at >= ? and {scope} order by finished_at desc
+            where {ENDED} and state = ? and finished_at >= ? and {scope} order by {self._LATEST_END}
         """
         yield [(sql, (state, least, *bounds)) for state in wanted("completed", "dead", "cancelled")]
 
@@ -106,7 +111,7 @@ class JobLists(CountQuestions):
             return
         for held in (0, 1):  # what is held will run after what is not
             sql = f"{PRIORITIES} select priority from waiting where priority is not null"
-            priorities = [priority for (priority,) in self._store.execute(sql, (held, held))]
+            priorities = sorted((priority for (priority,) in self._store.execute(sql, (held, held))), reverse=True)
             one = f"from jobs where {which} and held = {held} and priority = ? and {scope} and run_at"
             for priority in priorities:
                 yield [(f"select run_at, seq {one} <= ? order by run_at, seq", (priority, *bounds, now))]

@@ -9,7 +9,7 @@ from projections.job import Job as Job
 from projections.job import evolve as evolve
 from projections.store import Questions, Store, marks
 from projections.table import Codec, Table
-from queuectl.events import VOCABULARY, Enqueued
+from queuectl.events import CALLBACK_PRIORITY, VOCABULARY, Enqueued
 
 if TYPE_CHECKING:
     from projections import Change
@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 # -- the table -------------------------------------------------------------------------------------------------------
 
 name = "jobs"
-version = 15
+version = 16
 tables = ("jobs",)
 reads = None
 
 WAITING = "state in ('pending', 'failed')"
 PLAIN = "demand = ''"
 NEEDY = "demand <> ''"
+PAST_LIMITS = f"priority >= {CALLBACK_PRIORITY}"
 ENDED = "state in ('completed', 'dead', 'cancelled')"
 """Conditions of the partial indexes below. A query must repeat them word for word to use these indexes."""
 
@@ -59,8 +60,10 @@ create index jobs_blocked on jobs (queue) where state = 'blocked';
 create index jobs_watching on jobs (watching) where watching is not null;
 create index jobs_unique on jobs (unique_key) where unique_key is not null;
 create index jobs_of_batch on jobs (batch, state) where batch is not null;
+create index jobs_triggered on jobs (triggered_by, state) where triggered_by is not null;
 create index jobs_cascading on jobs (seq) where cascading = 1;
 create index jobs_claimed on jobs (worker) where worker is not null;
+create index jobs_past_limits on jobs (state, queue, held) where {PAST_LIMITS};
 create index jobs_ended on jobs (state, finished_at, queue) where {ENDED};
 """
 
@@ -85,7 +88,8 @@ def fold(changes: Sequence["Change"], store: Store) -> None:
 # -- questions -------------------------------------------------------------------------------------------------------
 
 SELECT = f"""
-select {TABLE.select("j")}, case when j.edited is null then e.v else {Enqueued.v} end, coalesce(j.edited, e.data)
+select {TABLE.select("j")}, case when j.edited is null then e.v else {Enqueued.v} end,
+    coalesce(j.edited, cast(e.data as text))
 from jobs j join events e on e.seq = j.seq
 """
 """The columns of a job. A condition on `j` follows; its rows are for `read`."""
@@ -133,6 +137,11 @@ class JobQuestions(Questions):
     def jobs_of(self, worker: str) -> list[Job]:
         """The jobs that this worker holds."""
         return [read(row) for row in self._store.rows(f"{SELECT} where j.worker = ?", (worker,))]
+
+    def callbacks(self, id: str) -> list[Job]:
+        """The callbacks of a job that are in the table, as they came."""
+        rows = self._store.rows(f"{SELECT} where j.triggered_by = ? order by j.seq", (f"job:{id}",))
+        return [job for job in map(read, rows) if job.policy.trigger is not None and job.policy.trigger.is_callback]
 
     def workers_with_jobs(self) -> list[str]:
         """The ids of the workers that hold any job, in no order; ended ones and unknown ones too."""

@@ -33,7 +33,7 @@ class Alike(msgspec.Struct, frozen=True, gc=False):
 
 _COMMAND = b'{"command":'
 _OWN = ("seq", "id", "command")
-_ASKED = {"watching", "unique_key", "batch"}
+_ASKED = {"watching", "unique_key", "batch", "triggered_by"}
 _NULL = {field.name for field in msgspec.structs.fields(Job) if field.default is None} - _ASKED
 """The columns that have no value before a job is claimed: not to name them takes less than to bind them."""
 _SHARED = tuple(column for column in TABLE.columns if column not in _NULL.union(_OWN))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import replace
 
+from projections.jobs import PAST_LIMITS
 from projections.store import Questions, Store, marks
 from projections.table import Codec, Table
 from queuectl.clock import micros
@@ -37,9 +38,11 @@ class QueueState(msgspec.Struct, frozen=True, gc=False):
     paused_suspends: bool = False
     """Whether that pause has suspended what ran."""
 
-    def is_paused(self, now: int) -> bool:
-        """Whether it is paused at `now`."""
-        return self.paused_at is not None and (self.paused_until is None or now < self.paused_until)
+    def is_paused(self, now: int, *, callbacks: bool = False) -> bool:
+        """Whether it is paused at `now`; with `callbacks`, for these too: a pause by the death of a job lets them pass,
+        for they tell of it."""
+        lasts = self.paused_at is not None and (self.paused_until is None or now < self.paused_until)
+        return lasts and not (callbacks and self.paused_job is not None)
 
     def suspends(self, now: int) -> bool:
         """Whether it is paused at `now` so that what ran is suspended."""
@@ -137,7 +140,7 @@ class QueueGate(msgspec.Struct, frozen=True, gc=False):
 
     state: QueueState
     processing: int = 0
-    """How many of its jobs are."""
+    """How many of its jobs are, those past its limits aside."""
     arrival: int | None = None
     """The theoretical arrival time of its rate (see `queuectl.rate`); None before the first start."""
 
@@ -180,6 +183,10 @@ select {_COLUMNS},
 from queues q
 """
 
+_PROCESSING_PAST_LIMITS = f"""
+select queue, count(*) from jobs where {PAST_LIMITS} and state = 'processing' group by queue
+"""
+
 
 class QueueQuestions(Questions):
     """What is asked of the queues."""
@@ -199,4 +206,9 @@ class QueueQuestions(Questions):
         """The gates of these queues, by name; None: of all of which anything was said, also of `ALL`."""
         where = f"where q.name in ({marks(names)})" if names is not None else ""
         rows = self._store.rows(f"{_GATES} {where}", names or ())
-        return {row[0]: QueueGate(TABLE.read(row), row[-2], row[-1]) for row in rows}
+        found = {row[0]: QueueGate(TABLE.read(row), row[-2], row[-1]) for row in rows}
+        if any(gate.processing and gate.state.concurrency is not None for gate in found.values()):
+            for queue, jobs in self._store.execute(_PROCESSING_PAST_LIMITS):
+                if (gate := found.get(queue)) is not None:
+                    found[queue] = replace(gate, processing=gate.processing - jobs)
+        return found

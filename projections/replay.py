@@ -160,7 +160,7 @@ def differences(projection: Projection, live: Store, scratch: Store, most: int =
 def _ordered(store: Store, table: str) -> Iterator[Row]:
     """All rows in the order of all their columns."""
     first = store.execute(f"select * from {table} limit 1")
-    order = ", ".join(str(column + 1) for column in range(len(first[0]))) if first else "1"
+    order = ", ".join(f"{column + 1} nulls first" for column in range(len(first[0]))) if first else "1"
     return store.rows(f"select * from {table} order by {order}")
 
 

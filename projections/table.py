@@ -30,6 +30,14 @@ CODECS: dict[Any, Codec] = {
 """By the type of a field."""
 
 
+def identifier(column: str) -> str:
+    """The name of a column as it stands alone in SQL, quoted where PostgreSQL has a word of its own for it."""
+    return f'"{column}"' if column in RESERVED else column
+
+
+RESERVED = frozenset({"window"})
+
+
 class Table(Generic[Row]):
     """A table with a row for each struct of one type, and a column for each of its fields, in their order.
 
@@ -57,11 +65,17 @@ class Table(Generic[Row]):
         self.name = name
         self.key = key
         self.columns = tuple(found)
+        self.types = {column: codec.column.split()[0] for column, codec in found.items()}
+        """By column: `integer`, `real`, `text` or `blob`."""
+        self.flags = frozenset(column for column, codec in found.items() if codec.decode is bool)
+        """The columns with 1 for True and 0 for False."""
         self.merge = {
             column: merge.get(column, f"excluded.{column}") for column in found if column not in (*key, *unique)
         }
         """By column that may change: the SQL for its value in an upsert."""
-        lines = [f"{column} {codec.column}{' unique' * (column in unique)}" for column, codec in found.items()]
+        lines = [
+            f"{identifier(column)} {codec.column}{' unique' * (column in unique)}" for column, codec in found.items()
+        ]
         rowid = len(key) == 1 and found[key[0]].column.startswith("integer")
         self.schema = (
             f"create table {name} ({', '.join(lines)}, primary key ({', '.join(key)}))"

@@ -53,6 +53,10 @@ class Worker(msgspec.Struct, frozen=True, gc=False):
     """The control group in which attempts with a memory limit get one of their own; None: RLIMIT_AS keeps these."""
     private: bool
     """Whether it runs given jobs only."""
+    lease: float | None
+    """Seconds for which it may go unheard before other hosts take over; None: none can."""
+    clock_ahead: float | None
+    """Seconds by which its host's clock was ahead of the database's when it started; None: that is the same clock."""
     started_at: int
     heartbeat_at: int
     """Moment of its latest heartbeat. For display only: whether it is hung is not judged by stamps (R20)."""
@@ -93,6 +97,8 @@ def evolve(worker: Worker | None, record: Recorded, event: Any) -> Worker | None
             min_free_memory=event.min_free_memory,
             cgroup=event.cgroup,
             private=event.private,
+            lease=event.lease,
+            clock_ahead=event.clock_ahead,
             started_at=record.at,
             heartbeat_at=record.at,
         )
@@ -112,7 +118,7 @@ def evolve(worker: Worker | None, record: Recorded, event: Any) -> Worker | None
 
 
 name = "workers"
-version = 5
+version = 6
 tables = ("workers",)
 reads = None
 

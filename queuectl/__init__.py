@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from queuectl.job_fields import Spec
     from queuectl.queries import Status
     from queuectl.queue import Queue
+    from queuectl.templates import each
 
 __version__ = "0.1.0.dev0"
 
@@ -39,6 +40,7 @@ _HOMES = {
     "queuectl.queue": ("Queue",),
     "queuectl.queries": ("Status",),
     "queuectl.job_fields": ("Spec",),
+    "queuectl.templates": ("each",),
     "queuectl.history": ("Moment",),
     "queuectl.events": ("Recorded",),
     "projections.jobs": ("Job",),
@@ -53,7 +55,7 @@ _WHERE = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Absent", "Attempt", "Conflict", "Deadline", "Exists", "Fenced", "Invalid", "Job", "Moment", "NotFound", "Queue",
-    "QueueError", "Recorded", "Refused", "Spec", "Status", "Unusable", "Worker",
+    "QueueError", "Recorded", "Refused", "Spec", "Status", "Unusable", "Worker", "each",
 ]  # fmt: skip
 
 

@@ -172,14 +172,14 @@ def _reasons(job: Job, facts: Facts, now: int) -> Iterator[Reason]:
         if job.held:
             yield _held(job, facts.holds.get(job.id))
         for each in (gate, all_queues):
-            if each is not None and each.state.is_paused(now):
+            if each is not None and each.state.is_paused(now, callbacks=job.past_limits):
                 yield _paused(each)
     if job.watching is not None:
         yield _blocked(job, job.watching)
     if not job.forced:
         if job.run_at > now:
             yield _not_due(job, facts)
-        if gate is not None:
+        if gate is not None and not job.past_limits:
             yield from _limited(gate, now)
     if job.demand:
         yield from _short(job, facts, now)
@@ -253,7 +253,9 @@ def _limited(gate: QueueGate, now: int) -> Iterator[Reason]:
     state = gate.state
     change = f"queuectl queue set {shlex.quote(state.name)}"
     if gate.is_full:
-        what = f"{counted(gate.processing, 'job')} of the queue {state.name} run, and {state.concurrency} may"
+        what = (
+            f"{counted(gate.processing, 'job runs', 'jobs run')} in the queue {state.name}, and {state.concurrency} may"
+        )
         frees = f"{change} --concurrency {gate.processing + 1}"
         yield Reason(kind="concurrency", text=what, about=state.name, frees=frees)
     if state.rate is not None and (opens := gate.opens(now)) > now:

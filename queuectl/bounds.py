@@ -24,6 +24,8 @@ MOST_SLOTS = 10_000
 MOST_TAGS = 100
 LEAST_MEMORY, MOST_MEMORY = 4 << 20, 1 << 50
 """Bytes: with less, a shell can't begin."""
+LONGEST_NOTE = 1000
+"""Characters of a note."""
 MOST_STEPS = 100
 """Delays of a backoff that lists them."""
 
@@ -115,6 +117,18 @@ def check_reason(reason: str) -> str:
     return reason
 
 
+def check_note(text: str) -> str:
+    """The same text, if it can be a note. Raises Invalid."""
+    passable("note", text)
+    if not text.strip():
+        raise Invalid("note: is empty: say what is to be noted")
+    if len(text) > LONGEST_NOTE:
+        raise Invalid(
+            f"note: is {len(text):,} characters long; at most {LONGEST_NOTE:,}: print it, and it is in the output"
+        )
+    return text
+
+
 def check_shell(path: str) -> str:
     """The same path, if it can name a shell: whether it is there is found out when the job starts. Raises Invalid."""
     if not path.startswith("/") or path.endswith("/"):
@@ -147,6 +161,14 @@ def check_variables(what: str, variables: dict[str, str]) -> dict[str, str]:
     if total > LONGEST_COMMAND:
         raise Invalid(f"{what}: {total} bytes of variables; at most {LONGEST_COMMAND} can be passed to a command")
     return variables
+
+
+def check_line(line: str) -> str:
+    """The same command line, if a shell can be given it. Raises Invalid."""
+    if not line or line.isspace():
+        raise Invalid("the command is empty")
+    passable("the command", line)
+    return line
 
 
 def check_argv(argv: tuple[str, ...] | None) -> None:

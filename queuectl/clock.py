@@ -25,6 +25,11 @@ def monotonic() -> float:
     return time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
+def boottime() -> float:
+    """As `monotonic`, by a clock that goes on while the machine is suspended (CLOCK_BOOTTIME)."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def file_time() -> int:
     """The time that the kernel would stamp a file with now, at least: nanoseconds since 1970, by its last tick."""
     return time.clock_gettime_ns(5)  # CLOCK_REALTIME_COARSE of linux/time.h, which Python does not name
@@ -43,3 +48,8 @@ def micros(moment: str) -> int:
     if parsed.tzinfo is None:
         raise ValueError(f"{moment!r} has no offset from UTC")
     return (parsed - EPOCH) // MICROSECOND
+
+
+def second_text(moment: int) -> str:
+    """A moment in microseconds UTC as RFC 3339 to the second: `2026-11-24T09:00:00Z`."""
+    return (NAIVE_EPOCH + timedelta(microseconds=moment)).isoformat(timespec="seconds") + "Z"

@@ -8,8 +8,9 @@ from msgspec.structs import replace
 
 from projections.dependencies import DEPENDENCY_KINDS
 from projections.jobs import Job
-from queuectl import bounds, decisions, policy
+from queuectl import bounds, decisions, inputs, policy
 from queuectl.circles import refuse_circle
+from queuectl.engines.callbacks import refuse_too_deep
 from queuectl.engines.view import Transaction, View
 from queuectl.enqueueing import Enqueueing
 from queuectl.errors import Invalid, Refused
@@ -59,7 +60,7 @@ class Editing(Enqueueing):
         """
         if version is not None and len({*ids}) != 1:
             raise Invalid("version: is that of one job: name that one alone")
-        change = self._checked(changes, Edits.__optional_keys__, whole)
+        change = self.checked(changes, Edits.__optional_keys__, whole)
 
         def decide(tx: Transaction, job: Job) -> list[Event]:
             if version not in (None, job.version):
@@ -76,7 +77,7 @@ class Editing(Enqueueing):
 
         return self._change(ids, among, decide)
 
-    def _checked(self, changes: Mapping[str, Any], known: Collection[str], whole: Collection[str] = ()) -> EditRequest:
+    def checked(self, changes: Mapping[str, Any], known: Collection[str], whole: Collection[str] = ()) -> EditRequest:
         """What is to be changed, of these fields of Spec alone. Raises Invalid."""
         fields = {name: value for name, value in changes.items() if value is not None or name in TAKE_NONE}
         for name in fields:
@@ -86,7 +87,7 @@ class Editing(Enqueueing):
         return EditRequest(
             said={name: getattr(spec, name) for name in fields if name not in ("secrets", "reason")},
             whole=whole,
-            stdin=policy.copy_stdin(spec.stdin, self.home, self._engine.owns) if spec.stdin else None,
+            stdin=inputs.copy(spec.stdin, self._engine) if spec.stdin else None,
             secrets=spec.secrets if "secrets" in fields else None,
             reason=spec.reason,
         )
@@ -101,6 +102,8 @@ class Editing(Enqueueing):
             raise Invalid(f"job {job.id} has {min(twice)} as a secret and not as one: choose")
         if "shell" in change.said and wanted.argv is not None:
             raise Invalid(f"shell: what job {job.id} runs is given as words, and run without a shell")
+        if change.said.keys() & {"on_complete", "on_failure", "on_end"}:
+            refuse_too_deep(tx, wanted)
         if "needs" in change.said:
             self.refuse_beyond(tx, [Spec(needs=wanted.needs, held=job.held)])
         if change.said.keys() & {*DEPENDENCY_KINDS}:

@@ -25,6 +25,12 @@ def inside(engine: Engine) -> str | None:
         return None
 
 
+def attempt() -> int | None:
+    """The number of the attempt inside which this process runs, by its environment; None: of none."""
+    number = os.environ.get("QUEUECTL_ATTEMPT", "")
+    return int(number) if number.isdecimal() and number.isascii() else None
+
+
 def hosts(view: View, job: str | None) -> list[Job]:
     """This job and those that wait for it, innermost first, as far as they are processing; [] for None.
 

@@ -29,6 +29,10 @@ class OutputGone(NotFound):
     """An attempt has run, and the file with its output is not there any more."""
 
 
+class OutputElsewhere(NotFound):
+    """The file with an output lies on another host."""
+
+
 class Refused(QueueError):
     """The job's state does not allow it (retrying a running job, say)."""
 

@@ -45,12 +45,16 @@ class Term(msgspec.Struct, frozen=True):
         return f"{'-' * self.negated}{self.key}{':' * bool(self.key)}{values}"
 
 
+NotesOf = Callable[[str], Iterable[str]]
+"""Gives the texts of the notes on a job, by its id."""
+
+
 class Condition(msgspec.Struct, frozen=True):
     """What a filter means at one moment."""
 
     listed: JobFilter
     """The part that indexes answer."""
-    rest: Callable[[Job], bool] | None = None
+    rest: Callable[[Job, NotesOf], bool] | None = None
     """Whether a job of that part is meant; None: each of them is."""
 
 
@@ -67,14 +71,14 @@ def parse(text: str) -> tuple[Term, ...]:
 def condition(terms: Iterable[Term], listed: JobFilter, at: int | None = None) -> Condition:
     """What the terms mean together with a JobFilter, at a moment (µs UTC; None: now)."""
     at = now() if at is None else at
-    rest: list[Callable[[Job], bool]] = []
+    rest: list[_Meant] = []
     for term in terms:
         narrowed = _narrowed(term, listed, at)
         if narrowed is not None:
             listed = narrowed
         else:
             rest.append(partial(_matches, term, _TESTS[term.key](term.values, at)))
-    return Condition(listed, (lambda job: all(matches(job) for matches in rest)) if rest else None)
+    return Condition(listed, (lambda job, notes: all(matches(job, notes) for matches in rest)) if rest else None)
 
 
 def states(terms: Iterable[Term]) -> tuple[str, ...] | None:
@@ -189,6 +193,7 @@ KEYS: Mapping[str, Callable[[str], str]] = {
     "exit": _code,
     "cause": _word_of(CAUSES, "cause"),
     "by": str,
+    "trigger": str,
     "since": _past,
     "until": _past,
     "ended": _past,
@@ -224,11 +229,14 @@ def _narrowed(term: Term, listed: JobFilter, at: int) -> JobFilter | None:
             return None
 
 
-def _matches(term: Term, test: Callable[[Job], bool], job: Job) -> bool:
-    return test(job) != term.negated
+_Meant = Callable[[Job, NotesOf], bool]
 
 
-_Test = Callable[[tuple[str, ...], int], Callable[[Job], bool]]
+def _matches(term: Term, test: _Meant, job: Job, notes: NotesOf) -> bool:
+    return test(job, notes) != term.negated
+
+
+_Test = Callable[[tuple[str, ...], int], _Meant]
 
 
 def _pattern(values: Iterable[str]) -> Callable[[str], object]:
@@ -237,67 +245,78 @@ def _pattern(values: Iterable[str]) -> Callable[[str], object]:
     return re.compile("|".join(alternatives), re.DOTALL).fullmatch
 
 
-def _words(values: tuple[str, ...], _: int) -> Callable[[Job], bool]:
+def _words(values: tuple[str, ...], _: int) -> _Meant:
     wanted = [value.casefold() for value in values]
 
-    def test(job: Job) -> bool:
-        texts = "\n".join((job.id, job.command, job.error or "", *_tags(job))).casefold()
+    def test(job: Job, notes: NotesOf) -> bool:
+        texts = "\n".join((job.id, job.command, job.error or "", *_tags(job), *notes(job.id))).casefold()
         return any(each in texts for each in wanted)
 
     return test
 
 
-def _tag(values: tuple[str, ...], _: int) -> Callable[[Job], bool]:
+def _tag(values: tuple[str, ...], _: int) -> _Meant:
     whole = _pattern(value for value in values if "=" in value)
     key = _pattern(value for value in values if "=" not in value)
-    return lambda job: any(key(name) or whole(f"{name}={value}") for name, value in job.policy.tags.items())
+    return lambda job, _: any(key(name) or whole(f"{name}={value}") for name, value in job.policy.tags.items())
 
 
 def _tags(job: Job) -> Iterator[str]:
     return (f"{key}={value}" if value else key for key, value in job.policy.tags.items())
 
 
-def _queue(values: tuple[str, ...], _: int) -> Callable[[Job], bool]:
+def _queue(values: tuple[str, ...], _: int) -> _Meant:
     matches = _pattern(values)
-    return lambda job: bool(matches(job.queue))
+    return lambda job, _: bool(matches(job.queue))
 
 
-def _batch(values: tuple[str, ...], _: int) -> Callable[[Job], bool]:
+def _batch(values: tuple[str, ...], _: int) -> _Meant:
     matches = _pattern(values)
-    return lambda job: job.batch is not None and bool(matches(job.batch))
+    return lambda job, _: job.batch is not None and bool(matches(job.batch))
 
 
-def _by(values: tuple[str, ...], _: int) -> Callable[[Job], bool]:
+def _by(values: tuple[str, ...], _: int) -> _Meant:
     matches = _pattern(values)
-    return lambda job: bool(matches(job.enqueued_by) or matches(job.enqueued_by.partition(":")[2]))
+    return lambda job, _: bool(matches(job.enqueued_by) or matches(job.enqueued_by.partition(":")[2]))
 
 
-def _exit(values: tuple[str, ...], _: int) -> Callable[[Job], bool]:
+def _trigger(values: tuple[str, ...], _: int) -> _Meant:
+    matches = _pattern(values)
+
+    def test(job: Job, _: NotesOf) -> bool:
+        source = job.triggered_by
+        return source is not None and bool(matches(source) or matches(source.partition(":")[2]))
+
+    return test
+
+
+def _exit(values: tuple[str, ...], _: int) -> _Meant:
     codes = {int(value) for value in values}
-    return lambda job: (128 + job.signal if job.signal is not None else job.exit_code) in codes
+    return lambda job, _: (128 + job.signal if job.signal is not None else job.exit_code) in codes
 
 
-def _cause(values: tuple[str, ...], _: int) -> Callable[[Job], bool]:
-    return lambda job: job.cause in values
+def _cause(values: tuple[str, ...], _: int) -> _Meant:
+    return lambda job, _: job.cause in values
 
 
-def _since(values: tuple[str, ...], at: int) -> Callable[[Job], bool]:
+def _since(values: tuple[str, ...], at: int) -> _Meant:
     moment = units.past(values[0], at)
-    return lambda job: job.enqueued_at >= moment
+    return lambda job, _: job.enqueued_at >= moment
 
 
-def _until(values: tuple[str, ...], at: int) -> Callable[[Job], bool]:
+def _until(values: tuple[str, ...], at: int) -> _Meant:
     moment = units.past(values[0], at)
-    return lambda job: job.enqueued_at <= moment
+    return lambda job, _: job.enqueued_at <= moment
 
 
-def _ended(values: tuple[str, ...], at: int) -> Callable[[Job], bool]:
+def _ended(values: tuple[str, ...], at: int) -> _Meant:
     moment = units.past(values[0], at)
-    return lambda job: job.finished_at is not None and job.finished_at >= moment
+    return lambda job, _: job.finished_at is not None and job.finished_at >= moment
 
 
 _TESTS: Mapping[str, _Test] = {
     "": _words, "queue": _queue, "tag": _tag, "batch": _batch, "exit": _exit, "cause": _cause, "by": _by,
+    "trigger": _trigger,
     "since": _since, "until": _until, "ended": _ended,
 }  # fmt: skip
 """By key: whether a job has one of some values, at a moment."""

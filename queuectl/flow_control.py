@@ -7,7 +7,7 @@ from msgspec import UNSET
 
 from projections.jobs import Job
 from projections.queues import ALL, QueueState, stream
-from queuectl import decisions, enclosing_jobs
+from queuectl import decisions, enclosing_jobs, on_empty
 from queuectl.bounds import check_queue, within
 from queuectl.clock import SECOND
 from queuectl.decisions import LimitChanges
@@ -96,7 +96,7 @@ class FlowControl(ResourceControl):
         `follow` gives what then becomes of jobs.
         """
         name = check_queue(queue) if queue is not None else ALL
-        with self._engine.transaction() as tx:
+        with self._engine.transaction() as tx, on_empty.coming_to_rest(tx, self.actor):
             state = tx.queue_state(name)
             events = decide(tx, state)
             changes = tx.append([Write(stream(name), state, events)] if events else [], self.actor)
@@ -169,7 +169,7 @@ class FlowControl(ResourceControl):
         among: Collection[str] | None,
         decide: Callable[[Transaction, Job], list[Event]],
     ) -> list[str]:
-        with self._engine.transaction() as tx:
+        with self._engine.transaction() as tx, on_empty.coming_to_rest(tx, self.actor):
             decided = [(job, decide(tx, job)) for job in jobs_among(tx, ids, among)]
             writes = [Write(f"job:{job.id}", job, events) for job, events in decided if events]
             tx.append(writes, self.actor)

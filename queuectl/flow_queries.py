@@ -9,7 +9,6 @@ from queuectl.admission import UNSTARTED, Facts, Reason, first, reasons
 from queuectl.admission_facts import collect
 from queuectl.batch_summary import BatchSummary
 from queuectl.batches import get_batch
-from queuectl.clock import now
 from queuectl.engines.base import Progress
 from queuectl.engines.dependants import cancelled_because
 from queuectl.engines.view import View
@@ -27,7 +26,7 @@ class FlowQueries(Queries):
     def facts(self) -> Facts:
         """What `admission.reasons` has to know of the workers, to be asked of many jobs."""
         with self._engine.snapshot() as view:
-            return collect(view, self._engine, None, now())
+            return collect(view, self._engine, None, self._engine.now())
 
     def reasons(self, id: str) -> list[Reason]:
         """Every reason why a job does not start, in the order in which they have to go; none: it is to start.
@@ -35,7 +34,7 @@ class FlowQueries(Queries):
         Raises NotFound, and Refused where the job does not wait.
         """
         with self._engine.snapshot() as view:
-            moment, job = now(), get_job(view, id)
+            moment, job = self._engine.now(), get_job(view, id)
             return reasons(job, self._facts(view, moment, job), moment)
 
     def wait_history(self, id: str, progress: Progress | None = None) -> WaitHistory:
@@ -51,18 +50,18 @@ class FlowQueries(Queries):
 
         The one that keeps most of them comes first. Those of these jobs that are gone are left out.
         """
-        moment = now()
+        moment = self._engine.now()
         with self._engine.snapshot() as view:
             named = [job for id in ids if (job := view.job(id)) is not None]
             facts = self._facts(view, moment, named[0] if len(named) == 1 else None)
         return waits(named if ids else self.jobs(state=UNSTARTED, batch=batch), facts, moment)
 
-    def first_waits(self) -> list[Wait]:
-        """The same of the first job of each queue, however many wait there: all of these are counted with it."""
-        moment = now()
+    def first_waits(self, queue: str | None = None) -> list[Wait]:
+        """The same of the first job of each queue, or of one, however many wait there: all are counted with it."""
+        moment = self._engine.now()
         with self._engine.snapshot() as view:
             facts, found = self._facts(view, moment), view.waiting_by_queue()
-            heads = [job for queue in found for job in _head(view, queue, moment)]
+            heads = [job for name in found if queue in (None, name) for job in _head(view, name, moment)]
         return waits(heads, facts, moment, lambda job: found[job.queue])
 
     def _facts(self, view: View, moment: int, about: Job | None = None) -> Facts:
@@ -92,7 +91,7 @@ class FlowQueries(Queries):
 
     def _heads_kept(self, kind: str) -> dict[str, tuple[Reason, int]]:
         """The queues whose first due job waits for this kind of reason, and how many jobs wait in each."""
-        facts, moment = self.facts(), now()
+        facts, moment = self.facts(), self._engine.now()
         with self._engine.snapshot() as view:
             return {
                 queue: (reason, jobs)
@@ -108,7 +107,7 @@ class FlowQueries(Queries):
         began.
         """
         with self.as_of(then, ("jobs", "counts", "queues", "starts"), progress) as view:
-            return summaries(view, now() if then is None else then.at or view.head()[1])
+            return summaries(view, self._engine.now() if then is None else then.at or view.head()[1])
 
     def batches(self) -> list[BatchSummary]:
         """All batches, the one that was opened last first."""
@@ -124,7 +123,7 @@ class FlowQueries(Queries):
         """One queue; None: what was said of all of them at once."""
         wanted = name or ALL
         with self._engine.snapshot() as view:
-            moment = now()
+            moment = self._engine.now()
             found = {each.name: each for each in summaries(view, moment)}
         return found.get(wanted) or QueueSummary(QueueState(wanted, 0), 0, 0, 0, 0, 0, None, moment)
 

@@ -12,14 +12,22 @@ import msgspec
 from queuectl.errors import Unusable, shown
 from queuectl.host.atomic_file import write_file
 
+STDERR = ".err"
+"""What follows the name of an output file in that of the file for stderr."""
 ID_LENGTH = 32
 """Hexadecimal digits in the file `id`."""
+
+PROGRESS = ".progress"
+"""What the name of such a file ends with, beside that of the output file."""
 
 
 class Home(msgspec.Struct, frozen=True):
     """The paths of a queue's home, all absolute and without symbolic links: each process means the same files."""
 
     folder: str
+    machine: str = ""
+    """What tells this machine from others, where the workers of several may be at one queue: a folder that they share,
+    or that was copied, is then a home of its own for each."""
 
     @property
     def id(self) -> str:
@@ -79,12 +87,27 @@ class Home(msgspec.Struct, frozen=True):
             raise failed(self.id, error) from error
         if not re.fullmatch(rb"[0-9a-f]{%d}\n" % ID_LENGTH, text):
             raise Unusable(f"{shown(self.id)}: is damaged: when no worker and no job of this queue runs, remove it")
-        key = b"%s %d %d" % (text, folder.st_dev, folder.st_ino)
+        key = b"%s %d %d" % (text, folder.st_dev, folder.st_ino) + self.machine.encode()
         return hashlib.blake2b(key, digest_size=8).hexdigest()
 
     def has_identity(self, known: str) -> bool:
         """Whether this is its identity: the folder was not removed and made anew, and is no copy. Makes none."""
         return os.path.lexists(self.id) and self.identity() == known
+
+
+def progress_of(output: str) -> str:
+    """The file in which the command with this output file says how far it is."""
+    return output + PROGRESS
+
+
+def stderr_of(output: str) -> str:
+    """The file of what an attempt wrote to stderr, if that is kept apart from the rest in its output file."""
+    return output + STDERR
+
+
+def job_of(name: str) -> str:
+    """The id of the job in the name of a file in the folder of outputs."""
+    return name.removesuffix(PROGRESS).removesuffix(STDERR).rpartition(".")[0].rpartition(".")[0]
 
 
 def make_folder(path: str) -> None:

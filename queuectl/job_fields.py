@@ -46,6 +46,8 @@ class Spec(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What becomes of it when its worker dies: retry or dead."""
     keep_children: bool = False
     """Leave what it left running in the background, rather than end it with the command."""
+    split_output: bool = False
+    """Keep what it writes to stderr in a file of its own, rather than in one with its stdout."""
     nice: int = 0
     """Run it at a lower priority for the processor: N, up to 19, is added to its worker's niceness."""
     memory_limit: int | UnsetType | None = UNSET
@@ -88,6 +90,12 @@ class Spec(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     halt: str | None = None
     """When the batch is halted: soon,fail=3 (3 of its jobs died: what waits is cancelled), now,fail=10% (also what
     runs), now,success=1."""
+    on_complete: str | UnsetType | None = UNSET
+    """A callback: a line of shell that runs as a job of its own once this one has completed."""
+    on_failure: str | UnsetType | None = UNSET
+    """The same once it has died: no retry of it is left."""
+    on_end: str | UnsetType | None = UNSET
+    """The same once it has ended, however it did: completed, dead or cancelled."""
     cwd: str | None = None
     """Where it runs."""
     stdin: str | None = None
@@ -131,6 +139,7 @@ class Policy(TypedDict, total=False):
     timeout: float | None
     on_lost: Literal["retry", "dead"]
     keep_children: bool
+    split_output: bool
     nice: int
     memory_limit: int | None
     grace: float
@@ -140,6 +149,9 @@ class Policy(TypedDict, total=False):
     needs: dict[str, int]
     slots: int
     tags: dict[str, str]
+    on_complete: str | None
+    on_failure: str | None
+    on_end: str | None
     cwd: str
     stdin: str
     shell: str

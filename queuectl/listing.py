@@ -9,7 +9,7 @@ import msgspec
 from projections.job_list import JobFilter
 from projections.jobs import FINAL, STATES, Job
 from queuectl.engines.view import View
-from queuectl.filters import Condition
+from queuectl.filters import Condition, NotesOf
 
 PAGE = 1000
 """Rows read at a time: nothing is kept open between two pages (R8)."""
@@ -47,12 +47,12 @@ class Listing(Iterator[Job]):
             seqs = self._select(view)
         yield from _pages(snapshot, seqs)
 
-    def _examined(self, snapshot: "_Snapshot", is_meant: Callable[[Job], bool]) -> Iterator[Job]:
+    def _examined(self, snapshot: "_Snapshot", is_meant: "_Meant") -> Iterator[Job]:
         """The jobs where each has to be looked at: no more pages are read than it takes to find them."""
         parts = self._parts() if self._brief else (self._where,)
         with snapshot() as view:
             seqs = [view.job_seqs(part, self.now) for part in parts]
-        found = [filter(is_meant, _pages(snapshot, each)) for each in seqs]
+        found = [_pages(snapshot, each, is_meant) for each in seqs]
         if not self._brief:
             yield from islice(found[0], self._limit)
             return
@@ -86,8 +86,13 @@ class Listing(Iterator[Job]):
 _Snapshot = Callable[[], AbstractContextManager[View]]
 
 
-def _pages(snapshot: _Snapshot, seqs: Sequence[int]) -> Iterator[Job]:
+_Meant = Callable[[Job, NotesOf], bool]
+
+
+def _pages(snapshot: _Snapshot, seqs: Sequence[int], is_meant: _Meant | None = None) -> Iterator[Job]:
     for start in range(0, len(seqs), PAGE):
         with snapshot() as view:
             page = view.jobs(seqs[start : start + PAGE])
+            if is_meant is not None:
+                page = [job for job in page if is_meant(job, view.note_texts)]
         yield from page

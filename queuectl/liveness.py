@@ -3,6 +3,9 @@
 A worker holds the lock on its lock file as long as it lives, and the kernel lets go of it at its end. But a file can be
 removed, and a folder replaced by a copy, while the worker goes on: so a lock that is missing or free proves nothing
 alone. The process that `worker_started` recorded must be gone as well, wherever it can be looked at from here.
+
+Where the database has workers of many hosts, here is the queue's folder in which the worker started, by its identity:
+containers may share machine, boot and even pids, and still not see each other's files (R48).
 """
 
 import enum
@@ -10,6 +13,7 @@ import os
 from collections.abc import Iterable, Mapping
 
 from projections.workers import Worker
+from queuectl.clock import SECOND
 from queuectl.engines.base import Engine
 from queuectl.host.flock import locked
 from queuectl.host.procfs import boot_id, look, machine_id, pid_namespace
@@ -22,7 +26,7 @@ class Life(enum.Enum):
     """It is there, or another process is recovering what it left."""
     GONE = "gone"
     UNKNOWN = "unknown"
-    """It can't be seen from here (another pid namespace or machine): only its heartbeats tell."""
+    """It can't be seen from here (another pid namespace, machine or host): only its heartbeats tell."""
 
 
 def liveness(worker: Worker, engine: Engine) -> Life:
@@ -30,6 +34,8 @@ def liveness(worker: Worker, engine: Engine) -> Life:
     path = f"{engine.home.workers}/{worker.id}"
     if locked(path):
         return Life.LIVES
+    if engine.many_hosts and not engine.home.has_identity(worker.identity):
+        return Life.UNKNOWN
     if worker.boot_id == boot_id():
         if worker.pid_namespace == pid_namespace() and (life := _of_process(worker, engine)) is not Life.UNKNOWN:
             return life
@@ -37,6 +43,16 @@ def liveness(worker: Worker, engine: Engine) -> Life:
         return Life.GONE  # the machine has been down since
     # Its pid tells nothing here. A lock file that it took itself, and that is free, is the kernel's word.
     return Life.GONE if os.path.lexists(path) and engine.home.has_identity(worker.identity) else Life.UNKNOWN
+
+
+def lease_left(worker: Worker, now: int) -> float | None:
+    """Seconds that are left of the lease of a worker (R48), for people: clocks differ. Below 0 where it has run out.
+
+    None where it has no lease, or has ended. `now` is microseconds UTC.
+    """
+    if worker.lease is None or not worker.live:
+        return None
+    return worker.lease - max(0, now - worker.heartbeat_at) / SECOND
 
 
 def parents(workers: Iterable[Worker], engine: Engine) -> dict[int, int]:

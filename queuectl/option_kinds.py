@@ -171,6 +171,18 @@ def _path(name: str, path: str) -> str:
         raise Invalid(f"{name}: {path!r} is relative, and the working directory is gone ({error.strerror})") from None
 
 
+def callback(text: str | None) -> str | None:
+    """The command line of a callback; None: there is none. Raises Invalid."""
+    return bounds.check_line(text) if text is not None and not _is_none(text) else None
+
+
+def _check_callback(name: str, line: str | None) -> str | None:
+    try:
+        return callback(line)
+    except Invalid as error:
+        raise Invalid(f"{name}: {error}") from None
+
+
 def when(text: str) -> dict[str, Any]:
     """`{"delay": seconds}` for a duration ahead, or `{"at": microseconds}` for a moment. Raises Invalid."""
     if (at := units.written(text, clock.now())) is not None:  # 20261201 is a day, not so many seconds
@@ -222,6 +234,14 @@ STEPS = Kind(
     read=_steps,
     load=_steps,
     check=_check_steps,
+)
+CALLBACK = Kind(
+    type="str | None",
+    json=str | None,
+    documented="string, or null",
+    read=callback,
+    load=callback,
+    check=_check_callback,
 )
 SIGNAL = Kind(
     type="int | str",

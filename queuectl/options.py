@@ -17,6 +17,7 @@ from queuectl.errors import Invalid
 from queuectl.events import Enqueued
 from queuectl.halt import halt_rule
 from queuectl.option_kinds import (
+    CALLBACK,
     DURATION,
     FOLDER,
     IDS,
@@ -117,6 +118,8 @@ OPTIONS = (
            help="What becomes of it when its worker dies: retry or dead."),
     Option(name="keep_children", kind=SWITCH, default=False,
            help="Leave what it left running in the background, rather than end it with the command."),
+    Option(name="split_output", kind=SWITCH, default=False,
+           help="Keep what it writes to stderr in a file of its own, rather than in one with its stdout."),
     Option(name="nice", kind=whole(0, 19), metavar="N", default=0, without="0",
            help="Run it at a lower priority for the processor: N, up to 19, is added to its worker's niceness."),
     Option(name="memory_limit", kind=MEMORY, metavar="SIZE", default=UNSET, setting="none",
@@ -164,6 +167,12 @@ OPTIONS = (
     Option(name="halt", kind=text(lambda rule: str(halt_rule(rule))), metavar="RULE", only_new=True, without="never",
            help="When the batch is halted: soon,fail=3 (3 of its jobs died: what waits is cancelled), now,fail=10% "
            "(also what runs), now,success=1."),
+    Option(name="on_complete", kind=CALLBACK, metavar="COMMAND", default=UNSET, without="none", edit="running",
+           help="A callback: a line of shell that runs as a job of its own once this one has completed."),
+    Option(name="on_failure", kind=CALLBACK, metavar="COMMAND", default=UNSET, without="none", edit="running",
+           help="The same once it has died: no retry of it is left."),
+    Option(name="on_end", kind=CALLBACK, metavar="COMMAND", default=UNSET, without="none", edit="running",
+           help="The same once it has ended, however it did: completed, dead or cancelled."),
     Option(name="cwd", kind=FOLDER, metavar="FOLDER", without="here", help="Where it runs."),
     Option(name="stdin", kind=INPUT, metavar="FILE", without="nothing", help="What it reads, copied now; - is stdin."),
     Option(name="shell", kind=text(bounds.check_shell), metavar="PATH", setting=SHELL,
@@ -191,7 +200,7 @@ EDITABLE = tuple(option.name for option in OPTIONS if option.edit or not option.
 """The options that an edit can change, at least of a blocked job."""
 
 TAKE_NONE = frozenset(option.name for option in OPTIONS if option.default is UNSET)
-"""The options of which None says something: that there is no limit."""
+"""The options of which None says something: that there is no limit, or no callback."""
 
 
 def is_editable(name: str, phase: Phase) -> bool:

@@ -1,7 +1,5 @@
 """From what a user asked for to the policy that stands in the log: a `Spec` with the settings filled in."""
 
-import os
-import stat
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
@@ -10,26 +8,23 @@ from msgspec.structs import replace
 from projections.jobs import FINAL, Job
 from projections.new_jobs import Alike
 from queuectl.clock import SECOND, text
-from queuectl.errors import Invalid, Unusable, shown
-from queuectl.events import Enqueued
-from queuectl.home import Home
-from queuectl.host.atomic_file import write_file
+from queuectl.events import Enqueued, Trigger
 from queuectl.job_fields import Spec
 from queuectl.options import IN_EVENT, SETTINGS, Phase
 from queuectl.runnable import SHELL
 from queuectl.settings import Settings
 from queuectl.spec import said
 
-STDIN_LIMIT = 64 << 20
-"""Bytes of input that are copied for a job."""
 
-
-def template(settings: Settings, here: str, environment: str | None = None) -> Enqueued:
+def template(settings: Settings, here: str, environment: str | None = None, trigger: Trigger | None = None) -> Enqueued:
     """The policy of a job of which nothing was said: its command and moment are still to be filled in.
 
-    `here` is the enqueuer's folder, `environment` names what is kept of the enqueuer's.
+    `here` is the enqueuer's folder, `environment` names what is kept of the enqueuer's; `trigger` is what enqueues it,
+    where that is no person.
     """
-    plain = Enqueued(run_at="", cwd=here, environment=environment, max_retries=0, backoff_base=1.0, backoff_max=0.0)
+    plain = Enqueued(
+        run_at="", cwd=here, environment=environment, max_retries=0, backoff_base=1.0, backoff_max=0.0, trigger=trigger
+    )
     values = {option.name: getattr(settings, option.name) for option in SETTINGS}
     return changed(plain, {name: value for name, value in values.items() if value != getattr(plain, name)})
 
@@ -124,55 +119,17 @@ def changed(
     return replace(before, **new)
 
 
+def renewed(policy: Enqueued, said: Collection[str], settings: Settings) -> Enqueued:
+    """A policy with the settings as they are by now, for all of which nothing was said."""
+    silent = [option for option in SETTINGS if not {option.name, *option.instead_of}.intersection(said)]
+    values = {option.name: getattr(settings, option.name) for option in silent}
+    if policy.argv is not None:
+        values.pop("shell", None)
+    return replace(policy, **values)
+
+
 def phase(job: Job) -> Phase:
     """How far a job has come, for what can be changed of it."""
     if job.state in FINAL:
         return "ended"
     return "running" if job.state == "processing" else "blocked" if job.state == "blocked" else "waiting"
-
-
-def copy_stdin(path: str, home: Home, is_database: Callable[[str], bool]) -> str:
-    """Copy a job's input into the queue's folder and give the copy's name: the same content has the same name.
-
-    Only a regular file, or `-` for what this process reads, to its end; up to 64 MiB. A file for which
-    `is_database` is true is not opened. Raises Invalid.
-    """
-    import hashlib
-
-    data = _stdin() if path == "-" else _file(path, is_database)
-    if len(data) > STDIN_LIMIT:
-        what = "what is piped in" if path == "-" else repr(path)
-        raise Invalid(
-            f"stdin: {what} is larger than {STDIN_LIMIT >> 20} MiB; put it into a file that the command opens itself"
-        )
-    name = hashlib.sha256(data).hexdigest()
-    target = f"{home.stdin}/{name}"
-    if not os.path.exists(target):
-        try:
-            write_file(target, data, replace=True)
-        except OSError as error:
-            raise Unusable(f"{shown(home.stdin)}: can't keep the input: {error.strerror}") from error
-    return name
-
-
-def _stdin() -> bytes:
-    """What this process is given to read, as far as the limit needs it."""
-    try:
-        with open(0, "rb", closefd=False) as source:
-            return source.read(STDIN_LIMIT + 1)
-    except OSError as error:
-        raise Invalid(f"stdin: can't read what this command was given: {error.strerror}") from None
-
-
-def _file(path: str, is_database: Callable[[str], bool]) -> bytes:
-    try:
-        found = os.stat(path)
-        if not stat.S_ISREG(found.st_mode):
-            raise Invalid(f"stdin: {path!r} is not a regular file; give one, or pipe it into --stdin -")
-        if is_database(path):
-            # To close it again would drop SQLite's locks.
-            raise Invalid(f"stdin: {path!r} is the queue's own database; give a copy of it")
-        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as source:
-            return source.read(STDIN_LIMIT + 1)
-    except OSError as error:
-        raise Invalid(f"stdin: can't read {path!r}: {error.strerror}") from None

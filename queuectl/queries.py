@@ -1,6 +1,5 @@
 """The questions people ask of a queue, each answered from one moment of the log."""
 
-import os
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, Self
@@ -14,19 +13,19 @@ from projections.job_list import JobFilter
 from projections.jobs import STATES, Job
 from projections.workers import Worker
 from queuectl import disk, environment, filters, history, settings
-from queuectl.clock import now, text
+from queuectl.clock import text
 from queuectl.disk import Disk
 from queuectl.dotenv import EnvFile
 from queuectl.engines.base import Engine, Progress
 from queuectl.engines.view import Filter, View
-from queuectl.errors import Invalid, NotFound, OutputGone, QueueError
+from queuectl.errors import Invalid, NotFound, QueueError
 from queuectl.events import Recorded
 from queuectl.history import Moment
 from queuectl.home import Home
 from queuectl.listing import PAGE, Listing
 from queuectl.liveness import Life, liveness
 from queuectl.settings import Resolved, Settings
-from queuectl.units import Then, size_text
+from queuectl.units import Then
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -140,6 +139,11 @@ class Queries:
         with self._engine.snapshot() as view:
             return view.attempts(id)
 
+    def callbacks(self, id: str) -> list[Job]:
+        """The callbacks that the ends of a job have added, first to last, but for those that are gone."""
+        with self._engine.snapshot() as view:
+            return view.callbacks(id)
+
     def jobs(
         self,
         *,
@@ -168,15 +172,15 @@ class Queries:
             if each not in STATES:
                 raise Invalid(f"no state {each!r}; there are {', '.join(STATES)}")
         listed = JobFilter(states=states, queue=queue, batch=batch, since=since, until=until, ended_since=ended_since)
-        listing = Listing(filters.condition(filters.parse(where), listed), limit, brief)
+        listing = Listing(filters.condition(filters.parse(where), listed, self._engine.now()), limit, brief)
         listing.rows = self._listed(listing, then, progress)
         return listing
 
     def _listed(self, listing: Listing, then: Then | None, progress: Progress | None) -> Iterator[Job]:
         if then is None:
-            yield from listing.read(self._engine.snapshot, now())
+            yield from listing.read(self._engine.snapshot, self._engine.now())
             return
-        with self.as_of(then, ("jobs", "counts"), progress) as view:
+        with self.as_of(then, ("jobs", "counts", "notes"), progress) as view:
             yield from listing.read(lambda: nullcontext(view), then.at or view.head()[1])
 
     @contextmanager
@@ -279,30 +283,6 @@ class Queries:
                 return
             yield from page
             after = page[-1].seq
-
-    # -- output ------------------------------------------------------------------------------------------------------
-
-    def output(self, id: str, attempt: int | None = None) -> str:
-        """The path of the file with an attempt's output (stdout and stderr as they came); the latest that has one.
-
-        Raises NotFound where the job or the attempt is unknown, or has written none.
-        """
-        with self._engine.snapshot() as view:
-            get_job(view, id)
-            attempts = [a for a in view.attempts(id) if attempt in (None, a.number)]
-            workers = {a.worker: view.worker(a.worker) for a in attempts}
-        if attempt is not None and not attempts:
-            raise NotFound(f"job {id} has no attempt {attempt}")
-        for each in reversed(attempts):
-            worker = workers[each.worker]
-            path = self.home.output_of(worker.identity if worker is not None else "", id, each.lease)
-            if os.path.isfile(path):
-                return path
-            if each.started_at is not None or each.cause == "lost":
-                wrote = f"wrote {size_text(each.output_bytes)}" if each.output_bytes is not None else "has run"
-                raise OutputGone(f"attempt {each.number} of job {id} {wrote}, and its output file is gone: {path}")
-        which = f"job {id}" if attempt is None else f"attempt {attempt} of job {id}"
-        raise NotFound(f"{which} has no output yet")
 
     # -- settings ----------------------------------------------------------------------------------------------------
 

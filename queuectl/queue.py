@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from projections.config import Config
 from projections.jobs import Job
-from queuectl import decisions, dotenv, engines, environment, settings
+from queuectl import decisions, dotenv, engines, environment, on_empty, settings
 from queuectl.batches import halted_members, reopen_batches
 from queuectl.decisions import Cancel
 from queuectl.editing import Editing, EditRequest
@@ -19,12 +19,20 @@ from queuectl.events import ConfigSet, Event
 from queuectl.flow_control import jobs_among
 from queuectl.host.user import caller
 from queuectl.job_fields import Changes
+from queuectl.noting import Noting
 from queuectl.option_kinds import SIGNAL
+from queuectl.output_queries import OutputQueries
 from queuectl.uniqueness import is_key_free
 from queuectl.wait_queries import WaitQueries
 
+if TYPE_CHECKING:
+    from queuectl.forecast import Forecasts
+    from queuectl.joining import JoinedQueue
+    from queuectl.scheduling import Schedules
+    from queuectl.units import Then
 
-class Queue(Editing, WaitQueries):
+
+class Queue(Editing, Noting, OutputQueries, WaitQueries):
     """A queue of shell commands in one database, which is made on first use. A context manager.
 
     `url` is a path or `sqlite:///path`; left out, it is found as the command line does (QUEUECTL_DB, DB_PATH, the
@@ -65,6 +73,18 @@ class Queue(Editing, WaitQueries):
             self._engine.close()
             raise
 
+    @staticmethod
+    def on(connection: object, *, schema: str = "queuectl", actor: str | None = None) -> "JoinedQueue":
+        """The queue in a schema of the same PostgreSQL database, to enqueue within the transaction of `connection`.
+
+        `connection` is a `psycopg.Connection`, or what SQLAlchemy wraps around it (`session.connection().connection`).
+        It stays the caller's: no setting of it is changed, and closing it is the caller's part. The queue has to be
+        there. Raises Invalid for any other connection, an asynchronous one included.
+        """
+        from queuectl.joining import JoinedQueue  # few programs need it
+
+        return JoinedQueue(connection, schema, actor if actor is not None else f"library:{caller()}")
+
     # -- changing ----------------------------------------------------------------------------------------------------
 
     def cancel(
@@ -88,7 +108,7 @@ class Queue(Editing, WaitQueries):
                 jobs[job.id] = job
                 yield Cancel(job.id, reason, signal=name)
 
-        with self._engine.transaction() as tx:
+        with self._engine.transaction() as tx, on_empty.coming_to_rest(tx, self.actor):
             tx.end(cancels(tx), self.actor, jobs)
         self.cascade()
         return [*jobs]
@@ -96,7 +116,7 @@ class Queue(Editing, WaitQueries):
     def cascade(self) -> None:
         """Look at the jobs that depend on others that have ended, where that was left for later: so many at a time."""
         while self._is_cascading():
-            with self._engine.transaction() as tx:
+            with self._engine.transaction() as tx, on_empty.coming_to_rest(tx, self.actor):
                 tx.cascade(self.actor)
 
     def _is_cascading(self) -> bool:
@@ -133,7 +153,7 @@ class Queue(Editing, WaitQueries):
         """
         if ids and batch is not None:
             raise Invalid("batch: names the jobs: give it or ids")
-        change = self._checked(changes, Changes.__optional_keys__)
+        change = self.checked(changes, Changes.__optional_keys__)
         bulk = among is not None or batch is not None
         keys: dict[str, str] = {}
 
@@ -170,14 +190,19 @@ class Queue(Editing, WaitQueries):
     def purge(self, *ids: str, among: Collection[str] | None = None, reason: str | None = None) -> list[str]:
         """Take finished jobs out of the tables for good, all or none; their history stays in the log.
 
-        `among` and what is returned are as of `cancel`.
+        What other hosts could read of their outputs is removed. `among` and what is returned are as of `cancel`.
         """
+        leases: list[tuple[str, int]] = []
 
         def away(tx: Transaction, job: Job) -> list[Event]:
             tx.forget_secrets([job.id])
+            leases.extend((job.id, each.lease) for each in tx.attempts(job.id))
             return decisions.purge(job, reason)
 
-        return self._change(ids, among, away)
+        purged = self._change(ids, among, away)
+        if self._engine.shared_files is not None:
+            self._engine.shared_files.forget_outputs(leases)
+        return purged
 
     def dead(self, queue: str | None = None) -> list[str]:
         """The ids of the jobs in the dead letter queue, the latest death first."""
@@ -193,6 +218,19 @@ class Queue(Editing, WaitQueries):
         with self._engine.transaction() as tx:
             before: Config | None = tx.config()
             tx.append([Write("config", before, [ConfigSet(key=setting.key, value=value, reason=reason)])], self.actor)
+
+    @property
+    def schedules(self) -> "Schedules":
+        """The schedules, by which jobs are enqueued again and again."""
+        from queuectl.scheduling import Schedules  # few commands need them
+
+        return Schedules(self)
+
+    def forecasts(self, then: "Then | None" = None) -> "Forecasts":
+        """What gives the forecasts for jobs, as they are about now or as they were `then`."""
+        from queuectl.forecast import Forecasts  # few commands need them
+
+        return Forecasts(self, then)
 
     # -- the log itself ----------------------------------------------------------------------------------------------
 

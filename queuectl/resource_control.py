@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from projections.resources import ResourceState
-from queuectl import amounts, decisions
+from queuectl import amounts, decisions, on_empty
 from queuectl.clock import text
 from queuectl.engines.base import Progress
 from queuectl.engines.view import Transaction, View, Write
@@ -109,7 +109,7 @@ class ResourceControl(FlowQueries):
         self, name: str, decide: Callable[[ResourceState | None], list[Event]]
     ) -> tuple[ResourceState, bool]:
         """The state of a resource after what was decided, and whether that changed anything."""
-        with self._engine.transaction() as tx:
+        with self._engine.transaction() as tx, on_empty.coming_to_rest(tx, self.actor):
             state = tx.resource_state(name)
             events = decide(state)
             changes = tx.append([Write(f"resource:{name}", state, events)] if events else [], self.actor)

@@ -102,6 +102,8 @@ class _Selection:
         self._rooms = {**rooms}
         self._gates = view.gates()
         self._closed = {name for name, gate in self._gates.items() if gate.is_closed(now)}
+        self._shut = {name for name, gate in self._gates.items() if gate.state.is_paused(now, callbacks=True)}
+        """The queues that are closed for callbacks too."""
         self._facts = Facts(gates=self._gates)
         self._stock: Stock | None = None
         self._needy: list[Job] | None = None
@@ -125,7 +127,7 @@ class _Selection:
             for job in among if among is not None else self._candidates(queues):
                 if found.slots >= self._want or self._full:
                     break
-                if job.id in self._taken or job.id in self._passed or (job.queue in self._closed and not job.forced):
+                if job.id in self._taken or job.id in self._passed or self._is_closed(job):
                     continue
                 if job.demand not in found.demands:
                     self._consider(job)
@@ -142,11 +144,21 @@ class _Selection:
         now, demands = self._now, self._found.demands
         if ALL in self._closed:
             return [job for job in self._view.forced(queues) if job.demand not in demands]
-        return self._view.due(queues, want, now, self._closed, demands)
+        due = self._view.due(queues, want, now, self._closed, demands)
+        if open_for_callbacks := self._closed - self._shut:
+            # Few queues are closed, and most often no callback waits: those of open queues come with all others.
+            due = [*due, *self._view.due_callbacks(queues, open_for_callbacks, want, now, demands)]
+            due.sort(key=order)
+        return due
+
+    def _is_closed(self, job: Job) -> bool:
+        """Whether its queue is, for jobs like this one."""
+        closed = self._shut if job.past_limits else self._closed
+        return job.queue in closed and not job.forced
 
     def _consider(self, job: Job) -> None:
         """Select the job, or close what it stands for: its queue, or all jobs that need the same."""
-        found, gate = self._found, self._gates.get(job.queue)
+        found, gate = self._found, self._gates.get(job.queue) if not job.past_limits else None
         slots = job.policy.slots if job.demand else 1
         room = None
         for worker, free in self._rooms.items():

@@ -14,11 +14,11 @@ from typing import Any
 
 import msgspec
 
-from queuectl import dotenv, environment, options, units
+from queuectl import dotenv, environment, host_lease, options, units
 from queuectl.dotenv import EnvFile
 from queuectl.errors import Invalid, QueueError, SettingWarning, Unusable
 from queuectl.job_fields import JobSettings
-from queuectl.option_kinds import choice
+from queuectl.option_kinds import callback, choice
 from queuectl.options import Option
 
 Value = int | float | str | tuple[str, ...] | None
@@ -34,6 +34,9 @@ class Settings(JobSettings, frozen=True):
     plain_commands: str = "direct"
     synchronous: str = "full"
     seal_every: float | None = None
+    lease: float = 60.0
+    on_dead: str | None = None
+    on_empty: str | None = None
     unusable: dict[str, QueueError] = msgspec.field(default_factory=dict[str, QueueError])
     """Settings whose value can't be used, by field: why. Their fields above have the default."""
 
@@ -52,11 +55,13 @@ class Setting(msgspec.Struct, frozen=True):
     parse: Callable[[str], Value]
     help: str
     seed: str | None = None
+    only_stored: bool = False
+    """Whether `config set` alone sets it: it is of the queue, and not of what this process asks for."""
 
     @property
-    def variable(self) -> str:
-        """The environment variable that sets it: `QUEUECTL_MAX_RETRIES`."""
-        return "QUEUECTL_" + self.field.upper()
+    def variable(self) -> str | None:
+        """The environment variable that sets it: `QUEUECTL_MAX_RETRIES`; None: none does."""
+        return "QUEUECTL_" + self.field.upper() if not self.only_stored else None
 
     @property
     def field(self) -> str:
@@ -112,6 +117,11 @@ _TABLE = (
             "full: what was acknowledged survives a power cut; normal: only a crash of the program"),
     Setting("seal-every", "none", _seal_every,
             "how often workers seal the log, where anything has happened; none: only `audit seal` does"),
+    Setting("lease", "60", host_lease.parse,
+            "how long a worker may be cut off from a database that other hosts reach, before these run what it ran"),
+    Setting("on-dead", "none", callback, "a callback of every job that dies: a line of shell", only_stored=True),
+    Setting("on-empty", "none", callback, "a callback each time when nothing is left to do: a line of shell",
+            only_stored=True),
 )  # fmt: skip
 
 SETTINGS: dict[str, Setting] = {setting.key: setting for setting in _TABLE}
@@ -161,6 +171,14 @@ def settings(
     if len(values) < len(said):
         values["unusable"] = {SETTINGS[key].field: each.error for key, each in said.items() if each.error is not None}
     return Settings(**values)
+
+
+def stored_settings(stored: Mapping[str, str]) -> Settings:
+    """The values in force for what no process asks for, as callbacks: stored ones and defaults, nobody's environment.
+
+    `stored` is what `config set` has stored, by key.
+    """
+    return settings(stored, {}, EnvFile(entries={}))
 
 
 def _said(

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, structs
 
-from queuectl import bounds, units
+from queuectl import bounds, clock, units
 from queuectl.errors import Invalid
 from queuectl.job_fields import Spec
 from queuectl.option_kinds import MOMENT
@@ -107,31 +107,43 @@ def read_fields(text: str | bytes) -> dict[str, Any]:
 
 def as_spec(command: str | Sequence[str] | Spec, fields: Mapping[str, Any]) -> Spec:
     """The job that a call of the library asks for, checked. Raises Invalid, which names the field."""
+    return check(described(command, fields))
+
+
+def described(command: str | Sequence[str] | Spec, fields: Mapping[str, Any]) -> Spec:
+    """As `as_spec`, with only the types looked at: bounds are not, and paths stay as they are. Raises Invalid."""
     if isinstance(command, Spec):
         if not fields:
-            return check(command)
+            return command
         said = {name: value for name, value in structs.asdict(command).items() if value is not UNSET}
-        return build({**said, **fields})
+        return _converted({**said, **fields})
     if isinstance(command, str):
-        if fields:
-            return build({"command": command, **fields})
-        _check_line(command)
-        return Spec(command=command)
+        return _converted({"command": command, **fields}) if fields else Spec(command=command)
     if not isinstance(command, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise Invalid(f"the command must be a string or a sequence of strings, not {command!r}")
-    return build({"argv": tuple(command), **fields})
+    return _converted({"argv": tuple(command), **fields})
 
 
 def build(fields: Mapping[str, Any]) -> Spec:
     """The job that these fields of Spec describe, checked: types and bounds. Raises Invalid, which names the field."""
+    return check(_converted(fields))
+
+
+def _converted(fields: Mapping[str, Any]) -> Spec:
     for name in fields:
         if name not in Spec.__struct_fields__:
             known = ", ".join(Spec.__struct_fields__)
             raise Invalid(f"unknown field {name!r}{units.nearest(name, Spec.__struct_fields__)}; known: {known}")
     try:
-        return check(msgspec.convert(fields, Spec))
+        return msgspec.convert(fields, Spec)
     except msgspec.ValidationError as error:
         raise Invalid(_explain("", str(error))) from None
+
+
+def document(spec: Spec) -> dict[str, Any]:
+    """The JSON object that describes the job: `parse` reads it."""
+    command = spec.command if spec.argv is None else [*spec.argv]
+    return {"command": command, **said(spec)} | ({"at": clock.text(spec.at)} if spec.at is not None else {})
 
 
 def filled(spec: Spec, fields: Mapping[str, Any]) -> Spec:
@@ -183,7 +195,7 @@ def check(spec: Spec) -> Spec:
     if spec.command is not None:
         if spec.argv is not None:
             raise Invalid("give a shell command or an argv, not both")
-        _check_line(spec.command)
+        bounds.check_line(spec.command)
     else:
         bounds.check_argv(spec.argv)
     options = said(spec)
@@ -204,12 +216,6 @@ def check(spec: Spec) -> Spec:
     if spec.shell is not None and spec.command is None:
         raise Invalid("shell: what is given as words is run without a shell")
     return structs.replace(spec, **changed) if changed else spec
-
-
-def _check_line(command: str) -> None:
-    if not command or command.isspace():
-        raise Invalid("the command is empty")
-    bounds.passable("the command", command)
 
 
 _NUMBERS = {"backoff": "a list of durations", **dict.fromkeys(("ok_codes", "no_retry_codes"), "a list of exit codes")}

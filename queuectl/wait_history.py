@@ -14,7 +14,7 @@ from projections import Change
 from projections.jobs import Job, evolve
 from queuectl.admission import UNSTARTED, Reason, first
 from queuectl.admission_facts import collect, collect_early
-from queuectl.clock import SECOND, now, text
+from queuectl.clock import SECOND, text
 from queuectl.engines.base import Engine, Progress
 from queuectl.engines.view import Rerun, View
 from queuectl.events import Archived, Enqueued, Held, Recorded, Released
@@ -150,7 +150,7 @@ def wait_history(engine: Engine, id: str, progress: Progress | None = None) -> W
         upto = head if _waits(job) else upto
         archived = _archived(view, begin, upto)
     with engine.rerun(begin, upto, FOLDED, progress) as rerun:
-        spans = Accountant(enqueued, rerun).account(max(now(), at))
+        spans = Accountant(enqueued, rerun).account(max(engine.now(), at))
     return WaitHistory(id, job.state if job is not None else "purged", _waits(job), spans, archived)
 
 

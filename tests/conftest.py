@@ -24,9 +24,16 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 settings.register_profile(
-    "here", deadline=None, database=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
+    "here",
+    deadline=None,
+    database=None,
+    derandomize=False,  # hypothesis would draw the same histories each time where CI is set
+    max_examples=100,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("here")
+
+pytest_plugins = ["tests.support.postgres.fixtures", "tests.support.application"]
 
 IGNORED_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}
 

@@ -12,7 +12,16 @@ from tests.support.paths import ROOT
 LAYERS: list[tuple[str, ...]] = [
     ("queuectl.errors", "queuectl.clock"),
     ("queuectl.units", "queuectl.host"),
-    ("queuectl.runnable", "queuectl.backoff", "queuectl.rate", "queuectl.amounts", "queuectl.halt"),
+    (
+        "queuectl.runnable",
+        "queuectl.backoff",
+        "queuectl.rate",
+        "queuectl.amounts",
+        "queuectl.halt",
+        "queuectl.host_lease",
+        "queuectl.recurrence",
+        "queuectl.progress",
+    ),
     ("queuectl.events",),
     (
         "queuectl.bounds",
@@ -20,6 +29,8 @@ LAYERS: list[tuple[str, ...]] = [
         "queuectl.options",
         "queuectl.job_fields",
         "queuectl.spec",
+        "queuectl.shell_quoting",
+        "queuectl.templates",
         "queuectl.settings",
         "queuectl.dotenv",
         "queuectl.dotenv_syntax",
@@ -36,18 +47,23 @@ LAYERS: list[tuple[str, ...]] = [
         "queuectl.waits",
         "queuectl.stock",
         "queuectl.host_limits",
+        "queuectl.schedule_terms",
     ),
     ("queuectl.decisions",),
     ("queuectl.engines",),
     (
         "queuectl.liveness",
+        "queuectl.inputs",
+        "queuectl.outputs",
         "queuectl.history",
         "queuectl.documents",
+        "queuectl.forecast",
         "queuectl.enclosing_jobs",
         "queuectl.listing",
         "queuectl.queries",
         "queuectl.admission_facts",
         "queuectl.rest",
+        "queuectl.on_empty",
         "queuectl.selection",
         "queuectl.queue_summary",
         "queuectl.batches",
@@ -58,16 +74,19 @@ LAYERS: list[tuple[str, ...]] = [
         "queuectl.wait_changes",
         "queuectl.wait_history",
         "queuectl.uniqueness",
+        "queuectl.output_queries",
         "queuectl.flow_queries",
         "queuectl.wait_queries",
         "queuectl.resource_control",
     ),
-    ("queuectl.flow_control",),
+    ("queuectl.flow_control", "queuectl.noting"),
     ("queuectl.worker_control",),
     ("queuectl.enqueueing",),
-    ("queuectl.editing",),
+    ("queuectl.editing", "queuectl.joining"),
+    ("queuectl.schedule_summary",),
+    ("queuectl.scheduling",),
     ("queuectl.queue",),
-    ("queuectl.audit", "queuectl.export", "queuectl.analysis"),
+    ("queuectl.audit", "queuectl.export", "queuectl.analysis", "queuectl.other_queues", "queuectl.outbox"),
     ("queuectl.workers",),
     ("queuectl.doctor",),
     ("queuectl.cli",),
@@ -140,16 +159,20 @@ def test_projections_know_only_events_and_the_clock() -> None:
     assert known <= {"queuectl.events", "queuectl.clock"}
 
 
-def test_only_the_engines_know_a_database() -> None:
+def test_only_engines_and_the_outbox_know_databases() -> None:
     databases = {"apsw", "sqlite3", "dbm", "shelve", "duckdb", "pandas", "sqlalchemy", "psycopg"}
+    known = {
+        "queuectl.engines": {"apsw", "psycopg"},
+        "queuectl.outbox": {"sqlite3", "psycopg"},
+        "bench": {"apsw", "psycopg"},
+    }
     found = {
-        (name, target)
+        (".".join(name.split(".")[: 1 + name.startswith("queuectl.")]), database)
         for name, path in modules("queuectl", "projections", "bench")
         for target, _ in imports(name, path)
-        if target.partition(".")[0] in databases
+        if (database := target.partition(".")[0]) in databases
     }
-    assert {(name, target) for name, target in found if not name.startswith(("queuectl.engines.", "bench."))} == set()
-    assert {target.partition(".")[0] for _, target in found} <= {"apsw"}
+    assert found <= {(package, database) for package, databases in known.items() for database in databases}
 
 
 def test_only_the_engines_know_sqlite() -> None:
@@ -252,8 +275,29 @@ def loaded_by(statement: str) -> set[str]:
 
 
 def test_importing_the_library_is_cheap() -> None:
-    heavy = {"apsw", "asyncio", "cyclopts", "dotenv", "freezegun", "platformdirs", "psycopg", "rich", "subprocess"}
+    heavy = {
+        "apsw",
+        "asyncio",
+        "cronsim",
+        "cyclopts",
+        "dotenv",
+        "freezegun",
+        "platformdirs",
+        "psycopg",
+        "rich",
+        "subprocess",
+    }
     assert not loaded_by("import queuectl") & heavy
+
+
+def test_enqueues_and_workers_load_no_rare_modules() -> None:
+    code = "from queuectl.cli import main; main(['enqueue', '--help']); import queuectl.queue, queuectl.workers.worker"
+    assert not loaded_by(code) & {"cronsim", "statistics", "zoneinfo", "sqlite3", "psycopg"}
+
+
+def test_each_engine_is_loaded_without_the_other() -> None:
+    assert "psycopg" not in loaded_by("from queuectl import engines; engines.load('q.db')")
+    assert "apsw" not in loaded_by("from queuectl import engines; engines.load('postgresql://host/db')")
 
 
 def test_projections_can_be_imported_first() -> None:

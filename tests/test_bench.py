@@ -1,11 +1,8 @@
 """The benchmarks: what a report says of known figures, and that no workload is far from its goal."""
 
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import apsw
 import pytest
@@ -19,7 +16,7 @@ from bench.workloads import WORKLOADS
 from bench.workloads.waiting import gaps
 from projections.attempts import Attempt
 from queuectl import Queue
-from tests.support.paths import ROOT
+from tests.support.benchmark import bench, measured, too_short
 
 
 def figure(**changes: object) -> Figure:
@@ -197,32 +194,3 @@ def test_no_ratio_falls_far_below_its_goal(tmp_path: Path) -> None:
             time.sleep(20)
             short &= too_short(measured(tmp_path, *{workload for workload, _ in short}))
     assert not short
-
-
-def too_short(told: list[dict[str, Any]]) -> set[tuple[str, str]]:
-    """(workload, figure) of the ratios below two fifths of their goal: half is met where new files are dear."""
-    ratios = [entry for entry in told if entry["floor"] is not None and entry["goal"] is not None]
-    return {
-        (entry["workload"], entry["figure"])
-        for entry in ratios
-        if (
-            entry["value"] < entry["goal"] / 2.5
-            if entry["better"] == "higher"
-            else entry["value"] > entry["goal"] * 2.5
-        )
-    }
-
-
-def measured(folder: Path, *workloads: str) -> list[dict[str, Any]]:
-    """The figures of a quick run."""
-    done = bench(*workloads, "--quick", "--json", "--dir", str(folder))
-    assert done.returncode == 0, done.stderr
-    (run,) = json.loads(done.stdout)["runs"]
-    return run["figures"]
-
-
-def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `python -m bench` and return the completed process."""
-    return subprocess.run(
-        [sys.executable, "-m", "bench", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
-    )

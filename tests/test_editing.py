@@ -82,7 +82,7 @@ def test_later_phases_allow_less(queue: Queue, worker: TurnWriter, name: str) ->
         "stop_signal": "INT", "ok_codes": (3,), "no_retry_codes": (4,), "needs": {"db": 1}, "slots": 2,
         "after": ("p2",), "after_any": ("p2",), "after_failure": ("p2",), "tags": {"x": "1"}, "cwd": "/",
         "stdin": "/etc/hostname", "shell": "/bin/bash", "env": {"A": "1"}, "env_in_log": ("A",),
-        "secrets": {"TOKEN": "x"},
+        "secrets": {"TOKEN": "x"}, "split_output": True, "on_complete": "a", "on_failure": "b", "on_end": "c",
     }  # fmt: skip
     change: Any = {name: values[name]}
     told: list[str] = []
@@ -116,7 +116,9 @@ def test_later_phases_allow_less(queue: Queue, worker: TurnWriter, name: str) ->
 def test_only_tags_and_limits_outlast_the_start() -> None:
     names = [option.name for option in OPTIONS]
     running = [name for name in names if is_editable(name, "running")]
-    assert running == ["max_retries", "timeout", "on_lost", "tags", "reason"]
+    assert running == [
+        "max_retries", "timeout", "on_lost", "tags", "on_complete", "on_failure", "on_end", "reason",
+    ]  # fmt: skip
     assert [name for name in names if is_editable(name, "ended")] == ["tags", "reason"]
     never = {"id", "name", "held", "unique", "on_duplicate", "if_absent"}
     assert never <= {name for name in names if name not in EDITABLE}
@@ -128,8 +130,8 @@ def test_what_is_refused_says_what_to_do(queue: Queue, worker: TurnWriter) -> No
     with pytest.raises(Refused) as running:
         queue.edit(id, command="false")
     assert str(running.value) == (
-        "job a b is processing: its command can't be changed while it runs, only max-retries, timeout, on-lost and tag"
-        ", and once it has ended `queuectl retry 'a b' --command …` does that"
+        "job a b is processing: its command can't be changed while it runs, only max-retries, timeout, on-lost and "
+        "4 more, and once it has ended `queuectl retry 'a b' --command …` does that"
     )
     worker.turn([Report(held.lease, DONE)], [], 0)
     with pytest.raises(Refused) as ended:

@@ -12,17 +12,22 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from queuectl import Queue
 from tests.support.paths import ROOT
 from tests.support.transcripts import environment
+
+if TYPE_CHECKING:
+    from tests.support.postgres.database import Database
 
 EXAMPLES = ROOT / "examples"
 FILES = {
     "README.md", "analyse_backup.py", "enqueue_and_wait.py", "enqueue_once.py", "http_service.py", "job_file.sh",
-    "jobs.ndjson", "nightly.sh", "notify.py", "runs_per_day/pyproject.toml", "runs_per_day/runs_per_day.py",
+    "jobs.ndjson", "nightly.sh", "notify.py", "outbox.py", "progress.py", "progress.sh", "runs_per_day/pyproject.toml",
+    "runs_per_day/runs_per_day.py", "same_transaction.py",
 }  # fmt: skip
 
 
@@ -108,6 +113,22 @@ def test_nightly_enqueues_once_a_day(folder: Folder) -> None:
     folder("sh", EXAMPLES / "nightly.sh", code=4)
 
 
+def test_jobs_tell_how_far_they_are(folder: Folder) -> None:
+    (folder.path / "a.txt").write_text("a")
+    folder("queuectl", "enqueue", "--id", "files", "--", "sh", EXAMPLES / "progress.sh", "a.txt")
+    folder("queuectl", "enqueue", "--id", "primes", "--", sys.executable, EXAMPLES / "progress.py", "10000")
+    folder("queuectl", "worker", "start", "--drain")
+    files, primes = (json.loads(folder("queuectl", "inspect", id, "--json")) for id in ("files", "primes"))
+    assert [note["text"] for job in (files, primes) for note in job["notes"]] == [
+        "1 files compressed",
+        "1,229 primes below 10,000",
+    ]
+    [attempt] = primes["attempts"]
+    assert (attempt["progress"], attempt["progress_text"]) == (100, "10,000 of 10,000")
+    assert files["attempts"][0]["progress"] == 100
+    assert (folder.path / "a.txt.gz").exists()
+
+
 def test_notify(folder: Folder) -> None:
     received: list[dict[str, Any]] = []
 
@@ -167,6 +188,40 @@ def test_http_service(folder: Folder) -> None:
     assert folder("queuectl", "logs", id) == folder(
         sys.executable, "-c", f"import hashlib; print(hashlib.sha256({text!r}.encode()).hexdigest())"
     )
+
+
+def test_outbox(folder: Folder) -> None:
+    assert folder.python("outbox.py", "shop.db", "lamp", "chair", "chair", "lamp").splitlines() == [
+        "ordered: lamp", "ordered: chair", "sold out: chair", "ordered: lamp",
+    ]  # fmt: skip
+    for _ in range(2):
+        folder("queuectl", "worker", "start", "--outbox", "shop.db", "--drain")
+    assert folder("queuectl", "logs", "mail-1", "mail-2", "mail-3").splitlines() == [
+        "mail-1 | order 1: a lamp is on its way",
+        "mail-2 | order 2: a chair is on its way",
+        "mail-3 | order 3: a lamp is on its way",
+    ]
+    assert json.loads(folder("queuectl", "status", "--json"))["total"] == 3
+
+
+def test_same_transaction(folder: Folder, postgres: "Database") -> None:
+    shop = f"{postgres.schema}_shop"
+    postgres.execute(f"create schema {shop} authorization queuectl")
+    folder.env |= {"QUEUECTL_DB": postgres.url, "PGOPTIONS": f"-c search_path={shop}"}
+    database = postgres.url.partition("?")[0]
+    try:
+        told = folder.python("same_transaction.py", database, postgres.schema, "lamp", "chair", "chair", "lamp")
+        assert told.splitlines() == [
+            "ordered: lamp, job 1", "ordered: chair, job 2", "sold out: chair", "ordered: lamp, job 3",
+        ]  # fmt: skip
+    finally:
+        postgres.execute(f"drop schema {shop} cascade")
+    with Queue(postgres.url) as queue:
+        assert [job.policy.argv for job in sorted(queue.jobs(), key=lambda job: int(job.id))] == [
+            ["echo", "order 1: a lamp is on its way"],
+            ["echo", "order 2: a chair is on its way"],
+            ["echo", "order 4: a lamp is on its way"],
+        ]
 
 
 def test_runs_per_day(folder: Folder) -> None:

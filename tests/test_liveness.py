@@ -128,3 +128,17 @@ def test_an_invisible_worker_needs_its_lock_file(worker: Worker, engine: Engine)
 
 def test_no_worker_survives_a_reboot(worker: Worker, engine: Engine) -> None:
     assert liveness(msgspec.structs.replace(worker, boot_id="before"), engine) is Life.GONE
+
+
+def test_machines_that_share_a_home_are_apart(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Queue(postgres_url) as here:
+        TurnWriter(here, "w1", (), here.home.identity()).start(1)
+        [worker] = here.workers()
+        with subprocess.Popen(["true"]) as process:
+            ended = msgspec.structs.replace(worker, pid=process.pid)
+        assert liveness(ended, here.engine) is Life.GONE
+    monkeypatch.setattr("queuectl.engines.postgres.home.machine_id", lambda: "another")
+    with Queue(postgres_url) as there:
+        assert there.home.folder == here.home.folder
+        assert not there.home.has_identity(worker.identity)
+        assert liveness(ended, there.engine) is Life.UNKNOWN

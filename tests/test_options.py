@@ -29,6 +29,7 @@ BY_TYPE: dict[str, tuple[Any, Any]] = {
     "object of strings": ("COLOUR=red", {"COLOUR": "red"}),
     "array of strings": ("A_KEY", ["A_KEY"]),
     "string, or integer": ("sigint", "INT"),
+    "string, or null": ("echo it has ended", "echo it has ended"),
     "string, or array of strings": ("parent", ["parent"]),
 }
 """By the type of an option a value: as a flag or a setting has it, and as the job then has it."""
@@ -184,6 +185,7 @@ def test_options_are_fields_of_the_event() -> None:
         "run_at",
         "environment",
         "watching",
+        "trigger",
     }  # the rest of the event is not asked for by a name of its own
     assert set(IN_EVENT) == set(Enqueued.__struct_fields__) - made
     assert {"queue", "priority"} < set(Job.__struct_fields__) & set(IN_EVENT)

@@ -289,6 +289,10 @@ def test_the_output_belongs_to_the_attempts_lease(queue: Queue) -> None:
         report(queue.engine, lease, cause)
     assert Path(queue.output("a")).read_text() == "attempt 2"
     assert Path(queue.output("a", 1)).read_text() == "attempt 1"
+    assert queue.stderr("a") is None
+    Path(apart := f"{queue.output('a')}.err").touch()
+    assert queue.stderr("a") == apart
+    assert queue.stderr("a", 1) is None
     with pytest.raises(NotFound, match="no attempt 3"):
         queue.output("a", 3)
 

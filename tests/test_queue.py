@@ -13,7 +13,7 @@ from freezegun import freeze_time
 from queuectl import Queue, Spec
 from queuectl.clock import SECOND, micros
 from queuectl.engines.sqlite.location import locate
-from queuectl.errors import Deadline, Invalid, NotFound, Refused
+from queuectl.errors import Deadline, Invalid, NotFound, Refused, Unusable
 from queuectl.events import Enqueued, EnvironmentKept
 from queuectl.job_fields import Fields
 from tests.support.engine_actions import claim, report
@@ -384,8 +384,8 @@ def test_the_library_finds_the_queue_like_commands(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("QUEUECTL_DB", str(tmp_path / "named.db"))
     with Queue() as queue:
         assert queue.url == str(tmp_path / "named.db")
-    with pytest.raises(Invalid, match="later version"):
-        Queue("postgresql://here/db")
+    with pytest.raises(Unusable, match="no server has the socket"):
+        Queue("postgresql:///db?host=/nonexistent")
 
 
 def test_the_actor_is_in_the_log(path: Path) -> None:

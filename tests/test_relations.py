@@ -18,6 +18,7 @@ from tests.support.relations_judge import RelationsJudge
 SEEN = (
     "enqueued and free", "requeued and free", "unblocked and free", "edited and free", "cancelled with its parents",
     "waiting_for", "batch_opened", "batch_halted", "batch_reopened", "cascaded",
+    "callback of completed", "callback of dead", "callback of cancelled", "callback of any death",
 )  # fmt: skip
 """What must have happened, or the test is worth little."""
 

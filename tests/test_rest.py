@@ -97,6 +97,17 @@ def test_what_depends_on_the_asker_is_no_part(queue: Queue) -> None:
         assert (at_rest(view, (), clock.now(), 0), at_rest(view, (), clock.now(), 0, [asker])) == (False, True)
 
 
+def test_forced_jobs_are_live_past_holds(queue: Queue) -> None:
+    queue.enqueue("true", id="held", held=True)
+    queue.enqueue("true", id="shut", queue="b")
+    queue.pause("b")
+    assert live(queue) == 0
+    queue.start("held")
+    assert live(queue) == 1
+    queue.start("shut")
+    assert live(queue) == 2
+
+
 def test_hold_takes_a_start_back(queue: Queue) -> None:
     id = queue.enqueue("true", held=True)
     queue.start(id)

@@ -9,7 +9,7 @@ from tests.support.paths import ROOT
 
 DOC = ROOT / "docs" / "rules.md"
 
-LAST = 47
+LAST = 48
 """The highest number that was given to a rule."""
 
 POINTER = re.compile(r"^- (Place|Test): `([^`:]+)(?:::([\w.]+))?`$", re.MULTILINE)

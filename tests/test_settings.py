@@ -89,7 +89,7 @@ def test_ambiguous_variables_are_ignored_with_a_warning(environ: dict[str, str],
         ("backoff-max", "1h", 3600.0), ("timeout", "none", None), ("timeout", "90", 90.0), ("on-lost", "dead", "dead"),
         ("keep-env", "PATH, LANG", ("PATH", "LANG")), ("keep-env", "none", ()), ("output-limit", "1MiB", 1 << 20),
         ("synchronous", "normal", "normal"), ("plain-commands", "shell", "shell"),
-        ("seal-every", "1h", 3600.0), ("seal-every", "None", None),
+        ("seal-every", "1h", 3600.0), ("seal-every", "None", None), ("lease", "2m", 120.0),
     ],
 )  # fmt: skip
 def test_a_value_is_read(key: str, text: str, value: object):
@@ -108,6 +108,7 @@ def test_a_value_is_read(key: str, text: str, value: object):
         ("output-limit", "1", "output-limit: '1' is not a size from 4 KiB"),
         ("synchronous", "off", "synchronous: 'off' is not one of full, normal"),
         ("seal-every", "0", "seal-every: '0' is not a duration above 0, or none"),
+        ("lease", "10", "lease: '10' is not a duration from 30s to 1d"),
         ("seal-every", "hourly", "seal-every: 'hourly' is not a duration"),
     ],
 )

@@ -35,24 +35,25 @@ def test_every_field_of_a_spec_is_read():
         ' "env_in_log": ["A_KEY"], "secrets": {"B": "2"}, "shell": "/bin/bash",'
         ' "grace": "2m", "stop_signal": "SIGINT", "ok_codes": 3, "no_retry_codes": [78, 64],'
         ' "stdin": "/etc/hostname", "on_lost": "dead", "keep_children": true, "nice": 19, "held": true,'
-        ' "memory_limit": "2G",'
+        ' "memory_limit": "2G", "split_output": true,'
         ' "needs": {"mem": "1G", "gpu": 2}, "slots": 3, "reason": "why", "name": "b",'
         ' "after": "x, y", "after_any": ["z"], "after_failure": ["w"],'
         ' "tags": {"exp": "3", "urgent": ""},'
         ' "unique": "u", "on_duplicate": "fail", "if_absent": true,'
-        ' "batch": "night", "halt": "now,fail=10%"}'
+        ' "batch": "night", "halt": "now,fail=10%",'
+        ' "on_complete": "echo done", "on_failure": "none", "on_end": null}'
     )
     assert structs.asdict(job) == {
         "command": "x", "argv": None, "id": "a", "queue": "mail", "priority": -3, "delay": None,
         "at": 1795510800000000, "max_retries": 0, "backoff_base": 1.5, "backoff_max": 3600.0, "jitter": 0.1,
-        "timeout": 2.0, "env": {"A": "1"}, "env_in_log": ("A_KEY",), "secrets": {"B": "2"},
+        "timeout": 2.0, "env": {"A": "1"}, "env_in_log": ("A_KEY",), "secrets": {"B": "2"}, "split_output": True,
         "shell": "/bin/bash", "cwd": "/tmp", "stdin": "/etc/hostname", "on_lost": "dead",
         "keep_children": True, "reason": "why", "backoff": None, "nice": 19, "memory_limit": 2 << 30,
         "grace": 120.0, "stop_signal": "INT", "ok_codes": (0, 3), "no_retry_codes": (64, 78),
         "held": True, "needs": {"gpu": 2, "mem": 1 << 30}, "slots": 3, "name": "b", "after": ("x", "y"),
         "after_any": ("z",), "after_failure": ("w",), "tags": {"exp": "3", "urgent": ""},
         "unique": "u", "on_duplicate": "fail", "if_absent": True,
-        "batch": "night", "halt": "now,fail=10%",
+        "batch": "night", "halt": "now,fail=10%", "on_complete": "echo done", "on_failure": None, "on_end": None,
     }  # fmt: skip
 
 

@@ -13,6 +13,8 @@ OLDEST = 1_000
 """Jobs of one turn in which the oldest of the long backlog are taken before anything is measured. Their ids are shorter
 than the others', so that in the index over streams, which is ordered as text, each lies on a page of its own among
 those: the first 12,000 of a million that were enqueued at once take 1.3 to 1.4 times as long."""
+PART = 100_000
+"""Jobs that are enqueued in one call."""
 READY = BATCH * TURNS
 """Jobs that are put in before each measuring and taken within it, so that the backlog stays what it is."""
 
@@ -20,22 +22,27 @@ READY = BATCH * TURNS
 def run(options: Options, scratch: Scratch) -> list[Figure]:
     """A claim, and `status`, with a backlog of 1,000,000 jobs against one of 1,000."""
     jobs = options.of(1_000_000, 30_000)
-    calls = options.of(500, 100)
     with Queue(scratch.database()) as long, Queue(scratch.database()) as short:
-        for queue, size in ((long, jobs), (short, 1_000)):
-            queue.enqueue_many(["true"] * size)
-            writer(queue).start(1)
-        turns(writer(long), options.of(12, 4), OLDEST)
-        return [
-            compared(
-                options, f"claim + finish, {jobs:,} waiting", "1,000 waiting", 1.25,
-                claiming(long, plainly), claiming(short, plainly),
-            ),
-            compared(
-                options, f"status, {jobs:,} waiting", "1,000 waiting", 1.25,
-                asking(long, calls), asking(short, calls),
-            ),
-        ]  # fmt: skip
+        return beside_few(options, long, short, jobs, options.of(500, 100))
+
+
+def beside_few(options: Options, long: Queue, short: Queue, jobs: int, calls: int) -> list[Figure]:
+    """A claim, and so many calls of `status`, in a new queue with so many jobs and in one with 1,000."""
+    for queue, size in ((long, jobs), (short, 1_000)):
+        for part in range(0, size, PART):
+            queue.enqueue_many(["true"] * min(PART, size - part))
+        writer(queue).start(1)
+    turns(writer(long), options.of(12, 4), OLDEST)
+    return [
+        compared(
+            options, f"claim + finish, {jobs:,} waiting", "1,000 waiting", 1.25,
+            claiming(long, plainly), claiming(short, plainly),
+        ),
+        compared(
+            options, f"status, {jobs:,} waiting", "1,000 waiting", 1.25,
+            asking(long, calls), asking(short, calls),
+        ),
+    ]  # fmt: skip
 
 
 def queues(options: Options, scratch: Scratch) -> list[Figure]:

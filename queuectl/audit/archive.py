@@ -10,6 +10,7 @@ Which streams go is kept in memory: some 200 bytes a job.
 import gzip
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from queuectl.audit.seal import seal
 from queuectl.engines.view import Filter, Leaf, Transaction, View, Write
 from queuectl.errors import Invalid, QueueError, Refused
 from queuectl.events import VOCABULARY, Archived, Moved, Passed, Recorded
+from queuectl.home import progress_of, stderr_of
 from queuectl.host.atomic_file import draft, sync
 from queuectl.queue import Queue
 
@@ -69,7 +71,7 @@ class ArchiveResult(msgspec.Struct):
 def preview(queue: Queue, before: int, states: Collection[str] = FINAL) -> ArchiveResult:
     """Return what `archive` would archive; changes nothing."""
     with queue.engine.snapshot() as view:
-        streams = view.archivable(before, states, clock.now())
+        streams = view.archivable(before, states, queue.engine.now())
     jobs = sum(map(_is_job, streams))
     return ArchiveResult(jobs=jobs, workers=len(streams) - jobs, events=sum(streams.values()))
 
@@ -93,7 +95,7 @@ def archive(
     with queue.engine.transaction() as tx:  # in which a projection that is only late catches up
         _check_projections(tx)
     with queue.engine.snapshot() as view:
-        streams, upto = view.archivable(before, states, clock.now()), view.seq_at(before)
+        streams, upto = view.archivable(before, states, queue.engine.now()), view.seq_at(before)
     if os.path.lexists(path):
         held = _read_begun(queue, path, bars("Reading the archive"))
         more = sum(_is_job(stream) for stream in streams if stream not in held)
@@ -255,7 +257,7 @@ class _Removal:
         done = ArchiveResult(file=self._path, bytes=os.stat(self._path).st_size, more=more)
         self._remove(filter(_is_job, self._held), ended, done)
         with self._queue.engine.snapshot() as view:
-            ended = view.archivable(before, (), clock.now())
+            ended = view.archivable(before, (), self._queue.engine.now())
         self._remove((stream for stream in self._held if stream.startswith("worker:")), ended, done)
         self._progress(1, 1)
         return done
@@ -281,6 +283,11 @@ class _Removal:
             for stream in (*removed, *earlier):
                 if _is_job(stream):
                     self._remove_outputs(stream)
+            if (files := self._queue.engine.shared_files) is not None:
+                gone = [stream for stream in (*removed, *earlier) if _is_job(stream)]
+                files.forget_outputs(
+                    [(stream.partition(":")[2], lease) for stream in gone for lease in self._held[stream].leases]
+                )
             self._count += len(batch)
             self._progress(self._count, len(self._held))
 
@@ -306,12 +313,15 @@ class _Removal:
         """The output of every attempt of a job; where one never started, recovery has left a folder in its place."""
         for lease in self._held[stream].leases:
             path = self._queue.home.output_of(self._identity, stream.partition(":")[2], lease)
-            try:
-                os.unlink(path)
-            except FileNotFoundError:
-                pass
-            except IsADirectoryError:
-                os.rmdir(path)
+            for each in (path, stderr_of(path)):
+                try:
+                    os.unlink(each)
+                except FileNotFoundError:
+                    pass
+                except IsADirectoryError:
+                    os.rmdir(each)
+            with suppress(OSError):  # none was made, or the job has put something else there
+                os.unlink(progress_of(path))
 
 
 def _last_version(tx: Transaction, stream: str) -> tuple[int, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Container, Generator, Iterator
 from contextlib import contextmanager
 
 from queuectl.audit.event_lines import lines, parse, stream_of
+from queuectl.engines.contents import Contents
 from queuectl.errors import Invalid, NotFound, QueueError
 from queuectl.events import Claimed, Recorded
 from queuectl.queue import Queue
@@ -59,5 +60,5 @@ def open_archive(path: str, id: str) -> Generator[Queue]:
     wanted.update(f"worker:{event.worker}" for record in records if isinstance(event := record.event, Claimed))
     with tempfile.TemporaryDirectory(prefix="queuectl-") as folder, Queue(os.path.join(folder, "q.db")) as queue:
         queue.engine.set_durability("normal")
-        queue.engine.load(read(path, wanted))
+        queue.engine.load(Contents(read(path, wanted)))
         yield queue

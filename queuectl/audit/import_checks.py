@@ -12,12 +12,15 @@ from typing import Any
 from msgspec import ValidationError, convert
 from msgspec.structs import asdict, astuple
 
-from queuectl import amounts, bounds, limits, settings, spec, units
+from projections.jobs import FINAL
+from queuectl import amounts, bounds, host_lease, limits, settings, spec, units
 from queuectl.audit.seal import read_seal
 from queuectl.clock import micros
 from queuectl.environment import digest
 from queuectl.errors import Invalid
 from queuectl.events import (
+    CALLBACK_PRIORITY,
+    VOCABULARY,
     Archived,
     BatchOpened,
     CancelRequested,
@@ -26,12 +29,19 @@ from queuectl.events import (
     Edited,
     Enqueued,
     EnvironmentKept,
+    Noted,
     QueueLimited,
     Recorded,
     Released,
     Requeued,
     ResourceSet,
+    ScheduleAdded,
+    ScheduleEdited,
+    ScheduleFired,
+    ScheduleSkipped,
+    ScheduleTerms,
     Sealed,
+    Trigger,
     Unreadable,
     WorkerStarted,
 )
@@ -39,6 +49,7 @@ from queuectl.halt import halt_rule
 from queuectl.job_fields import Spec
 from queuectl.option_kinds import SIGNAL
 from queuectl.options import IN_EVENT, OF_NAME
+from queuectl.schedule_terms import check_schedule, check_terms
 
 LIMIT = 1 << 53
 """Above every number that a log comes to, and below what JSON and SQLite can't hold any more."""
@@ -53,6 +64,7 @@ STREAM_KINDS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("batch_opened", "batch_halted", "batch_reopened"), ("batch",)),
     "cascaded": ("job", "batch"),
     **dict.fromkeys(("resource_set", "resource_unset"), ("resource",)),
+    **dict.fromkeys((each for each in VOCABULARY.payloads if each.startswith("schedule_")), ("schedule",)),
     "archived": ("job", "worker"),
     "environment_kept": ("env",),
 }
@@ -149,7 +161,9 @@ def _check_values(value: Any, name: str = "") -> None:
                 _check_values(each, field)
 
 
-MOMENT_FIELDS = frozenset({"run_at", "started_at", "at", "not_before", "until"})
+MOMENT_FIELDS = frozenset(
+    {"run_at", "started_at", "at", "not_before", "until", "moment", "since", "first", "last", "anchor"}
+)
 """The fields that hold moments, wherever they stand."""
 
 
@@ -170,6 +184,13 @@ def _check_enqueued(_: Recorded, event: Enqueued) -> None:
         value = getattr(event, name)
         if value is None or name in ("cwd", "secrets", "stdin"):
             continue
+        if (
+            name == "priority"
+            and value == CALLBACK_PRIORITY
+            and event.trigger is not None
+            and event.trigger.is_callback
+        ):
+            continue  # which nobody can ask for
         if OF_NAME[name].kind.check(name, value) != value:
             raise Invalid(f"{name}: {value!r} is not how it is written")
     _check_names(event.secrets)
@@ -177,6 +198,19 @@ def _check_enqueued(_: Recorded, event: Enqueued) -> None:
         raise Invalid(f"stdin: {event.stdin!r} names no input that was kept")
     if event.environment is not None:
         _check_environment_name(event.environment)
+    if event.trigger is not None:
+        _check_trigger(event.trigger)
+
+
+def _check_trigger(trigger: Trigger) -> None:
+    if trigger.schedule is not None:
+        bounds.check_name("schedule", trigger.schedule)
+    if trigger.job is not None:
+        bounds.check_name("job", trigger.job)
+    if trigger.event not in (None, "empty", *FINAL):
+        raise Invalid(f"trigger: {trigger.event!r} is no end of a job")
+    if not trigger.source:
+        raise Invalid("trigger: names nothing")
 
 
 def _check_names(secrets: Collection[str] | None) -> None:
@@ -243,6 +277,12 @@ def _check_limited(_: Recorded, event: QueueLimited) -> None:
     limits.check_limits(event)
 
 
+def _check_noted(_: Recorded, event: Noted) -> None:
+    bounds.check_note(event.text)
+    if event.attempt is not None and event.attempt < 1:
+        raise Invalid(f"attempt: {event.attempt} is below 1")
+
+
 def _check_batch(_: Recorded, event: BatchOpened) -> None:
     if event.halt is not None and str(halt_rule(event.halt)) != event.halt:
         raise Invalid(f"halt: {event.halt!r} is not how it is written")
@@ -254,6 +294,27 @@ def _check_resource(record: Recorded, event: ResourceSet) -> None:
         raise Invalid("capacity: is not the number of its indices")
 
 
+def _check_schedule(record: Recorded, event: ScheduleTerms) -> None:
+    check_schedule(record.subject)
+    check_terms(event)
+    if isinstance(event, ScheduleAdded) and event.since is None:
+        raise Invalid("since: is missing")
+    if event.job.trigger is not None or not {*event.said} <= {*IN_EVENT}:
+        raise Invalid("job, said: are not those of a schedule")
+    _check_enqueued(record, event.job)
+
+
+def _check_fired(_: Recorded, event: ScheduleFired) -> None:
+    bounds.check_name("job", event.job)
+    if event.cause not in (None, "run", "backfill"):
+        raise Invalid(f"cause: {event.cause!r} is none")
+
+
+def _check_skipped(_: Recorded, event: ScheduleSkipped) -> None:
+    if event.count < 1 or micros(event.first) > micros(event.last):
+        raise Invalid("count, first, last: are those of no moments")
+
+
 def _check_worker(_: Recorded, event: WorkerStarted) -> None:
     for queue in event.queues:
         bounds.check_queue(queue)
@@ -263,6 +324,10 @@ def _check_worker(_: Recorded, event: WorkerStarted) -> None:
         amounts.check_needs({name: offered if isinstance(offered, int) else len(amounts.indices(offered))})
     if any(limit is not None and limit <= 0 for limit in (event.max_load, event.min_free_memory)):
         raise Invalid("max_load, min_free_memory: are not above 0")
+    if event.lease is not None and not 0 < event.lease <= host_lease.LONGEST:
+        raise Invalid(f"lease: {event.lease:g} is not a number of seconds above 0, up to {host_lease.LONGEST:g}")
+    if event.clock_ahead is not None and abs(event.clock_ahead) > units.LONGEST:
+        raise Invalid(f"clock_ahead: {event.clock_ahead:g} seconds are too many")
     if event.cgroup is not None and not event.cgroup.startswith("/"):
         raise Invalid(f"cgroup: {event.cgroup!r} is not an absolute path")
     if event.slots < 0 or event.pid < 0:
@@ -298,9 +363,13 @@ _CHECKS: dict[str, Callable[[Recorded, Any], None]] = {
     Claimed.type: _check_claimed,
     Released.type: _check_rates,
     WorkerStarted.type: _check_worker,
+    **dict.fromkeys((ScheduleAdded.type, ScheduleEdited.type), _check_schedule),
+    ScheduleFired.type: _check_fired,
+    ScheduleSkipped.type: _check_skipped,
     ResourceSet.type: _check_resource,
     QueueLimited.type: _check_limited,
     BatchOpened.type: _check_batch,
+    Noted.type: _check_noted,
     ConfigSet.type: _check_setting,
     Sealed.type: _check_seal,
     Archived.type: _check_tombstone,

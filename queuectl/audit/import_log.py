@@ -1,13 +1,16 @@
-"""A log that was exported, taken into a new database: event by event as it was stored (R26)."""
+"""A log, exported or in another database, taken into a new one: event by event as it was stored (R26)."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 
 from queuectl import engines
 from queuectl.audit import leaves
 from queuectl.audit.event_lines import parse
 from queuectl.audit.import_checks import LogCheck
+from queuectl.audit.moved_files import bring
 from queuectl.audit.seal import last_seal
 from queuectl.engines.base import Progress
+from queuectl.engines.contents import Contents, contents
 from queuectl.errors import Invalid, QueueError
 from queuectl.events import Recorded
 from queuectl.queue import Queue
@@ -38,7 +41,7 @@ def load(queue: Queue, lines: Iterable[bytes], progress: Progress | None = None)
             yield record
 
     try:
-        queue.engine.load(records(), progress)
+        queue.engine.load(Contents(records()), progress)
     except Invalid as error:
         raise Invalid(f"{error}; nothing was taken in") from error
     if not number:
@@ -47,21 +50,47 @@ def load(queue: Queue, lines: Iterable[bytes], progress: Progress | None = None)
     return number
 
 
-def rebuild(queue: Queue, path: str, progress: Progress | None = None) -> int:
-    """Fold a queue's log into a new database at `path`; returns how many events it has.
+def take(queue: Queue, source: Queue, *, secrets: bool = False, progress: Progress | None = None) -> int:
+    """Take in what another queue has, as of one moment, all or nothing; returns how many events.
 
-    Only the log is read: what is wrong with the tables stays behind. Raises QueueError where something stands there.
+    Its log and its leaves, the inputs of its jobs, and the values of secret variables only with `secrets`; what is
+    wrong with its tables stays behind. The queue must have no event yet. Raises Refused where it has.
     """
-    if engines.exists(path):
-        raise QueueError(f"{path} exists already: name a new database")
-    try:
-        with Queue(path) as fresh:
-            fresh.engine.load(queue.events(), progress)
-            _copy_leaves(queue, fresh)
-            return fresh.status().seq
-    except BaseException:
-        engines.discard(path)
-        raise
+    if not queue.status().seq:
+        bring(source.engine, queue.engine)
+    with source.engine.snapshot(long=True) as view:
+        queue.engine.load(contents(view, secrets=secrets), progress)
+        return view.size(view.head()[0])
+
+
+def rebuild(queue: Queue, url: str, progress: Progress | None = None) -> int:
+    """Take what a queue has into a new database, without secrets; returns how many events it has.
+
+    Raises QueueError where a queue stands there that has an event: one without is what was left of a try cut short.
+    """
+    with new_queue(Queue(url), url) as fresh:
+        if fresh.status().seq:
+            raise QueueError(f"{fresh.url} exists already: name a new database")
+        return take(fresh, queue, progress=progress)
+
+
+@contextmanager
+def new_queue(queue: Queue, url: str) -> Generator[Queue]:
+    """A queue to be filled, closed in the end; removed where that fails, if it was made for it and has no event.
+
+    `url` is that by which it was opened: with the password, if it has one.
+    """
+    with queue:
+        try:
+            yield queue
+            return
+        except BaseException:
+            unused = queue.made and not queue.status().seq
+            if not unused:
+                raise
+            queue.close()
+            engines.discard(url)
+            raise
 
 
 def _keep_leaves(queue: Queue) -> None:
@@ -73,16 +102,3 @@ def _keep_leaves(queue: Queue) -> None:
         upto, at = last_seal(view).upto, 0
     while at < upto:
         at = leaves.keep(queue.engine, at, upto).end
-
-
-def _copy_leaves(source: Queue, target: Queue) -> None:
-    """Take over the leaves as they are: those of archived events can't be made anew, and a false one must show."""
-    at, upto = 0, target.status().seq
-    while True:
-        with source.engine.snapshot() as view:
-            page = view.leaves(after=at, upto=upto)
-        if not page:
-            return
-        with target.engine.transaction() as tx:
-            tx.keep_leaves(page)
-        at = page[-1].seq

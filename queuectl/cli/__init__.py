@@ -77,13 +77,34 @@ def _run(words: list[str]) -> int:
             except UnicodeEncodeError:
                 raise Invalid(f"{os.fsencode(word)!r} is not valid UTF-8") from None
     words = _options_last(words)
-    argv: tuple[str, ...] | None = None
-    if words and words[0] in RUNS_ARGV and "--" in words:
-        # cyclopts drops the first `--`, even one that is an argument of the program
-        cut = words.index("--")
-        words, argv = words[:cut], tuple(words[cut + 1 :])
+    words, argv = _split(words)
     with _worker_ahead(words) if words[:2] == ["worker", "start"] and "--detach" not in words else nullcontext():
         return _call(words, argv)
+
+
+def _split(words: list[str]) -> tuple[list[str], tuple[str, ...] | None]:
+    """Return the words that are parsed, and those that are not: behind `--`; of `--each` also from `:::` on."""
+    if RUNS_ARGV.isdisjoint((" ".join(words[:1]), " ".join(words[:2]))):
+        return words, None
+    cut = _end_of_options(words)
+    if "--each" in words[:cut]:
+        from queuectl.cli import each_arguments
+
+        words = each_arguments.with_stdin(words[:cut]) + words[cut:]
+    if cut == len(words):
+        return words, None
+    # cyclopts drops the first `--`, even one that is an argument of the program
+    return words[:cut], tuple(words[cut + (words[cut] == "--") :])
+
+
+def _end_of_options(words: list[str]) -> int:
+    """Return the place of the word from which on none is an option: `--`, or of `--each` also `:::`."""
+    end = words.index("--") if "--" in words else len(words)
+    if "--each" not in words[:end]:
+        return end
+    from queuectl.cli import each_arguments
+
+    return next((place for place, word in enumerate(words[:end]) if word in each_arguments.SEPARATORS), end)
 
 
 def _worker_ahead(words: list[str]) -> AbstractContextManager[None]:
@@ -127,7 +148,7 @@ def _options_last(words: list[str]) -> list[str]:
         words = words[width:]
     if not leading or not words:
         return words
-    end = words.index("--") if "--" in words else len(words)
+    end = _end_of_options(words)
     return words[:end] + leading + words[end:]
 
 

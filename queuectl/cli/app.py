@@ -22,7 +22,7 @@ $ queuectl inspect 1 --events             what happened to job 1, event by event
 
 `queuectl help COMMAND` (or COMMAND --help) explains a command. The database is --db, or QUEUECTL_DB, or
 DB_PATH (also in .env), or queue.db in the folder for your state files; enqueue, run, worker start, import,
-config set, pause, queue set and resource set make it.""",
+config set, pause, queue set, resource set and schedule add make it.""",
     version=__version__,
     version_flags=["--version", "-V"],
     help_format="plaintext",
@@ -42,6 +42,10 @@ _GROUPS = {
 $ queuectl worker start --count 2
 $ queuectl worker list
 $ queuectl worker stop""",
+    "outbox": """Enqueue jobs within the transactions of an application that has a database of its own.
+
+$ queuectl outbox schema | sqlite3 app.db
+$ queuectl worker start --outbox app.db""",
     "dlq": """Look after jobs that have failed too often.
 
 $ queuectl dlq list
@@ -62,6 +66,11 @@ $ queuectl enqueue --file encodes.txt --batch night --halt soon,fail=3
 $ queuectl batch list
 $ queuectl wait --batch night
 $ queuectl retry --batch night""",
+    "schedule": """Enqueue jobs again and again, by a cron expression or at intervals.
+
+$ queuectl schedule add nightly '30 2 * * *' ./backup.sh
+$ queuectl schedule list
+$ queuectl schedule next nightly""",
     "audit": """Prove that the log was not tampered with.
 
 $ queuectl audit seal

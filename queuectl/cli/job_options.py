@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
-from queuectl import settings, spec, units
+from queuectl import runnable, settings, spec, units
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output
 from queuectl.errors import Invalid
@@ -60,8 +60,10 @@ def given_fields(options: Mapping[str, Any] | None) -> dict[str, Any]:
     return fields | fields.pop("at", {})
 
 
-def spec_from_words(command: str | None, words: tuple[str, ...], argv: tuple[str, ...] | None, verb: str) -> Spec:
-    """Return the job that the words of a command line describe. Raises Invalid."""
+def spec_from_words(
+    command: str | None, words: tuple[str, ...], argv: tuple[str, ...] | None, verb: str, ahead: tuple[str, ...] = ()
+) -> Spec:
+    """Return the job that the words of a command line describe; `ahead` stand before them. Raises Invalid."""
     if argv is not None:
         if command is not None:
             raise Invalid(f"{command!r} stands before --; what is to run stands behind it")
@@ -72,11 +74,23 @@ def spec_from_words(command: str | None, words: tuple[str, ...], argv: tuple[str
         import shlex
 
         line = shlex.join((command, *words))
+        if words[0] == ":::":
+            raise Invalid("::: goes with --each, which makes a job of each argument")
         raise Invalid(
             f"several words: quote the command ({' '.join((command, *words))!r}), or put -- before it (queuectl "
-            f"{verb} -- {line})"
+            f"{shlex.join((*verb.split(), *ahead, '--'))} {line})"
         )
     return spec.command_or_spec(command)
+
+
+def show(jobs: Iterable[Spec], json: bool) -> None:
+    """Print what would run, a job a line; as JSON the specs, as a job file has them."""
+    if json:
+        output.documents(map(spec.document, jobs))
+        return
+    for job in jobs:
+        text = job.command or runnable.Argv(job.argv or ()).text
+        output.line(output.escape(text) if output.is_terminal() else text)
 
 
 def mention_locks(q: "Queue", names: Iterable[str]) -> None:
@@ -88,14 +102,18 @@ def mention_locks(q: "Queue", names: Iterable[str]) -> None:
 
 def mention_time_limit(q: "Queue", id: str) -> None:
     """Print the default time limit on a terminal, once for each queue, if a job runs under it."""
-    if not sys.stderr.isatty():
+    if sys.stderr.isatty():
+        job = q.job(id)
+        mention_default_limit(q, job.timeout, job.queue)
+
+
+def mention_default_limit(q: "Queue", timeout: float | None, queue: str) -> None:
+    """Print the same of jobs of a queue that have this time limit."""
+    if not sys.stderr.isatty() or timeout != settings.Settings().timeout or q.config()["timeout"].source != "default":
         return
-    job = q.job(id)
-    if job.timeout != settings.Settings().timeout or q.config()["timeout"].source != "default":
+    if not _is_new_notice(q, queue):
         return
-    if not _is_new_notice(q, job.queue):
-        return
-    limit = units.span(job.timeout or 0)
+    limit = units.span(timeout or 0)
     output.message(
         f"a job may take {limit}; --timeout none, or `queuectl config set timeout none`, lifts that (said once)"
     )

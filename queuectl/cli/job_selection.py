@@ -1,6 +1,5 @@
 """The jobs that `cancel`, `retry`, `edit` and `dlq` change: those named, or all that match, after a confirmation."""
 
-import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +8,7 @@ import msgspec
 from queuectl import filters
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output
+from queuectl.cli.ui.confirmation import confirmed
 from queuectl.errors import Invalid
 from queuectl.units import counted
 
@@ -86,16 +86,7 @@ def select(q: "Queue", selection: JobSelection, verb: str, default: Sequence[str
         output.message("no job matches")
         return None
     jobs = counted(len(ids), "job")
-    if not selection.yes and sys.stdin.isatty() and output.stderr_is_terminal() and not _confirmed(f"{verb} {jobs}?"):
-        output.message("nothing was changed")
-        return None
-    return SelectedJobs(ids, states)
-
-
-def _confirmed(question: str) -> bool:
-    sys.stderr.write(f"queuectl: {question} [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    return SelectedJobs(ids, states) if confirmed(f"{verb} {jobs}?", yes=selection.yes) else None
 
 
 def print_changed(

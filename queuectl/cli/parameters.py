@@ -1,6 +1,7 @@
 """The options that several commands share: their names, converters and help."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -196,9 +197,15 @@ def job_option(job_option: Option) -> tuple[Any, Parameter]:
     if kind is SWITCH:
         return bool, Parameter(name=flag, help=text)
     if not kind.many:
-        return str | None, option(flag, job_option.metavar, text, kind.read)
+        read = partial(_unless_template, kind.read) if kind.type == "str" else kind.read
+        return str | None, option(flag, job_option.metavar, text, read)
     values = variables if kind is VARIABLES else kind.read_all
     return list[str] | None, Parameter(name=flag, metavar=job_option.metavar, help=text, read_all=values)
+
+
+def _unless_template(read: Callable[[str], Any], text: str) -> Any:
+    """Return the value of a text, or a template of it as it is: `enqueue --each` looks at what is made of that."""
+    return text if "{/" in text else read(text)
 
 
 def check_period(since: int | None, until: int | None) -> None:

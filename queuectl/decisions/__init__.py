@@ -9,6 +9,7 @@ from tombstones, nothing else may be appended to the stream of a job.
 """
 
 from queuectl.decisions.batch import halt, join, reopen
+from queuectl.decisions.callbacks import CALLBACK_OPTIONS, DEEPEST, callback, callbacks, end_to_tell, on_empty
 from queuectl.decisions.dependencies import WENT_WRONG, Standing, refuse_cascading, refuse_never, standing, unblock
 from queuectl.decisions.finish import Cancel, Ending, Ends, JobEnd, Refusal, Release, Report, finish
 from queuectl.decisions.job import (
@@ -20,6 +21,7 @@ from queuectl.decisions.job import (
     force,
     hold,
     in_force,
+    note,
     purge,
     refuse_uneditable,
     release,
@@ -32,6 +34,8 @@ from queuectl.decisions.queue import LimitChanges, limit, pause, resume
 from queuectl.decisions.resource import set_resource, unset_resource
 
 __all__ = [
+    "CALLBACK_OPTIONS",
+    "DEEPEST",
     "WENT_WRONG",
     "Cancel",
     "Ending",
@@ -45,10 +49,13 @@ __all__ = [
     "Report",
     "Standing",
     "Stop",
+    "callback",
+    "callbacks",
     "claim",
     "continue_",
     "edit",
     "end_of_pause",
+    "end_to_tell",
     "enqueue",
     "explained",
     "finish",
@@ -61,6 +68,8 @@ __all__ = [
     "judged",
     "lease",
     "limit",
+    "note",
+    "on_empty",
     "pause",
     "purge",
     "refuse_cascading",

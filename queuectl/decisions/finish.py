@@ -106,8 +106,13 @@ class JobEnd(msgspec.Struct, gc=False):
         """Whether it has ended without having completed."""
         return type(self.events[-1]) is not Completed
 
+    @property
+    def state(self) -> str:
+        """The state that it has come to, where it has ended."""
+        return self.events[-1].type
+
     def cascade_later(self) -> None:
-        """Say in the event of its end that jobs that depend on it are looked at later."""
+        """Say in the event of its end that jobs that depend on it are looked at later, and its callbacks are added."""
         self.events[-1] = replace(self.events[-1], cascade=True)
 
 

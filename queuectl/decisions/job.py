@@ -19,6 +19,7 @@ from queuectl.events import (
     Event,
     Forced,
     Held,
+    Noted,
     Purged,
     Requeued,
     Suspended,
@@ -27,6 +28,9 @@ from queuectl.events import (
 from queuectl.options import EDITABLE, OF_NAME, is_editable
 from queuectl.policy import phase
 from queuectl.units import listed
+
+MOST_NOTES = 100
+"""Notes of one attempt, and of a job from outside its attempts: a note is an event, and the log keeps it."""
 
 
 def enqueue(policy: Enqueued) -> list[Event]:
@@ -52,7 +56,8 @@ def claim(
         raise Refused(f"job {job.id} is {job.state}, not waiting to be claimed")
     if found := first(job, Facts(gates={job.queue: gate}) if gate is not None else NOTHING, now):
         raise Refused(f"job {job.id} can't start: {found.text}")
-    arrival = gate.started(now).arrival if gate is not None and gate.state.rate is not None else None
+    is_rated = gate is not None and gate.state.rate is not None and not job.past_limits
+    arrival = gate.started(now).arrival if gate is not None and is_rated else None
     rates = {job.queue: text(arrival)} if arrival is not None else {}
     claimed = Claimed(
         attempt=job.attempt + 1,
@@ -126,6 +131,19 @@ def end_of_pause(job: Job, pauses: Iterable[QueueState | None], now: int, reason
     if not job.suspended_by_pause or any(each is not None and each.suspends(now) for each in pauses):
         return []
     return continue_(job, reason)
+
+
+def note(job: Job, text: str, attempt: int | None, noted: int) -> list[Event]:
+    """A note on a job: made inside this attempt, or from elsewhere (None).
+
+    `noted`: how many there are of it by now. Raises Refused where the attempt is over, or there are too many.
+    """
+    if attempt is not None and (job.state != "processing" or job.attempt != attempt):
+        raise Refused(f"attempt {attempt} of job {job.id} is over: nothing more can be noted in it")
+    if noted >= MOST_NOTES:
+        of = f"attempt {attempt}" if attempt is not None else "the outside"
+        raise Refused(f"job {job.id} has {MOST_NOTES} notes of {of}, the most there can be: print the rest")
+    return [Noted(text=text, attempt=attempt)]
 
 
 def requeue(

@@ -11,7 +11,7 @@ import msgspec
 
 from projections.replay import Progress, ProgressBars
 from queuectl import dotenv, engines
-from queuectl.doctor.checks import environment, flow, log, workers
+from queuectl.doctor.checks import environment, flow, hosts, log, schedules, server, workers
 from queuectl.doctor.finding import Finding, Severity, problem
 from queuectl.errors import QueueError, shown
 from queuectl.flow_queries import FlowQueries
@@ -19,6 +19,7 @@ from queuectl.flow_queries import FlowQueries
 CHECKS: dict[str, Callable[["InspectedQueue", ProgressBars], Iterator[Finding]]] = {
     "file": log.file,
     "log": log.log,
+    "server": server.server,
     "replay": log.replayed,
     "projections": log.projections,
     "clock": log.clock,
@@ -28,7 +29,9 @@ CHECKS: dict[str, Callable[["InspectedQueue", ProgressBars], Iterator[Finding]]]
     "gate": environment.gate,
     "disk": environment.disk,
     "workers": workers.workers,
+    "hosts": hosts.hosts,
     "flow": flow.flow,
+    "schedules": schedules.schedules,
     "outputs": environment.outputs,
     "leftovers": environment.leftovers,
 }
@@ -41,6 +44,7 @@ class InspectedQueue(FlowQueries):
     def __init__(self, url: str, *, progress: Progress | None = None) -> None:
         """Open the queue; arguments as for `Queue`. Raises Unusable, Absent if there is none, Invalid."""
         self._engine = engines.connect(url, create=False, progress=progress)
+        self._engine.set_durability("normal")  # nothing is written, and where nothing becomes durable it is to say why
         self.logs = self.home.logs
         self._env_file = dotenv.read()
 
@@ -64,9 +68,13 @@ class Check(msgspec.Struct, frozen=True):
 
 
 def examine(queue: InspectedQueue, bars: ProgressBars = lambda what: lambda done, total: None) -> Iterator[Check]:
-    """Run all checks in order. A check that fails with an error is a problem itself; the others still run."""
+    """Run all checks in order. A check that fails with an error is a problem itself; the others still run.
+
+    One that finds nothing to look at is left out: the WAL of a server, the server of a file.
+    """
     for name, check in CHECKS.items():
-        yield Check(name, list(_made(check, queue, bars)))
+        if findings := list(_made(check, queue, bars)):
+            yield Check(name, findings)
 
 
 def _made(

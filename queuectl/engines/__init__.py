@@ -1,9 +1,21 @@
 """Where log and projections live. This is the one place that knows which engine a URL means."""
 
 import os
+import stat
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from projections.replay import Progress
 from queuectl.engines.base import Engine
+from queuectl.errors import Invalid, Unusable
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+POSTGRES = ("postgresql:", "postgres:")
+"""How the URL of a PostgreSQL database begins."""
+
+_SQLITE = b"SQLite format 3\0"
 
 
 def connect(
@@ -14,15 +26,40 @@ def connect(
     patience: float | None = 30.0,
     healing: bool = True,
 ) -> Engine:
-    """The engine for a path or `sqlite:///path`, which is made where there is none, unless `create` is false.
+    """The engine for a path, `sqlite:///path` or `postgresql://…`.
 
-    Without `healing` it opens a log that lacks events, or of which no tables can be made, and leaves it so. Raises
-    Invalid for a URL of no known kind, Unusable for a bad file, Absent where there is none.
+    The database (of PostgreSQL the schema) is made where there is none, unless `create` is false. Without `healing` it
+    opens a log that lacks events, or of which no tables can be made, and leaves it so. Raises Invalid for a URL of no
+    known kind, Unusable for a database that can't be used, Absent where there is none.
     """
+    if is_postgres(url):
+        return _postgres().connect(url, create=create, progress=progress, patience=patience, healing=healing)
     from queuectl.engines.sqlite.engine import SqliteEngine
     from queuectl.engines.sqlite.location import locate
 
     return SqliteEngine(locate(url), create=create, progress=progress, patience=patience, healing=healing)
+
+
+def load(url: str) -> None:
+    """Import what `connect` needs for this URL. Raises Unusable where that is not installed."""
+    if is_postgres(url):
+        _postgres()
+    else:
+        import_module("queuectl.engines.sqlite.engine")
+
+
+def join(connection: object, schema: str) -> Engine:
+    """The engine of a queue in the database of this connection of psycopg, whose `transaction` is a part of the one
+    that the caller has open there; nothing else may be asked of it.
+
+    Raises Invalid for what is no such connection, and for a schema of no possible name.
+    """
+    return _postgres().join(connection, schema)
+
+
+def is_postgres(url: str) -> bool:
+    """Whether a URL names a PostgreSQL database."""
+    return url.lower().startswith(POSTGRES)
 
 
 def resolve(url: str) -> str:
@@ -30,23 +67,33 @@ def resolve(url: str) -> str:
 
     Raises Invalid for a URL of no known kind, Unusable for a symbolic link that another user made.
     """
+    if is_postgres(url):
+        from queuectl.engines.postgres.location import locate_postgres
+
+        return locate_postgres(url).url
     from queuectl.engines.sqlite.location import locate
 
     return locate(url).database
 
 
-def exists(url: str) -> bool:
-    """Whether there is a database, or the home of one; nothing is opened. Raises as `resolve` does."""
-    from queuectl.engines.sqlite.location import locate
+def is_database(name: str) -> bool:
+    """Whether this is a URL, or the path of an SQLite file, by its first bytes. Raises OSError where it can't be read.
 
-    location = locate(url)
-    return any(os.path.lexists(path) for path in (*location.files, location.home.folder))
+    Not to be asked of a database that this process has open: closing the file would drop SQLite's locks (R6).
+    """
+    if "://" in name:
+        return True
+    with open(name, "rb") as file:
+        return stat.S_ISREG(os.fstat(file.fileno()).st_mode) and file.read(len(_SQLITE)) == _SQLITE
 
 
 def discard(url: str) -> None:
-    """Remove a database that nothing has open, with its home. Raises as `resolve` does, and OSError."""
+    """Remove a database that nothing has open, with its home. Raises as `connect` does, and OSError."""
     import shutil  # too much to load for each enqueue
 
+    if is_postgres(url):
+        _postgres().discard(url)
+        return
     from queuectl.engines.sqlite.location import locate
 
     location = locate(url)
@@ -56,8 +103,33 @@ def discard(url: str) -> None:
     shutil.rmtree(location.home.folder, ignore_errors=True)
 
 
+def scratch(url: str) -> str:
+    """The URL of a schema that is not there yet, in the PostgreSQL database that this one names: for `discard` later.
+
+    Raises Invalid for another URL.
+    """
+    if not is_postgres(url):
+        raise Invalid("only PostgreSQL has schemas: name a database as postgresql://user@host/database")
+    from queuectl.engines.postgres.location import locate_postgres, with_schema
+
+    return with_schema(locate_postgres(url), f"queuectl_scratch_{os.urandom(8).hex()}")
+
+
 def files(url: str) -> tuple[str, ...]:
-    """The files of a database (`Engine.files`); nothing is opened. Raises as `resolve` does."""
+    """The files of a database on this host (`Engine.files`); nothing is opened. Raises as `resolve` does."""
+    if is_postgres(url):
+        return ()
     from queuectl.engines.sqlite.location import locate
 
     return locate(url).files
+
+
+def _postgres() -> "ModuleType":
+    try:
+        from queuectl.engines.postgres import database
+    except ImportError as error:
+        raise Unusable(
+            f"postgresql://… needs psycopg, which can't be loaded ({str(error).partition(chr(10))[0]}):"
+            " pip install 'queuectl-eventlog[postgres]'"
+        ) from error
+    return database

@@ -17,25 +17,31 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import msgspec
 
 from projections.replay import Progress
+from queuectl import clock
+from queuectl.engines.contents import Contents
+from queuectl.engines.shared_files import SharedFiles
 from queuectl.engines.view import Rerun, Transaction, View
-from queuectl.events import Recorded
 from queuectl.home import Home
 from queuectl.host.flock import FileLock
 
-PAST = ("jobs", "attempts", "counts", "workers", "config", "queues", "starts", "resources", "grants")
+PAST = (
+    "jobs", "attempts", "counts", "workers", "config", "queues", "starts", "resources", "grants", "schedules", "notes",
+)  # fmt: skip
 """The projections of which the past can be asked."""
 
 
 class Listener(Protocol):
     """A doorbell: becomes readable when an event was appended that this listener waits for."""
 
-    path: str
-    """The file by which it is rung. Where that was removed, nothing rings any more."""
+    @property
+    def path(self) -> str | None:
+        """The file by which it is rung: where that was removed, nothing rings any more. None where there is none."""
+        ...
 
     def fileno(self) -> int:
         """For `select`."""
@@ -80,15 +86,41 @@ class Holders(msgspec.Struct, frozen=True):
     """What is committed meanwhile can't be worked off (SQLite: the WAL grows)."""
 
 
+class Symptom(msgspec.Struct, frozen=True):
+    """Something that a database's server says of itself."""
+
+    severity: Literal["ok", "warning", "problem"]
+    """As of a finding of `doctor`."""
+    what: str
+    do: str | None = None
+    """What to do about it; None: nothing."""
+    facts: dict[str, Any] = {}
+    """For programs: sizes are bytes, times seconds."""
+
+
 class Engine(ABC):
     """Where log and projections live."""
 
     made: bool
     """Whether there was no database, and this engine has made one."""
+    many_hosts: ClassVar[bool]
+    """Whether workers of several hosts may be at one database: then each counts its lease (R48)."""
     url: str
     """What names the database everywhere on this host, without a password; for SQLite the absolute path."""
+    access: str
+    """By what other processes of this user on this host open it: the same, with the path of a file that has the
+    password where the URL had one."""
     home: Home
     """The queue's folder on this host."""
+    shared_files: SharedFiles | None = None
+    """What this host and others can read of each other's files; None where all is on one host."""
+    sessions = 0
+    """How many sessions of a server it has had. What was read in an earlier one may have been lost with that server."""
+
+    def now(self) -> int:
+        """The database's clock (µs UTC), by which all is due: where it is a server's, as it was asked last and has gone
+        on since (P6)."""
+        return clock.now()
 
     @property
     @abstractmethod
@@ -117,13 +149,20 @@ class Engine(ABC):
     def storage(self) -> Storage:
         """How much there is of the database, and what is in the way of its upkeep."""
 
+    def health(self) -> Iterable[Symptom]:
+        """What the server says of itself, for `doctor`; nothing where there is none."""
+        return ()
+
     @abstractmethod
     def holders(self) -> Holders:
         """Who reads and writes just now (microseconds: nothing but locks is looked at)."""
 
     @abstractmethod
-    def snapshot(self) -> AbstractContextManager[View]:
-        """A view that does not change while it is open. Short: never keep it open between pages of output."""
+    def snapshot(self, *, long: bool = False) -> AbstractContextManager[View]:
+        """A view that does not change while it is open. Short: never keep it open between pages of output.
+
+        `long`: all of it is read, and written elsewhere. (PostgreSQL ends what is open for 2 s without a question.)
+        """
 
     @abstractmethod
     def transaction(
@@ -162,15 +201,15 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def load(self, records: Iterable[Recorded], progress: Progress | None = None) -> int:
-        """Take in a whole log as it was stored elsewhere, all or nothing, and fold it; returns its last seq.
+    def load(self, contents: Contents, progress: Progress | None = None) -> int:
+        """Take in what another database had, all or nothing, and fold the log; returns its last seq.
 
         Raises Refused where there is a log here already, Invalid where what is given is no whole log.
         """
 
     @abstractmethod
     def copy(self, path: str, *, secrets: bool) -> None:
-        """Make an empty file a queue's database with the log and the tables as of one moment, while others go on.
+        """Make an empty file a queue's SQLite database with log and tables as of one moment, while others go on.
 
         The values of secret variables only with `secrets`.
         """
@@ -186,6 +225,12 @@ class Engine(ABC):
     @abstractmethod
     def set_worker(self, worker: str) -> None:
         """Say which worker this process is, so that one that hangs while it writes can be told from a command."""
+
+    def while_waiting(self, meanwhile: Callable[[], None] | None) -> None:  # noqa: B027
+        """Call this now and then from now on, whenever a server is waited for; None: nothing any more.
+
+        A worker has to end in time what it runs, whatever it waits for (R48). What a transaction is told goes before.
+        """
 
     @abstractmethod
     def checkpoint(self) -> None:

@@ -11,6 +11,7 @@ import msgspec
 from projections.jobs import Job
 from queuectl.decisions import Cancel, Ends, JobEnd, standing, unblock
 from queuectl.engines import halts
+from queuectl.engines.callbacks import Callbacks, Called
 from queuectl.engines.parents import parents
 from queuectl.events import BATCH, Cancelled, Cascaded, Event
 
@@ -37,27 +38,52 @@ class Dependants:
     def __init__(self, tx: "Transaction") -> None:
         self._tx = tx
         self._room = MOST
+        self._callbacks = Callbacks(tx)
         self.left = False
         """Whether any were left for later."""
 
     def end(self, ends: Ends, actor: str) -> None:
         """Append these ends, and what becomes of the jobs that wait for them or are in halted batches."""
         while ends.jobs:
-            affected = self._affected(ends.ended) if ends.ended else {}
+            affected, callbacks = self._affected(ends.ended) if ends.ended else ({}, [])
             self._tx.append_ends(ends, actor)
+            self._callbacks.add(callbacks, actor)
             ends = self._settle(affected.values(), self._halted(ends.jobs, actor), actor)
 
     def cascade(self, actor: str) -> bool:
-        """Go on with the first job or batch of which this was left for later; returns whether there was one."""
-        job = self._tx.cascading()
-        if job is None:
+        """Go on with the first jobs, or the first batch, of which this was left for later.
+
+        Returns whether there was any.
+        """
+        jobs = self._tx.cascading(MOST)
+        if not jobs:
             return self._cascade_batch(actor)
+        depended_on = self._tx.depended_on({name for job in jobs for name in _names(job)})
+        if alone := [job for job in jobs if depended_on.isdisjoint(_names(job))]:
+            self._call_back(alone, actor)
+        else:
+            self._cascade_job(jobs[0], actor)
+        return True
+
+    def _call_back(self, jobs: Sequence[Job], actor: str) -> None:
+        """Add the callbacks that were left for later of jobs that no other depends on, as far as there is room."""
+        called: list[Called] = []
+        for job in jobs:
+            each = self._callbacks.left(job)
+            if called and len(each.lines) > self._room:
+                break
+            self._room = max(0, self._room - len(each.lines))
+            called.append(each)
+        self._tx.append_of_jobs([(each.job, [Cascaded()]) for each in called], actor)
+        self._callbacks.add(called, actor)
+
+    def _cascade_job(self, job: Job, actor: str) -> None:
+        """Go on with one job that has ended; its callbacks come last."""
         found = self._of(job, job.state != "completed", self._room + 1)
         left, self._room = self._room, self._room - min(len(found), self._room)
         self.end(self._settle(found[:left], (), actor), actor)
         if len(found) <= left and (ended := self._tx.job(job.id)) is not None:
-            self._tx.append_of_jobs([(ended, [Cascaded()])], actor)
-        return True
+            self._call_back([ended], actor)
 
     def _cascade_batch(self, actor: str) -> bool:
         batch = self._tx.cascading_batch()
@@ -77,26 +103,31 @@ class Dependants:
         self.left = self.left or left
         return found
 
-    def _affected(self, ended: Sequence[JobEnd]) -> dict[str, Affected]:
-        """The blocked jobs for which these ends matter, as far as there is room; the other ends are marked."""
+    def _affected(self, ended: Sequence[JobEnd]) -> tuple[dict[str, Affected], list[Called]]:
+        """The blocked jobs for which these ends matter, and callbacks, as far as there is room.
+
+        The other ends are marked.
+        """
         own = {end.job.id for end in ended}
         found: dict[str, Affected] = {}
+        callbacks: list[Called] = []
         depended_on = self._tx.depended_on({name for end in ended for name in _names(end.job)})
         for end in ended:
-            if depended_on.isdisjoint(_names(end.job)):
-                continue
-            of = self._of(end.job, end.went_wrong, self._room + 1)
-            if len(of) > self._room:
+            called = self._callbacks.of(end.job, end.state)
+            is_alone = depended_on.isdisjoint(_names(end.job))
+            of = self._of(end.job, end.went_wrong, self._room + 1) if not is_alone else []
+            if len(of) + len(called.lines) > self._room:
                 end.cascade_later()
                 self.left = True
                 continue
-            self._room -= len(of)
+            self._room -= len(of) + len(called.lines)
+            callbacks.append(called)
             for each in of:
                 if each.job.id in own:
                     continue  # it ends itself
                 if (known := found.setdefault(each.job.id, each)) is not each:
                     known.never += each.never
-        return found
+        return found, callbacks
 
     def _of(self, parent: Job, went_wrong: bool, limit: int) -> list[Affected]:
         """The blocked jobs to which the end of this one matters, which those that only count others are not."""

@@ -16,8 +16,8 @@ select
 from events
 where seq > $after and seq <= $upto
   and type in ('enqueued', 'claimed', 'released', 'interrupted', 'completed', 'failed', 'retried', 'dead', 'cancelled')
-  and ($queue is null or stream in (
-        select stream from events where type = 'enqueued' and coalesce(data ->> '$.queue', 'default') = $queue));
+  and (cast($queue as text) is null or stream in (
+        select stream from events where type = 'enqueued' and coalesce(data ->> 'queue', 'default') = $queue));
 
 -- per_hour
 select
@@ -26,8 +26,8 @@ select
     count(*) filter (where type = 'completed') as completed
 from events
 where seq > $after and seq <= $upto and type in ('enqueued', 'completed')
-  and ($queue is null or stream in (
-        select stream from events where type = 'enqueued' and coalesce(data ->> '$.queue', 'default') = $queue))
+  and (cast($queue as text) is null or stream in (
+        select stream from events where type = 'enqueued' and coalesce(data ->> 'queue', 'default') = $queue))
 group by 1
 order by 1;
 
@@ -38,8 +38,8 @@ select
     count(*) filter (where type = 'completed') as completed
 from events
 where seq > $after and seq <= $upto and type in ('enqueued', 'completed')
-  and ($queue is null or stream in (
-        select stream from events where type = 'enqueued' and coalesce(data ->> '$.queue', 'default') = $queue))
+  and (cast($queue as text) is null or stream in (
+        select stream from events where type = 'enqueued' and coalesce(data ->> 'queue', 'default') = $queue))
 group by 1
 order by 1;
 
@@ -50,25 +50,25 @@ select
     count(*) filter (where type = 'completed') as completed
 from events
 where seq > $after and seq <= $upto and type in ('enqueued', 'completed')
-  and ($queue is null or stream in (
-        select stream from events where type = 'enqueued' and coalesce(data ->> '$.queue', 'default') = $queue))
+  and (cast($queue as text) is null or stream in (
+        select stream from events where type = 'enqueued' and coalesce(data ->> 'queue', 'default') = $queue))
 group by 1
 order by completed desc, enqueued desc, hour_of_day;
 
 -- waiting
 with waits as (
     select
-        coalesce(job.data ->> '$.queue', 'default') as queue,
-        (claim.at - max(due.at, coalesce(unixepoch(substr(due.data ->> '$.run_at', 1, 19)) * 1000000
-                                         + substr(due.data ->> '$.run_at', 21, 6), 0))) / 1e6 as seconds
+        coalesce(job.data ->> 'queue', 'default') as queue,
+        (claim.at - max(due.at, coalesce(unixepoch(substr(due.data ->> 'run_at', 1, 19)) * 1000000
+                                         + cast(substr(due.data ->> 'run_at', 21, 6) as bigint), 0))) / 1e6 as seconds
     from events claim
     join events job on job.stream = claim.stream and job.version = 1
     join events due on due.stream = claim.stream and due.version = (
         select max(version) from events earlier
         where earlier.stream = claim.stream and earlier.version < claim.version
-          and (earlier.data ->> '$.run_at' is not null or earlier.type = 'interrupted'))
+          and (earlier.data ->> 'run_at' is not null or earlier.type = 'interrupted'))
     where claim.seq > $after and claim.seq <= $upto and claim.type = 'claimed'
-      and ($queue is null or coalesce(job.data ->> '$.queue', 'default') = $queue)
+      and (cast($queue as text) is null or coalesce(job.data ->> 'queue', 'default') = $queue)
       and not exists (
         select 1 from events back
         where back.stream = claim.stream and back.version in (claim.version + 1, claim.version + 2)
@@ -97,13 +97,13 @@ order by queue;
 -- queues
 with outcomes as (
     select
-        coalesce(job.data ->> '$.queue', 'default') as queue,
+        coalesce(job.data ->> 'queue', 'default') as queue,
         outcome.type,
-        cast(outcome.data ->> '$.run_seconds' as double) as seconds
+        cast(outcome.data ->> 'run_seconds' as double precision) as seconds
     from events outcome
     join events job on job.stream = outcome.stream and job.version = 1
     where outcome.seq > $after and outcome.seq <= $upto and outcome.type in ('completed', 'failed', 'retried', 'dead')
-      and ($queue is null or coalesce(job.data ->> '$.queue', 'default') = $queue)
+      and (cast($queue as text) is null or coalesce(job.data ->> 'queue', 'default') = $queue)
 ),
 ranked as (
     select
@@ -121,9 +121,9 @@ select
     count(*) filter (where type = 'retried') as retried,
     count(*) filter (where type = 'dead') as dead,
     round(1.0 * count(*) filter (where type = 'failed')
-        / count(*) filter (where type in ('completed', 'failed')), 6) as failure_rate,
+        / nullif(count(*) filter (where type in ('completed', 'failed')), 0), 6) as failure_rate,
     round(1.0 * count(*) filter (where type = 'retried')
-        / count(*) filter (where type in ('completed', 'failed')), 6) as retry_rate,
+        / nullif(count(*) filter (where type in ('completed', 'failed')), 0), 6) as retry_rate,
     round(sum(seconds), 6) as run_seconds,
     min(seconds) filter (where 100 * place >= 50 * runs) as p50,
     min(seconds) filter (where 100 * place >= 95 * runs) as p95,
@@ -136,13 +136,13 @@ order by queue;
 -- commands
 with outcomes as (
     select
-        coalesce(job.data ->> '$.command', job.data ->> '$.argv') as command,
+        coalesce(job.data ->> 'command', job.data ->> 'argv') as command,
         outcome.type,
-        cast(outcome.data ->> '$.run_seconds' as double) as seconds
+        cast(outcome.data ->> 'run_seconds' as double precision) as seconds
     from events outcome
     join events job on job.stream = outcome.stream and job.version = 1
     where outcome.seq > $after and outcome.seq <= $upto and outcome.type in ('completed', 'failed', 'retried', 'dead')
-      and ($queue is null or coalesce(job.data ->> '$.queue', 'default') = $queue)
+      and (cast($queue as text) is null or coalesce(job.data ->> 'queue', 'default') = $queue)
 ),
 ranked as (
     select
@@ -161,9 +161,9 @@ commands as (
         count(*) filter (where type = 'retried') as retried,
         count(*) filter (where type = 'dead') as dead,
         round(1.0 * count(*) filter (where type = 'failed')
-            / count(*) filter (where type in ('completed', 'failed')), 6) as failure_rate,
+            / nullif(count(*) filter (where type in ('completed', 'failed')), 0), 6) as failure_rate,
         round(1.0 * count(*) filter (where type = 'retried')
-            / count(*) filter (where type in ('completed', 'failed')), 6) as retry_rate,
+            / nullif(count(*) filter (where type in ('completed', 'failed')), 0), 6) as retry_rate,
         round(sum(seconds), 6) as run_seconds,
         min(seconds) filter (where 100 * place >= 50 * runs) as p50,
         min(seconds) filter (where 100 * place >= 95 * runs) as p95,
@@ -189,7 +189,7 @@ order by most_run;
 -- archived
 select
     count(*) as jobs,
-    coalesce(sum(cast(data ->> '$.events' as bigint)), 0) as events
+    coalesce(sum(cast(data ->> 'events' as bigint)), 0) as events
 from events
 where type = 'archived' and stream like 'job:%' and seq <= $upto
-  and ($queue is null or coalesce(data ->> '$.queue', 'default') = $queue);
+  and (cast($queue as text) is null or coalesce(data ->> 'queue', 'default') = $queue);

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from projections import Change
+from projections import Change, schedules
 from projections.attempts import AttemptQuestions
 from projections.batches import BatchQuestions
 from projections.claimable import ClaimQuestions
@@ -19,15 +19,18 @@ from projections.grants import GrantQuestions
 from projections.job_list import JobLists
 from projections.jobs import Job
 from projections.new_jobs import Alike
+from projections.notes import NoteQuestions
 from projections.numbers import NumberQuestions
 from projections.queues import QueueQuestions, stream
 from projections.replay import Progress
 from projections.resources import ResourceQuestions
+from projections.schedules import ScheduleQuestions
 from projections.workers import WorkerQuestions
 from queuectl.clock import micros
 from queuectl.decisions import Ending, Ends, Lease, enqueue, finish
 from queuectl.engines.dependants import Dependants
-from queuectl.events import Claimed, Event, Recorded
+from queuectl.engines.log_questions import LogQuestions
+from queuectl.events import Claimed, Dead, Enqueued, Event, Recorded
 from queuectl.rate import Rate
 
 
@@ -50,6 +53,14 @@ class Leaf(msgspec.Struct, frozen=True, gc=False):
     """Microseconds UTC."""
     hash: bytes
     """32 bytes, of all that is stored of the event."""
+
+
+class Secret(msgspec.Struct, frozen=True, gc=False):
+    """The value of one secret variable of a job, which stands in no event (R22)."""
+
+    job: str
+    name: str
+    value: str
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +90,7 @@ class ProjectionStatus(msgspec.Struct, frozen=True):
 
 
 class View(
+    LogQuestions,
     ClaimQuestions,
     JobLists,
     AttemptQuestions,
@@ -89,17 +101,15 @@ class View(
     GrantQuestions,
     DependencyQuestions,
     BatchQuestions,
+    NoteQuestions,
+    ScheduleQuestions,
     EnvironmentQuestions,
 ):
     """Reading, all of it at one point of the log. The questions of each subject are beside its table."""
 
     def is_cascading(self) -> bool:
         """Whether jobs to which the ends of others matter were left for later: see `Transaction.cascade`."""
-        return self.cascading() is not None or self.cascading_batch() is not None
-
-    @abstractmethod
-    def head(self) -> tuple[int, int]:
-        """(seq, at) of the last event; (0, 0) in an empty log."""
+        return bool(self.cascading(1)) or self.cascading_batch() is not None
 
     @abstractmethod
     def events(
@@ -109,6 +119,10 @@ class View(
 
         None: from the lowest, which is below 1 only where something was put in by hand.
         """
+
+    @abstractmethod
+    def size(self, upto: int) -> int:
+        """How many events there are up to event `upto`; those that were archived are not."""
 
     @abstractmethod
     def stream(self, stream: str) -> list[Recorded]:
@@ -123,13 +137,8 @@ class View(
         """A page of the leaves: those with `after` < seq <= `upto`, in order, as with `events`."""
 
     @abstractmethod
-    def archivable(self, at: int, states: Collection[str], now: int) -> dict[str, int]:
-        """The streams that were through by then (µs UTC), each with the version of its last event.
-
-        Those of jobs that came to one of these final states, of purged jobs, and of workers that ended and of whose
-        attempts only those of jobs that are named with them are left. Not those of jobs whose start still counts for
-        the rate of its queue at `now` (R36), nor of a batch of which any has not ended.
-        """
+    def every_secret(self) -> list[Secret]:
+        """The values of all secret variables that are here."""
 
     @abstractmethod
     def failed_jobs(self, *, after: int, upto: int, queue: str | None, limit: int) -> list[tuple[int, str]]:
@@ -213,13 +222,14 @@ class Transaction(View, NumberQuestions):
     def append(self, writes: Iterable[Write], actor: str) -> list[Change]:
         """Append events and fold them into every projection.
 
-        Raises Conflict where a stream has moved on, and Invalid for an event of which the log could not read a field.
+        Raises Conflict where a stream has moved on, here or at the latest when the transaction ends, and Invalid for an
+        event of which the log could not read a field.
         """
 
     def enqueue(self, groups: Sequence[Alike], actor: str) -> None:
         """Append new jobs, those that are alike together. Raises as `append` does."""
         jobs = [(id, replace(group.policy, command=command)) for group in groups for id, command in group.jobs]
-        self.append([Write(f"job:{id}", None, enqueue(policy)) for id, policy in jobs], actor)
+        self.append_new(jobs, actor)
 
     def end(self, endings: Iterable[Ending], actor: str, known: Mapping[str, Job]) -> Ends:
         """Decide these endings together (R32), append what becomes of the jobs, and forget what is not needed any more.
@@ -260,8 +270,25 @@ class Transaction(View, NumberQuestions):
         """Append what was decided of these jobs and their queues."""
         writes = [Write(f"job:{end.job.id}", end.job, end.events) for end in ends.jobs]
         self.append([*writes, *(Write(stream(state.name), state, events) for state, events in ends.queues)], actor)
+        self._pause_schedules(ends, actor)
         self.wakes = self.wakes or ends.frees
         self.forget_secrets(ends.forget)
+
+    def _pause_schedules(self, ends: Ends, actor: str) -> None:
+        """Pause the schedules that want that, of which any of these jobs has died."""
+        for end in ends.jobs:
+            trigger = end.job.policy.trigger
+            if trigger is None or trigger.schedule is None or not any(isinstance(each, Dead) for each in end.events):
+                continue
+            found = self.schedule(trigger.schedule)
+            if found is not None and found.pause_on_failure and found.is_active:
+                from queuectl.decisions.schedule import pause  # few queues need it
+
+                self.append_to(schedules.stream(found.name), found, pause(found, job=end.job.id), actor)
+
+    def append_new(self, jobs: Iterable[tuple[str, Enqueued]], actor: str) -> None:
+        """Append new jobs, of which no two are alike: the id of each, and its policy."""
+        self.append([Write(f"job:{id}", None, enqueue(policy)) for id, policy in jobs], actor)
 
     def append_of_jobs(self, decided: Iterable[tuple[Job, Sequence[Event]]], actor: str) -> None:
         """Append what was decided of jobs to their streams."""

@@ -32,6 +32,7 @@ from queuectl.events.job import Forced as Forced
 from queuectl.events.job import Held as Held
 from queuectl.events.job import Interrupted as Interrupted
 from queuectl.events.job import Moved as Moved
+from queuectl.events.job import Noted as Noted
 from queuectl.events.job import Passed as Passed
 from queuectl.events.job import Purged as Purged
 from queuectl.events.job import Released as Released
@@ -50,6 +51,17 @@ from queuectl.events.queue import QueuePaused as QueuePaused
 from queuectl.events.queue import QueueResumed as QueueResumed
 from queuectl.events.resource import ResourceSet as ResourceSet
 from queuectl.events.resource import ResourceUnset as ResourceUnset
+from queuectl.events.schedule import ScheduleAdded as ScheduleAdded
+from queuectl.events.schedule import ScheduleEdited as ScheduleEdited
+from queuectl.events.schedule import ScheduleFired as ScheduleFired
+from queuectl.events.schedule import SchedulePaused as SchedulePaused
+from queuectl.events.schedule import ScheduleRemoved as ScheduleRemoved
+from queuectl.events.schedule import ScheduleResumed as ScheduleResumed
+from queuectl.events.schedule import ScheduleRewound as ScheduleRewound
+from queuectl.events.schedule import ScheduleSkipped as ScheduleSkipped
+from queuectl.events.schedule import ScheduleTerms as ScheduleTerms
+from queuectl.events.trigger import CALLBACK_PRIORITY as CALLBACK_PRIORITY
+from queuectl.events.trigger import Trigger as Trigger
 from queuectl.events.vocabulary import Newer as Newer
 from queuectl.events.vocabulary import Unreadable as Unreadable
 from queuectl.events.vocabulary import Vocabulary
@@ -82,6 +94,7 @@ Event = (
     | Forced
     | Suspended
     | Continued
+    | Noted
     | Purged
     | Archived
     | WorkerStarted
@@ -97,21 +110,24 @@ Event = (
     | BatchOpened
     | BatchHalted
     | BatchReopened
+    | ScheduleAdded
+    | ScheduleEdited
+    | SchedulePaused
+    | ScheduleResumed
+    | ScheduleRemoved
+    | ScheduleFired
+    | ScheduleSkipped
+    | ScheduleRewound
     | EnvironmentKept
     | ConfigSet
     | Sealed
 )
 
 
-def _worker_started_2(old: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 had neither the start time of the process nor `private`."""
-    return {**old, "start_ticks": None, "private": False}
-
-
 WAKING: frozenset[str] = frozenset(kind.type for kind in Event.__args__ if kind.wakes_workers)
 """The types of events after which a worker may have something to do."""
 
-VOCABULARY = Vocabulary(Event.__args__, {("worker_started", 1): _worker_started_2})
+VOCABULARY = Vocabulary(Event.__args__, {})
 
 encode = msgspec.json.Encoder().encode
 

@@ -23,5 +23,9 @@ class Execution(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, g
     limited_by: str | None = None
     """What kept its memory limit: `cgroup` (of all its processes together) or `rlimit` (RLIMIT_AS, the address space
     of each); None: it had none."""
+    progress: float | None = None
+    """How many percent were done, as the command said last; None: it said nothing."""
+    progress_text: str | None = None
+    """What it was at, as it said then."""
     kept: bool = False
     """Whether processes of the attempt are left running, because the job has `keep_children`; they carry its tag."""

@@ -7,6 +7,7 @@ import msgspec
 from queuectl.backoff import Backoff, Exponential, Steps
 from queuectl.events.execution import Execution
 from queuectl.events.payload import Payload
+from queuectl.events.trigger import Trigger
 from queuectl.runnable import SHELL, Argv, Runnable, Shell
 
 
@@ -14,7 +15,7 @@ class Enqueued(Payload, frozen=True, kw_only=True):
     """A job was added. Carries its whole policy, so later changes of the settings do not affect it."""
 
     type: ClassVar[str] = "enqueued"
-    v: ClassVar[int] = 4
+    v: ClassVar[int] = 5
     readable_from: ClassVar[int] = 1
     wakes_workers: ClassVar[bool] = True
     command: str | None = None
@@ -49,6 +50,8 @@ class Enqueued(Payload, frozen=True, kw_only=True):
     on_lost: str = "retry"
     """`retry` or `dead`: what happens to the job when an attempt is lost with its worker."""
     keep_children: bool = False
+    split_output: bool = False
+    """Whether what an attempt writes to stderr goes to a file of its own."""
     nice: int = 0
     """What is added to the niceness of the worker (0 to 19)."""
     memory_limit: int | None = None
@@ -81,6 +84,14 @@ class Enqueued(Payload, frozen=True, kw_only=True):
     """The key that no other job has while this one has not ended."""
     batch: str | None = None
     """The name of the batch to which it belongs."""
+    trigger: Trigger | None = None
+    """What enqueued it; None: a person, or a program that nothing is known of."""
+    on_complete: str | None = None
+    """The callbacks: command lines that run as jobs of their own once it has completed,"""
+    on_failure: str | None = None
+    """died,"""
+    on_end: str | None = None
+    """or ended, however it did."""
     reason: str | None = None
 
     @property
@@ -317,6 +328,15 @@ class Continued(Payload, frozen=True, kw_only=True):
     type: ClassVar[str] = "continued"
     wakes_workers: ClassVar[bool] = True
     reason: str | None = None
+
+
+class Noted(Payload, frozen=True, kw_only=True):
+    """Something was noted of the job, most often by its own command."""
+
+    type: ClassVar[str] = "noted"
+    text: str
+    attempt: int | None = None
+    """The attempt inside which the note was made; None: it was made from elsewhere."""
 
 
 class Purged(Payload, frozen=True, kw_only=True):

@@ -11,7 +11,8 @@ class WorkerStarted(Payload, frozen=True, kw_only=True):
     """A worker process is up. Only observers with the same boot id, pid namespace and machine id may use its pid."""
 
     type: ClassVar[str] = "worker_started"
-    v: ClassVar[int] = 2
+    v: ClassVar[int] = 3
+    readable_from: ClassVar[int] = 1
     host: str
     pid: int
     start_ticks: int | None = None
@@ -39,6 +40,11 @@ class WorkerStarted(Payload, frozen=True, kw_only=True):
     was delegated to the worker, and RLIMIT_AS keeps these limits."""
     private: bool = False
     """Whether the worker runs given jobs only; then it serves no queue."""
+    lease: float | None = None
+    """Seconds for which it may go unheard before other hosts run what it ran; None: no other host can reach the
+    database, or that was not known yet."""
+    clock_ahead: float | None = None
+    """Seconds by which the clock of its host was ahead of the database's when it started; None: they are the same."""
 
 
 class HeldAttempt(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -47,6 +53,10 @@ class HeldAttempt(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     job: str
     attempt: int
     suspended: bool = False
+    progress: float | None = None
+    """How many percent are done, as its command said last; None: it said nothing."""
+    progress_text: str | None = None
+    """What it is at, as it said then."""
 
 
 class Heartbeat(Payload, frozen=True, kw_only=True):

@@ -5,13 +5,13 @@ form of its own, which is the standard's.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from queuectl import filters
+from queuectl import filters, units
 from queuectl.errors import Invalid
-from queuectl.export import ocel_json, ocel_sqlite, parquet, text
-from queuectl.export.rows import WHAT, Selection, Source
+from queuectl.export import joblog, ocel_json, ocel_sqlite, parquet, text, trace
+from queuectl.export.rows import COLUMNS, WHAT, Selection, Source
 from queuectl.host.atomic_file import draft
 from queuectl.queue import Queue
 
@@ -25,14 +25,18 @@ class Format(NamedTuple):
     """What can be written so."""
     text: bool = True
     """Whether a person can read it."""
+    columns: bool = False
+    """Whether it can have only some of the columns."""
 
 
 FORMATS = {
-    "ndjson": Format(text.ndjson),
-    "csv": Format(text.csv_table),
-    "parquet": Format(parquet.stream, text=False),
+    "ndjson": Format(text.ndjson, columns=True),
+    "csv": Format(text.csv_table, columns=True),
+    "parquet": Format(parquet.stream, text=False, columns=True),
     "ocel-json": Format(ocel_json.stream, what=("events",)),
     "ocel-sqlite": Format(into=ocel_sqlite.write, what=("events",), text=False),
+    "joblog": Format(joblog.stream, what=("attempts",)),
+    "trace": Format(trace.stream, what=("attempts",)),
 }
 
 
@@ -61,6 +65,7 @@ class Export:
         if what == "events" and selection.ended_since is not None:
             raise Invalid("ended-since chooses among jobs or attempts, not events: an event happens at one moment")
         filters.parse(selection.where)
+        _check_columns(selection, format)
         self.name, self._format = format, FORMATS[format]
         self._source = Source(queue, selection, progress)
 
@@ -100,6 +105,20 @@ class Export:
             return os.stat(name).st_size
 
 
+def _check_columns(selection: Selection, format: str) -> None:
+    columns, known = selection.columns, COLUMNS[selection.what]
+    if columns and not FORMATS[format].columns:
+        raise Invalid(f"columns: {format} has its own")
+    for name in columns:
+        if name not in known:
+            raise Invalid(
+                f"columns: {name!r} is no column of {selection.what}{units.nearest(name, known)}; there are "
+                f"{', '.join(known)}"
+            )
+    if len({*columns}) < len(columns):
+        raise Invalid("columns: one is named twice")
+
+
 def export(
     queue: Queue,
     *,
@@ -113,11 +132,12 @@ def export(
     job: str | None = None,
     where: str = "",
     type: str | None = None,
+    columns: Sequence[str] = (),
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[bytes]:
     """What is asked for, in chunks of bytes: see `Selection` and `Export`."""
     selection = Selection(
         what=what, since=since, until=until, ended_since=ended_since, after=after, queue_name=queue_name, job=job,
-        where=where, type=type,
+        where=where, type=type, columns=tuple(columns),
     )  # fmt: skip
     return Export(queue, selection, format, progress).chunks()

@@ -1,9 +1,9 @@
 """What the log says in the words of OCEL 2.0 (https://www.ocel-standard.org): events, the objects that they concern,
 and what became of these. How that is written down is for `ocel_json` and `ocel_sqlite`.
 
-An event's type is ours, its attributes are its payload, its number and who did it. Objects are jobs, workers, queues
-and settings: all that the exported events concern, each with its whole history up to the end of the export, folded
-from the log as ever. The standard has no word for "not any more": an attribute keeps its last value.
+An event's type is ours, its attributes are its payload, its number and who did it. Objects are jobs, workers, queues,
+schedules and settings: all that the exported events concern, each with its whole history up to the end of the export,
+folded from the log as ever. The standard has no word for "not any more": an attribute keeps its last value.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,12 +15,24 @@ from projections import evolve
 from projections.batches import BatchState, stream
 from projections.dependencies import DEPENDENCY_KINDS
 from projections.jobs import Job
+from projections.schedules import ScheduleState
 from projections.workers import Worker
 from queuectl.clock import text
 from queuectl.engines.scratch_database import ScratchDatabase
 from queuectl.engines.view import Filter, View
 from queuectl.errors import Unusable
-from queuectl.events import BATCH, VOCABULARY, Claimed, ConfigSet, Enqueued, Heartbeat, Recorded, Unreadable, encode
+from queuectl.events import (
+    BATCH,
+    VOCABULARY,
+    Claimed,
+    ConfigSet,
+    Enqueued,
+    Heartbeat,
+    Recorded,
+    ScheduleFired,
+    Unreadable,
+    encode,
+)
 from queuectl.export.rows import Source, kinds
 from queuectl.queue import Queue
 
@@ -53,6 +65,10 @@ OBJECT_TYPES: dict[str, dict[str, str]] = {
     "queue": {},
     "resource": {},
     "batch": _attribute_types(BatchState, "halt", "opened_by", "halted_at"),
+    "schedule": _attribute_types(
+        ScheduleState, "cron", "tz", "every", "catch_up", "overlap", "added_by", "paused_at", "removed", "fired",
+        "skipped",
+    ),
     "setting": {"value": "string"},
 }  # fmt: skip
 """The attributes of each type of object. Its id begins with the type, as that of its stream does."""
@@ -104,7 +120,7 @@ def events(source: Source) -> Iterator[list[OcelEvent]]:
 
 def _event(record: Recorded, event: Any) -> OcelEvent:
     attributes = {"seq": record.seq, "actor": record.actor} | {
-        name: encode(value).decode() if isinstance(value, list | tuple | dict) else value
+        name: encode(value).decode() if isinstance(value, list | tuple | dict | msgspec.Struct) else value
         for name, value in msgspec.structs.asdict(event).items()
         if value not in (None, [], (), {})
     }
@@ -115,6 +131,10 @@ def _concerned(record: Recorded, event: Any) -> dict[str, str]:
     parts = {f"setting:{event.key}" if isinstance(event, ConfigSet) else record.stream: "subject"}
     if isinstance(event, Enqueued):
         parts[f"queue:{event.queue}"] = "queue"
+        if event.trigger is not None and event.trigger.schedule is not None:
+            parts[f"schedule:{event.trigger.schedule}"] = "schedule"
+    elif isinstance(event, ScheduleFired):
+        parts[f"job:{event.job}"] = "fired"
     elif isinstance(event, Claimed):
         parts[f"worker:{event.worker}"] = "worker"
     elif isinstance(event, Heartbeat):
@@ -195,7 +215,9 @@ def _belongs_to(subject: Any) -> dict[str, str]:
             for kind in DEPENDENCY_KINDS
             for id in getattr(subject.policy, kind)
         }
-        return {f"queue:{subject.queue}": "queue", **others, **batch}
+        source = subject.triggered_by or ""
+        schedule = {source: "schedule"} if type_of(source) == "schedule" else {}
+        return {f"queue:{subject.queue}": "queue", **others, **batch, **schedule}
     if isinstance(subject, Worker):
         return dict.fromkeys((f"queue:{name}" for name in subject.queues), "serves")
     return {}

@@ -10,7 +10,7 @@ from typing import Any
 from queuectl.clock import micros
 from queuectl.errors import QueueError
 from queuectl.events import encode
-from queuectl.export.rows import COLUMNS, Source
+from queuectl.export.rows import Source
 
 ROWS = 1 << 15
 """Rows of a row group at most."""
@@ -39,7 +39,7 @@ def stream(source: Source) -> Iterator[bytes]:
         "time": arrow.timestamp("us", "UTC"), "string": arrow.string(), "integer": arrow.int64(),
         "float": arrow.float64(), "boolean": arrow.bool_(), "json": arrow.string(),
     }  # fmt: skip
-    columns = COLUMNS[source.selection.what]
+    columns = source.columns
     schema = arrow.schema([(name, types[kind]) for name, kind in columns.items()])
     sink = _Sink()
     with parquet.ParquetWriter(sink, schema, compression="zstd") as writer:

@@ -8,6 +8,7 @@ from typing import Any, get_args, get_origin
 import msgspec
 from msgspec import UnsetType
 
+from projections.jobs import Job
 from queuectl.documents import ATTEMPT, JOB, job_document
 from queuectl.events import Recorded
 from queuectl.queue import Queue
@@ -35,7 +36,7 @@ def _kind(name: str, annotation: Any) -> str:
 
 COLUMNS = {
     "events": kinds(Recorded),
-    "jobs": {name: kind for name, kind in kinds(JOB.struct).items() if name != "attempts"},
+    "jobs": {name: kind for name, kind in kinds(JOB.struct).items() if name in JOB.names},
     "attempts": kinds(ATTEMPT.struct),
 }
 """The columns of a table of rows, each with its kind."""
@@ -61,6 +62,8 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """Jobs that a filter finds (R39); attempts of these, events of these."""
     type: str | None = None
     """Events of this type."""
+    columns: tuple[str, ...] = ()
+    """Only these columns, in this order; none: all."""
 
     def matches(self, at: int, ended: int | None) -> bool:
         """Whether what began at one moment, and ended at the other (None: not yet), is asked for."""
@@ -78,6 +81,16 @@ class Source:
         self.last = selection.after
         """The seq of the last event that went out."""
         self._progress = progress
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The columns that are asked for, each with its kind."""
+        known = COLUMNS[self.selection.what]
+        return {name: known[name] for name in self.selection.columns} or known
+
+    def jobs(self) -> Iterator[Job]:
+        """The jobs that are asked for, or those whose attempts are."""
+        return _found_jobs(self.queue, self.selection)
 
     def pages(self) -> Iterator[list[Any]]:
         """`Recorded` for events, documents for jobs and attempts, in lists."""
@@ -103,16 +116,23 @@ def _events(queue: Queue, wanted: Selection) -> Iterator[Recorded]:
 
 
 def _jobs(queue: Queue, wanted: Selection) -> Iterator[msgspec.Struct]:
-    if wanted.job is None:
+    for job in _found_jobs(queue, wanted):
+        if wanted.matches(job.enqueued_at, job.finished_at):
+            yield job_document(job)
+
+
+def _found_jobs(queue: Queue, wanted: Selection) -> Iterator[Job]:
+    """The jobs of the queue, id and filter that are asked for; of a period only where jobs are."""
+    if wanted.job is not None:
+        found = iter([queue.job(wanted.job)] if _filter(queue, wanted)(wanted.job) else ())
+    elif wanted.what == "jobs":
         found = queue.jobs(
             queue=wanted.queue_name, since=wanted.since, until=wanted.until, ended_since=wanted.ended_since,
             where=wanted.where,
         )  # fmt: skip
     else:
-        found = iter([queue.job(wanted.job)] if _filter(queue, wanted)(wanted.job) else ())
-    for job in found:
-        if wanted.matches(job.enqueued_at, job.finished_at) and wanted.queue_name in (None, job.queue):
-            yield job_document(job)
+        found = queue.jobs(queue=wanted.queue_name, where=wanted.where)
+    return (job for job in found if wanted.queue_name in (None, job.queue))
 
 
 def _attempts(queue: Queue, wanted: Selection) -> Iterator[msgspec.Struct]:

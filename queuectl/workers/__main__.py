@@ -1,6 +1,7 @@
 """What a worker process, or a supervisor in the background, runs: `python -m queuectl.workers`.
 
-A worker is spawned as `… worker` and reads its options from a pipe. A supervisor has them on its command line, as JSON.
+They are spawned as `… worker` and `… supervisor` and read their options from a descriptor. One that is started in
+another way is given them as its only word, as JSON.
 """
 
 import os
@@ -23,16 +24,22 @@ def main(argv: list[str]) -> int:
     """
     warnings.simplefilter("ignore", SettingWarning)  # the command that started us has said it
     if argv[0] == worker_process.ROLE:
-        from queuectl.workers.work import work
+        from queuectl.workers.work import work  # while its supervisor opens the queue
 
         document = worker_process.read_options()
         return work(msgspec.json.decode(document, type=WorkerOptions)) if document is not None else 0
-    options = msgspec.json.decode(argv[0], type=WorkerOptions | SupervisorOptions)
-    if isinstance(options, WorkerOptions):
-        from queuectl.workers.work import work
+    document = argv[0]
+    if document == worker_process.SUPERVISOR_ROLE:
+        document = worker_process.read_options()
+        os.close(worker_process.ORDERS_FD)
+        if document is None:
+            return 0
+    options = msgspec.json.decode(document, type=WorkerOptions | SupervisorOptions)
+    if isinstance(options, SupervisorOptions):
+        return _supervise(options)
+    from queuectl.workers.work import work
 
-        return work(options)
-    return _supervise(options)
+    return work(options)
 
 
 def _supervise(options: SupervisorOptions) -> int:

@@ -13,7 +13,7 @@ from queuectl.clock import monotonic
 from queuectl.decisions import Lease
 from queuectl.workers.chores.chore import NEVER
 from queuectl.workers.execution.attempt import Start
-from queuectl.workers.outbox import Outbox
+from queuectl.workers.pending_reports import PendingReports
 from queuectl.workers.slots import Slots
 from queuectl.workers.turn import Claim, Turn
 
@@ -44,10 +44,10 @@ class Waiting(msgspec.Struct, eq=False):
 class Claims:
     """The jobs that are claimed and not started, oldest first; a chore that gives back those that wait too long."""
 
-    def __init__(self, slots: Slots, outbox: Outbox, *, ahead: bool) -> None:
+    def __init__(self, slots: Slots, pending: PendingReports, *, ahead: bool) -> None:
         """`ahead`: whether more may be claimed than there are free slots."""
         self._slots = slots
-        self._outbox = outbox
+        self._pending = pending
         self._ahead = ahead
         self._waiting: deque[Waiting] = deque()
         self._suspended: deque[Waiting] = deque()
@@ -80,7 +80,7 @@ class Claims:
     def run(self, now: float) -> None:
         """See `Chore`."""
         while now >= self.due:
-            self._outbox.release(self._waiting.popleft().claim.lease, "not started in time", now)
+            self._pending.release(self._waiting.popleft().claim.lease, "not started in time", now)
             self._may_claim_ahead = False
 
     def start(self, now: float) -> None:
@@ -148,7 +148,7 @@ class Claims:
     def give_back_all(self, now: float) -> None:
         """Give back all of them, since the worker stops."""
         for lease in self.leases:
-            self._outbox.release(lease, "its worker stops", now)
+            self._pending.release(lease, "its worker stops", now)
         self._waiting.clear()
         self._suspended.clear()
 
@@ -157,4 +157,4 @@ class Claims:
         for claims in (self._waiting, self._suspended):
             for waiting in [each for each in claims if each.claim.job.id == id]:
                 claims.remove(waiting)
-                self._outbox.release(waiting.claim.lease, "cancelled before it started", now)
+                self._pending.release(waiting.claim.lease, "cancelled before it started", now)

@@ -25,9 +25,10 @@ def detached(options: SupervisorOptions, logs: str) -> int:
     out = open_log_file(logs, "worker.log")
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
     nothing = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    given = worker_process.options_file(encode(msgspec.structs.replace(options, ready=READY_FD)))
     pid = os.posix_spawn(
         sys.executable,
-        worker_process.command(encode(msgspec.structs.replace(options, ready=READY_FD)).decode()),
+        worker_process.command(worker_process.SUPERVISOR_ROLE, "--db", options.worker.url),
         # Inside of no job: a command that detaches workers does not wait for them.
         {name: value for name, value in os.environ.items() if name != "QUEUECTL_JOB_ID"},
         file_actions=[
@@ -35,12 +36,13 @@ def detached(options: SupervisorOptions, logs: str) -> int:
             (os.POSIX_SPAWN_DUP2, out, 1),
             (os.POSIX_SPAWN_DUP2, out, 2),
             (os.POSIX_SPAWN_DUP2, write_end, READY_FD),
+            (os.POSIX_SPAWN_DUP2, given, worker_process.ORDERS_FD),
         ],
         setsid=True,
         setsigmask=[],
         setsigdef=worker_process.stop_signals(),
     )
-    for fd in (write_end, out, nothing):
+    for fd in (write_end, out, nothing, given):
         os.close(fd)
     with open(read_end, "rb") as answer:
         is_ready = answer.read() == READY

@@ -37,16 +37,19 @@ def monitor(queue: Queue) -> Iterator[RecoveryReport]:
 
 
 def recover_hung(queue: Queue, *, patience: float | None = None) -> RecoveryReport:
-    """Watch long enough to find the workers that hang, kill them, and recover all that are dead (see `recover`)."""
+    """Watch long enough to find the workers that hang, kill them, and recover all that are dead (see `recover`).
+
+    That is 20 seconds; where workers of other hosts are silent, until their leases have run out.
+    """
     with observer(queue) as me:
         detector = HangDetector(queue, me)
-        silent: set[str] = set()
-        until = monotonic() + hang_detector.HUNG_AFTER + hang_detector.INTERVAL
-        while (now := monotonic()) < until:
+        silent: dict[str, str] = {}
+        began = monotonic()
+        while (now := monotonic()) < (until := began + detector.patience + hang_detector.INTERVAL):
             if now >= detector.next_tick:
                 for worker in detector.tick(now):
                     hang_detector.kill(queue, worker)
                     if hang_detector.is_unseen(queue, worker):
-                        silent.add(worker.id)
+                        silent[worker.id] = hang_detector.silence(queue, worker)
             pidfd.wait([], max(0.0, min(detector.next_tick, until) - monotonic()))
     return recover(queue, patience=patience, courtesy=COURTESY, silent=silent)

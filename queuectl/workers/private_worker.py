@@ -28,7 +28,7 @@ PATIENCE = 1.0
 """Seconds for other workers to start a job before it is run here; and between two looks."""
 
 AT_ONCE = 1000
-"""Jobs that one worker may be limited to: their ids stand on its command line."""
+"""Jobs that one worker may be limited to: each of its turns looks at all of them."""
 
 LEASH = 9
 """The descriptor whose end shows the supervisor that the command is gone."""
@@ -47,7 +47,7 @@ class PrivateWorker:
         self._alone = alone
         with queue.engine.snapshot() as view:
             self._inside = bool(enclosing_jobs.hosts(view, enclosing_jobs.inside(queue.engine)))
-        self._began = clock.now()
+        self._began = queue.engine.now()
         self._next_look = clock.monotonic() + (PATIENCE if not alone else 0.0)
         self._slots = 1
         """How many slots a worker for these jobs needs."""
@@ -79,7 +79,7 @@ class PrivateWorker:
             facts = self._queue.facts()
             if not all(facts.able(job) for job in jobs):
                 return True
-        late = clock.now() - round(PATIENCE * clock.SECOND)
+        late = self._queue.engine.now() - round(PATIENCE * clock.SECOND)
         return self._inside and any(max(job.run_at, self._began) <= late for job in jobs)
 
     def _is_up(self) -> bool:
@@ -91,18 +91,23 @@ class PrivateWorker:
     def _start(self) -> None:
         """Spawn it in a process group of its own, without the traces of the enclosing job, which may end first."""
         only = self._left[:AT_ONCE]
-        options = WorkerOptions(self._queue.url, "", self._slots, only=only, helps=not self._ids, logs=self._queue.logs)
+        options = WorkerOptions(
+            self._queue.engine.access, "", self._slots, only=only, helps=not self._ids, logs=self._queue.logs
+        )
         hear, self._leash = os.pipe2(os.O_CLOEXEC)
-        env, inherited = dict(os.environ), [(os.POSIX_SPAWN_DUP2, hear, LEASH)]
+        given = worker_process.options_file(encode(SupervisorOptions(options, 1, leash=LEASH)))
+        env = dict(os.environ)
+        inherited = [(os.POSIX_SPAWN_DUP2, hear, LEASH), (os.POSIX_SPAWN_DUP2, given, worker_process.ORDERS_FD)]
         nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         if self._inside:
             env[traces.TAG] = traces.FREE
             inherited = [(os.POSIX_SPAWN_DUP2, nothing, fd) for fd in (0, 1, 2)] + inherited
-            inherited += [(os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable() if fd not in (0, 1, 2, LEASH)]
+            passed = (LEASH, worker_process.ORDERS_FD)
+            inherited += [(os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable() if fd not in (0, 1, 2, *passed)]
         try:
             self._pid = os.posix_spawn(
                 sys.executable,
-                worker_process.command(encode(SupervisorOptions(options, 1, leash=LEASH)).decode()),
+                worker_process.command(worker_process.SUPERVISOR_ROLE, "--db", self._queue.url),
                 env,
                 file_actions=inherited,
                 setpgroup=0,
@@ -112,8 +117,8 @@ class PrivateWorker:
             os.close(self._leash)
             raise
         finally:
-            os.close(hear)
-            os.close(nothing)
+            for fd in (hear, nothing, given):
+                os.close(fd)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -1,7 +1,7 @@
 """What a worker runs: each claimed job in a slot, from its start to the report of how it ended.
 
-Nothing here waits, and nothing is written to the log: what has become of the attempts lies in the outbox until the
-worker's next turn takes it.
+Nothing here waits, and nothing is written to the log: what has become of the attempts waits in `PendingReports`
+for the worker's next turn.
 """
 
 import os
@@ -12,11 +12,12 @@ import msgspec
 from msgspec import structs
 
 from projections.jobs import Job
-from queuectl import decisions
+from queuectl import decisions, inputs
 from queuectl.clock import monotonic
 from queuectl.decisions import Lease, Report
+from queuectl.home import progress_of
 from queuectl.host import signal_names
-from queuectl.host.flock import locked
+from queuectl.progress import JobProgress
 from queuectl.queue import Queue
 from queuectl.settings import Settings
 from queuectl.workers.chores.chore import NEVER
@@ -24,15 +25,18 @@ from queuectl.workers.chores.memory_groups import MemoryGroups
 from queuectl.workers.execution import attempt as attempts
 from queuectl.workers.execution import traces
 from queuectl.workers.execution.attempt import AttemptProcess
+from queuectl.workers.execution.output import is_output_locked
 from queuectl.workers.execution.plain_command import plain_command
+from queuectl.workers.execution.progress import progress_by, with_progress
 from queuectl.workers.execution.search import AttemptSearch
 from queuectl.workers.execution.spawn import environment
 from queuectl.workers.execution.suspension import Suspension
 from queuectl.workers.explanations import Explanations
-from queuectl.workers.outbox import Outbox
+from queuectl.workers.pending_reports import PendingReports
 from queuectl.workers.recovery.attempt_table import AttemptTable
 from queuectl.workers.recovery.orphans import Orphans
 from queuectl.workers.recovery.termination import Termination
+from queuectl.workers.trigger import PREFIX, SCHEDULED_FOR
 from queuectl.workers.turn import Claim, tag
 
 OUTPUT = 0.5
@@ -61,7 +65,7 @@ class Slots:
         identity: str,
         count: int,
         table: AttemptTable,
-        outbox: Outbox,
+        pending: PendingReports,
         groups: MemoryGroups,
         poll: select.poll,
         not_started: Callable[[str, float], None],
@@ -82,10 +86,11 @@ class Slots:
         self._identity = identity
         self._table = table
         self._poll = poll
-        self._outbox = outbox
+        self._pending = pending
         self._groups = groups
         self._not_started = not_started
-        self._env = {name: value for name, value in os.environ.items() if name != traces.TAG}
+        own = (traces.TAG, SCHEDULED_FOR, PREFIX)  # of the job inside which the worker was started
+        self._env = {name: value for name, value in os.environ.items() if not name.startswith(own)}
         self._running: dict[int, Slot] = {}
         self._ended: list[Slot] = []
         """What has succeeded and is not reported yet."""
@@ -131,6 +136,12 @@ class Slots:
         return [slot.claim.lease for slot in self._running.values() if slot.attempt.is_suspended]
 
     @property
+    def progress(self) -> dict[Lease, JobProgress]:
+        """How far the commands say they are, by lease, of those that say anything."""
+        said = ((slot.claim.lease, progress_by(slot.attempt.start.output)) for slot in self._running.values())
+        return {lease: each for lease, each in said if each is not None}
+
+    @property
     def stuck(self) -> int:
         """How many slots hold a process that can't be ended."""
         running = sum(bool(slot.attempt.stuck) for slot in self._running.values())
@@ -149,10 +160,7 @@ class Slots:
         return min(times, default=NEVER)
 
     def start(self, claim: Claim, now: float, prepared: attempts.Start | None = None) -> None:
-        """Start a claimed job, once nothing of its earlier attempts is left: never two attempts of a job at a time.
-
-        `prepared` is what `prepare` has made of the claim.
-        """
+        """Start a claimed job, once nothing of its earlier attempts is left. `prepared`: what `prepare` made of it."""
         try:
             left = self._find_earlier(claim) if claim.earlier else None
         except OSError as error:  # no descriptor to look with
@@ -160,10 +168,8 @@ class Slots:
             return
         if left is not None:
             self._taken += claim.job.policy.slots
-            number = signal_names.number(claim.job.stop_signal)
-            termination = Termination(
-                *left, grace=claim.job.policy.grace, number=number, orphans=self._find_orphans
-            )  # fmt: skip
+            number, grace = signal_names.number(claim.job.stop_signal), claim.job.policy.grace
+            termination = Termination(*left, grace=grace, number=number, orphans=self._find_orphans)
             self._terminations.append((claim, termination))
         else:
             self._launch(claim, now, prepared or self.prepare(claim))
@@ -208,12 +214,18 @@ class Slots:
                 self._refresh(fd, now)
         self.give_up_waiting(now, id)
 
-    def update(self, jobs: Mapping[Lease, Job]) -> None:
-        """Take over what has been changed of these jobs: the timeout, which counts from the start of the attempt."""
+    def update(self, jobs: Mapping[Lease, Job], now: float) -> None:
+        """Take over what has been changed of these jobs: the timeout, which counts from the start of the attempt.
+
+        They are all that this worker holds: what else runs was taken for lost, is run by others, and is ended.
+        """
         self._jobs = jobs
         for fd, slot in list(self._running.items()):
             job = jobs.get(slot.claim.lease)
-            if job is not None and job.version != slot.claim.job.version:
+            if job is None:
+                slot.attempt.end("lost", now, error="was taken for lost")
+                self._refresh(fd, now)
+            elif job.version != slot.claim.job.version:
                 self._running[fd] = structs.replace(slot, claim=self._current(slot.claim))
                 slot.attempt.timeout = job.timeout
 
@@ -242,10 +254,11 @@ class Slots:
         search = AttemptSearch(slot.attempt.start.output, mark, orphans=orphans, below=os.getpid())
         slot.attempt.suspend(Suspension(search, self._queue.engine.holders, now), now)
 
-    def end(self, now: float) -> None:
-        """End all that runs: the stop signal and the grace period of each, KILL."""
+    def end(self, now: float, *, grace: float = NEVER, error: str | None = None) -> None:
+        """End all that runs: the stop signal, the grace period of each, or this one where it is shorter, and KILL."""
         for fd, slot in list(self._running.items()):
-            slot.attempt.end("lost", now)  # until an order to stop explains it
+            least = min(grace, slot.attempt.start.grace)
+            slot.attempt.end("lost", now, grace=least, error=error)  # until an order to stop explains it
             self._refresh(fd, now)
 
     def give_up_waiting(self, now: float, id: str | None = None) -> None:
@@ -253,7 +266,7 @@ class Slots:
         for claim, termination in list(self._terminations):
             if id is None or claim.job.id == id:
                 self._drop(claim, termination)
-                self._outbox.release(claim.lease, "called off while its attempt before was being ended", now)
+                self._pending.release(claim.lease, "called off while its attempt before was being ended", now)
 
     def _drop(self, claim: Claim, termination: Termination) -> None:
         termination.close()
@@ -268,7 +281,7 @@ class Slots:
             attempt = attempts.launch(start, self._find_orphans)
         except attempts.AlreadyStarted:
             # Recovery took this worker for dead; where it has decided about the attempt, the release is refused.
-            self._outbox.release(lease, "its output file exists already", now)
+            self._pending.release(lease, "its output file exists already", now)
             return
         except OSError as error:
             self._give_back(claim, error, now)
@@ -289,26 +302,18 @@ class Slots:
     def _give_back(self, claim: Claim, error: OSError, now: float) -> None:
         """Give back what can't be started just now: disk, memory, processes or descriptors are short."""
         why = f"can't be started: {error.strerror or error}"
-        self._outbox.release(claim.lease, why, now, repeats=True)
+        self._pending.release(claim.lease, why, now, repeats=True)
         self._not_started(f"job {claim.job.id} {why}", now)
 
     def prepare(self, claim: Claim) -> attempts.Start:
         """Work out all of a start that can be known before a slot is free."""
         job, lease, policy = claim.job, claim.lease, claim.job.policy
-        env = environment(
-            self._env,
-            claim.environment,
-            policy.env,
-            claim.secrets,
-            database=self._queue.url,
-            job=job.id,
-            attempt=lease.attempt,
-            queue=job.queue,
-            granted=claim.granted,
-            tag=tag(self._identity, job.id, lease.version),
-            cwd=policy.cwd,
-        )
         output = self._queue.home.output_of(self._identity, job.id, lease.version)
+        env = environment(
+            self._env, claim.environment, policy.env, claim.secrets, database=self._queue.engine.access, job=job.id,
+            attempt=lease.attempt, queue=job.queue, granted=claim.granted, trigger=claim.trigger,
+            tag=tag(self._identity, job.id, lease.version), progress=progress_of(output), cwd=policy.cwd,
+        )  # fmt: skip
         limit = policy.memory_limit
         direct = self.settings.plain_commands == "direct" and limit is None
         return attempts.Start(
@@ -316,7 +321,7 @@ class Slots:
             env=env,
             run=policy.runnable,
             cwd=policy.cwd,
-            stdin=f"{self._queue.home.stdin}/{policy.stdin}" if policy.stdin is not None else None,
+            stdin=inputs.path_of(self._queue.home, policy.stdin) if policy.stdin is not None else None,
             timeout=job.timeout,
             grace=policy.grace,
             stop_signal=signal_names.number(policy.stop_signal),
@@ -326,6 +331,7 @@ class Slots:
             memory_group=self._groups.path(output) if limit is not None else None,
             umask=claim.environment.umask if claim.environment is not None else None,
             plain=plain_command(policy.runnable, env, policy.cwd) if direct else None,
+            split_output=policy.split_output,
             keep_children=policy.keep_children,
         )
 
@@ -333,7 +339,7 @@ class Slots:
         """Output file and tag of an earlier claim of which something lives; None where nothing does."""
         self._orphans.release(claim.job.id)
         for path, mark in claim.earlier:
-            if locked(path):
+            if is_output_locked(path):
                 return path, mark
         # A process that has left its group and closed all files has only the tag. Twice: it may fork during the look.
         for _ in range(2):
@@ -351,8 +357,7 @@ class Slots:
         return {slot.attempt.pid for slot in self._running.values()}
 
     def _check_output(self, slot: Slot, now: float) -> None:
-        kill = self.settings.output_policy == "kill"
-        slot.attempt.check_output(self.settings.output_limit, now, kill=kill)
+        slot.attempt.check_output(self.settings.output_limit, now, kill=self.settings.output_policy == "kill")
 
     def _track(self, slot: Slot, now: float) -> None:
         if not slot.attempt.ended:
@@ -386,8 +391,8 @@ class Slots:
             self._groups.ended(slot.attempt.limit, now)
         if (error := self._explanations.error(slot.claim.job, outcome, slot.killed)) is not None:
             outcome = msgspec.structs.replace(outcome, error=error)
-        outcome = decisions.explained(outcome, self._outbox.stop)
-        self._outbox.report(Report(slot.claim.lease, outcome), slot.row, now)
+        outcome = decisions.explained(with_progress(outcome, slot.attempt.start.output), self._pending.stop)
+        self._pending.report(Report(slot.claim.lease, outcome), slot.row, now)
         # While the worker writes it notices no ends, so that a slow disk would make short commands look long.
         seen = max(0.0, (outcome.run_seconds or 0.0) - (self.blocked - slot.blocked))
         self.run_time = seen if self.run_time == NEVER else self.run_time + 0.2 * (seen - self.run_time)

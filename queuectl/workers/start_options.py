@@ -1,4 +1,5 @@
-"""The options with which a supervisor and its workers are started, handed over as JSON on the command line."""
+"""The options with which a supervisor and its workers are started, handed over as JSON by a pipe or a file: an outbox
+may be named with a password, and command lines can be read by every user."""
 
 import msgspec
 
@@ -30,6 +31,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, tag="worker"):
     """The ids of the only jobs to run; the worker stops after the last of them. Empty: any job."""
     helps: bool = False
     """Run what a `wait` inside a job waits for, until that stops the worker."""
+    outboxes: list[str] = []
+    """The URLs of the outboxes whose rows are moved into the log; there may be passwords in them."""
     logs: str | None = None
     """The folder for `worker.jsonl`; None: the queue's own."""
     database: tuple[int, int] | None = None

@@ -22,9 +22,11 @@ from queuectl.host import subreaper
 from queuectl.host.oom import PERHAPS, OomKills
 from queuectl.host_limits import HostLimits
 from queuectl.queue import Queue
+from queuectl.workers.chores.chore import NEVER
 from queuectl.workers.chores.file_monitor import QueueFiles, WatchedFile
 from queuectl.workers.detach import detached
 from queuectl.workers.inheritance import leave_job, raise_file_limit
+from queuectl.workers.parent_fence import ParentFence
 from queuectl.workers.recovery import attempt_table, worker_lock
 from queuectl.workers.recovery.orphans import Orphans
 from queuectl.workers.recovery.rescuer import RecoveryReport, Rescuer, take_lock, unreported_outcomes, write_report
@@ -51,7 +53,9 @@ RESTART = 1.0
 LONG_RESTART = 5.0
 """The same where a successor could not start, because the database or its folder could not be used just then."""
 
-WORKER_SETTINGS = ("output_limit", "output_policy", "disk_floor", "plain_commands", "synchronous", "seal_every")
+WORKER_SETTINGS = (
+    "output_limit", "output_policy", "disk_floor", "plain_commands", "synchronous", "seal_every", "lease",
+)  # fmt: skip
 """The settings that workers use: none is spawned where one of these can't be read."""
 
 
@@ -86,18 +90,29 @@ def supervise(
     resources: Mapping[str, int | str] = {},
     max_load: float | None = None,
     min_free_memory: int | None = None,
+    outboxes: Sequence[str] = (),
 ) -> int:
     """Run `count` workers with `slots` commands each until they are stopped; returns the exit code.
 
     `queues`: the queues to serve; empty: all. `drain`: stop once nothing is left to do. `seconds`: stop after so many.
     `detach`: run in the background, out of reach of this terminal; returns at once. `resources`: what they offer of
     this host's: how much, or the numbers of the pieces. `max_load`, `min_free_memory`: the load average of this host
-    from which on they claim nothing, and the bytes of free memory below which they claim nothing. Raises Unusable where
-    the database can't be used, Invalid for more slots than the limit of open files allows.
+    from which on they claim nothing, and the bytes of free memory below which they claim nothing. `outboxes`: the URLs
+    of those whose rows they move. Raises Unusable where the database can't be used, Invalid for more slots than the
+    limit of open files allows, and for a URL that names no outbox.
     """
     raise_file_limit(slots)
+    if outboxes:
+        from queuectl.outbox.client import refuse_own  # loads what few need
+        from queuectl.outbox.place import locate
+
+        for url in outboxes:
+            refuse_own(locate(url), queue.engine.owns)
     limits = HostLimits(max_load, min_free_memory)
-    worker = WorkerOptions(queue.url, "", slots, list(queues), drain, seconds, dict(resources), limits, logs=queue.logs)
+    worker = WorkerOptions(
+        queue.engine.access, "", slots, list(queues), drain, seconds, dict(resources), limits, outboxes=[*outboxes],
+        logs=queue.logs,
+    )  # fmt: skip
     options = SupervisorOptions(worker, count)
     return detached(options, queue.logs) if detach else Supervisor(options, queue).run()
 
@@ -118,6 +133,7 @@ class Supervisor:
         self._dead: dict[str, CrashedWorker] = {}
         self._oom_kills = OomKills()
         self._orphans = Orphans()
+        self._fence = ParentFence(queue, self._find_orphans)
         self._reaped: dict[int, int] = {}
         """Wait statuses of adopted children: commands of a worker that has just died may be among them."""
         self._reaped_last: dict[int, int] = {}
@@ -131,6 +147,7 @@ class Supervisor:
         """Run until all workers have ended; returns the exit code."""
         subreaper.become_subreaper()
         child = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would discard the workers' exit codes
+        self._queue.engine.while_waiting(self._look_at_fence)  # a recovery may wait for the server
         wakeup, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         old = {number: signal.signal(number, _ignore) for number in stop_signals()}
         old_wakeup = signal.set_wakeup_fd(write_end)
@@ -144,6 +161,7 @@ class Supervisor:
                 if self._signals > 3 and not self._workers:
                     break
         finally:
+            self._queue.engine.while_waiting(None)
             signal.set_wakeup_fd(old_wakeup)
             for number, handler in old.items():
                 signal.signal(number, handler)
@@ -157,7 +175,8 @@ class Supervisor:
         return self._code
 
     def _spawn(self, *, successor: bool) -> None:
-        options = msgspec.structs.replace(self._options.worker, database=self._files.database.opened)
+        database = self._files.database.opened if self._files.database is not None else None
+        options = msgspec.structs.replace(self._options.worker, database=database)
         if self._until is not None:
             options = msgspec.structs.replace(options, seconds=max(0.0, self._until - monotonic()))
         try:
@@ -191,6 +210,8 @@ class Supervisor:
         if self._leash is not None:
             poll.register(self._leash, select.POLLIN)
         times = [*self._restarts, *(each.next_tick for each in self._rescuers)]
+        if self._fence.due != NEVER:
+            times.append(self._fence.due)
         if self._dead:
             times.append(monotonic() + TRY_AGAIN)
         timeout = max(0.0, (min(times) - monotonic()) * 1000) if times else None
@@ -205,7 +226,8 @@ class Supervisor:
                 self._reap(self._workers.pop(fd))
 
     def _step(self, now: float) -> None:
-        """Do what is due: recoveries, restarts, the reaping of adopted children."""
+        """Do what is due: the fence, recoveries, restarts, the reaping of adopted children."""
+        self._look_at_fence()
         self._begin_recoveries(now)
         for each in [each for each in self._rescuers if now >= each.next_tick]:
             if each.tick(now):
@@ -227,6 +249,10 @@ class Supervisor:
         kept = self._reaped if self._dead else self._reaped_last
         self._reaped_last = dict(subreaper.reap(self._worker_pids()))
         self._reaped = {**kept, **self._reaped_last}
+
+    def _look_at_fence(self) -> None:
+        if (now := monotonic()) >= self._fence.due:
+            self._fence.look(self._workers.values(), now)
 
     def _worker_pids(self) -> set[int]:
         return {worker.pid for worker in self._workers.values()}
@@ -280,10 +306,10 @@ class Supervisor:
 
         Where it is gone for good, the supervisor gives up.
         """
-        self._files.database.look(now)
+        self._files.look_at_database(now)
         if self._files.lost(now):
             self._give_up()
-        if self._files.database.since is not None:
+        if self._files.is_database_missing:
             return False
         if not self._queue.engine.is_current():
             with suppress(QueueError):  # tried again when it is needed
@@ -331,7 +357,7 @@ class Supervisor:
                     held = take_lock(self._queue, id)
             if held is not None:
                 self._reaped.update(subreaper.reap(self._worker_pids()))
-                known = unreported_outcomes(held.path, self._reaped)
+                known = unreported_outcomes(held.path, self._known_statuses(id))
                 self._rescuers.append(
                     Rescuer(
                         self._queue,
@@ -346,6 +372,12 @@ class Supervisor:
                 )
             if held is not None or now >= crashed.until:
                 del self._dead[id]
+
+    def _known_statuses(self, id: str) -> dict[int, int]:
+        """By pid the wait statuses that tell how commands of this worker ended: not of those that the fence killed."""
+        if id not in self._fence.ended:
+            return self._reaped
+        return {pid: status for pid, status in self._reaped.items() if status != signal.SIGKILL}
 
     def _find_orphans(self) -> list[int]:
         # Adopted children were a dead worker's, however long the other workers have been running.

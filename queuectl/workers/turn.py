@@ -1,6 +1,5 @@
 """Turns: what a worker writes, one transaction each, which reports what has ended and claims what comes next."""
 
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
@@ -10,18 +9,19 @@ from projections.environments import Environment
 from projections.jobs import FINAL, Job
 from projections.queues import ALL
 from projections.workers import Worker
-from queuectl import decisions, disk, enclosing_jobs
+from queuectl import clock, decisions, disk, enclosing_jobs, on_empty
 from queuectl.admission import NOTHING, WAITING, first, low_disk, order
-from queuectl.decisions import Ending, Lease, Refusal, Release, Report, Stop
+from queuectl.decisions import Ending, JobEnd, Lease, Refusal, Release, Report, Stop
 from queuectl.engines.view import Filter, Transaction, View, Write
 from queuectl.errors import Busy, Conflict, Unusable
-from queuectl.events import Heartbeat, HeldAttempt, StopRequested, WorkerStarted, WorkerStopped
-from queuectl.host import processes, procfs
+from queuectl.events import Heartbeat, StopRequested, WorkerStarted, WorkerStopped
 from queuectl.host_limits import UNLIMITED, HostLimits
 from queuectl.queue import Queue
 from queuectl.rest import at_rest
 from queuectl.selection import select
 from queuectl.settings import Settings
+from queuectl.workers.introduction import introduction
+from queuectl.workers.trigger import trigger_variables
 
 ENVIRONMENTS = 64
 """Environments that are cached, so that a claim need not read its own."""
@@ -37,6 +37,8 @@ class Claim(msgspec.Struct, frozen=True):
     """What was kept of the enqueuer's environment; None: nothing."""
     granted: Mapping[str, int | tuple[int, ...]]
     """What it has of resources: how much, or the numbers of the pieces."""
+    trigger: Mapping[str, str]
+    """The variables that tell a callback of what ended."""
     earlier: list[tuple[str, str]]
     """Output file and tag of each earlier claim, of which nothing may live when this one starts."""
 
@@ -77,12 +79,19 @@ class Turn(msgspec.Struct):
     """Whether a job has ended, and not all that depend on it were looked at."""
     slots_kept: bool = False
     """Whether its free slots are kept for a job that needs more of them than are free."""
+    schedule_events: int | None = None
+    """How many events the schedules have; None where that was not looked at."""
     drained: bool = False
     """Whether its queues hold nothing that will run by itself."""
     settings: Settings = Settings()
     """Those in force when they were last read."""
     hindrance: str | None = None
     """Why no job may be started just now."""
+    lost: bool = False
+    """Whether this worker was taken for dead, and what it held is others' by now."""
+    confirmed: float | None = None
+    """When it was sent (see `queuectl.clock.boottime`); None where other hosts do not see by it that the worker lives:
+    they see heartbeats, and which claims it holds."""
 
 
 class TurnWriter:
@@ -104,6 +113,8 @@ class TurnWriter:
         self._environments: dict[str, Environment] = {}
         self._claimed: dict[str, Job] = {}
         """The jobs that it holds, as they were claimed: most often nothing has happened to them since."""
+        self._sessions = self._engine.sessions
+        """Those of the engine when they were claimed."""
         self._inside = enclosing_jobs.inside(queue.engine)
 
     def start(
@@ -114,31 +125,18 @@ class TurnWriter:
         resources: Mapping[str, int | str] = {},
         limits: HostLimits = UNLIMITED,
         cgroup: str | None = None,
-    ) -> None:
-        """Append `worker_started`, however long others keep the database."""
-        event = WorkerStarted(
-            host=os.uname().nodename,
-            pid=os.getpid(),
-            start_ticks=processes.start_time(os.getpid()),
-            slots=slots,
-            queues=list(self._queues),
-            boot_id=procfs.boot_id(),
-            pid_namespace=procfs.pid_namespace(),
-            machine_id=procfs.machine_id(),
-            identity=self._identity,
-            drain=drain,
-            inside=self._inside,
-            resources=dict(resources),
-            max_load=limits.max_load,
-            min_free_memory=limits.min_free_memory,
-            cgroup=cgroup,
-            private=bool(self._only),
-        )
+    ) -> WorkerStarted:
+        """Append `worker_started`, however long others keep the database; returns that event."""
+        private = bool(self._only)
         while True:
             try:
                 with self._engine.transaction(None) as tx:
+                    event = introduction(
+                        self._queue, tx, self._identity, self._queues, slots=slots, drain=drain, private=private,
+                        resources=resources, limits=limits, cgroup=cgroup,
+                    )  # fmt: skip
                     tx.append([Write(self._stream, None, [event])], self._actor)
-                return
+                return event
             except Busy:
                 continue
 
@@ -158,8 +156,8 @@ class TurnWriter:
         Harmless where recovery has already recorded that the worker was lost.
         """
         try:
-            with self._engine.transaction() as tx:
-                me = tx.worker(self.worker)
+            with self._engine.transaction() as tx, on_empty.coming_to_rest(tx, self._actor):
+                me = tx.worker(self.worker)  # what it offered goes with it: what waits for that waits for a person now
                 if me is not None and me.live:
                     tx.append([Write(self._stream, me, [WorkerStopped(reason=reason)])], self._actor)
         except Unusable:
@@ -175,55 +173,77 @@ class TurnWriter:
         free: int | None = None,
         holding: Sequence[Lease] = (),
         ended: Sequence[Lease] = (),
-        suspended: Collection[Lease] = (),
-        heartbeat: bool = False,
+        heartbeat: Heartbeat | None = None,
         look: bool = False,
         drain: int | None = None,
         meanwhile: Callable[[], None] | None = None,
     ) -> Turn:
-        """Report, give back, write a heartbeat and claim at most `want` jobs, in one transaction.
+        """Report, give back, write a `heartbeat` and claim at most `want` jobs, in one transaction.
 
         `free`: how many of them can start at once; all, where that is not said. `holding` are the leases that stay with
-        this worker, for the heartbeat, `suspended` those of them whose processes are stopped, `ended` those of attempts
-        that it will report in a later turn. `look` also reads cancels, suspensions, stops and settings. `drain`: find
-        out whether anything is left but so many jobs that can't be ended. `meanwhile` is called while others write.
-        Raises Unusable where nothing could be written: nothing has happened then, and the turn can be taken again.
+        this worker, `ended` those of attempts that it will report later. `look` also reads cancels, suspensions, stops
+        and settings. `drain`: find out whether anything is left but so many jobs that can't be ended. `meanwhile` is
+        called while others write. Raises Unusable where nothing could be written: the turn can be taken again.
         """
         known = self._claimed
         while True:
-            turn = Turn(claims=[])
+            turn = Turn(settings=self._settings)
             try:
                 with self._engine.transaction(None, meanwhile) as tx:
+                    sent = clock.boottime()
+                    known = known if self._is_same_session() else {}
                     endings: list[Ending] = [*reports, *releases]
                     beat: list[Write] = []
-                    if heartbeat or look:
+                    if heartbeat is not None or look:
                         me = tx.worker(self.worker)
-                        if heartbeat and holding and me is not None and me.live:
-                            held = [HeldAttempt(each.job, each.attempt, each in suspended) for each in holding]
-                            beat = [Write(self._stream, me, [Heartbeat(attempts=held)])]
+                        if heartbeat is not None and me is not None and me.live:
+                            beat = [Write(self._stream, me, [heartbeat])]
                         self._look(tx, me, turn)
-                        endings += self._unknown(
-                            tx, {*holding, *ended, *(each.lease for each in (*reports, *releases))}
-                        )
+                        leases = {*holding, *ended, *(each.lease for each in (*reports, *releases))}
+                        endings += self._unknown(tx, leases)
+                    was_live = self._was_live(tx, endings)
                     ends = tx.end(endings, self._actor, known)
                     tx.append(beat, self._actor)
                     turn.fenced, turn.failed = ends.fenced, ends.failed
                     turn.cascading = turn.cascading or tx.has_left_dependants
-                    turn.settings = self._settings
                     if want > 0 and not turn.stop:
                         self._check_claims(tx, turn)
+                    decided = ends.jobs
                     if want > 0 and not turn.stop and turn.hindrance is None:
-                        self._claim(tx, turn, want, want if free is None else free)
+                        decided = [*decided, *self._claim(tx, turn, want, want if free is None else free)]
+                    if self._may_rest(turn, holding, decided, was_live):
+                        on_empty.add_if_at_rest(tx, self._actor)
                     if turn.slots < want or (drain is not None and not turn.claims):
                         self._look_ahead(tx, turn, drain)
                 for ending in endings:
                     self._claimed.pop(ending.job, None)
                 self._claimed |= {claim.job.id: claim.job for claim in turn.claims}
+                turn.confirmed = sent if beat or turn.claims else None
                 return turn
             except Conflict:
                 if not known:
                     raise
                 known = {}  # a job was cancelled, or taken for lost, since it was claimed: each is read anew
+
+    def _is_same_session(self) -> bool:
+        """Whether the database is the one of the last turn for certain. Else what it holds is read anew: a standby may
+        have been promoted without these claims, and others have gone on without them."""
+        before, self._sessions = self._sessions, self._engine.sessions
+        if before != self._sessions:
+            self._claimed = {}
+        return before == self._sessions
+
+    def _was_live(self, tx: Transaction, endings: Sequence[Ending]) -> bool:
+        """Whether anything was left to do before these endings; only looked at where they may be those of callbacks."""
+        jobs = [self._claimed.get(ending.job) for ending in endings]
+        return any(job is None or job.past_limits for job in jobs) and on_empty.is_live(tx)
+
+    def _may_rest(self, turn: Turn, holding: Sequence[Lease], decided: Sequence[JobEnd], was_live: bool) -> bool:
+        """Whether what was decided may have left nothing to do: something was, and this worker has but callbacks."""
+        if not decided or not (was_live or any(not end.job.past_limits for end in decided)):
+            return False
+        held = [self._claimed.get(lease.job) for lease in holding]
+        return all(job is None or job.past_limits for job in (*held, *(each.job for each in turn.claims)))
 
     def _unknown(self, tx: Transaction, known: Collection[Lease]) -> list[Release]:
         """Gives back what was claimed in a turn that raised though it was written: the disk, or a file, failed then."""
@@ -236,14 +256,15 @@ class TurnWriter:
         turn.cancel = {job.id: job.stop_signal for job in jobs if job.cancel_requested}
         turn.suspended = frozenset(decisions.lease(job) for job in self._suspended(tx, jobs, turn))
         turn.cascading = tx.is_cascading()
-        # Not live in the log: recovery took it for dead, and its jobs with it. What still runs is to be ended.
+        turn.schedule_events = tx.schedule_events()
+        turn.lost = me is None or not me.live
         turn.stop = me is None or me.state != "running"
         turn.stop_now = me is None or me.stop_now
         if me is not None and me.state == "stopping":
             turn.stopped_by = requested_stop(tx, self.worker)
         settings = self._queue.settings(tx)
         if not settings.unusable:  # otherwise what was in force stays so
-            self._settings = settings
+            turn.settings = self._settings = settings
 
     def _suspended(self, tx: Transaction, jobs: Sequence[Job], turn: Turn) -> list[Job]:
         """Those of these jobs that are suspended, after the ends of pauses that nobody had to end."""
@@ -262,11 +283,12 @@ class TurnWriter:
         """Whether this worker may claim at all."""
         me = tx.worker(self.worker)
         # Not once it was taken for dead: what it claims now would never be recovered.
-        turn.stop = me is None or not me.live
+        turn.lost = turn.stop = me is None or not me.live
         if (space := disk.space(self._queue.home, self._settings)).low:
             turn.hindrance = low_disk(space).text
 
-    def _claim(self, tx: Transaction, turn: Turn, want: int, free: int) -> None:
+    def _claim(self, tx: Transaction, turn: Turn, want: int, free: int) -> list[JobEnd]:
+        """Claim jobs; returns what was decided of those that can't be run."""
         among: list[Job] | None = None
         if self._only:
             waiting = [job for job in self._own_jobs(tx) if job.state in WAITING]
@@ -293,9 +315,10 @@ class TurnWriter:
             if missing or (environment is None and claimed.policy.environment is not None):
                 refusals.append(Refusal(lease, missing))
             else:
+                granted, told = change.event.granted, trigger_variables(tx, claimed, self._queue.home)
                 earlier = self._earlier(tx, claimed)
-                turn.claims.append(Claim(claimed, lease, secrets, environment, change.event.granted, earlier))
-        tx.end(refusals, self._actor, {change.after.id: change.after for change in changes})
+                turn.claims.append(Claim(claimed, lease, secrets, environment, granted, told, earlier))
+        return tx.end(refusals, self._actor, {change.after.id: change.after for change in changes}).jobs
 
     def _environment(self, tx: Transaction, name: str | None) -> Environment | None:
         if name is None:
@@ -329,7 +352,8 @@ class TurnWriter:
             dues = [job.run_at for job in waiting if job.run_at > tx.now or job.demand not in turn.demands]
         else:
             closed = [name for name, gate in gates.items() if gate.is_closed(tx.now)]
-            due = tx.next_due(self._queues, closed, turn.demands) if ALL not in closed else None
+            shut = [name for name, gate in gates.items() if gate.state.is_paused(tx.now, callbacks=True)]
+            due = tx.next_due(self._queues, closed, turn.demands, shut) if ALL not in closed else None
             # What is due already waits for an end, where slots are kept; what becomes due may go first.
             next_due = tx.due_after(tx.now) if turn.slots_kept and due is not None and due <= tx.now else due
             dues = [next_due] if next_due is not None else []

@@ -7,30 +7,35 @@ that is done by chores.
 import os
 import select
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from queuectl.clock import monotonic
+from queuectl.clock import boottime, monotonic
 from queuectl.decisions import Report, Stop
 from queuectl.errors import Outdated, QueueError
 from queuectl.host import cgroup
+from queuectl.host_lease import CLOCK_OFF, told_clock
 from queuectl.queue import Queue
 from queuectl.workers.chores.cascades import Cascades
 from queuectl.workers.chores.checkpoint import Checkpoint
-from queuectl.workers.chores.chore import NEVER, Chore
+from queuectl.workers.chores.chore import NEVER, Chore, ChoreHost
 from queuectl.workers.chores.file_monitor import FileMonitor, QueueGone
-from queuectl.workers.chores.heartbeat import HeartbeatChore
+from queuectl.workers.chores.file_sharing import FileSharing
+from queuectl.workers.chores.heartbeat import HeartbeatChore, heartbeat_of
 from queuectl.workers.chores.host_watch import HostWatch
 from queuectl.workers.chores.memory_groups import MemoryGroups
 from queuectl.workers.chores.reaping import Reaping
 from queuectl.workers.chores.recovery_watch import RecoveryWatch
+from queuectl.workers.chores.schedules import ScheduleChore
 from queuectl.workers.chores.sealing import SealChore
+from queuectl.workers.chores.self_fencing import SelfFencing
 from queuectl.workers.chores.suspensions import Suspensions
 from queuectl.workers.chores.time_limit import TimeLimit
 from queuectl.workers.claims import MOST_AHEAD, Claims
 from queuectl.workers.doorbells import Doorbells
 from queuectl.workers.execution import memory
 from queuectl.workers.journal import Journal, turn_lines
-from queuectl.workers.outbox import Outbox
+from queuectl.workers.pending_reports import PendingReports
 from queuectl.workers.recovery.attempt_table import AttemptTable
 from queuectl.workers.recovery.worker_lock import WorkerLock
 from queuectl.workers.slots import Slots
@@ -39,8 +44,15 @@ from queuectl.workers.stderr import say
 from queuectl.workers.turn import Turn, TurnWriter
 from queuectl.workers.worker_process import ORDER_KILL
 
+if TYPE_CHECKING:
+    from queuectl.workers.chores.outboxes import OutboxChore
+
 PAUSE = 1.0
 """Seconds to wait when the database can't be written, before the next try."""
+
+
+class DeclaredLost(QueueError):
+    """Others have taken this worker for dead; another one is to be started in its place."""
 
 
 class WorkerLoop:
@@ -51,6 +63,7 @@ class WorkerLoop:
     ) -> None:
         """`table` is where the attempts that run are recorded, in the file behind the lock that is `held`."""
         self._options = options
+        self._engine = queue.engine
         self._journal = journal
         self._table = table
         self._drains = options.drain or bool(options.only)
@@ -60,21 +73,26 @@ class WorkerLoop:
             self._poll.register(options.orders, select.POLLIN)
         self._bells = Doorbells(queue, self._poll)
         self._writer = TurnWriter(queue, options.worker, options.queues, identity, options.only)
-        self._outbox = Outbox(table)
+        self._pending = PendingReports(table)
         self._groups = MemoryGroups(cgroup.delegated(memory.RESTING))
         self._slots = Slots(
-            queue, identity, options.slots, table, self._outbox, self._groups, self._poll, self._not_started
+            queue, identity, options.slots, table, self._pending, self._groups, self._poll, self._not_started
         )
-        self._claims = Claims(self._slots, self._outbox, ahead=not options.only)
+        self._claims = Claims(self._slots, self._pending, ahead=not options.only)
         self._suspensions = Suspensions(self, self._slots, self._claims)
         self._files = FileMonitor(self, queue, held, table, self._bells)
         self._recovery = RecoveryWatch(queue, self._writer, journal)
         self._cascades = Cascades(self, queue, options.worker)
+        self._schedules = ScheduleChore(self, queue, is_private=options.is_private)
         self._host = HostWatch(self, options.limits, journal)
+        self._fencing = SelfFencing(self, self._slots, table)
         self._heartbeat = HeartbeatChore(self._holds)
         self._checkpoint = Checkpoint(self, queue.engine)
+        self._sharing = FileSharing(self, queue, identity, self._pending)
         self._seals = SealChore(self, queue, options.worker, journal, self._checkpoint, self._is_undisturbed)
+        self._outboxes = _outboxes(self, queue, journal, options.outboxes)
         self._chores: list[Chore] = [
+            self._fencing,
             self._slots,
             self._files,
             self._recovery,
@@ -84,8 +102,11 @@ class WorkerLoop:
             self._suspensions,
             self._heartbeat,
             self._cascades,
+            self._schedules,
             self._host,
             self._groups,
+            self._sharing,
+            *self._outboxes,
         ]
         self._after_turns: list[Chore] = [self._checkpoint, self._seals]
         """The chores for which no command waits."""
@@ -93,22 +114,30 @@ class WorkerLoop:
         self._paused_until = monotonic()
         self._stopping: str | None = None
         """Why the worker stops; None while it works."""
-        self._killed = self._leaving = False
-        """Whether it was told to end what runs; and whether it ends without having written all."""
+        self._killed = self._leaving = self._lost = False
+        """Whether it was told to end what runs; whether it ends without having written all; whether it was taken for
+        dead by others."""
         self._last_warning = ""
 
     def run(self) -> bool:
         """Work. False where something could not be ended, or written, and is left to recovery.
 
-        Raises Outdated where a newer queuectl has been at the database, QueueGone where the queue is gone.
+        Raises Outdated where a newer queuectl has been at the database, QueueGone where the queue is gone, DeclaredLost
+        where others have taken this worker for dead.
         """
-        self._writer.start(
+        sent = boottime()
+        event = self._writer.start(
             self._options.slots,
             drain=self._drains or self._options.helps,
             resources=self._options.resources,
             limits=self._options.limits,
             cgroup=self._groups.base,
         )
+        self._fencing.begin(event.lease, sent, monotonic())
+        self._engine.while_waiting(self._meanwhile)
+        self._heartbeat.begin(event.lease, monotonic())
+        if event.clock_ahead is not None and abs(event.clock_ahead) > CLOCK_OFF:
+            self.warn(f"the clock of this host {told_clock(event.clock_ahead)}: set it right")
         self._journal.write([{"event": "started", "pid": os.getpid(), "slots": self._options.slots}])
         while not self._is_over():
             self._wait()
@@ -151,13 +180,14 @@ class WorkerLoop:
         self._slots.report(now)
 
     def _meanwhile(self) -> None:
-        """While others write, which may take long: commands start, end and run into their timeouts, and orders come."""
+        """While others write, or the server does not answer, which may take long: commands start, end and run into
+        their timeouts, and orders come."""
         self._poll_events(0.0)
-        self._slots.run(monotonic())
+        _run_due([self._fencing, self._slots], monotonic())
 
     def _start(self, now: float) -> None:
         """Start what is claimed, as far as slots are free."""
-        if now >= self._outbox.doubtful_until and not self._files.writes_suspended:
+        if now >= self._pending.doubtful_until and not self._files.writes_suspended and self._fencing.may_start():
             self._claims.start(now)
 
     def _holds(self) -> bool:
@@ -166,26 +196,29 @@ class WorkerLoop:
 
     def _is_undisturbed(self) -> bool:
         """Whether nothing has to wait for a chore that takes a few milliseconds."""
-        return self._stopping is None and self._outbox.due == NEVER and not self._files.claims_suspended
+        return self._stopping is None and self._pending.due == NEVER and not self._files.claims_suspended
 
     def _is_over(self) -> bool:
         if self._leaving or self._stopping is None:
             return self._leaving
-        written = self._outbox.due == NEVER or self._files.gone is not None
+        written = self._pending.due == NEVER or self._files.gone is not None
         return written and self._slots.stuck == len(self._slots)
 
     def _finish(self) -> bool:
+        self._engine.while_waiting(None)
         self._seals.close()
         self._bells.close()
         self._groups.run(monotonic())
         if self._files.gone is not None:
             raise QueueGone(f"{self._files.gone}: what worker {self._options.worker} ran was ended; start workers anew")
-        if self._holds() or self._outbox.due < NEVER:
+        if self._holds() or self._pending.due < NEVER:
             self._journal.write([{"event": "error", "error": "stopped, though not all could be ended or reported"}])
             return False
         self._checkpoint.finish()
         reason = self._stopping or "drained"
         self._journal.write([{"event": "stopped", "reason": reason}])
+        if self._lost:
+            raise DeclaredLost(f"worker {self._options.worker} was taken for dead: what it ran is run by others")
         return self._writer.stop(reason)
 
     # -- turns -------------------------------------------------------------------------------------------------------
@@ -198,17 +231,17 @@ class WorkerLoop:
         if self._claims.ready < self._options.slots and self._wanted() > 0:
             # What is claimed would not keep the slots busy.
             at = self._claims.next_claim
-        if self._outbox.due < NEVER:
+        if self._pending.due < NEVER:
             # While there is enough to start, reports wait a little for others: one commit for many.
-            may_wait = self._claims and len(self._outbox.reports) < MOST_AHEAD
-            at = min(at, max(self._outbox.due if may_wait else now, self._outbox.doubtful_until))
+            may_wait = self._claims and len(self._pending.reports) < MOST_AHEAD
+            at = min(at, max(self._pending.due if may_wait else now, self._pending.doubtful_until))
         return max(at, self._paused_until)
 
     def _wanted(self) -> int:
         """How many jobs to claim."""
         if self._stopping is not None or self._files.claims_suspended or self._host.holds_back:
             return 0
-        if monotonic() < self._outbox.doubtful_until:
+        if monotonic() < self._pending.doubtful_until:
             return 0
         return self._claims.wanted
 
@@ -216,20 +249,23 @@ class WorkerLoop:
         want = self._wanted() if self._claims.may_claim(now, rung=self._bells.has_rung) else 0
         if want and not self._host.may_claim(now):
             want = 0
-        reports, releases = self._outbox.settled(now), self._outbox.releases[:]
-        heartbeat = self._heartbeat.is_due and self._holds()
+        reports, releases = self._pending.settled(now), self._pending.releases[:]
+        holding = [*self._slots.leases, *self._claims.leases]
+        heartbeat = None
+        if self._heartbeat.is_wanted(now):
+            heartbeat = heartbeat_of(holding, self._suspensions.leases, self._slots.progress)
         rung, self._bells.has_rung = self._bells.has_rung, False  # it may ring again while others write
         try:
+            self._sharing.keep_ends(report.lease for report in reports)
             turn = self._writer.turn(
                 reports,
                 releases,
                 want,
                 free=self._claims.free,
-                holding=[*self._slots.leases, *self._claims.leases],
-                ended=self._outbox.leases,
-                suspended=self._suspensions.leases,
+                holding=holding,
+                ended=self._pending.leases,
                 heartbeat=heartbeat,
-                look=rung or heartbeat,
+                look=rung or heartbeat is not None,
                 drain=self._stuck() if self._drains else None,
                 meanwhile=self._meanwhile,
             )
@@ -242,10 +278,12 @@ class WorkerLoop:
             return
         after = monotonic()
         self._slots.blocked += after - now
-        self._outbox.written(len(reports), len(releases))
+        self._fencing.confirm(turn.confirmed, after)
+        self._pending.written(len(reports), len(releases))
+        self._sharing.follow(turn, after)
         self._claims.claimed(turn, want, after)
-        if heartbeat or not self._holds():
-            self._heartbeat.restart(after)
+        if heartbeat is not None or not self._holds():
+            self._heartbeat.restart(after, written=heartbeat is not None)
         if turn.claims:
             self._checkpoint.busy()
             self._bells.ignore_log()
@@ -260,18 +298,22 @@ class WorkerLoop:
         if turn.hindrance is not None:
             self._not_started(turn.hindrance, now)
         if turn.jobs is not None:
-            self._slots.update(turn.jobs)
+            self._slots.update(turn.jobs, now)
         for id, signal_name in turn.cancel.items():
             self._slots.cancel(id, signal_name, now)
             self._claims.cancel(id, now)
         self._suspensions.follow(turn, now)
         if turn.cascading:
             self._cascades.begin(now)
-        if turn.stop:
+        self._schedules.follow(turn.schedule_events)
+        if turn.lost:
+            self._lost = True
+            self.abandon("declared lost")
+        elif turn.stop:
             self.stop("asked to", turn.stopped_by, kill=turn.stop_now)
         self._journal.write(turn_lines(reports, turn))
-        if self._drains and not self._claims and len(self._slots) <= self._slots.stuck and self._outbox.due == NEVER:
-            if turn.drained:
+        if self._drains and not self._claims and len(self._slots) <= self._slots.stuck and self._pending.due == NEVER:
+            if turn.drained and all(each.is_settled for each in self._outboxes):
                 self.stop("drained")
             else:
                 self._bells.hear_log()  # what others run may end, and with it the reason to wait
@@ -319,8 +361,11 @@ class WorkerLoop:
         if by is not None:
             self._table.set_stop(by)
         self._killed = self._killed or kill
+        self._schedules.stop()
+        for each in self._outboxes:
+            each.stop()
         self._claims.give_back_all(now)
-        self._outbox.explain(by)
+        self._pending.explain(by)
         self._slots.give_up_waiting(now)
         if kill:
             self._slots.end(now)
@@ -339,6 +384,14 @@ class WorkerLoop:
             self.stop("parent gone")
         for order, number in zip(said[::2], said[1::2], strict=True):
             self.stop("signal", Stop(signal.Signals(number).name), kill=order == ORDER_KILL[0])
+
+
+def _outboxes(worker: ChoreHost, queue: Queue, journal: Journal, urls: Sequence[str]) -> "list[OutboxChore]":
+    if not urls:
+        return []
+    from queuectl.workers.chores.outboxes import OutboxChore  # loads what few workers need
+
+    return [OutboxChore(worker, queue, journal, url) for url in urls]
 
 
 def _run_due(chores: Iterable[Chore], now: float) -> None:

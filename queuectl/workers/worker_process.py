@@ -4,6 +4,7 @@ A worker process imports what it needs and then waits for its options, which com
 spawned before they are known. What is imported here is little, so that this can be the first thing that a command does.
 """
 
+import fcntl
 import os
 import signal
 import sys
@@ -19,6 +20,8 @@ _SIZE = 4
 
 ROLE = "worker"
 """The first argument of a process that is to read its options there. What follows only shows what it is for."""
+SUPERVISOR_ROLE = "supervisor"
+"""The same of a supervisor in the background."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """The signals that stop workers, once their supervisor gets them."""
@@ -108,8 +111,24 @@ def _spawn(words: tuple[str, ...]) -> WorkerProcess:
     return WorkerProcess(pid, write_end)
 
 
+def options_file(options: bytes) -> int:
+    """A file without a name that holds options as `read_options` reads them; the descriptor is the caller's to close.
+
+    On a command line every user of the machine could read them. The descriptor is none of those that a process of ours
+    is spawned with.
+    """
+    low = os.memfd_create("options", os.MFD_CLOEXEC)
+    fd = fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, 16)
+    os.close(low)
+    left = memoryview(len(options).to_bytes(_SIZE) + options)
+    while left:
+        left = left[os.write(fd, left) :]
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
 def read_options() -> bytes | None:
-    """The options of this worker process, once its supervisor has written them; None where it has ended instead."""
+    """The options of this process, once its starter has written them; None where that has ended instead."""
     size = int.from_bytes(_read(_SIZE))
     options = _read(size)
     return options if size and len(options) == size else None

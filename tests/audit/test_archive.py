@@ -14,6 +14,7 @@ from queuectl.audit.archive_file import read
 from queuectl.audit.seal import seal
 from queuectl.clock import now
 from queuectl.errors import Invalid, QueueError, Refused
+from queuectl.home import stderr_of
 from tests.projections.test_user_projections import Offer, PerCommand
 from tests.support.archives import log, outputs, tombstones, work
 
@@ -126,6 +127,7 @@ def test_outputs_and_secret_values_go_with_their_jobs(queue: Queue, path: str) -
     queue.enqueue("true")
     queue.enqueue("true", id="secret", secrets={"TOKEN": "hunter2"}, max_retries=0)
     work(queue, "w1", cause="exit")
+    Path(stderr_of(queue.home.output_of(queue.home.identity(), "1", 2))).touch()  # as if it had been split
     never_started = queue.home.output_of(queue.home.identity(), "2", 2)
     os.unlink(never_started)
     os.mkdir(never_started)  # as recovery does

@@ -93,10 +93,11 @@ def test_what_was_archived_can_be_exported_and_counted(queue: Queue, path: str) 
     queue.enqueue_many(["true"] * 2)
     work(queue, "w1")
     archive(queue, path, now())
-    for format in FORMATS:
-        Export(queue, Selection(), format).write(f"{path}.{format}")
+    for name, format in FORMATS.items():
+        for what in format.what:
+            Export(queue, Selection(what=what), name).write(f"{path}.{what}.{name}")
     assert stats(queue).totals["enqueued"] == 0
-    told = decode(Path(f"{path}.ocel-json").read_bytes())
+    told = decode(Path(f"{path}.events.ocel-json").read_bytes())
     states = {each["id"]: [at["value"] for at in each["attributes"]] for each in told["objects"]}
     assert states["job:1"] == states["worker:w1"] == ["archived"]
 

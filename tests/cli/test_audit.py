@@ -102,8 +102,8 @@ def test_an_unreplayable_log_can_still_be_verified(queuectl: Shell):
 @pytest.mark.parametrize(
     "change,told",
     [
-        ("data = '{}'", "an event of type 'enqueued' version 4 is damaged .*; queuectl doctor names what is damaged"),
-        ("type = 'of_tomorrow'", "an event of type 'of_tomorrow' version 4 was written by a newer queuectl; upgrade"),
+        ("data = '{}'", "an event of type 'enqueued' version 5 is damaged .*; queuectl doctor names what is damaged"),
+        ("type = 'of_tomorrow'", "an event of type 'of_tomorrow' version 5 was written by a newer queuectl; upgrade"),
     ],
 )
 def test_an_unreadable_log_is_reported_as_such(queuectl: Shell, change: str, told: str):

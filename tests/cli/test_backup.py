@@ -12,9 +12,9 @@ TOLD_TO_END = """
 import os, signal, sys
 from queuectl.audit import import_log
 from queuectl.cli import main
-def told(*_):
+def told(*_, **__):
     signal.raise_signal(int(sys.argv[1]))
-import_log._copy_leaves = told
+import_log.contents = told
 synced = os.fsync
 def fsync(fd):
     if ".part" in os.readlink(f"/proc/self/fd/{fd}"):
@@ -50,7 +50,8 @@ def test_a_refusal_is_one_line(queuectl: Shell):
     assert queuectl("replay", "--into", "new.db", "--check").code == 2
 
 
-@pytest.mark.parametrize("words", [["backup", "new"], ["export", "-o", "new"], ["replay", "--into", "new"]])
+@pytest.mark.parametrize("words", [["backup", "new"], ["export", "-o", "new"], ["replay", "--into", "new"],
+                                   ["import", "--db", "new", "q.db"]])  # fmt: skip
 @pytest.mark.parametrize("signal", [15, 1])
 def test_a_terminated_command_leaves_no_partial_file(queuectl: Shell, words: list[str], signal: int):
     queuectl("enqueue", "true").ok()

@@ -77,7 +77,7 @@ def test_the_format_option_offers_every_format():
     from queuectl.export import FORMATS, WHAT
 
     assert get_args(get_args(export.Format)[0]) == tuple(FORMATS)
-    assert get_args(get_args(export.What)[0]) == WHAT
+    assert get_args(get_args(get_args(export.What)[0])[0]) == WHAT
 
 
 def test_an_event_export_prints_the_next_position(used: Shell):
@@ -194,3 +194,30 @@ def test_csv_has_lists_and_objects_as_json(queuectl: Shell):
     assert [row[name] for name in ("argv", "env", "secrets", "backoff")] == [
         '["echo","a b"]', '{"A":"b"}', '["K"]', "[1.0,2.0]",
     ]  # fmt: skip
+
+
+def test_columns_can_be_chosen(used: Shell):
+    jobs = used("export", "--what", "jobs", "--columns", "id, state").ok().lines
+    assert jobs[0] == f'{{"id":"{used("export", "--what", "jobs").ndjson[0]["id"]}","state":"{_state(used)}"}}'
+    assert used("export", "--what", "attempts", "--columns", "job", "--format", "csv").ok().lines[0] == "job"
+    some = used("export", "--columns", "data,at", "--columns", "seq").ndjson
+    for chosen, whole in zip(some, used("export").ndjson, strict=True):
+        assert list(chosen.items()) == [(name, whole[name]) for name in ("data", "at", "seq")]
+    parquet = used("export", "--what", "jobs", "--format", "parquet", "--columns", "state,id").ok().raw
+    import pyarrow
+    import pyarrow.parquet
+
+    assert pyarrow.parquet.read_table(pyarrow.BufferReader(parquet)).column_names == ["state", "id"]
+
+
+def _state(used: Shell) -> str:
+    return used("export", "--what", "jobs").ndjson[0]["state"]
+
+
+@pytest.mark.parametrize(
+    "columns,told",
+    [("seq,stram", "'stram' is no column of events (did you mean 'stream'?)"), ("", "'' is no column"),
+     ("seq,seq", "one is named twice")],
+)  # fmt: skip
+def test_columns_that_are_not_there(used: Shell, columns: str, told: str):
+    assert told in used("export", "--columns", columns).refused(2)

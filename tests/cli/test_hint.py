@@ -14,6 +14,7 @@ from queuectl.admission import Reason
 from queuectl.cli.ui import hint, wording
 from queuectl.clock import monotonic
 from queuectl.workers.turn import TurnWriter
+from tests.support.engine_actions import claim
 from tests.support.shell import Shell
 
 
@@ -94,6 +95,18 @@ def test_without_a_terminal_only_missing_workers_are_told(queue: Queue, ids: lis
     assert "no worker serves the queue gpu; `queuectl worker start --queue gpu` frees it" in told
     assert [*queue.unserved()] == ["gpu"]
     assert Hint(queue, *ids, terminal=False, has_worker=True).look(3) == []
+
+
+def test_a_job_that_waits_inside_says_why(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue.limit("one", concurrency=1)
+    queue.enqueue("true", id="outer", queue="one")
+    queue.enqueue("true", id="inner", queue="one")
+    claim(queue.engine, "w", 1)
+    assert Hint(queue, "inner", terminal=False).look(3) == []
+    monkeypatch.setenv("QUEUECTL_JOB_ID", "outer")
+    monkeypatch.setenv("QUEUECTL_DB", queue.engine.url)
+    [told] = Hint(queue, "inner", terminal=False).look(3)
+    assert "1 job runs in the queue one, and 1 may" in told
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import Queue, policy
+from queuectl import Queue, inputs
 from queuectl.cli import job_stdin
 from queuectl.cli.commands import enqueue, run
 from queuectl.errors import Invalid
@@ -19,7 +19,7 @@ from tests.support.shell import Shell
 
 def test_run_has_every_option_of_enqueue():
     ours, theirs = (inspect.signature(each).parameters for each in (run.run, enqueue.enqueue))
-    assert theirs.keys() - ours.keys() == {"file", "json"}
+    assert theirs.keys() - ours.keys() == {"file", "each", "null", "csv", "dry_run", "json"}
     assert all(ours[name] == theirs[name] for name in ours)
 
 
@@ -89,7 +89,7 @@ def test_run_ignores_a_file_that_is_being_read(tmp_path: Path):
 
 
 def test_more_input_than_is_copied_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(policy, "STDIN_LIMIT", 3)
+    monkeypatch.setattr(inputs, "LIMIT", 3)
     with Queue(tmp_path / "q.db") as queue:
         for text, fine in (("abc", True), ("abcd", False)):
             (tmp_path / "in").write_text(text)

@@ -1,5 +1,6 @@
 """`list` as people see it: how much of it, in which columns."""
 
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -54,6 +55,29 @@ def test_several_states_are_listed(queue: Queue, inside: Inside):
         assert [job["id"] for job in inside("list", *words, "--json").ok().ndjson] == ["3", "2"]
     told = inside("list", "--state", "pending,canceled").refused(2)
     assert told.startswith("--state: 'canceled' is not a state (did you mean 'cancelled'?); there are pending,")
+
+
+def test_list_shows_only_the_named_columns(queue: Queue, inside: Inside):
+    queue.enqueue("true", id="a", tags={"exp": "3", "urgent": ""}, timeout=90, ok_codes=(0, 3), env={"A": "b c"})
+    queue.enqueue(["echo", "x y"], id="b", timeout=None, held=True)
+    queue.cancel("a")
+    answer = inside("list", "--columns", "id,tags,Timeout,ok-codes,env,argv,held").ok()
+    assert [re.split(r" {2,}", line) for line in answer.lines] == [
+        ["ID", "TAGS", "TIMEOUT", "OK_CODES", "ENV", "ARGV", "HELD"],
+        ["b", "0", "echo x y", "yes"],
+        ["a", "exp=3 urgent", "1m30s", "0 3", "A=b c"],
+    ]
+    rows = inside("list", "state:cancelled", "--columns", "tags,situation,finished_at", "--json").ok().ndjson
+    ended = inside("inspect", "a", "--json").json["finished_at"]
+    assert [list(row.items()) for row in rows] == [
+        [("tags", {"exp": "3", "urgent": ""}), ("situation", "now"), ("finished_at", ended)]
+    ]
+    assert inside("list", "--columns", "tags", "--columns", "id", "--json").ok().ndjson == [
+        {"tags": each["tags"], "id": each["id"]} for each in inside("list", "--json").ok().ndjson
+    ]
+    told = inside("list", "--columns", "id,tag").refused(2)
+    assert told.startswith("--columns: 'tag' is not a column (did you mean 'tags'?); there are situation, id, state,")
+    assert inside("list", "--columns", "id,id").refused(2) == "--columns: 'id' comes twice"
 
 
 def test_an_empty_list_says_why(queue: Queue, inside: Inside):

@@ -1,6 +1,7 @@
 """The parser of plain command lines: it makes the call that cyclopts makes, or leaves the line to cyclopts."""
 
 import inspect
+import re
 import subprocess
 import sys
 from functools import partial
@@ -54,8 +55,9 @@ def _option(option: Any) -> st.SearchStrategy[list[str]]:
 def _line(name: str) -> st.SearchStrategy[list[str]]:
     """Lines that call a command: mostly of its own options, and of few words else."""
     options = plain_parser._options(commands.load(name))  # pyright: ignore[reportPrivateUsage]
-    any_option = st.one_of([_option(each) for each in options if "-" in "".join(each.described.names)])
     operand = st.sampled_from(TEXTS).map(lambda text: [text])
+    own = [_option(each) for each in options if "-" in "".join(each.described.names)]
+    any_option = st.one_of(own) if own else operand
     foreign = st.sampled_from(NOT_PLAIN).map(lambda word: [word])
     parts = st.lists(st.one_of(any_option, any_option, any_option, operand, foreign), max_size=6)
     plain = st.lists(any_option, max_size=4)
@@ -64,6 +66,13 @@ def _line(name: str) -> st.SearchStrategy[list[str]]:
 
 def _call(call: partial[object]) -> object:
     return call.func.__module__, call.func.__name__, call.args, call.keywords
+
+
+@pytest.mark.parametrize("name", commands.COMMANDS)
+def test_no_word_of_a_list_is_lost(name: str):
+    for option in plain_parser._options(commands.load(name)):  # pyright: ignore[reportPrivateUsage]
+        if option.described.read is not None:
+            assert not re.search(r"\b(list|tuple)\[", str(option.type)), "it reads one word"
 
 
 @freeze_time("2026-11-25T10:00:00Z")

@@ -256,6 +256,7 @@ def test_status_is_watched(queuectl: Shell):
     watching = queuectl.start("status", "--watch")
     assert watching.stdout is not None
     assert b'"total":0' in watching.stdout.readline()
+    queuectl("config", "set", "timeout", "2m").ok()  # an event of which the counts know nothing
     queuectl("enqueue", "true").ok()
     assert b'"total":1' in watching.stdout.readline()
     watching.send_signal(2)

@@ -1,4 +1,4 @@
-"""`worker`, `run`, `wait`, `recover`, `monitor`, `selftest`: jobs that really run."""
+"""`worker`, `run`, `wait`, `recover`, `monitor`: jobs that really run."""
 
 import gzip
 import os
@@ -295,16 +295,6 @@ def test_the_monitor_survives_unwritable_output(queuectl: Shell, why: str):
     watching.send_signal(signal.SIGINT)
     _, err = watching.communicate(timeout=20)
     assert (watching.returncode, err) == (130, b"")
-
-
-def test_the_selftest_passes_and_leaves_nothing(queuectl: Shell):
-    scratch = queuectl.folder / "scratch"
-    scratch.mkdir()
-    answer = queuectl("selftest", TMPDIR=str(scratch)).ok()
-    assert "45 of 45 good jobs ran exactly once" in answer.out
-    assert answer.lines[-1].startswith("selftest passed in ")
-    assert list(scratch.iterdir()) == []
-    assert not (queuectl.folder / "q.db").exists()
 
 
 def test_run_works_under_an_ignored_sigchld(queuectl: Shell):

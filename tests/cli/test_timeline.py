@@ -280,7 +280,7 @@ def test_past_attempts_equal_those_of_the_table(queuectl: Shell):
     ).ok()
     queuectl.drain()
     now, then = (queuectl("inspect", "a", *words, "--json").ok().json for words in ([], ["--version", "7"]))
-    assert now == then
+    assert now == then | {"callbacks": []}, "of the past these are not told"
     (queuectl.folder / "copy").mkdir()
     told = queuectl("inspect", "a", "--events").ok().out
     queuectl("backup", "copy/q.db").ok()

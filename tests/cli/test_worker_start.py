@@ -68,7 +68,7 @@ def test_no_worker_is_ahead_when_detached(queuectl: Shell):
     )
     queuectl.make()
     done = _python(queuectl, code, "worker", "start", "--drain", "--detach").ok()
-    assert done.err.splitlines()[0] == '{"type"'
+    assert done.err.splitlines()[0] == "supervisor"
     assert len(done.err.splitlines()) == 2
 
 

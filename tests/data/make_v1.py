@@ -24,6 +24,7 @@ from queuectl.decisions import Outcome, Report
 from queuectl.engines.view import Write
 from queuectl.events import Heartbeat, HeldAttempt, StopRequested, WorkerLost, WorkerStarted, WorkerStopped
 from queuectl.job_fields import Spec
+from queuectl.workers.chores.heartbeat import heartbeat_of
 from queuectl.workers.turn import Claim, TurnWriter
 from tests.support import ends
 
@@ -59,7 +60,8 @@ class Maker:
         del held[:release]
         writer = TurnWriter(self.queue, worker, (), IDENTITY)
         holding = [claim.lease for claim in held]
-        held += writer.turn(reports, (), want, holding=holding, heartbeat=bool(holding)).claims
+        beat = heartbeat_of(holding) if holding else None
+        held += writer.turn(reports, (), want, holding=holding, heartbeat=beat).claims
 
     def give_back(self, worker: str, claims: list[Claim]) -> None:
         with self.queue.engine.transaction() as tx:

@@ -21,6 +21,8 @@ def documented(document: str) -> set[str]:
         ("queue", "queue list", set[str]()),
         ("resource", "resource list", {"job", "amount"}),
         ("batch", "batch list", set[str]()),
+        ("schedule", "schedule list", set[str]()),
+        ("moment", "schedule next nightly", set[str]()),
         ("reason", "explain", set[str]()),
         ("waits", "explain j --history", {"seconds", *"kind text about behind by why attempt since until".split()}),
     ],
@@ -28,6 +30,7 @@ def documented(document: str) -> set[str]:
 def test_documents_have_the_documented_keys(queuectl: Shell, document: str, words: str, parts: set[str]) -> None:
     """`parts`: those of what it has within."""
     queuectl("enqueue", "--id", "j", "--batch", "b", "true").ok()
+    queuectl("schedule", "add", "nightly", "@daily", "true").ok()
     queuectl("resource", "set", "gpu", "--indices", "0-1").ok()
     first, *_ = queuectl(*words.split(), "--json").ok().ndjson
     assert first.keys() | parts == documented(document)

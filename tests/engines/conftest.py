@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
@@ -25,10 +25,6 @@ class Lab(Protocol):
         """Python that binds `engine` to an engine on that database, for another process."""
         ...
 
-    def close(self) -> None:
-        """Remove the database."""
-        ...
-
 
 class SqliteLab:
     def __init__(self, folder: Path) -> None:
@@ -40,11 +36,22 @@ class SqliteLab:
     def opening(self) -> str:
         return f"from queuectl import engines; engine = engines.connect({self.path!r})"
 
-    def close(self) -> None:
-        pass
+
+class PostgresLab:
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def make(self) -> Engine:
+        return engines.connect(self.url)
+
+    def opening(self) -> str:
+        return f"from queuectl import engines; engine = engines.connect({self.url!r})"
 
 
-LABS = {"sqlite": SqliteLab}
+LABS: dict[str, Callable[[pytest.FixtureRequest], Lab]] = {
+    "sqlite": lambda request: SqliteLab(request.getfixturevalue("tmp_path")),
+    "postgres": lambda request: PostgresLab(request.getfixturevalue("postgres_url")),
+}
 
 PRELUDE = """
 import sys
@@ -107,11 +114,9 @@ class Site:
 
 
 @pytest.fixture(params=LABS)
-def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
-    lab: Lab = LABS[request.param](tmp_path)
+def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     with ExitStack() as stack:
-        stack.callback(lab.close)
-        yield Site(lab, stack)
+        yield Site(LABS[request.param](request), stack)
 
 
 @pytest.fixture

@@ -123,8 +123,10 @@ def insert(path: Path, sql: str) -> None:
 
 LATER = {
     "archived", "batch_halted", "batch_opened", "batch_reopened", "cascaded", "continued", "edited",
-    "environment_kept", "forced", "held", "interrupted", "queue_limited", "queue_paused", "queue_resumed",
-    "resource_set", "resource_unset", "sealed", "suspended", "unblocked", "unheld", "waiting_for",
+    "environment_kept", "forced", "held", "interrupted", "noted", "queue_limited", "queue_paused", "queue_resumed",
+    "resource_set", "resource_unset", "schedule_added", "schedule_edited", "schedule_fired", "schedule_paused",
+    "schedule_removed", "schedule_resumed", "schedule_rewound", "schedule_skipped", "sealed", "suspended",
+    "unblocked", "unheld", "waiting_for",
 }  # fmt: skip
 """Types that came after version 1."""
 

@@ -151,6 +151,17 @@ def test_jobs_are_related_to_what_they_depend_on(queue: Queue) -> None:
     assert relations(c) == {("queue:default", "queue"), ("job:a", "after"), ("batch:b", "after_any")}
 
 
+def test_jobs_belong_to_the_schedule_that_fired(queue: Queue) -> None:
+    queue.schedules.add("nightly", "true", cron="@daily", tz="UTC")
+    id = queue.schedules.run("nightly")
+    log = document(queue)
+    keeps_the_rules(log)
+    [job] = [each for each in log["objects"] if each["id"] == f"job:{id}"]
+    assert ("schedule:nightly", "schedule") in relations(job)
+    [fired] = [each for each in log["events"] if each["type"] == "schedule_fired"]
+    assert relations(fired) == {("schedule:nightly", "subject"), (f"job:{id}", "fired")}
+
+
 def test_each_kind_of_stream_has_an_object_type() -> None:
     assert set(projections.EVOLVE) - {"config", "env", "queues"} <= set(OBJECT_TYPES), "give it a row in OBJECT_TYPES"
 

@@ -19,11 +19,12 @@ EVENTS = """
     unblocked batch_opened batch_halted batch_reopened
     held unheld forced queue_paused queue_resumed queue_limited suspended continued resource_set resource_unset
     worker_started stop_requested worker_stopped worker_lost config_set environment_kept sealed archived
+    noted schedule_added schedule_edited schedule_fired schedule_paused schedule_removed
 """.split()
 """What must have happened, or the test is worth little."""
 
 
-@pytest.mark.parametrize("histories", [30, pytest.param(1500, marks=(pytest.mark.torture, pytest.mark.timeout(900)))])
+@pytest.mark.parametrize("histories", [30, pytest.param(600, marks=(pytest.mark.torture, pytest.mark.timeout(900)))])
 def test_every_order_of_folding_agrees(histories: int) -> None:
     seen: Counter[str] = Counter()
 
@@ -36,7 +37,7 @@ def test_every_order_of_folding_agrees(histories: int) -> None:
             assert_every_fold_agrees(queue.queue)
 
     missing = EVENTS
-    for _ in range(5):  # where some histories have been too few for the rarest event
+    for _ in range(20):  # the rarest event is in one history of 36: few rounds are enough nearly always
         if missing:
             agrees()
             missing = [type for type in EVENTS if not seen[type]]

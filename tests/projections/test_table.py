@@ -86,10 +86,10 @@ def test_a_delete_takes_every_row_of_the_values() -> None:
 
 
 VERSIONS = {
-    "jobs": (15, 3894319306),
-    "attempts": (3, 3316637775),
+    "jobs": (16, 1939401738),
+    "attempts": (4, 3056734205),
     "counts": (3, 4135879223),
-    "workers": (5, 3951500605),
+    "workers": (6, 1040248876),
     "config": (2, 3627546260),
     "queues": (2, 508139800),
     "starts": (1, 2176380506),
@@ -97,6 +97,8 @@ VERSIONS = {
     "grants": (1, 172162241),
     "dependencies": (1, 285834112),
     "batches": (1, 1618297243),
+    "notes": (1, 677252709),
+    "schedules": (2, 2710791945),
     "numbers": (3, 3880566510),
 }
 """The version of each projection, with a checksum of its tables."""

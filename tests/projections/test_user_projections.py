@@ -13,7 +13,7 @@ import pytest
 
 from projections import Change, Store
 from queuectl import Queue
-from queuectl.engines.sqlite import projection_registry
+from queuectl.engines import projection_registry
 from queuectl.errors import Invalid, NotFound, QueueError
 from queuectl.events import Enqueued
 from tests.support.engine_actions import claim, report

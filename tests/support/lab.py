@@ -106,6 +106,21 @@ class Lab:
         """The events of one type."""
         return list(self.queue.events(type=type, job=job))
 
+    def completed(self) -> list[str]:
+        """The ids of the jobs that have completed, in the order of the alphabet."""
+        return sorted(job.id for job in self.queue.jobs(state="completed"))
+
+    def journal(self) -> str:
+        """What workers have noted of themselves."""
+        return Path(self.queue.home.logs, "worker.jsonl").read_text()
+
+    def stopped(self, parent: subprocess.Popen[str]) -> str:
+        """Stop workers in good order; returns what they said."""
+        parent.send_signal(signal.SIGTERM)
+        code, said = self.ended(parent)
+        assert code == 0, said
+        return said
+
     def ours(self) -> list[int]:
         """The processes of this queue: parents, workers, and what they run."""
         found: list[int] = []

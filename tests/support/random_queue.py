@@ -1,7 +1,7 @@
 """A real queue on which random commands of users, workers and archivers are carried out."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -10,7 +10,7 @@ from unittest import mock
 
 from projections.dependencies import DEPENDENCY_KINDS
 from projections.jobs import FINAL
-from queuectl import Queue, Spec
+from queuectl import Queue, Spec, on_empty
 from queuectl.admission import UNSTARTED
 from queuectl.audit.archive import archive
 from queuectl.audit.import_log import rebuild
@@ -20,26 +20,33 @@ from queuectl.decisions import Outcome, Report
 from queuectl.engines.view import Write
 from queuectl.errors import Invalid, Refused
 from queuectl.events import Recorded, StopRequested, WorkerLost
+from queuectl.workers.chores.heartbeat import heartbeat_of
 from queuectl.workers.turn import Claim, Release, TurnWriter
 from tests.support.histories import outcome
 
 QUEUES = ("default", "b", "c")
 SETTINGS = {"max-retries": ("0", "1"), "timeout": ("5", "7m"), "on-lost": ("retry", "dead"), "jitter": ("0", "0.5")}
-SETTINGS |= {"grace": ("0", "2m")}
+SETTINGS |= {"grace": ("0", "2m"), "on-dead": ("page", "page twice"), "on-empty": ("rest", "rest twice")}
+CALLBACKS: list[dict[str, Any]] = [
+    {}, {}, {"on_end": "end"}, {"on_failure": "failure"}, {"on_complete": "complete", "on_end": "end"},
+    {"on_complete": "complete", "on_failure": "failure", "on_end": "end"},
+]  # fmt: skip
 
 
 class RandomQueue:
     """A queue, and the workers on it with what they hold. Every command takes what it needs from a random number."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, place: Callable[[str], str] | None = None) -> None:
+        """`place` is the URL for a database of this name; left out, the path of a file in the folder."""
         self.folder = folder
+        self._place = place or (lambda name: str(folder / name))
         self.queue = self._open("q.db")
         self._born = 0
         self._archives = 0
         self._held: dict[str, list[Claim]] = {}
 
     def _open(self, name: str) -> Queue:
-        queue = Queue(self.folder / name, actor="test")
+        queue = Queue(self._place(name), actor="test")
         queue.engine.set_durability("normal")
         return queue
 
@@ -55,7 +62,8 @@ class RandomQueue:
         pick = Random(dice)
         users = (
             *(self.enqueue, self.enqueue, self.cancel, self.retry, self.retry, self.edit, self.purge, self.configure),
-            *(self.cancel, self.hold, self.hold, self.limit, self.supply, self.pause, self.suspend),
+            *(self.cancel, self.hold, self.hold, self.limit, self.supply, self.pause, self.suspend, self.schedule),
+            self.note,
         )
         workers = (self.start, self.ask_to_stop, self.stop, self.lose, self.turn, self.turn, self.cascade)
         archivers = (self.seal, self.archive, self.archive, self.move)
@@ -87,6 +95,7 @@ class RandomQueue:
             needs=pick.choice(({}, {}, {"gpu": 1}, {"lock": 1, "mem": 1})),
             slots=pick.choice((1, 1, 1, 2)),
             tags=pick.choice(({}, {}, {"exp": "3"}, {"exp": "4", "urgent": ""})),
+            **pick.choice(CALLBACKS),
             **self._relations(pick),
         )
 
@@ -109,6 +118,10 @@ class RandomQueue:
         others += left if len(left) > 1 and pick.random() < 0.7 else [job.id for job in self.queue.jobs()]
         kind = pick.choice(("after", "after", "after_any", "after_failure"))
         return {kind: tuple(pick.sample(others, min(len(others), pick.randint(1, 3))))}
+
+    def note(self, pick: Random) -> None:
+        if ids := [job.id for job in self.queue.jobs()]:
+            self.queue.note("halfway", pick.choice(ids))
 
     def hold(self, pick: Random) -> None:
         """Hold, release or start jobs that wait."""
@@ -147,6 +160,22 @@ class RandomQueue:
         with suppress(Refused):  # all are paused
             self.queue.resume(pick.choice((queue, *QUEUES)))
 
+    def schedule(self, pick: Random) -> None:
+        """Add a schedule, or have one enqueue, change or go."""
+        schedules = self.queue.schedules
+        names = [each.name for each in schedules.summaries()]
+        if not names or pick.random() < 0.2:
+            with suppress(Refused):  # there is one of this name
+                spec = Spec(command="true", queue=pick.choice(QUEUES), secrets=pick.choice(({}, {"TOKEN": "x"})))
+                schedules.add(pick.choice("st"), spec, every=1, overlap="allow", pause_on_failure=pick.random() < 0.3)
+            return
+        changes: list[Callable[[str], object]] = [
+            *(schedules.run, schedules.fire, schedules.pause, schedules.resume, schedules.remove),
+            lambda name: schedules.backfill(name, now() - 2_000_000),
+            lambda name: schedules.edit(name, terms={"every": pick.choice((1, 2))}, priority=pick.randint(0, 1)),
+        ]
+        pick.choice(changes)(pick.choice(names))
+
     def cancel(self, pick: Random) -> None:
         states = ("pending", "blocked", "failed", "processing", "dead")
         self.queue.cancel(*self._ids(pick, states), among=states, signal=pick.choice((None, "INT", 9)))
@@ -170,8 +199,8 @@ class RandomQueue:
         """Change jobs in what can be changed of them as they are, the queue among it."""
         waiting: list[dict[str, Any]] = [{"queue": queue} for queue in QUEUES]
         waiting += [{"priority": 3}, {"argv": ("true",)}, {"timeout": 5.0, "queue": "b"}, {"delay": 0.0}]
-        waiting += [{"secrets": {"TOKEN": "z", "KEY": "k"}}]
-        running: list[dict[str, Any]] = [{"timeout": None}, {"max_retries": 2, "on_lost": "dead"}]
+        waiting += [{"secrets": {"TOKEN": "z", "KEY": "k"}}, {"on_end": "edited", "on_complete": None}]
+        running: list[dict[str, Any]] = [{"timeout": None}, {"max_retries": 2, "on_lost": "dead"}, {"on_end": "late"}]
         ended: list[dict[str, Any]] = [{"tags": {"exp": "6"}, "whole": ("tags",)}]
         phases = ((UNSTARTED, waiting), (UNSTARTED, waiting), (("processing",), running), (FINAL, ended))
         states, fields = pick.choice(phases)
@@ -220,8 +249,8 @@ class RandomQueue:
         self._held[id] = [*kept, *turn.claims]
 
     def cascade(self, pick: Random) -> None:
-        """Do a part of what was left for later."""
-        with self.queue.engine.transaction() as tx:
+        """Do a part of what was left for later, as the worker's chore does it."""
+        with self.queue.engine.transaction() as tx, on_empty.coming_to_rest(tx, "worker:any"):
             tx.cascade("worker:any")
 
     def let_go(self) -> list[Recorded]:
@@ -274,7 +303,8 @@ class RandomQueue:
         heartbeat: bool = False,
     ) -> Any:
         holding = [claim.lease for claim in kept]
-        return self._writer(id).turn(reports, releases, want, holding=holding, heartbeat=heartbeat)
+        beat = heartbeat_of(holding) if heartbeat and holding else None
+        return self._writer(id).turn(reports, releases, want, holding=holding, heartbeat=beat)
 
     def _writer(self, id: str) -> TurnWriter:
         return TurnWriter(self.queue, id, (), "")
@@ -295,6 +325,7 @@ class RandomQueue:
         """Go on in a new database, into which the log was taken; secret values stay behind."""
         if self.queue.status().seq:
             self._archives += 1
-            rebuild(self.queue, path := str(self.folder / f"{self._archives}.db"))
+            name = f"{self._archives}.db"
+            rebuild(self.queue, self._place(name))
             self.queue.close()
-            self.queue = self._open(path)
+            self.queue = self._open(name)

@@ -79,6 +79,7 @@ class RandomSchedule:
             backoff_base=pick.choice((1.0, 10.0)),
             needs=pick.choice(({}, {}, {}, {"gpu": 1}, {"gpu": 2}, {"lock": 1}, {"mem": 3}, {"gpu": 1, "mem": 2})),
             slots=pick.choice((1, 1, 1, 1, 2)),
+            on_end=pick.choice((None, None, None, "true")),
         )
         try:
             self.queue.enqueue_many([spec] * pick.choice((1, 2)))
@@ -188,6 +189,7 @@ class RandomSchedule:
     def limit(self, pick: Random) -> None:
         """A person changes the limits of a queue."""
         name = pick.choice(("a", "a", "b"))
+        self.queue.limit(name, pause_on_failure=pick.random() < 0.3)
         if pick.random() < 0.4:
             self.queue.limit(name, concurrency=pick.choice((1, 1, 2, None)))
         else:

@@ -1,4 +1,4 @@
-"""A judge of dependencies and batches, from the events alone: nothing that folds or decides is asked.
+"""A judge of dependencies, batches and callbacks, from the events alone: nothing that folds or decides is asked.
 
 It is given the events as they come, also those that an archive removes later.
 """
@@ -15,6 +15,7 @@ from queuectl.events import Recorded
 ENDS = ("completed", "dead", "cancelled")
 WRONG = ("dead", "cancelled")
 KINDS = ("after", "after_any", "after_failure")
+OPTIONS = {"completed": ("on_complete", "on_end"), "dead": ("on_failure", "on_end"), "cancelled": ("on_end",)}
 MOVES = {
     "claimed": "processing", "completed": "completed", "failed": "failed", "retried": "failed", "dead": "dead",
     "cancelled": "cancelled", "unblocked": "pending",
@@ -40,6 +41,12 @@ class RelationsJudge:
         """The streams whose consequences were left for later."""
         self._ended_in: set[str] = set()
         """The batches of jobs that ended within the transaction."""
+        self._on_dead: str | None = None
+        """The callback of every job that dies."""
+        self._untold: dict[str, str] = {}
+        """By id of jobs whose callbacks were left for later: the end of which these tell."""
+        self._due: Counter[tuple[str, str, str]] = Counter()
+        """The callbacks that the transaction has to add: job, end, command; less those that it has added."""
 
     def hear(self, records: Iterable[Recorded]) -> None:
         """Look at some transactions, whole ones."""
@@ -54,6 +61,8 @@ class RelationsJudge:
                 self._job(record, name, data)
             elif kind == "batch":
                 self._batch(record, name, data)
+            elif record.type == "config_set" and data["key"] == "on-dead":
+                self._on_dead = data.get("value")
         if at is not None:
             self._end_of_transaction(0)
 
@@ -64,6 +73,10 @@ class RelationsJudge:
             self._unfinished.add(record.stream)
         match type:
             case "enqueued":
+                if (trigger := data.get("trigger", {})).get("event") in ENDS:
+                    self._due[trigger["job"], trigger["event"], data["command"]] -= 1
+                    self.seen[f"callback of {trigger['event']}"] += 1
+                    self.seen["callback of any death"] += data["command"].startswith("page")
                 self._asked[id] = data
                 self._states[id] = "blocked" if data.get("watching") else "pending"
             case "edited":
@@ -77,6 +90,7 @@ class RelationsJudge:
                 self._purged.add(id)
             case "cascaded":
                 self._unfinished.discard(record.stream)
+                self._call_back(id)
             case _ if type in MOVES:
                 self._move(record, id, type, data)
         if (type in ("enqueued", "requeued") and self._states[id] == "pending") or type == "unblocked":
@@ -116,7 +130,20 @@ class RelationsJudge:
                 self.faults.append(
                     f"{record.seq}: {id} is cancelled with its parents, and {self._stands(id) or 'may start'}"
                 )
+        if type in ENDS and self._states[id] not in ENDS:
+            self._untold[id] = type
+        if type in ENDS and not data.get("cascade"):
+            self._call_back(id)
         self._states[id] = MOVES[type]
+
+    def _call_back(self, id: str) -> None:
+        """The callbacks are due of an end of which they were not told yet."""
+        if (state := self._untold.pop(id, None)) is None:
+            return
+        lines = [self._asked[id].get(option) for option in OPTIONS[state]]
+        if state == "dead" and self._asked[id].get("trigger", {}).get("event") is None:
+            lines.append(self._on_dead)
+        self._due.update((id, state, line) for line in lines if line is not None)
 
     def _batch(self, record: Recorded, name: str, data: dict[str, Any]) -> None:
         self.seen[record.type] += 1
@@ -143,6 +170,10 @@ class RelationsJudge:
             if self._rules[name] is not None and name not in self._halted and self._is_met(name):
                 self.faults.append(f"before {seq}: batch {name} meets {self._rules[name]}, and is not halted")
         self._ended_in.clear()
+        for (id, state, line), count in self._due.items():
+            if count:
+                self.faults.append(f"before {seq}: {id} is {state}, and {line!r} is added {-count:+} times too often")
+        self._due.clear()
         if self._unfinished:
             return
         for id, state in self._states.items():

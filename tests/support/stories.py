@@ -5,6 +5,7 @@ from typing import Any
 from queuectl import decisions
 from queuectl.clock import SECOND
 from queuectl.decisions import Outcome
+from queuectl.engines.contents import Contents
 from queuectl.queue import Queue
 from tests.support import ends
 from tests.support.engine_actions import policy
@@ -55,5 +56,5 @@ class Story:
 
     def told(self, queue: Queue) -> Queue:
         """Load it into an empty queue, and return that."""
-        queue.engine.load(self._world.log)
+        queue.engine.load(Contents(self._world.log))
         return queue

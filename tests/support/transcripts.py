@@ -29,7 +29,7 @@ PAGES = [README, *sorted(page for page in DOCS.rglob("*.md") if page != GENERATE
 
 SHAPES = [
     (r"^ *⋮.*", ""),  # whether there was a pause is the machine's affair
-    (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?Z?", "<moment>"),
+    (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?(Z| [+-]\d{4})?", "<moment>"),
     (r"\b\d\d:\d\d:\d\d(\.\d+)?\b", "<moment>"),
     (r"\b(worker|recovery):[0-9a-z-]+", r"\1:<id>"),
     (r"\b[0-9a-f]{8,}\b", "<hex>"),
@@ -38,6 +38,7 @@ SHAPES = [
     (r"\brunning +\d+ +\S+", "running <where>"),
     (r"\bnow\b|\b[\ddhms]+ ago\b", "<ago>"),
     (r"\b(cli|library):\S+@[\w.-]+", r"\1:<who>"),
+    (r" · \d+ heartbeats? over \S+", ""),  # where the machine was slow
     (r"\b\d+(\.\d+)? ?(s|ms)\b", "<time>"),
     (r"(memory )?\b\d+(\.\d+)? ?MiB( ·)? *", ""),  # of a process that is smaller than its worker nothing can be told
     (r"\b\d+(\.\d+)? ?([KGT]i)?B\b", "<size>"),

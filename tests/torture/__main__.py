@@ -33,7 +33,7 @@ def main() -> int:
     runs = registry()
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description="Kill at random, judge by the log.")
     parser.add_argument("name", nargs="*", metavar="name", help=f"{', '.join(runs)}; all when none is named")
-    parser.add_argument("--full", action="store_true", help="the long form, about 20 minutes for all")
+    parser.add_argument("--full", action="store_true", help="the long form, about 40 minutes for all")
     parser.add_argument("--seed", type=int, help="what is drawn at random; printed where it is left out")
     asked = parser.parse_args()
     if unknown := [name for name in asked.name if name not in runs]:

@@ -11,6 +11,7 @@ from queuectl import Queue
 from queuectl.decisions import Lease, Outcome, Report
 from queuectl.engines.sqlite import database
 from queuectl.errors import Unusable
+from queuectl.workers.chores.heartbeat import heartbeat_of
 from queuectl.workers.turn import Claim, Release, TurnWriter
 
 Dump = dict[str, list[tuple[Any, ...]]]
@@ -58,7 +59,8 @@ class Life:
         releases = [Release(self.claims[id].lease, "not started") for id, end in ends if end is None]
         gone = {id for id, _ in ends}
         holding: list[Lease] = [claim.lease for id, claim in self.claims.items() if id not in gone]
-        turn = self.writer.turn(reports, releases, want, holding=holding, heartbeat=beat, look=True)
+        heartbeat = heartbeat_of(holding) if beat and holding else None
+        turn = self.writer.turn(reports, releases, want, holding=holding, heartbeat=heartbeat, look=True)
         assert not turn.fenced
         for id in gone:
             del self.claims[id]

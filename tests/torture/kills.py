@@ -22,7 +22,7 @@ from queuectl.errors import Deadline, Refused
 from queuectl.events import encode
 from queuectl.job_fields import Spec
 from tests.support.paths import ROOT
-from tests.torture.verdict import Breach, Figures, Run, judge, leftover_files, leftover_processes
+from tests.torture.verdict import Breach, Figures, Run, judge, leftover_files, leftover_processes, names
 
 JOB = r"""
 mark() { printf '%s %s %s %s\n' "$1" "$QUEUECTL_JOB_ID" "$QUEUECTL_ATTEMPT" "${EPOCHREALTIME/[.,]/}" >> marks; }
@@ -125,10 +125,11 @@ def spec(rng: random.Random, folder: str, hidden: bool) -> Spec:
 class Arena:
     """A queue in a scratch folder, and the processes that work on it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, url: str | None = None) -> None:
+        """`url`: of another queue than a file of that folder."""
         self.folder = folder
         (folder / "job.sh").write_text(JOB)
-        self.queue = Queue(folder / "q.db")
+        self.queue = Queue(url or folder / "q.db")
         self.identity = self.queue.home.identity()
         self.boot = "boot-0"
         self.killed = 0
@@ -139,13 +140,22 @@ class Arena:
     def start(self, count: int, slots: int, restart: float) -> None:
         """A parent with its workers."""
         options = encode({"count": count, "slots": slots}).decode()
-        words = [LAUNCH, WORKER, self.boot, str(restart), self.queue.url, options]
+        words = [LAUNCH, WORKER, self.boot, str(restart), self.queue.engine.access, options]
         self._parents.append(self._python(words))
 
     def enqueue(self, seed: int, count: int, seconds: float, *, hidden: bool = False) -> None:
         """A process that enqueues, for so long."""
         words = [str(self.folder), str(seed), str(count), str(seconds)]
-        self._enqueuers.append(self._python([ENQUEUE, *words, *(["hidden"] if hidden else [])]))
+        self.enqueue_by(ENQUEUE, *words, *(["hidden"] if hidden else []))
+
+    def enqueue_by(self, code: str, *words: str) -> None:
+        """A process that enqueues, by this code."""
+        self._enqueuers.append(self._python([code, *words]))
+
+    @property
+    def enqueuers(self) -> list[int]:
+        """The pids of those that are up."""
+        return [each.pid for each in self._enqueuers if each.poll() is None]
 
     def _python(self, words: list[str]) -> subprocess.Popen[bytes]:
         self._said += 1
@@ -172,7 +182,7 @@ class Arena:
 
     def hands(self, parent: int) -> list[int]:
         """The pids of a parent's workers."""
-        return [child for child in children_of(parent) if self.queue.url.encode() in words_of(child)]
+        return [child for child in children_of(parent) if names(self.queue, words_of(child))]
 
     def kill(self, pid: int) -> None:
         """SIGKILL one of ours."""
@@ -184,7 +194,7 @@ class Arena:
 
     def reboot(self) -> None:
         """Everything ends at once, and what comes next finds itself in another boot."""
-        everyone = [*self.parents, *self.workers(), *(e.pid for e in self._enqueuers if e.poll() is None)]
+        everyone = [*self.parents, *self.workers(), *self.enqueuers]
         for pid in everyone:  # stopped first: a machine's end is not seen by one process before the others
             _send(pid, signal.SIGSTOP)
         for pid in everyone:
@@ -241,7 +251,7 @@ class Arena:
             for line in (self.folder / f"said-{number}").read_text(errors="replace").splitlines():
                 if "was killed, perhaps for memory" not in line or "starting another" not in line:
                     yield f"a parent or an enqueuer said: {line}"
-        for path in sorted((self.folder / "q.db.d/logs").glob("worker.jsonl*")):
+        for path in sorted(Path(self.queue.logs).glob("worker.jsonl*")):
             for line in path.read_text(errors="replace").splitlines():
                 if '"event":"error"' in line:
                     yield f"a worker noted: {line}"
@@ -291,10 +301,10 @@ def words_of(pid: int) -> bytes:
 
 
 @contextmanager
-def arena(folder: Path | None) -> Iterator[Arena]:
+def arena(folder: Path | None, url: str | None = None) -> Iterator[Arena]:
     """An arena in this folder, or in a scratch folder that is kept where something was wrong."""
     where = folder if folder is not None else Path(tempfile.mkdtemp(prefix="queuectl-torture-"))
-    it = Arena(where)
+    it = Arena(where, url)
     try:
         yield it
     except Breach as breach:

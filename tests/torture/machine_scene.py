@@ -110,7 +110,6 @@ def simulated() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for target, new in {
             "queuectl.clock.now": lambda: World.now,
-            "queuectl.flow_queries.now": lambda: World.now,
             "queuectl.host.procfs.boot_id": lambda: World.boot,
             "queuectl.host.procfs.machine_id": lambda: "here",
             "queuectl.liveness.boot_id": lambda: World.boot,
@@ -118,8 +117,8 @@ def simulated() -> Iterator[None]:
             "queuectl.liveness.look": lambda pid: None,
             "queuectl.workers.recovery.rescuer.Termination": Prey,
             "queuectl.engines.sqlite.location.check_mounts": lambda location: None,
-            "queuectl.engines.sqlite.projection_registry.installed": dict,
-            "queuectl.engines.sqlite.projection_registry.PAGE": 5,
+            "queuectl.engines.projection_registry.installed": dict,
+            "queuectl.engines.projection_registry.PAGE": 5,
             "projections.replay.BATCH": 5,
             "queuectl.queries.PAGE": 3,
             "queuectl.listing.PAGE": 3,

@@ -5,6 +5,7 @@ from random import Random
 from typing import NamedTuple
 
 from queuectl.decisions import Lease, Outcome, Release, Report
+from queuectl.workers.chores.heartbeat import heartbeat_of
 from queuectl.workers.recovery import worker_lock
 from queuectl.workers.turn import Claim, Turn, TurnWriter, tag
 from tests.torture.machine_flow import Flow
@@ -97,7 +98,7 @@ class Workers(Users, Flow):
         asked = Asked(
             want=want,
             free=free,
-            heartbeat=pick.random() < 0.2,
+            heartbeat=pick.random() < 0.2 and bool(sim.leases),
             look=pick.random() < 0.4,
             drain=pick.random() < 0.3,
             holding=sim.leases,
@@ -108,7 +109,7 @@ class Workers(Users, Flow):
             want,
             free=asked.free,
             holding=asked.holding,
-            heartbeat=asked.heartbeat,
+            heartbeat=heartbeat_of(asked.holding) if asked.heartbeat else None,
             look=asked.look,
             drain=0 if asked.drain else None,
         )
@@ -117,7 +118,7 @@ class Workers(Users, Flow):
         else:
             assert (turn.cancel, turn.suspended, turn.stop_now) == ({}, None, False)
         self.has_ended(turn, reports, releases)
-        if asked.heartbeat and asked.holding:
+        if asked.heartbeat:
             self.model.heartbeat(sim.id)
         self.has_claimed(sim, turn, asked)
         sim.claims += turn.claims

@@ -20,10 +20,14 @@ from tests.torture.verdict import Breach, Figures, Run
 ANSWER = 5.0
 """Seconds in which each command has to have answered."""
 LOOP = """
-from queuectl import Queue
+from queuectl import Queue, Refused
 queue = Queue({database!r})
 while True:
     queue.enqueue("true", queue="inside")
+    try:
+        queue.note("x")
+    except Refused:  # there are too many, which is found out while the gate is held
+        pass
 """
 
 
@@ -44,6 +48,7 @@ def suspension(seed: int, full: bool, folder: Path | None = None) -> Figures:
             lab.until(lambda: _rests(lab, id))
             _command(lab, times, "resume", "jobs")
         figures: Figures = {"rounds": rounds, "enqueued by the job": lab.queue.status(queue="inside").counts["pending"]}
+        figures |= {"noted by the job": len(lab.queue.notes(id))}
         figures |= {f"longest {name} (ms)": round(seconds * 1000) for name, seconds in times.items()}
         if (went_on := lab.log(id).count("continued")) != rounds:
             raise Breach([f"it went on {went_on} times"], figures)
@@ -57,10 +62,11 @@ RUNS: dict[str, Run] = {"suspension": suspension}
 
 
 def _busy(lab: Lab) -> str:
-    """Start a job of four processes that enqueue without end: two programs, one of a session of its own, two shells."""
+    """Start a job of four processes that note and enqueue without end: two programs, one in a session of its own."""
     (lab.folder / "loop.py").write_text(LOOP.format(database=lab.database))
     program = f"{sys.executable} {lab.folder}/loop.py"
-    shell = f"while :; do {sys.executable} -m queuectl enqueue --queue inside true; done"
+    command = f"{sys.executable} -m queuectl"
+    shell = f"while :; do {command} note x || {command} enqueue --queue inside true; done"
     id = lab.queue.enqueue(f"setsid {program} & {program} & ({shell}) & {shell}", queue="jobs", timeout=None)
     lab.start(queues=["jobs"])
     return id

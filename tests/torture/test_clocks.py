@@ -16,6 +16,7 @@ from queuectl.clock import SECOND, micros, text
 from queuectl.decisions import Lease, Outcome, Report
 from queuectl.errors import TimeWarning
 from queuectl.events import encode
+from queuectl.workers.chores.heartbeat import heartbeat_of
 from queuectl.workers.recovery import rescuer, worker_lock
 from queuectl.workers.start_options import WorkerOptions
 from queuectl.workers.turn import Claim, Turn, TurnWriter
@@ -212,7 +213,7 @@ def test_a_jumping_clock_declares_no_worker_dead(queue: Queue, wall: Clock, hour
     worker = SteppedWorker(queue)
     queue.enqueue("sleep 9", id="a")
     [claim] = worker.turn().claims
-    worker.writer.turn((), (), 0, holding=[claim.lease], heartbeat=True)
+    worker.writer.turn((), (), 0, holding=[claim.lease], heartbeat=heartbeat_of([claim.lease]))
     wall.jump(hours)
     report = rescuer.recover(queue)
     assert (report.workers, report.jobs, report.left) == ([], [], [])

@@ -14,26 +14,34 @@ from tests.torture import flow, flow_judge, flow_log
 from tests.torture.flow_judge import Pause, judge
 from tests.torture.flow_log import Law, Log, Rate
 
+REACHED = (
+    "kills",
+    "lost or interrupted",
+    "stopped by pauses",
+    "completed after more than their timeout",
+    "gpu 0: commands",
+    "gpu 1: commands",
+)
+"""What must have happened: a run without it is worth nothing."""
+
 
 def test_limits_hold_while_workers_are_killed(tmp_path: Path) -> None:
-    seed = random.SystemRandom().getrandbits(32)
-    print(f"python -m tests.torture flow --seed {seed}")  # shown with a failure
+    missing = {*REACHED}
+    for run in range(3):  # on a busy machine one may lack the rarest
+        seed = random.SystemRandom().getrandbits(32)
+        print(f"python -m tests.torture flow --seed {seed}")  # shown with a failure
+        folder = tmp_path / str(run)
+        folder.mkdir()
 
-    figures = flow.flow(seed, full=False, folder=tmp_path)
+        figures = flow.flow(seed, full=False, folder=folder)
 
-    # It is worth nothing unless the limits were reached.
-    assert figures["jobs"] == 200
-    assert figures["three: most by stamps"] == 3
-    assert float(figures["rated: most beyond the rate"]) >= 3
-    for what in (
-        "kills",
-        "lost or interrupted",
-        "stopped by pauses",
-        "completed after more than their timeout",
-        "gpu 0: commands",
-        "gpu 1: commands",
-    ):
-        assert figures[what], what
+        assert figures["jobs"] == 200
+        assert figures["three: most by stamps"] == 3
+        assert float(figures["rated: most beyond the rate"]) >= 3
+        missing -= {what for what in missing if figures[what]}
+        if not missing:
+            break
+    assert not missing
 
 
 def test_the_judge_imports_nothing_of_the_program() -> None:

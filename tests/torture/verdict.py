@@ -6,6 +6,7 @@ between its claim and its outcome in the log, and before the first mark of the n
 """
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
@@ -233,6 +234,11 @@ def compare(id: str, attempt: Attempt, marks: list[Mark]) -> Iterator[str]:
         yield f"{who}: wrote {len(late)} marks up to {late[-1].at - outcome.at} µs after its outcome"
 
 
+def names(queue: Queue, words: bytes) -> bool:
+    """Whether a command line has the queue's URL in it, whatever the order of its parameters, and with others too."""
+    return all(part in words for part in re.split(rb"[?&]", queue.url.encode()))
+
+
 def leftover_processes(queue: Queue, identity: str) -> list[str]:
     """Other processes of the queue that still run: tagged, or with its database on their command line."""
     tag = f"{traces.TAG}={identity}:".encode()
@@ -245,7 +251,7 @@ def leftover_processes(queue: Queue, identity: str) -> list[str]:
             words = Path(f"/proc/{pid}/cmdline").read_bytes()
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
-        if any(part.startswith(tag) for part in environ.split(b"\0")) or queue.url.encode() in words:
+        if any(part.startswith(tag) for part in environ.split(b"\0")) or names(queue, words):
             found.append(f"process {pid} is left: {words.replace(bytes(1), b' ').decode(errors='replace')[:200]}")
     return found
 
@@ -253,5 +259,6 @@ def leftover_processes(queue: Queue, identity: str) -> list[str]:
 def leftover_files(queue: Queue) -> list[str]:
     """Lock files and FIFOs without a process. Ring once before: that removes the FIFOs of dead listeners."""
     found = [f"lock file {name!r} is left" for name in sorted(os.listdir(queue.home.workers))]
-    found += [f"bell {name!r} is left" for name in sorted(os.listdir(locate(queue.url).bells))]
+    if queue.engine.files:
+        found += [f"bell {name!r} is left" for name in sorted(os.listdir(locate(queue.url).bells))]
     return found

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from queuectl import decisions
 from queuectl.clock import micros
+from queuectl.decisions import Cancel
 from queuectl.engines.view import Write
 from queuectl.events import Released
 from queuectl.host import processes
@@ -150,8 +151,8 @@ def test_report_under_a_lost_lease_is_refused(lab: Lab, fifo: Fifo) -> None:
     with lab.queue.engine.transaction() as tx:
         job = tx.job(id)
         assert job is not None
-        tx.append([Write(f"job:{id}", job, ends.release(job, decisions.lease(job), "test"))], "test")
-    lab.queue.cancel(id)
+        [change] = tx.append([Write(f"job:{id}", job, ends.release(job, decisions.lease(job), "test"))], "test")
+        tx.end([Cancel(id)], "test", {id: change.after})  # before its worker can claim it again
     Path(go.path).write_text("go\n")
     go.close()
     journal = lab.folder / "q.db.d" / "logs" / "worker.jsonl"

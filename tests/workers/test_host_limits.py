@@ -132,7 +132,7 @@ def test_commands_say_that_workers_hold_back(lab: Lab, busy: Busy, monkeypatch: 
     job, [worker] = lab.queue.job(id), lab.queue.workers()
     assert wording.state_detail(job, facts=lab.queue.facts()) == "its workers hold back"
     assert wording.host_limits(worker, host_limits.holds_back(worker)) == "load 4; holds back: load 9.00"
-    document = msgspec.to_builtins(worker_document(worker, [], True, lab.database))
+    document = msgspec.to_builtins(worker_document(worker, [], True, lab.database, lab.queue.engine.now()))
     assert (document["max_load"], document["min_free_memory"], document["holds_back"]) == (
         4.0,
         None,

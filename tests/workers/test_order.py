@@ -13,7 +13,7 @@ from queuectl.spec import Spec
 from queuectl.workers.chores.memory_groups import MemoryGroups
 from queuectl.workers.claims import GIVE_BACK, Claims
 from queuectl.workers.execution import traces
-from queuectl.workers.outbox import Outbox
+from queuectl.workers.pending_reports import PendingReports
 from queuectl.workers.recovery.attempt_table import AttemptTable
 from queuectl.workers.slots import Slots
 from queuectl.workers.start_options import WorkerOptions
@@ -23,15 +23,15 @@ from tests.support.lab import Lab
 TRACED = """
 import os, sys
 from queuectl.workers.__main__ import main
-from queuectl.workers.outbox import Outbox
-spawn, report = os.posix_spawn, Outbox.report
+from queuectl.workers.pending_reports import PendingReports
+spawn, report = os.posix_spawn, PendingReports.report
 def starting(*words, **options):
     os.write(1, b"start\\n")
     return spawn(*words, **options)
 def reporting(*words):
     os.write(1, b"report\\n")
     return report(*words)
-os.posix_spawn, Outbox.report = starting, reporting
+os.posix_spawn, PendingReports.report = starting, reporting
 sys.exit(main(sys.argv[1:]))
 """
 """A worker that says when it starts a command, and when it makes the report of one."""
@@ -74,15 +74,15 @@ class Bench:
         path = lab.folder / "table"
         path.touch()
         table = AttemptTable(str(path), 1)
-        self.outbox = Outbox(table)
+        self.pending = PendingReports(table)
         identity = lab.queue.home.identity()
         self.writer = TurnWriter(lab.queue, "w1", (), identity)
         self.writer.start(1)
         groups = MemoryGroups(None)
         self.slots = Slots(
-            lab.queue, identity, 1, table, self.outbox, groups, self.poll, lambda why, now: pytest.fail(why)
+            lab.queue, identity, 1, table, self.pending, groups, self.poll, lambda why, now: pytest.fail(why)
         )
-        self.claims = Claims(self.slots, self.outbox, ahead=True)
+        self.claims = Claims(self.slots, self.pending, ahead=True)
 
     def claim(self, want: int, releases: list[Release]) -> None:
         self.claims.claimed(self.writer.turn((), releases, want), want, monotonic())
@@ -99,8 +99,8 @@ def test_prepared_start_goes_with_its_claim(lab: Lab) -> None:
     bench.claim(1, [])
     bench.claims.prepare()
     bench.claims.run(monotonic() + GIVE_BACK)
-    assert (len(bench.claims), len(bench.outbox.releases)) == (0, 1)
-    bench.claim(1, bench.outbox.releases[:])
+    assert (len(bench.claims), len(bench.pending.releases)) == (0, 1)
+    bench.claim(1, bench.pending.releases[:])
     bench.claims.prepare()
 
     bench.claims.start(monotonic())

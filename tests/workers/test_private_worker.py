@@ -9,6 +9,7 @@ import pytest
 
 from queuectl import Queue, enclosing_jobs
 from queuectl.errors import Refused
+from queuectl.events import Trigger
 from queuectl.host import flock
 from queuectl.job_fields import Spec
 from queuectl.workers.private_worker import PrivateWorker
@@ -105,6 +106,22 @@ def test_enclosing_job_is_identified_by_its_attempt(lab: Lab, monkeypatch: pytes
     assert lab.queue.wait(timeout=1) == []
     with Queue(lab.folder / "other.db") as other:
         assert enclosing_jobs.inside(other.engine) is None
+
+
+def test_a_job_tells_inside_which_it_was_enqueued(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = TurnWriter(lab.queue, "w", (), "cafe")
+    writer.start(1)
+    lab.queue.enqueue("true", id="a")
+    writer.turn([], [], 1)
+    monkeypatch.setenv("QUEUECTL_JOB_ID", "a")
+    monkeypatch.setenv("QUEUECTL_DB", f"sqlite:///{lab.database}")
+    monkeypatch.setenv("QUEUECTL_ATTEMPT", "2")
+    lab.queue.enqueue("true", id="later")
+    monkeypatch.setenv("QUEUECTL_ATTEMPT", "1")
+    lab.queue.enqueue_many([Spec(id="b", command="true"), Spec(id="c", command="true")])
+    assert [lab.queue.job(id).policy.trigger for id in ("later", "b")] == [None, Trigger(job="a")]
+    for text in ("trigger:a", "trigger:job:*", "-trigger:x trigger:a,b"):
+        assert [job.id for job in lab.queue.jobs(where=text)] == ["b", "c"]
 
 
 def test_a_worker_for_one_job_serves_nobody_else(lab: Lab) -> None:

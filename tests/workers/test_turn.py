@@ -7,6 +7,7 @@ from freezegun import freeze_time
 from queuectl import Queue
 from queuectl.engines.view import Write
 from queuectl.events import WorkerLost
+from queuectl.workers.chores.heartbeat import heartbeat_of
 from queuectl.workers.turn import TurnWriter
 
 
@@ -17,11 +18,11 @@ def test_a_lost_worker_writes_no_heartbeat(tmp_path: Path) -> None:
         queue.enqueue("true")
         [claim] = writer.turn([], [], 1).claims
         holding = [claim.lease]
-        assert not writer.turn([], [], 0, holding=holding, heartbeat=True).stop
+        assert not writer.turn([], [], 0, holding=holding, heartbeat=heartbeat_of(holding)).stop
         with queue.engine.transaction() as tx:
             tx.append([Write("worker:w", tx.worker("w"), [WorkerLost()])], "recovery:w")
 
-        turn = writer.turn([], [], 0, holding=holding, heartbeat=True)
+        turn = writer.turn([], [], 0, holding=holding, heartbeat=heartbeat_of(holding))
 
         assert turn.stop
         types = [record.type for record in queue.events() if record.stream == "worker:w"]

@@ -9,7 +9,8 @@ HEADINGS = {
         "inspect": "inspect:inspect", "logs": "logs:logs", "wait": "wait:wait", "cancel": "cancel:cancel",
         "retry": "retry:retry", "edit": "edit:edit", "hold": "hold:hold", "release": "hold:release",
         "start": "hold:start", "suspend": "suspend:suspend", "continue": "suspend:continue_",
-        "explain": "explain:explain", "graph": "graph:graph",
+        "explain": "explain:explain", "graph": "graph:graph", "note": "note:note",
+        "progress": "progress:progress",
     },
     "Queues": {
         "queue list": "queue:list_queues", "queue set": "queue:set_limits", "pause": "pause:pause",
@@ -17,10 +18,16 @@ HEADINGS = {
         "resource set": "resource:set_resource", "resource unset": "resource:unset_resource",
         "batch list": "batch:list_batches",
     },
+    "Schedules": {
+        "schedule add": "schedule:add", "schedule list": "schedule:list_schedules", "schedule next": "schedule:next_",
+        "schedule run": "schedule:run", "schedule backfill": "schedule:backfill", "schedule edit": "schedule:edit",
+        "schedule pause": "schedule:pause", "schedule resume": "schedule:resume",
+        "schedule remove": "schedule:remove",
+    },
     "Workers": {
         "worker start": "worker:start", "worker list": "worker:list_workers", "worker stop": "worker:stop",
         "stop-workers": "stop_workers:stop_workers", "recover": "recover:recover", "recover-fail": "recover:recover",
-        "monitor": "monitor:monitor",
+        "monitor": "monitor:monitor", "outbox schema": "outbox:print_schema",
     },
     "Dead letter queue": {"dlq list": "dlq:list_dead", "dlq retry": "dlq:retry", "dlq purge": "dlq:purge"},
     "History": {
@@ -40,7 +47,7 @@ COMMANDS = {name: path for commands in HEADINGS.values() for name, path in comma
 EVERYWHERE = ("--db", "--logs")
 """Options that may also precede the command."""
 
-RUNS_ARGV = ("enqueue", "run")
+RUNS_ARGV = frozenset({"enqueue", "run", "schedule add", "schedule edit"})
 """Commands that run the words after the first `--` as a program and its arguments."""
 
 CHANGES = frozenset({
@@ -48,7 +55,9 @@ CHANGES = frozenset({
     "dlq:retry", "dlq:purge", "replay:replay", "audit:seal", "config:set_", "config:unset", "archive:archive",
     "backup:backup", "import_log:import_log", "hold:hold", "hold:release", "hold:start", "pause:pause", "pause:resume",
     "queue:set_limits", "suspend:suspend", "suspend:continue_", "resource:set_resource", "resource:unset_resource",
-    "edit:edit",
+    "edit:edit", "note:note",
+    "schedule:add", "schedule:run", "schedule:backfill", "schedule:edit", "schedule:pause",
+    "schedule:resume", "schedule:remove",
 })  # fmt: skip
 """Commands that change something: an answer that can't be written goes to stderr (`stdout.deferred`)."""
 

@@ -60,8 +60,8 @@ def archive(
 
     if target is None and not dry:
         raise Invalid("archive needs -o FILE; see queuectl archive --help")
-    before = clock.now() - round(older * clock.SECOND)
     with opening.open_queue(db) as q:
+        before = q.engine.now() - round(older * clock.SECOND)
         if target is None or dry:
             done = archives.preview(q, before, states or FINAL)
         else:

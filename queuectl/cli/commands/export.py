@@ -14,17 +14,33 @@ if TYPE_CHECKING:
     from queuectl.export import Export
 
 Format = Annotated[
-    Literal["ndjson", "csv", "parquet", "ocel-json", "ocel-sqlite"],
+    Literal["ndjson", "csv", "parquet", "ocel-json", "ocel-sqlite", "joblog", "trace"],
     p.option(
         "--format",
         "FORMAT",
-        "How: ndjson (one JSON object a line), csv, parquet, or for process mining ocel-json, ocel-sqlite.",
+        "How: ndjson (one JSON object a line), csv, parquet, for process mining ocel-json, ocel-sqlite; of attempts "
+        "joblog (GNU parallel's), trace (for Perfetto).",
         show_choices=False,
     ),
 ]
 What = Annotated[
-    Literal["events", "jobs", "attempts"],
-    p.option("--what", "WHAT", "What: events (the log), jobs or attempts.", show_choices=False),
+    Literal["events", "jobs", "attempts"] | None,
+    p.option(
+        "--what",
+        "WHAT",
+        "What: events (the log), jobs or attempts. [default: events; attempts for joblog and trace]",
+        show_choices=False,
+    ),
+]
+Columns = Annotated[
+    tuple[str, ...] | None,
+    p.Parameter(
+        name="--columns",
+        metavar="NAME[,NAME…]",
+        help="Only these columns, in this order: of ndjson, csv and parquet. May be repeated.",
+        read_all=lambda texts: tuple(name.strip() for text in texts for name in text.split(",")),
+        extra={"allow_leading_hyphen": True},
+    ),
 ]
 _BEGAN = "Events that happened, jobs that were enqueued, attempts that were claimed"
 Since = Annotated[int | None, p.since(_BEGAN)]
@@ -39,7 +55,7 @@ Force = Annotated[bool, p.Parameter(name="--force", help="Replace the file, if t
 def export(
     *,
     format: Format = "ndjson",
-    what: What = "events",
+    what: What = None,
     since: Since = None,
     until: Until = None,
     ended_since: EndedSince = None,
@@ -48,6 +64,7 @@ def export(
     job: p.JobFilter = None,
     where: p.Where = None,
     type: Type = None,
+    columns: Columns = None,
     target: Target = None,
     force: Force = False,
     db: p.Database = None,
@@ -58,16 +75,19 @@ def export(
     $ queuectl export --what attempts --format csv --since 2026-11-01 > attempts.csv
     $ queuectl export --type dead | jq -r .stream
     $ queuectl export --what jobs --where 'tag:exp=3 state:completed' --format csv
+    $ queuectl export --what jobs --columns id,state,tags --where batch:night
+    $ queuectl export --format trace -o trace.json
     $ queuectl export --format parquet -o audit.parquet
     $ queuectl export --after 1200 -o since.ndjson
 
     Events are exported as they are stored; --type and --after are for them, --ended-since is not. With --where they are
-    those of jobs that it finds. After an export of
-    events, stderr has the number for the next --after. Parquet needs pyarrow:
-    pip install 'queuectl-eventlog[parquet]'.
+    those of jobs that it finds. After an export of events, stderr has the number for the next --after. Parquet needs
+    pyarrow: pip install 'queuectl-eventlog[parquet]'.
     """
-    from queuectl.export import Export
+    from queuectl.export import FORMATS, Export
     from queuectl.export.rows import Selection
+
+    rows = what or FORMATS[format].what[0]
 
     p.check_period(since, until)
     if force and target is None:
@@ -75,11 +95,11 @@ def export(
     path = os.path.realpath(target) if target is not None else ""
     if target is not None:
         _check_target(target, path)
-    bar = progress.bar(f"Exporting {what}")
+    bar = progress.bar(f"Exporting {rows}")
     with signals.interruptible(), opening.open_queue(db) as q:
         selection = Selection(
-            what=what, since=since, until=until, ended_since=ended_since, after=after or 0, queue_name=queue,
-            job=q.resolve(job) if job is not None else None, where=where or "", type=type,
+            what=rows, since=since, until=until, ended_since=ended_since, after=after or 0, queue_name=queue,
+            job=q.resolve(job) if job is not None else None, where=where or "", type=type, columns=columns or (),
         )  # fmt: skip
         made = Export(q, selection, format, lambda done: bar(done, 0))
         if target is not None:
@@ -88,7 +108,7 @@ def export(
             size = None
             _write_stdout(made)
     bar(1, 1)
-    _print_summary(target, size, made, what)
+    _print_summary(target, size, made, rows)
 
 
 def _write_stdout(made: "Export") -> None:

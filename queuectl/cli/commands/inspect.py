@@ -1,7 +1,7 @@
 """`queuectl inspect`: everything about one job, now or as it was."""
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +11,7 @@ from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output, wording
 from queuectl.cli.ui.event_wording import event_text
-from queuectl.documents import job_document
+from queuectl.documents import whole_job_document
 from queuectl.errors import Invalid, NotFound, OutputGone
 from queuectl.events import Enqueued
 from queuectl.runnable import SHELL
@@ -19,12 +19,16 @@ from queuectl.runnable import SHELL
 if TYPE_CHECKING:
     from projections.attempts import Attempt
     from projections.jobs import Job
+    from projections.notes import Note
     from queuectl.admission import Facts
+    from queuectl.forecast import Forecast
     from queuectl.history import Moment
     from queuectl.queue import Queue
 
 _LAST_LINES = 5
 """Lines of output shown."""
+_LAST_NOTES = 10
+"""Notes shown."""
 
 
 def inspect(
@@ -53,26 +57,38 @@ def inspect(
     """
     if at is not None and version is not None:
         raise Invalid("give --at or --version, not both")
+    past = at is not None or version is not None
     with opening.open_queue(db) if archive is None else _archived(archive, id) as q:
         id = q.resolve(id)
-        if not events and at is None and version is None:
-            job, attempts = q.job(id), q.attempts(id)
+        if not events and not past:
+            job, attempts, notes = q.job(id), q.attempts(id), q.notes(id)
+            then = None
         else:
-            from projections.attempts import of as attempts_of
-
             moments = _until(q.history(id), at, version)
             if events:
-                past = at is not None or version is not None
                 _print_history(moments, json, None if past else q.facts)
                 return
-            job = moments[-1].job
-            if job is None:
-                raise NotFound(f"job {id!r} had been purged by then")
-            attempts = attempts_of(moment.record for moment in moments)
+            job, attempts, notes = _as_of(moments)
+            then = at or units.Then(seq=moments[-1].record.seq)
+        forecast = q.forecasts(then)(job)
         if json:
-            output.document(job_document(job, attempts))
-        else:
-            _print_job(q, job, attempts, past=at is not None or version is not None)
+            callbacks = q.callbacks(id) if not past else None
+            output.document(whole_job_document(job, forecast, attempts, notes, callbacks))
+            return
+        _print_job(q, job, attempts, forecast, past)
+        _print_notes(notes)
+        if not past:
+            _print_output(q, job)
+
+
+def _as_of(moments: list["Moment"]) -> "tuple[Job, list[Attempt], list[Note]]":
+    """Return a job after its history, with its attempts and notes. Raises NotFound if it had been purged."""
+    from projections import attempts, notes
+
+    job, records = moments[-1].job, [moment.record for moment in moments]
+    if job is None:
+        raise NotFound(f"job {records[0].subject!r} had been purged by then")
+    return job, attempts.of(records), notes.of(records)
 
 
 def _archived(path: str, id: str) -> AbstractContextManager["Queue"]:
@@ -121,7 +137,7 @@ def _print_history(moments: list["Moment"], json: bool, facts: "Callable[[], Fac
         output.line(line)
 
 
-def _print_job(q: "Queue", job: "Job", attempts: list["Attempt"], past: bool) -> None:
+def _print_job(q: "Queue", job: "Job", attempts: list["Attempt"], forecast: "Forecast", past: bool) -> None:
     policy = job.policy
     doing = wording.state_detail(job, facts=q.facts()) if not past else ""
     state = f"{job.state}, {doing}".removesuffix(", ")
@@ -136,15 +152,21 @@ def _print_job(q: "Queue", job: "Job", attempts: list["Attempt"], past: bool) ->
         ("shell", output.escape(policy.shell) if policy.shell != SHELL else ""),
         ("in", output.escape(policy.cwd)),
         ("stdin", policy.stdin or ""),
-        ("queue", output.escape(f"{job.queue}, priority {job.priority}")),
+        ("queue", output.escape(f"{job.queue}, {wording.priority(job)}")),
         ("enqueued", f"{wording.full_time(job.enqueued_at)} by {output.escape(job.enqueued_by)}"),
+        ("triggered by", output.escape(wording.trigger(policy.trigger))),
         ("batch", output.escape(job.batch or "")),
         ("edited", output.escape(_edited(q, job))),
         ("tags", output.escape(wording.tags(policy.tags))),
         ("reason", output.escape(policy.reason or "")),
         ("after", output.escape(wording.dependencies(policy))),
         ("resources", output.escape(wording.needs(policy))),
+        ("on complete", output.escape(policy.on_complete or "")),
+        ("on failure", output.escape(policy.on_failure or "")),
+        ("on end", output.escape(policy.on_end or "")),
+        ("callbacks", ", ".join(f"{each.id} {each.state}" for each in q.callbacks(job.id)) if not past else ""),
         ("due", due),
+        ("progress", output.escape(_progress(forecast, attempts, past))),
         ("suspended", _suspended(job)),
         ("finished", wording.full_time(job.finished_at)),
         ("attempts", wording.attempt_counts(job, attempts)),
@@ -165,8 +187,6 @@ def _print_job(q: "Queue", job: "Job", attempts: list["Attempt"], past: bool) ->
             [_attempt(attempt, past) for attempt in attempts],
             right=("#", "TOOK", "CPU", "MEMORY", "OUTPUT"),
         )
-    if not past:
-        _print_output(q, job)
 
 
 def _edited(q: "Queue", job: "Job") -> str:
@@ -178,6 +198,17 @@ def _edited(q: "Queue", job: "Job") -> str:
     times = f"{len(edits)} times, last " if len(edits) > 1 else ""
     text = event_text(last).removeprefix("edited: ")
     return f"{times}{wording.full_time(last.at)} by {last.actor}: {text}"
+
+
+def _progress(forecast: "Forecast", attempts: "Sequence[Attempt]", past: bool) -> str:
+    """How far it is, and when it should be done by what estimate; of one that ended, how far its last attempt came."""
+    if forecast.percent is None and attempts and (last := attempts[-1]).progress is not None:
+        return wording.percent(last.progress, last.progress_text)
+    if past:
+        return wording.percent(forecast.percent, forecast.text) if forecast.percent is not None else ""
+    return wording.progress(forecast, room=200) + (
+        f" (an estimate by {forecast.by})" if forecast.by is not None else ""
+    )
 
 
 def _suspended(job: "Job") -> str:
@@ -215,24 +246,46 @@ def _attempt(attempt: "Attempt", past: bool) -> list[str | output.Cell]:
     ]
 
 
+def _print_notes(notes: "Sequence[Note]") -> None:
+    """Print the last notes, a line each: when, in which attempt or by whom, and what."""
+    if not notes:
+        return
+    output.line()
+    more = f", the last {_LAST_NOTES} of {len(notes)}" if len(notes) > _LAST_NOTES else ""
+    output.line(output.paint(f"its notes{more}", "dim"))
+    for note in notes[-_LAST_NOTES:]:
+        of = f"attempt {note.attempt}" if note.attempt is not None else note.noted_by
+        for text in output.wrap(
+            f"{wording.local_time(note.noted_at)}  {output.escape(f'{of}: {note.text}')}", output.width() - 2
+        ):
+            output.line(f"  {text}")
+
+
 def _print_output(q: "Queue", job: "Job") -> None:
-    from queuectl.cli.ui import terminal
     from queuectl.cli.ui.stream import last_lines
 
     try:
-        lines, more = last_lines(q.output(job.id), _LAST_LINES)
+        for what, is_stderr in (("output", False), ("stderr", True)):
+            if (written := q.open_output(job.id, stderr=is_stderr)) is not None:
+                _print_lines(job.id, what, *last_lines(written, _LAST_LINES))
     except OutputGone as gone:
         output.line()
         output.line(output.paint(output.escape(str(gone)), "dim"))
+    except NotFound:
+        pass
+
+
+def _print_lines(id: str, what: str, lines: list[str], more: bool) -> None:
+    """Print the last lines of an output of a job; `more`: there are lines before them."""
+    from queuectl.cli.ui import terminal
+
+    if not lines:
         return
-    except (NotFound, FileNotFoundError):
-        return
-    if lines:
-        output.line()
-        output.line(output.paint("the end of its output" if more else "its output", "dim"))
-        room = output.width()
-        for text in lines:
-            shown = terminal.truncate(text, room - 2) if output.is_terminal() else terminal.without_colours(text)
-            output.line(f"  {shown}")
-        if more:
-            output.line(output.paint(f"  all of it: queuectl logs {shlex.quote(job.id)}", "dim"))
+    output.line()
+    output.line(output.paint(f"the end of its {what}" if more else f"its {what}", "dim"))
+    room = output.width()
+    for text in lines:
+        shown = terminal.truncate(text, room - 2) if output.is_terminal() else terminal.without_colours(text)
+        output.line(f"  {shown}")
+    if more:
+        output.line(output.paint(f"  all of it: queuectl logs {shlex.quote(id)}", "dim"))

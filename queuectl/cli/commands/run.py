@@ -11,6 +11,8 @@ from queuectl.cli import parameters as p
 from queuectl.cli.commands.wait import exit_code
 from queuectl.cli.ui import output, signals, stdout, stream
 from queuectl.cli.ui.hint import WaitHint
+from queuectl.cli.ui.printer import Printer, SplitPrinter
+from queuectl.cli.ui.waiting_line import WaitingLine
 from queuectl.errors import Refused
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ def run(
     $ queuectl run --max-retries 0 --timeout none -- rsync -a src/ backup:/src/
     $ tar c src | queuectl run 'gzip >src.tgz'
 
+    With --split-output what the job writes to stderr goes to stderr.
+
     It is run by a worker; where none is up, right here. Ctrl-C, SIGTERM and a reader who leaves (`| head`) cancel the
     job. What is piped in, or a file behind <, is what it reads, copied first, up to 64 MiB. A list that a `while read`
     loop reads is left alone, unless it comes through a pipe: say </dev/null there.
@@ -52,19 +56,21 @@ def run(
         made = q.enqueue(job)
         job_options.mention_time_limit(q, made)
         job_options.mention_locks(q, job.needs)
-        with PrivateWorker(q, [made], alone=True) as private:
-            return _follow(q, made, private.start_if_needed, WaitHint(q, [made], has_worker=True))
+        line = WaitingLine(q, [made], WaitHint(q, [made], has_worker=True), sparse=True)
+        with PrivateWorker(q, [made], alone=True) as private, line:
+            printer = SplitPrinter() if job.split_output else Printer()
+            return _follow(q, made, printer, private.start_if_needed, line)
 
 
-def _follow(q: "Queue", id: str, meanwhile: "Callable[[], None]", hint: WaitHint) -> int:
+def _follow(q: "Queue", id: str, printer: Printer, meanwhile: "Callable[[], None]", tell: "Callable[[], None]") -> int:
     """Show the output of a job until it has ended; return the exit code. Ctrl-C or a closed pipe cancels the job."""
 
-    def with_hint() -> None:
+    def at_each_step() -> None:
         meanwhile()
-        hint()
+        tell()
 
     try:
-        done = stream.follow(q, id, meanwhile=with_hint)
+        done = stream.follow(q, id, meanwhile=at_each_step, printer=printer)
     except KeyboardInterrupt:
         _cancel(q, id, meanwhile)
         raise

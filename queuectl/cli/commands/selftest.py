@@ -1,13 +1,17 @@
-"""`queuectl selftest`: 50 jobs, 5 workers and a scratch database, to see that all works on this machine."""
+"""`queuectl selftest`: 50 jobs, 5 workers and a scratch database, to see that all works here."""
 
 import os
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Annotated, Any
 
+from queuectl import engines
 from queuectl.cli import parameters as p
-from queuectl.cli.ui import output
+from queuectl.cli.ui import output, signals
 from queuectl.clock import monotonic
+from queuectl.errors import QueueError
 from queuectl.job_fields import Spec
 
 if TYPE_CHECKING:
@@ -16,19 +20,31 @@ if TYPE_CHECKING:
 _JOBS, _WORKERS, _FAILING, _TIME_LIMIT = 50, 5, 4, 120.0
 
 
-def selftest(*, json: p.Json = False) -> int:
+def selftest(
+    *,
+    db: Annotated[
+        str | None,
+        p.Parameter(
+            name="--db",
+            help="A postgresql:// URL: in a schema of its own there, which is made, and dropped in the end.",
+        ),
+    ] = None,
+    json: p.Json = False,
+) -> int:
     """Run 50 jobs with 5 workers in a scratch database, and judge the outcome (exit code 0 or 1).
 
     $ queuectl selftest
+    $ queuectl selftest --db postgresql://queuectl@db.example/queuectl
 
     45 jobs complete, 4 fail twice and die, 1 names a program that does not exist. Each must run as often as it
-    should, and the tables must say what the log says. Nothing is left behind.
+    should, and the tables must say what the log says. Nothing is left behind, and no queue of yours is
+    touched: without --db the database is a file, whatever QUEUECTL_DB names.
     """
     import tempfile
 
     began = monotonic()
     with tempfile.TemporaryDirectory(prefix="queuectl-selftest-", ignore_cleanup_errors=True) as folder:
-        checks = _checks(folder)
+        checks = _checks(folder, db)
     seconds = monotonic() - began
     passed = all(ok for ok, _ in checks)
     if json:
@@ -42,18 +58,37 @@ def selftest(*, json: p.Json = False) -> int:
     return 0 if passed else 1
 
 
-def _checks(folder: str) -> list[tuple[bool, str]]:
+@contextmanager
+def _scratch(folder: str, db: str | None) -> Generator[str]:
+    """The URL of a database that is not there yet, and is gone in the end."""
+    if db is None:
+        yield f"{folder}/queue.db"
+        return
+    url = engines.scratch(db)
+    try:
+        with signals.interruptible():
+            yield url
+    except BaseException:
+        with suppress(QueueError):  # it was never made, or the server is away: what has failed first is told
+            engines.discard(url)
+        raise
+    engines.discard(url)
+
+
+def _checks(folder: str, db: str | None) -> list[tuple[bool, str]]:
     from queuectl.queue import Queue
 
-    with Queue(f"{folder}/queue.db") as q:
-        ids = q.enqueue_many(_specs(folder))
-    code, words = _work(folder)
-    checks = [
-        (len(ids) == _JOBS, f"{len(ids)} jobs enqueued"),
-        (code == 0, f"{_WORKERS} workers drained the queue{words}"),
-    ]
-    with Queue(f"{folder}/queue.db") as q:  # opened anew: all of it comes from the file
-        return checks + _results(q, folder)
+    with _scratch(folder, db) as url:
+        with Queue(url) as q:
+            ids = q.enqueue_many(_specs(folder))
+            access = q.engine.access
+        code, words = _work(access)
+        checks = [
+            (len(ids) == _JOBS, f"{len(ids)} jobs enqueued"),
+            (code == 0, f"{_WORKERS} workers drained the queue{words}"),
+        ]
+        with Queue(url) as q:  # opened anew: all of it comes from the database
+            return checks + _results(q, folder)
 
 
 def _specs(folder: str) -> list[Spec]:
@@ -64,13 +99,13 @@ def _specs(folder: str) -> list[Spec]:
     return [*specs, Spec(argv=("no-such-program-here",), id="missing", max_retries=0, **common)]
 
 
-def _work(folder: str) -> tuple[int, str]:
+def _work(access: str) -> tuple[int, str]:
     """Drain the queue; return the exit code, and what the workers wrote to stderr."""
     import subprocess
 
     command = [sys.executable, "-P", "-m", "queuectl", "worker", "start", "--count", str(_WORKERS), "--drain"]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("QUEUECTL_")}
-    environ |= {"QUEUECTL_DB": f"{folder}/queue.db"}
+    environ |= {"QUEUECTL_DB": access}
     try:
         done = subprocess.run(
             command,

@@ -1,6 +1,5 @@
 """`queuectl status`: how many jobs are in which state."""
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -17,8 +16,14 @@ if TYPE_CHECKING:
     from queuectl.disk import Disk
     from queuectl.queue import Queue
 
-_PAUSE = 0.5
-"""Seconds between two queries of --watch."""
+_PAUSE = 0.25
+"""Seconds between two looks of --watch, at least."""
+_IDLE = 5.0
+"""The same at most, on a terminal: it shows how long ago the last event was."""
+_WINDOW = 30.0
+"""Seconds over which a rate is told."""
+_MOST_WAITS = 5
+"""Reasons to wait that are shown."""
 
 
 def status(
@@ -26,7 +31,14 @@ def status(
     queue: p.Queue = None,
     batch: p.Batch = None,
     at: p.At = None,
-    watch: Annotated[bool, p.Parameter(name="--watch", help="Show it anew whenever it changes, until Ctrl-C.")] = False,
+    watch: Annotated[
+        bool,
+        p.Parameter(
+            name="--watch",
+            help="Show it anew whenever it changes, until Ctrl-C: on a terminal also how fast jobs end, why others "
+            "wait and what runs; piped a document for each change.",
+        ),
+    ] = False,
     json: p.Json = False,
     db: p.Database = None,
 ) -> None:
@@ -36,6 +48,7 @@ def status(
     $ queuectl status --queue mail --json
     $ queuectl status --batch night
     $ queuectl status --at -1h
+    $ queuectl status --watch
 
     Piped, the answer is the JSON document too; `as_of` names the last event that it knows of.
     """
@@ -115,18 +128,105 @@ def _batch_line(batch: "BatchSummary") -> str:
 
 
 def _watch(q: "Queue", queue: str | None, batch: str | None, machine: bool) -> None:
+    """Show the status at each change. It sleeps until the log grows, and looks at most so many times a second."""
     import time
+    from contextlib import closing
 
-    from queuectl.events import encode
+    from queuectl.clock import monotonic
 
-    last = -1
-    while True:
-        shown = _look(q, queue, batch)
-        if not machine:  # redrawn each time: it shows how long ago the last event was
-            body = "".join(f"{line}\x1b[K\n" for line in _lines(q, shown))
-            sys.stdout.write(("\x1b[H\x1b[2J" if last < 0 else "\x1b[H") + body)
-        elif shown.status.seq != last:
-            output.documents([encode(_document(q, shown))])
-        last = shown.status.seq
-        sys.stdout.flush()
-        time.sleep(_PAUSE)
+    view = _Changes(q) if machine else _Screen(q, queue, batch)
+    with closing(q.engine.listen("log")) as bell:
+        while True:
+            bell.clear()
+            began = monotonic()
+            view.show(_look(q, queue, batch))
+            time.sleep(max(_PAUSE, 10 * (monotonic() - began)))  # many jobs: a look takes its time
+            bell.wait(view.patience)
+
+
+class _Changes:
+    """Prints a JSON document for each status that differs from the one before, in more than the time of it."""
+
+    patience = _IDLE
+
+    def __init__(self, q: "Queue") -> None:
+        self._q = q
+        self._last: Any = None
+
+    def show(self, shown: _Shown) -> None:
+        """Print the status, if it is another one."""
+        document = _document(self._q, shown)
+        told = {key: value for key, value in document.items() if key not in ("as_of", "disk_free")}
+        if told != self._last:
+            output.documents([document], flush=True)
+        self._last = told
+
+
+class _Screen:
+    """Draws the status on the terminal, and beside it how fast jobs end, why jobs wait, and what runs."""
+
+    def __init__(self, q: "Queue", queue: str | None, batch: str | None) -> None:
+        from collections import deque
+
+        from queuectl.cli.ui.live_screen import LiveScreen
+
+        self._q, self._queue, self._batch = q, queue, batch
+        self._screen = LiveScreen()
+        self._seen: deque[tuple[float, int]] = deque()
+        """At which moment of the monotonic clock how many jobs had ended since the first look."""
+        self._last: Status | None = None
+        self.patience = _IDLE
+        """Seconds until the next look is due, if nothing changes."""
+
+    def show(self, shown: _Shown) -> None:
+        """Draw the status."""
+        self.patience = 1.0 if shown.status.counts["processing"] else _IDLE
+        rate = self._rate(shown.status)
+        lines = _lines(self._q, shown)
+        lines += [f"{rate:,.1f} jobs a second have ended in the last {self._seconds:.0f}s"] if rate else []
+        lines += self._waiting_lines(shown.status.held)
+        self._screen.draw([*lines, *self._running_lines(self._screen.size[1] - len(lines) - 1)])
+
+    @property
+    def _seconds(self) -> float:
+        return self._seen[-1][0] - self._seen[0][0]
+
+    def _rate(self, status: "Status") -> float:
+        """Return how many jobs a second have ended lately; what was run again or purged meanwhile counts as it was."""
+        from projections.jobs import FINAL
+        from queuectl.clock import monotonic
+
+        last, self._last = self._last, status
+        new = sum(max(0, status.counts[state] - last.counts[state]) for state in FINAL) if last is not None else 0
+        self._seen.append((monotonic(), new + (self._seen[-1][1] if self._seen else 0)))
+        while self._seconds > _WINDOW:
+            self._seen.popleft()
+        return (self._seen[-1][1] - self._seen[0][1]) / self._seconds if self._seconds else 0.0
+
+    def _waiting_lines(self, held: int) -> list[str]:
+        from queuectl.cli.ui import wording
+
+        q = self._q
+        waits = q.waits(batch=self._batch) if self._batch is not None else q.first_waits(self._queue)
+        lines: list[str] = []
+        for wait in waits[:_MOST_WAITS]:
+            why = wording.reason_sentence(wait.reason, jobs=wait.jobs)
+            frees = f"; `{wait.reason.frees}`" if wait.reason.frees else ""
+            lines.append(f"{wait.jobs:>11,} {output.escape(why + frees)}")
+        if held and self._batch is None:  # they are no queue's first job
+            lines.append(f"{held:>11,} held; `queuectl release ID`")
+        return ["", output.paint("waiting", "bold"), *lines] if lines else []
+
+    def _running_lines(self, room: int) -> list[str]:
+        from queuectl.cli.ui import wording
+
+        if room < 3:
+            return []
+        jobs = [*self._q.jobs(state="processing", queue=self._queue, batch=self._batch, limit=room - 2)]
+        forecasts = self._q.forecasts()
+        lines = [
+            f"{output.escape(job.id):>11} "
+            + output.escape(f"{wording.state_detail(job, forecast=forecasts(job))}  {job.command}")
+            for job in jobs
+        ]
+        return ["", output.paint("running", "bold"), *lines] if lines else []

@@ -8,8 +8,9 @@ from queuectl import enclosing_jobs
 from queuectl.admission import UNSTARTED
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
-from queuectl.cli.ui import output, progress
+from queuectl.cli.ui import output
 from queuectl.cli.ui.hint import WaitHint
+from queuectl.cli.ui.waiting_line import WaitingLine
 from queuectl.errors import Invalid
 from queuectl.units import counted
 
@@ -34,10 +35,11 @@ def wait(
     $ queuectl wait --timeout 10m
     $ queuectl wait --batch night
 
-    Of one job the exit code is its own (128 + n for a signal); of several and of a batch 0 if all completed, else 1; of
-    all 1 if one died meanwhile. Of all and of a batch those are not waited for that only a person lets start: held
-    ones, those of a paused queue. How they ended is printed to stderr, and on a terminal why they don't start. Within a
-    job what can't end before that job is left out, and what no worker starts within a second is run right here.
+    Of one job the exit code is its own (128 + n for a signal); of several and of a batch 0 if all completed, else
+    1; of all 1 if one died meanwhile. Of all and of a batch those are not waited for that only a person lets start:
+    held ones, those of a paused queue. How they ended is printed to stderr, and on a terminal how far they are and
+    why they don't start. Within a job what can't end before that job is left out, and what no worker starts within
+    a second is run right here.
     """
     if batch is not None and ids:
         raise Invalid("give IDs or --batch, not both")
@@ -45,19 +47,17 @@ def wait(
         selected = list(dict.fromkeys(q.resolve(id) for id in ids))
         before = q.status().seq
         shown = output.stderr_is_terminal()
-        messages = _EndMessages(
-            WaitHint(q, selected, batch=batch, terminal=shown and not json),
-            each=len(selected) > 1 and shown and not brief,
-        )
-        bar = progress.bar(_title(selected, batch), 0.3)
-        with _helper(q, selected) as private:
+        messages = _EndMessages(each=len(selected) > 1 and shown and not brief)
+        hint = WaitHint(q, selected, batch=batch, terminal=shown and not json)
+        with _helper(q, selected) as private, WaitingLine(q, selected, hint, _title(batch), batch=batch) as line:
 
             def meanwhile(ended: Iterable["Job"]) -> None:
                 if private is not None:
                     private.start_if_needed()
                 messages.print_new(ended)
+                line()
 
-            done = q.wait(*selected, batch=batch, timeout=timeout, progress=bar, meanwhile=meanwhile)
+            done = q.wait(*selected, batch=batch, timeout=timeout, progress=line.count, meanwhile=meanwhile)
         if json:
             from queuectl.documents import job_document
 
@@ -78,10 +78,8 @@ def wait(
         return exit_code(done[0]) if len(done) == 1 else int(any(job.state != "completed" for job in done))
 
 
-def _title(ids: list[str], batch: str | None) -> str:
-    if batch is not None:
-        return f"Waiting for batch {output.escape(batch)}"
-    return "Waiting" if len(ids) != 1 else f"Waiting for {output.escape(ids[0])}"
+def _title(batch: str | None) -> str:
+    return f"Waiting for batch {batch}" if batch is not None else "Waiting"
 
 
 def _end_of_batch(q: "Queue", name: str) -> int:
@@ -108,11 +106,10 @@ def _helper(q: "Queue", ids: list[str]):
 class _EndMessages:
     """Prints messages while the command waits for jobs."""
 
-    def __init__(self, hint: WaitHint, *, each: bool) -> None:
+    def __init__(self, *, each: bool) -> None:
         """`each`: print how each job ends."""
         self.each = each
         self._printed: set[str] = set()
-        self._hint = hint
 
     def print_new(self, ended: Iterable["Job"]) -> None:
         """Print the messages that are new."""
@@ -120,7 +117,6 @@ class _EndMessages:
             if job.id not in self._printed:
                 self._printed.add(job.id)
                 output.message(_end_text(job))
-        self._hint()
 
 
 def _end_text(job: "Job") -> str:

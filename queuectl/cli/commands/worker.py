@@ -9,6 +9,8 @@ from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output
 from queuectl.errors import shown
+from queuectl.liveness import lease_left
+from queuectl.units import span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +32,26 @@ Offered = Annotated[
         help="What this host has, for jobs that start here (may be repeated): gpu=0-1 or port=80,443 names the pieces, "
         "gpu=0-0 a single one, mem=64G says how much.",
         read_all=amounts.offers,
+    ),
+]
+
+
+def _outbox(url: str) -> str:
+    """Return the URL of an outbox. Raises Invalid, which repeats no password."""
+    from queuectl.outbox.place import locate
+
+    locate(url)
+    return url
+
+
+Outboxes = Annotated[
+    list[str] | None,
+    p.Parameter(
+        name="--outbox",
+        metavar="URL|PATH",
+        help="Enqueue the rows of the outbox in this database of an application, a SQLite file or postgresql://… (may "
+        "be repeated).",
+        read_all=p.each(_outbox),
     ),
 ]
 MaxLoad = Annotated[
@@ -61,6 +83,7 @@ def start(
         bool, p.Parameter(name="--drain", help="Stop when nothing is left to do (delayed jobs are left).")
     ] = False,
     for_: Annotated[float | None, p.option("--for", "DURATION", "Stop after so long.", p.positive_duration)] = None,
+    outbox: Outboxes = None,
     detach: Annotated[
         bool,
         p.Parameter(name="--detach", help="In the background, out of reach of this terminal; `worker stop` ends it."),
@@ -75,6 +98,7 @@ def start(
     $ queuectl worker start --queue mail --detach
     $ queuectl worker start --slots 2 --resource gpu=0-1
     $ queuectl worker start --slots 8 --max-load 6 --min-free-memory 4G
+    $ queuectl worker start --outbox app.db
 
     Ctrl-C, SIGTERM and SIGHUP let what runs finish, claim no more, and exit 0; a second one ends what runs,
     which then runs again. A worker that crashes is started anew.
@@ -99,6 +123,7 @@ def start(
             resources=offered or {},
             max_load=max_load,
             min_free_memory=min_free_memory,
+            outboxes=outbox or (),
         )
 
 
@@ -115,14 +140,14 @@ def list_workers(
     """
     with opening.open_queue(db) as q:
         workers = [(worker, q.held(worker.id), worker.live and q.sees(worker)) for worker in q.workers(all=all)]
-        database = q.url
+        database, moment = q.url, q.engine.now()
     if not workers:
         output.message(f"no worker is up in {shown(database)}; start one with `queuectl worker start`")
         return
     if json:
         from queuectl.documents import worker_document
 
-        output.documents(worker_document(*each, database) for each in workers)
+        output.documents(worker_document(*each, database, moment) for each in workers)
         return
     from queuectl.cli.ui import wording
 
@@ -130,21 +155,24 @@ def list_workers(
         wording.host_limits(worker, host_limits.holds_back(worker) if alive else None) for worker, _, alive in workers
     ]
     limited = any(bounds)  # few are
+    hosts = len({worker.host for worker, _, _ in workers}) > 1
     rows = [
         (
             worker.id,
-            output.Cell(state := _state(worker, alive), state),
+            output.Cell(state := _state(worker, alive, moment), state),
             str(worker.pid),
             worker.host,
             str(worker.slots),
             "one job" if worker.private else ",".join(worker.queues) or "all",
             wording.relative_time(worker.started_at),
+            *([_lease(worker, moment)] if hosts else []),
             *([bound] if limited else []),
             ", ".join(_runs(q, worker, held)),
         )
         for (worker, held, alive), bound in zip(workers, bounds, strict=True)
     ]
-    heads = ("ID", "STATE", "PID", "HOST", "SLOTS", "QUEUES", "STARTED", *(["LIMITS"] if limited else []), "RUNS")
+    more = [*(["LEASE"] if hosts else []), *(["LIMITS"] if limited else [])]
+    heads = ("ID", "STATE", "PID", "HOST", "SLOTS", "QUEUES", "STARTED", *more, "RUNS")
     output.table(heads, rows, right=("PID", "SLOTS"))
     output.database(database)
 
@@ -158,11 +186,25 @@ def _runs(q: "Queue", worker: "Worker", held: "Sequence[Job]") -> list[str]:
     return [job.id for job in sorted(held, key=not_started)[: worker.slots]]
 
 
-def _state(worker: "Worker", alive: bool | None) -> str:
-    """Return the state in the log, or `dead` or `unseen` for a process that is gone or out of sight."""
-    if not worker.live:
+def _state(worker: "Worker", alive: bool | None, now: int) -> str:
+    """Return the state in the log, or `dead` for a process that is gone.
+
+    Of one that can't be seen from here it is `unseen`, or where it has a lease, `silent` once that has run out.
+    """
+    if not worker.live or alive:
         return worker.state
-    return "unseen" if alive is None else worker.state if alive else "dead"
+    if alive is not None:
+        return "dead"
+    left = lease_left(worker, now)
+    return "unseen" if left is None else worker.state if left > 0 else "silent"
+
+
+def _lease(worker: "Worker", now: int) -> str:
+    """Return how much of its lease is left, or since when it has not been heard."""
+    left = lease_left(worker, now)
+    if worker.lease is None or left is None:
+        return ""
+    return f"{span(round(left))} left" if left >= 1 else f"not heard for {span(round(worker.lease - left))}"
 
 
 def _tell_suspended(q: "Queue", ids: "Sequence[str]", own: "Sequence[str]") -> None:

@@ -12,11 +12,32 @@ from queuectl.cli.ui.wording import (
     grants,
     host_limits,
     local_time,
+    percent,
     queue_limits,
+    schedule_terms,
     steps,
     tags,
+    trigger,
 )
 
+_PLAIN: Mapping[type, str] = {
+    events.Dead: "went to the dead letter queue",
+    events.Held: "held",
+    events.Unheld: "released from hold",
+    events.Forced: "to start next, past pause, hold, delay and limits",
+    events.Continued: "continued",
+    events.Purged: "purged",
+}
+"""What events of jobs say that carry nothing but a reason."""
+
+_SKIPPED = {
+    "overlap": "an earlier job has not ended",
+    "paused": "it was paused",
+    "down": "no worker was up in time",
+    "window": "no worker was up, and that is too long ago",
+    "exists": "there is a job already",
+}
+"""Why moments are skipped, by the cause."""
 _RUN = ("command", "argv")
 """The fields of which one says what is run."""
 
@@ -29,7 +50,7 @@ def event_text(record: events.Recorded) -> str:
 
 
 def _description(record: events.Recorded, event: events.Event) -> str:
-    return _of_job(record, event) or _of_worker(event) or _of_others(record, event)
+    return _of_job(record, event) or _of_worker(event) or _of_schedule(record, event) or _of_others(record, event)
 
 
 def _of_job(record: events.Recorded, event: events.Event) -> str:
@@ -39,7 +60,9 @@ def _of_job(record: events.Recorded, event: events.Event) -> str:
             late = (clock.micros(event.run_at) - record.at) / 1_000_000
             due = f", due {local_time(clock.micros(event.run_at), record.at)}" if late > 1 else ""
             after = f", blocked: waits for {event.watching}" if event.watching is not None else ""
-            return f"enqueued in {event.queue}{due}{after}: {command}"
+            told = event.trigger is not None and event.trigger.is_callback
+            kind = f" as a callback ({trigger(event.trigger)})" if told else ""
+            return f"enqueued in {event.queue}{kind}{due}{after}: {command}"
         case events.Claimed():
             granted = f", with {grants(event.granted)}" if event.granted else ""
             return f"claimed: attempt {event.attempt}{granted}"
@@ -53,8 +76,6 @@ def _of_job(record: events.Recorded, event: events.Event) -> str:
             return (
                 f"will be retried in {units.span(event.delay)}, at {local_time(clock.micros(event.run_at), record.at)}"
             )
-        case events.Dead():
-            return "went to the dead letter queue"
         case events.Requeued():
             after = f", blocked: waits for {event.watching}" if event.watching is not None else ""
             return f"requeued, with its retry budget anew{after}"
@@ -78,20 +99,12 @@ def _of_job(record: events.Recorded, event: events.Event) -> str:
         case events.Interrupted():
             by = f": its worker was stopped by {event.by}" if event.by else ""
             return f"attempt {event.attempt} interrupted{_took(event)}{by}"
-        case events.Held():
-            return "held"
-        case events.Unheld():
-            return "released from hold"
-        case events.Forced():
-            return "to start next, past pause, hold, delay and limits"
         case events.Suspended():
             return "suspended" + (" by a pause" if event.cause == "pause" else "")
-        case events.Continued():
-            return "continued"
-        case events.Purged():
-            return "purged"
+        case events.Noted():
+            return f"note: {event.text}"
         case _:
-            return ""
+            return _PLAIN.get(type(event), "")
 
 
 def _halted(event: events.CancelRequested | events.Cancelled) -> str:
@@ -111,9 +124,7 @@ def _of_worker(event: events.Event) -> str:
             slots = units.counted(event.slots, "slot")
             return f"worker started on {event.host}, pid {event.pid}, {slots}{queues}{alone}{limits}"
         case events.Heartbeat():
-            held = ", ".join(
-                f"{held.job} ({held.attempt}{', suspended' if held.suspended else ''})" for held in event.attempts
-            )
+            held = ", ".join(f"{held.job} ({', '.join(_held(held))})" for held in event.attempts)
             return f"still running {held}" if held else "alive"
         case events.StopRequested():
             return "asked to stop" + (" now" if event.now else "")
@@ -121,6 +132,41 @@ def _of_worker(event: events.Event) -> str:
             return "worker stopped"
         case events.WorkerLost():
             return "worker lost"
+        case _:
+            return ""
+
+
+def _held(held: events.HeldAttempt) -> Iterator[str]:
+    """Yield what a heartbeat says of an attempt: its number, and more where there is more to say."""
+    yield str(held.attempt)
+    if held.suspended:
+        yield "suspended"
+    if held.progress is not None:
+        yield percent(held.progress, held.progress_text)
+
+
+def _of_schedule(record: events.Recorded, event: events.Event) -> str:
+    name = f"schedule {record.subject}"
+    match event:
+        case events.ScheduleAdded():
+            return f"{name} added: {schedule_terms(event)}: {event.job.runnable.text}"
+        case events.ScheduleEdited():
+            return f"{name} edited: {schedule_terms(event)}: {event.job.runnable.text}"
+        case events.ScheduleFired():
+            asked = {"run": ", asked for", "backfill": ", made up for"}.get(event.cause or "", "")
+            return f"{name} fired for {local_time(clock.micros(event.moment), record.at)}{asked}: job {event.job}"
+        case events.ScheduleSkipped():
+            first, last = (local_time(clock.micros(moment), record.at) for moment in (event.first, event.last))
+            span = f"{units.counted(event.count, 'moment')}, {first} to {last}" if event.count > 1 else first
+            return f"{name} skipped {span}: {_SKIPPED.get(event.cause, event.cause)}"
+        case events.ScheduleRewound():
+            return f"{name} goes on from {local_time(clock.micros(event.moment), record.at)}: the clock was set back"
+        case events.SchedulePaused():
+            return f"{name} paused" + (f", since job {event.job} died" if event.job is not None else "")
+        case events.ScheduleResumed():
+            return f"{name} resumed"
+        case events.ScheduleRemoved():
+            return f"{name} removed"
         case _:
             return ""
 

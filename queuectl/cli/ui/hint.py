@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from queuectl import clock
+from queuectl import clock, enclosing_jobs
 from queuectl.cli.ui import output
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ class WaitHint:
         """
         self._q, self._ids, self._batch, self._write = q, ids, batch, write
         self._terminal = output.stderr_is_terminal() if terminal is None else terminal
+        self._tells_all = self._terminal or enclosing_jobs.inside(q.engine) is not None
+        """Also into the output of a job, which may wait inside itself for what it holds."""
         self._has_worker = has_worker
         self._pause = PATIENCE if self._terminal else PIPED
         self._next_look = clock.monotonic() + self._pause
@@ -71,7 +73,7 @@ class WaitHint:
     def _matters(self, kind: str) -> bool:
         if kind == "no_worker" and self._has_worker:
             return False
-        return kind in _LASTING or (self._terminal and (len(self._ids) == 1 or kind not in _IN_LINE))
+        return kind in _LASTING or (self._tells_all and (len(self._ids) == 1 or kind not in _IN_LINE))
 
     def _text(self, wait: "Wait") -> str:
         from queuectl.cli.ui import wording

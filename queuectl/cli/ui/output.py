@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from queuectl.cli.ui import progress
+from queuectl.cli.ui import status_line
 
 STYLES = {
     "bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "cyan": "36",
@@ -91,13 +91,13 @@ def _escaped_json(character: str) -> str:
 
 def line(text: str = "") -> None:
     """Print a line to stdout."""
-    progress.clear()  # the work may have ended before the total
+    status_line.clear()  # the work may have ended before the total
     sys.stdout.write(text + "\n")
 
 
 def message(text: str) -> None:
     """Print a line to stderr."""
-    progress.clear()
+    status_line.clear()
     sys.stderr.write(f"queuectl: {escape(text)}\n")
 
 

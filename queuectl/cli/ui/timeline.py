@@ -18,7 +18,9 @@ from queuectl.cli.ui import output, wording
 from queuectl.cli.ui.event_wording import event_text
 from queuectl.clock import SECOND
 from queuectl.events import Cancelled, Claimed, Execution, Failed, Heartbeat, Interrupted, Released, Retried
+from queuectl.forecast import in_heartbeat
 from queuectl.history import Moment
+from queuectl.progress import JobProgress
 
 _PAUSE = 1.0
 """Seconds without an event that make a gap."""
@@ -88,12 +90,14 @@ def _attempt(before: Moment | None, block: list[Moment], claimed: Claimed) -> It
     beats: list[int] = []
     aside: list[Moment] = []
     follows: list[tuple[str]] = []
+    said: JobProgress | None = None
     ending: Any = None
     what, actor = f"attempt {claimed.attempt} is running", claim.actor
     for moment in block[1:]:
         record, event = moment.record, moment.record.event
         if isinstance(event, Heartbeat):
             beats.append(record.at)
+            said = (in_heartbeat(record, moment.job) if moment.job is not None else None) or said
         elif ending is not None:
             follows.append((event_text(record),))
         elif isinstance(event, Execution | Released):
@@ -109,6 +113,8 @@ def _attempt(before: Moment | None, block: list[Moment], claimed: Claimed) -> It
         used.append(f"{units.counted(len(beats), 'heartbeat')} over {_span(beats[-1] - claim.at)}")
     if isinstance(ending, Execution):
         used += _used(ending)
+    elif said is not None and ending is None:
+        used.append(wording.percent(said.percent, said.text))
     yield _entry(_DOT, block, what, (change, used, *follows))
     for moment in aside:
         yield _entry(_BRANCH, [moment], f"{event_text(moment.record)} · {moment.record.actor}")
@@ -154,6 +160,8 @@ def _used(ended: Execution) -> Iterator[str]:
     if ended.output_bytes is not None:
         cut = f", {units.size_text(ended.output_cut)} of it cut out" if ended.output_cut else ""
         yield f"output {units.size_text(ended.output_bytes)}{cut}"
+    if ended.progress is not None:
+        yield wording.percent(ended.progress, ended.progress_text)
     if ended.kept:
         yield "processes of it live on"
 

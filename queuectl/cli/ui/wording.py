@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from projections.queues import QueueState
     from projections.workers import Worker
     from queuectl.admission import Facts, Reason
-    from queuectl.events import Enqueued
+    from queuectl.events import Enqueued, ScheduleTerms, Trigger
+    from queuectl.forecast import Forecast
 
 
 def local_time(at: int | None, now: int | None = None) -> str:
@@ -43,11 +44,19 @@ def relative_time(at: int, now: int | None = None) -> str:
     return f"in {units.span(round(seconds))}" if seconds > 0 else f"{units.span(round(-seconds))} ago"
 
 
-def state_detail(job: "Job", now: int | None = None, facts: "Facts | None" = None) -> str:
-    """Return what a job is doing, waits for, or how it ended. `facts`: of the workers, where they are known."""
+def state_detail(
+    job: "Job", now: int | None = None, facts: "Facts | None" = None, forecast: "Forecast | None" = None
+) -> str:
+    """Return what a job is doing, waits for, or how it ended.
+
+    `facts`: of the workers, `forecast`: of what runs, where they are known.
+    """
     now = clock.now() if now is None else now
     if job.state == "processing":
-        words = suspension(job, now) + ("" if job.attempt == 1 else f"attempt {job.attempt} ")
+        words = suspension(job, now)
+        if forecast is not None and (told := progress(forecast, now)):
+            words += f"{told}, "
+        words += "" if job.attempt == 1 else f"attempt {job.attempt} "
         words += f"for {units.span(max(now - (job.claimed_at or now), 0) / 1_000_000) or '0s'} on {job.worker}"
         return words + (", being cancelled" if job.cancel_requested else "")
     if job.state in ("pending", "blocked", "failed"):
@@ -58,6 +67,27 @@ def state_detail(job: "Job", now: int | None = None, facts: "Facts | None" = Non
     if job.state == "cancelled" and job.cause in ("dependency", "halt"):
         return f"{job.error}, {_ago(job, now)}"
     return _ago(job, now)
+
+
+def progress(forecast: "Forecast", now: int | None = None, room: int = 40) -> str:
+    """Return how far a job is, and about when it is done: `40 % epoch 4, ETA ~2m`; nothing where both are unknown.
+
+    Of its text so many characters at most.
+    """
+    text = forecast.text
+    if text is not None and len(text) > room:
+        text = text[: room - 1] + "…"
+    words = [percent(forecast.percent, text)] if forecast.percent is not None else []
+    if forecast.eta is not None:
+        left = (forecast.eta - (clock.now() if now is None else now)) / 1_000_000
+        step = 600 if left > 7200 else 60 if left > 600 else 1
+        words.append(f"ETA ~{units.span(max(round(left / step) * step, 1))}")
+    return ", ".join(words)
+
+
+def percent(done: float, text: str | None) -> str:
+    """Return `40 % epoch 4`; what is not whole is rounded down to a tenth."""
+    return f"{units.plain(int(done * 10) / 10)} %{f' {text}' if text else ''}"
 
 
 def suspension(job: "Job", now: int) -> str:
@@ -128,9 +158,42 @@ def needs(policy: "Enqueued") -> str:
     return ", ".join([*words, f"{policy.slots} slots"] if policy.slots > 1 else words)
 
 
+def schedule_terms(terms: "ScheduleTerms") -> str:
+    """Return when a schedule fires, as it was written: `30 2 * * * (Europe/Berlin), catches up none`."""
+    when = f"{terms.cron} ({terms.tz})" if terms.cron is not None else f"every {units.span(terms.every or 0)}"
+    more = [
+        f"catches up {terms.catch_up}" if terms.catch_up != "last" else "",
+        f"within {units.span(terms.window)}" if terms.window != 86400 else "",
+        f"overlap {terms.overlap}" if terms.overlap != "skip" else "",
+        f"jitter {units.span(terms.jitter)}" if terms.jitter else "",
+        f"until {local_time(clock.micros(terms.until))}" if terms.until is not None else "",
+        "pauses on failure" if terms.pause_on_failure else "",
+    ]
+    return ", ".join([when, *filter(None, more)])
+
+
 def tags(tags: "Mapping[str, str]") -> str:
     """The tags of a job: `exp=3, urgent`."""
     return ", ".join(f"{key}={value}" if value else key for key, value in tags.items())
+
+
+def priority(job: "Job") -> str:
+    """The priority of a job in words."""
+    return f"priority {job.priority}" if not job.past_limits else "before all others"
+
+
+def trigger(trigger: "Trigger | None") -> str:
+    """What enqueued a job: `schedule nightly, for 02:30:00`; empty where that is not known."""
+    match trigger:
+        case None:
+            return ""
+        case _ if trigger.schedule is not None:
+            moment = local_time(clock.micros(trigger.moment)) if trigger.moment is not None else ""
+            return f"schedule {trigger.schedule}, for {moment}" if moment else f"schedule {trigger.schedule}"
+        case _ if trigger.job is not None:
+            return f"job {trigger.job}, {trigger.event}" if trigger.event is not None else f"job {trigger.job}"
+        case _:
+            return "nothing was left to do"
 
 
 def wait_reason(reason: "Reason") -> str:

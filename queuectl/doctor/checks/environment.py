@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from queuectl import clock
 from queuectl.admission import low_disk
 from queuectl.doctor.finding import Finding, fine, problem, process, some, warning
+from queuectl.home import job_of
 from queuectl.host import processes
 from queuectl.host.flock import locked
 from queuectl.settings import SETTINGS
@@ -94,10 +95,9 @@ def _named(queue: "InspectedQueue", paths: list[str]) -> str:
 
 
 def wal(queue: "InspectedQueue", bars: "ProgressBars") -> Iterator[Finding]:
-    """Check that the WAL is written back to the database, and name the readers that prevent it."""
+    """Check that the WAL, where there is one, is written back, and name the readers that prevent it."""
     storage = queue.engine.storage()
     if storage.wal is None:
-        yield fine("none, by this engine")
         return
     with queue.engine.snapshot() as view:
         waiting = view.wal_backlog()
@@ -124,6 +124,8 @@ def wal(queue: "InspectedQueue", bars: "ProgressBars") -> Iterator[Finding]:
 
 def gate(queue: "InspectedQueue", bars: "ProgressBars") -> Iterator[Finding]:
     """Check that no stopped process holds the gate (R5); a busy one will release it."""
+    if not queue.engine.files:
+        return  # the lock of a server is that server's to tell
     pid = queue.engine.storage().writer
     if pid and processes.state(pid) == "T":
         yield problem(
@@ -221,7 +223,7 @@ def _outputs(queue: "InspectedQueue", bars: "ProgressBars") -> Iterator[Finding]
         while page := list(islice(entries, FIRST)):  # read before the log: a job exists before its output does
             with queue.engine.snapshot() as view:
                 for entry in page:
-                    job = entry.name.rpartition(".")[0].rpartition(".")[0]  # JOB.LEASE.IDENTITY
+                    job = job_of(entry.name)
                     if view.job(job) is None:
                         history = view.stream(f"job:{job}")
                         if not history or history[-1].type in ("purged", "archived"):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from projections.queues import ALL
 from queuectl import amounts
-from queuectl.clock import now, text
+from queuectl.clock import text
 from queuectl.doctor.finding import Finding, fine, some, warning
 from queuectl.queue_summary import QueueSummary
 from queuectl.selection import stock
@@ -56,7 +56,7 @@ def _suspended(queue: "InspectedQueue") -> Iterator[Finding]:
         first = min(job.suspended_at or 0 for job in jobs)
         names = some([job.id for job in jobs])
         what = f"{counted(len(jobs), 'job is', 'jobs are')} suspended, since {text(first)}: {names}"
-        lasting = now() - first > FORGOTTEN
+        lasting = queue.engine.now() - first > FORGOTTEN
         do = f"let {'it' if len(jobs) == 1 else 'them'} go on: queuectl continue {' '.join(job.id for job in jobs[:3])}"
         yield Finding("warning" if lasting else "ok", what, do, {"jobs": [job.id for job in jobs]})
 

@@ -231,7 +231,7 @@ def clock(queue: "InspectedQueue", bars: "ProgressBars") -> Iterator[Finding]:
     """Check that the last event does not lie in the future."""
     with queue.engine.snapshot() as view:
         seq, at = view.head()
-    ahead = (at - clocks.now()) / clocks.SECOND
+    ahead = (at - queue.engine.now()) / clocks.SECOND
     if ahead > AHEAD:
         yield warning(
             f"the last event ({seq:,}) lies {span(ahead)} in the future: the clock was set back, or was wrong then",

@@ -15,10 +15,11 @@ from projections.jobs import Job
 from projections.workers import Worker
 from queuectl.clock import monotonic, now
 from queuectl.doctor.finding import Finding, ProcessSummary, fine, problem, process, some, warning
-from queuectl.host import flock, processes, procfs
+from queuectl.host import processes, procfs
 from queuectl.liveness import Life
 from queuectl.units import counted, span
 from queuectl.workers.execution import traces
+from queuectl.workers.execution.output import is_output_locked
 from queuectl.workers.recovery import attempt_table, worker_lock
 from queuectl.workers.turn import earlier_attempts, tag
 
@@ -102,7 +103,9 @@ def _scan(queue: "InspectedQueue") -> WorkerScan:
         elif worker is None or queue.liveness(worker) is Life.GONE:
             scan.passing += [(f"{job.id} {job.lease}", _abandoned(queue, id, worker, job)) for job in jobs]
     for worker, jobs in held:
-        if (life := queue.liveness(worker)) is Life.UNKNOWN:
+        if (life := queue.liveness(worker)) is Life.UNKNOWN and worker.lease is not None:
+            scan.up += 1  # as far as is known: its host is looked at by itself
+        elif life is Life.UNKNOWN:
             # Only a process in its container or on its machine can judge it; heartbeats are not waited for here.
             scan.lasting += [_unseen(worker, jobs)] if jobs else []
         elif life is Life.GONE:
@@ -274,7 +277,7 @@ def _traces(
     path = queue.home.output_of(worker.identity, job, lease)
     pids = {*traces.by_tag(tag(worker.identity, job, lease)), *([main] if main is not None else [])}
     found = [each for each in map(process, sorted(pids)) if each.state not in "ZX?"]
-    return Traces(found, not found and os.path.isfile(path) and bool(flock.locked(path)))
+    return Traces(found, not found and os.path.isfile(path) and is_output_locked(path))
 
 
 def _earlier_traces(queue: "InspectedQueue", job: Job) -> tuple[int, Traces]:

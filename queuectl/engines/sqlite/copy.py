@@ -1,14 +1,19 @@
-"""A log from one SQLite file into another: a copy of the whole queue, or a log that was exported."""
+"""What one database has into an SQLite file: a copy of one like it, or what another kind has, or an export."""
 
-from collections.abc import Iterable
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import apsw
 from msgspec.structs import astuple
 
+from queuectl.engines.contents import Contents
+from queuectl.engines.projection_registry import Registry
 from queuectl.engines.sqlite import file_mark
+from queuectl.engines.sqlite.database import Translated, make_schema
+from queuectl.engines.sqlite.tables import SqliteTables
+from queuectl.engines.sqlite.view import SqliteView
 from queuectl.errors import Invalid, Refused
-from queuectl.events import Recorded
 
 INSERT = "insert into events (seq, stream, version, type, v, at, actor, data) values (?, ?, ?, ?, ?, ?, ?, ?)"
 """One event, as `astuple` gives it."""
@@ -17,8 +22,9 @@ INSERT = "insert into events (seq, stream, version, type, v, at, actor, data) va
 def copy(db: apsw.Connection, path: str, *, secrets: bool) -> None:
     """Write log and tables, as of one moment, into an empty file; the values of secrets only where asked for.
 
-    Table by table, so that no value of a secret is ever in a file that was to be without: who copies may be killed. The
-    schema is the same to the letter, and so is all else but the mark of the file.
+    Not by way of the log, as `filling` does it: to copy the tables takes an eighth of the time that it takes to fold
+    them. Table by table, so that no value of a secret is ever in a file that was to be without: who copies may be
+    killed. The schema is the same to the letter, and so is all else but the mark of the file.
     """
     db.execute("attach ? as copy", (path,))
     try:
@@ -89,15 +95,35 @@ def _finish(path: str, schema: list[tuple[Any, ...]]) -> None:
         new.close()
 
 
-def take_in(db: apsw.Connection, records: Iterable[Recorded]) -> int:
-    """Put a whole log into a database that has none, within a transaction; returns its last seq.
+@contextmanager
+def filling(path: str) -> Generator[apsw.Connection]:
+    """Make an empty file a queue's database: with the log that the block takes in, and the tables that it makes.
+
+    Raises Unusable where it can't be written. What is not finished is to be thrown away.
+    """
+    with Translated(path):
+        db = apsw.Connection(path)
+        try:
+            for setting in ("journal_mode", "synchronous"):
+                db.execute(f"pragma {setting} = off").fetchall()
+            with db:
+                make_schema(db)
+                yield db
+                view = SqliteView(db)
+                Registry(SqliteTables(db), view).replay((), view.head()[0])
+        finally:
+            db.close()
+
+
+def take_in(db: apsw.Connection, contents: Contents) -> int:
+    """Put what another database had into one that has no log, within a transaction; returns the last seq.
 
     Raises Refused where there is a log, Invalid where this is no whole one.
     """
     if db.execute("select exists (select 1 from events)").get:
         raise Refused("there is a log here already: name a new database with --db")
     try:
-        db.executemany(INSERT, map(astuple, records))
+        db.executemany(INSERT, map(astuple, contents.records))
     except apsw.ConstraintError:
         raise Invalid("is there a second time") from None
     torn = db.execute(
@@ -111,4 +137,6 @@ def take_in(db: apsw.Connection, records: Iterable[Recorded]) -> int:
     ).get
     if torn is not None:
         raise Invalid(f"the log is not whole: events of {torn} are missing, or out of order")
+    db.executemany("insert into leaves (seq, at, hash) values (?, ?, ?)", map(astuple, contents.leaves))
+    db.executemany("insert into secrets (job, name, value) values (?, ?, ?)", map(astuple, contents.secrets))
     return db.execute("select max(seq) from events").get or 0

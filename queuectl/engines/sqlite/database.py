@@ -236,6 +236,21 @@ def _immutable(path: str) -> Generator[apsw.Connection]:
         peek.close()
 
 
+def make_schema(db: apsw.Connection) -> None:
+    """Make what the schema has, or what is new of it, within a transaction: the log, no tables of projections."""
+    here = os.path.join(os.path.dirname(__file__), "schema.sql")
+    with open(here, encoding="utf-8") as file:
+        schema = file.read()
+    for (name,) in list(db.execute("select name from sqlite_master where type = 'trigger'")):
+        db.execute(f"drop trigger {name}")
+    for _ in db.execute(schema):
+        pass
+    if file_mark.read(db) is None:
+        file_mark.renew(db)
+    db.pragma("application_id", APPLICATION_ID)
+    db.pragma("user_version", SCHEMA)
+
+
 def _make(db: apsw.Connection) -> None:
     """The schema, or what is new of it, in one transaction, then WAL.
 
@@ -244,19 +259,9 @@ def _make(db: apsw.Connection) -> None:
     if db.pragma("application_id") != APPLICATION_ID:
         os.chmod(db.filename, 0o600)  # an empty file may have been there before, readable by all
     if _schema(db) < SCHEMA:
-        here = os.path.join(os.path.dirname(__file__), "schema.sql")
-        with open(here, encoding="utf-8") as file:
-            schema = file.read()
         db.execute("begin immediate")
         try:
-            for (name,) in list(db.execute("select name from sqlite_master where type = 'trigger'")):
-                db.execute(f"drop trigger {name}")
-            for _ in db.execute(schema):
-                pass
-            if file_mark.read(db) is None:
-                file_mark.renew(db)
-            db.pragma("application_id", APPLICATION_ID)
-            db.pragma("user_version", SCHEMA)
+            make_schema(db)
             db.execute("commit")
         except BaseException:
             if db.in_transaction:

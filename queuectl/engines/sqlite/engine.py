@@ -6,9 +6,8 @@ and child open anew when they need one; where it was in use, the child never tou
 """
 
 import os
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from typing import TypeVar
 
 import apsw
@@ -16,26 +15,30 @@ import apsw
 from projections import replay
 from projections.replay import Progress
 from queuectl.engines.base import PAST, Engine, Holders, Listener, Storage
+from queuectl.engines.contents import Contents
+from queuectl.engines.high_water import HighWaterMark
+from queuectl.engines.log_transaction import Known
+from queuectl.engines.projection_registry import Registry
 from queuectl.engines.sqlite import copy, database, doorbell, file_mark, forking
 from queuectl.engines.sqlite.database import Translated
 from queuectl.engines.sqlite.doorbell import Bells
 from queuectl.engines.sqlite.file_identity import OpenFiles, refuse_files_in_use
 from queuectl.engines.sqlite.gate import Gate
 from queuectl.engines.sqlite.health import holders, storage
-from queuectl.engines.sqlite.high_water import HighWater, HighWaterMark
+from queuectl.engines.sqlite.high_water import SqliteHighWater
 from queuectl.engines.sqlite.location import Location, prepare
 from queuectl.engines.sqlite.past import PastView, any_archived
-from queuectl.engines.sqlite.projection_registry import Registry
 from queuectl.engines.sqlite.rerun import SqliteRerun
 from queuectl.engines.sqlite.shm import WalIndex
 from queuectl.engines.sqlite.store import SqliteStore
-from queuectl.engines.sqlite.transaction import Known, SqliteTransaction
+from queuectl.engines.sqlite.tables import SqliteTables, folded_upto, scratch
+from queuectl.engines.sqlite.transaction import SqliteTransaction
 from queuectl.engines.sqlite.view import SqliteView
 from queuectl.engines.sqlite.wal import Wal
 from queuectl.engines.sqlite.write_transaction import WriteTransaction
 from queuectl.engines.view import Rerun, Transaction, View
 from queuectl.errors import Busy, Invalid, QueueError, Replaced, Unusable, shown
-from queuectl.events import WAKING, Recorded, Unreadable
+from queuectl.events import WAKING, Unreadable
 from queuectl.host import processes
 from queuectl.host.flock import FileLock, try_lock
 
@@ -45,13 +48,15 @@ Made = TypeVar("Made")
 class SqliteEngine(Engine):
     """See `queuectl.engines.base.Engine` for what it promises."""
 
+    many_hosts = False
+
     def __init__(
         self, location: Location, *, create: bool = True, progress: Progress | None = None,
         patience: float | None = 30.0, healing: bool = True,
     ) -> None:  # fmt: skip
         """Open, make where it does not exist (`create`), and heal what is missing or late (`healing`)."""
         self.location = location
-        self.url = location.database
+        self.url = self.access = location.database
         self.home = location.home
         self._progress = progress
         self._healing = healing
@@ -86,7 +91,7 @@ class SqliteEngine(Engine):
         too, would be without any, and when another program closes the file as the last one it removes the WAL
         with what the child goes on to write into it.
         """
-        if not self._db.in_transaction:
+        if not self._closed_for_fork and not self._db.in_transaction:
             self._db.close()
             self._closed_for_fork = True
 
@@ -109,7 +114,7 @@ class SqliteEngine(Engine):
         fresh = prepare(self.location, create=create)
         self._gate = Gate(self.location.gate)
         self._gate.worker = self._worker
-        self._high_water = HighWater(self.location)
+        self._high_water = SqliteHighWater(self.location)
         note = self._high_water.read()  # before the head is: others go on writing
         files = OpenFiles(self.location)
         self._wal_index = WalIndex(self.location)
@@ -134,7 +139,7 @@ class SqliteEngine(Engine):
 
     def _begin(self, patience: float | None, note: HighWaterMark) -> None:
         """Look whether the log is whole, and make the tables so."""
-        self._registry, self._known = Registry(self._db), Known()
+        self._registry, self._known = Registry(SqliteTables(self._db), SqliteView(self._db)), Known()
         self._write = WriteTransaction(self._db, self._open_files, self._wal_index)
         self._writing = self._closed = False
         self._wal = Wal(self._db)
@@ -163,7 +168,7 @@ class SqliteEngine(Engine):
             self._open(None)
 
     @contextmanager
-    def snapshot(self) -> Generator[View]:
+    def snapshot(self, *, long: bool = False) -> Generator[View]:
         self._reopen_after_fork()
         self._check_files()
         with Translated(self.location.database), self._reading() as view:
@@ -242,8 +247,9 @@ class SqliteEngine(Engine):
 
     def _differences(self, progress: Progress | None) -> list[str]:
         view = SqliteView(self._db)
-        projections, scratch = self._registry.scratch()
-        store = SqliteStore(scratch)
+        projections = self._registry.standing()
+        database = scratch(projections)
+        store = SqliteStore(database)
         found: list[str] = []
         try:
             upto = view.head()[0]
@@ -256,7 +262,7 @@ class SqliteEngine(Engine):
                 found += (line for p in projections for line in replay.differences(p, live, store))
             return found
         finally:
-            scratch.close()
+            database.close()
 
     @contextmanager
     def past(self, seq: int, names: Collection[str] = PAST, progress: Progress | None = None) -> Generator[View]:
@@ -276,21 +282,20 @@ class SqliteEngine(Engine):
         self._reopen_after_fork()
         self._check_files()
         with Translated(self.location.database):
-            make = partial(self._registry.past, after, names, progress, indexed=True)
-            scratch = self._retry_if_archived(make)
+            folding, live = self._registry.builtin(names), SqliteView(self._db)
+            folded = self._retry_if_archived(lambda: folded_upto(live, after, folding, progress, indexed=True))
             try:
-                folding = self._registry.builtin(names)
-                live, path = SqliteView(self._db), self.location.database
-                yield SqliteRerun(scratch, folding, live, path, (after, upto), progress)
+                yield SqliteRerun(folded, folding, live, self.location.database, (after, upto), progress)
             finally:
-                scratch.close()
+                folded.close()
 
     def _past(self, seq: int, names: Collection[str], progress: Progress | None) -> PastView:
-        scratch = self._registry.past(seq, names, progress)
+        live = SqliteView(self._db)
+        folded = folded_upto(live, seq, self._registry.builtin(names), progress)
         try:
-            return PastView(scratch, SqliteView(self._db), self.location.database, seq)
+            return PastView(folded, live, self.location.database, seq)
         except BaseException:
-            scratch.close()
+            folded.close()
             raise
 
     def _retry_if_archived(self, make: Callable[[], Made]) -> Made:
@@ -308,11 +313,11 @@ class SqliteEngine(Engine):
         with self.snapshot():
             return make()
 
-    def load(self, records: Iterable[Recorded], progress: Progress | None = None) -> int:
+    def load(self, contents: Contents, progress: Progress | None = None) -> int:
         self._reopen_after_fork()
         with Translated(self.location.database), self._gate.hold(None):
             with self._write.block():
-                head = copy.take_in(self._db, records)
+                head = copy.take_in(self._db, contents)
                 try:
                     broken = self._registry.replay((), head, progress)
                 except (Unreadable, apsw.ConstraintError) as error:

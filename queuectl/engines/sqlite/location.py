@@ -56,11 +56,11 @@ def locate(url: str) -> Location:
     """
     path = url
     if scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", url):
-        if scheme[1].lower() in ("postgres", "postgresql"):
-            raise Invalid(f"{scheme[1]}://… needs a later version of queuectl: give a path or sqlite:///path")
         path = url[len("sqlite:///") :]
         if not url.lower().startswith("sqlite:///"):
-            raise Invalid(f"{scheme[1]}://… is no database queuectl knows: give a path or sqlite:///path")
+            raise Invalid(
+                f"{scheme[1]}://… is no database queuectl knows: give a path, sqlite:///path or postgresql://…"
+            )
     if not path or "\0" in path:
         raise Invalid(f"{url!r} names no database: give a path or sqlite:///path")
     if path == ":memory:":

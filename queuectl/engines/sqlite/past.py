@@ -22,11 +22,15 @@ PAGE = 1000
 class PastView(SqliteView):
     """A view of scratch tables, beside which the live log is read for what jobs were enqueued with."""
 
-    def __init__(self, scratch: apsw.Connection, live: SqliteView, path: str, seq: int) -> None:
-        """`live` is a view of the database at `path`; the scratch tables have folded its log up to event `seq`."""
+    def __init__(self, scratch: apsw.Connection, live: SqliteView, path: str | None, seq: int) -> None:
+        """`live` is a view of the database at `path`; the scratch tables have folded its log up to event `seq`.
+
+        Without a path, the scratch database has the log itself.
+        """
         super().__init__(scratch)
         self._end = live.head()[0]
-        scratch.execute("attach ? as live", (path,))
+        if path is not None:
+            scratch.execute("attach ? as live", (path,))
         row = scratch.execute(
             """
             select * from (select seq, at from events where seq <= ?1 order by seq desc limit 1)

@@ -24,7 +24,7 @@ class SqliteRerun(Rerun):
         scratch: apsw.Connection,
         folding: Sequence[Builtin],
         live: SqliteView,
-        path: str,
+        path: str | None,
         span: tuple[int, int],
         progress: Progress | None,
     ) -> None:
@@ -36,7 +36,8 @@ class SqliteRerun(Rerun):
         self._view = SqliteView(scratch)
         for setting in ("journal_mode = off", "synchronous = off"):
             scratch.execute(f"pragma {setting}").fetchall()
-        scratch.execute("attach ? as live", (path,))
+        if path is not None:
+            scratch.execute("attach ? as live", (path,))
 
     def __iter__(self) -> Iterator[Sequence[Change]]:
         begin, upto = self._span

@@ -7,7 +7,7 @@ from typing import Any
 import apsw
 
 from projections.store import Rows
-from projections.table import Row, Table
+from projections.table import Row, Table, identifier
 
 
 class SqliteStore:
@@ -44,18 +44,19 @@ class SqliteStore:
 
 @cache
 def _insert(table: Table[Any]) -> str:
-    return f"insert into {table.name} ({','.join(table.columns)}) values ({','.join('?' * len(table.columns))})"
+    columns = ",".join(map(identifier, table.columns))
+    return f"insert into {table.name} ({columns}) values ({','.join('?' * len(table.columns))})"
 
 
 @cache
 def _update(table: Table[Any]) -> str:
     """Numbered parameters: a row has the values of all columns, those that stay too."""
-    numbers = {column: f"{column}=?{place}" for place, column in enumerate(table.columns, 1)}
+    numbers = {column: f"{identifier(column)}=?{place}" for place, column in enumerate(table.columns, 1)}
     changes, keys = ([numbers[column] for column in columns] for columns in (table.merge, table.key))
     return f"update {table.name} set {','.join(changes)} where {' and '.join(keys)}"
 
 
 @cache
 def _upsert(table: Table[Any]) -> str:
-    changes = ", ".join(f"{column} = {value}" for column, value in table.merge.items())
+    changes = ", ".join(f"{identifier(column)} = {value}" for column, value in table.merge.items())
     return f"{_insert(table)} on conflict ({', '.join(table.key)}) do update set {changes}"

@@ -1,136 +1,30 @@
 """Writing to SQLite: what is decided becomes rows of the log and of every projection, within one transaction."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import apsw
 from msgspec.structs import astuple
 
-from projections import Change, Projection, evolve, new_jobs
-from projections.batches import BatchState
-from projections.config import Config
-from projections.jobs import Job
-from projections.new_jobs import Alike
-from projections.queues import QueueGate
 from queuectl import clock
+from queuectl.engines.log_transaction import Known, LogTransaction
+from queuectl.engines.projection_registry import Registry
 from queuectl.engines.sqlite.copy import INSERT
-from queuectl.engines.sqlite.projection_registry import Registry
 from queuectl.engines.sqlite.view import SqliteView
-from queuectl.engines.view import Leaf, Transaction, Write
-from queuectl.errors import Conflict, Refused
-from queuectl.events import (
-    BatchOpened,
-    ConfigSet,
-    Edited,
-    Enqueued,
-    Forced,
-    Interrupted,
-    QueueLimited,
-    QueuePaused,
-    QueueResumed,
-    Recorded,
-    Released,
-    stored,
-)
+from queuectl.engines.view import Leaf
+from queuectl.errors import Conflict
 
 
-class Known:
-    """What a connection knows of the database, so that its next transaction reads it again only where it has changed.
-
-    It holds as long as SQLite's number for the contents is the same. Every commit changes that number, of whatever
-    connection; within a transaction, and after one that failed, nothing is known.
-    """
-
-    __slots__ = ("at", "config", "contents", "empty", "folding", "has_config", "number", "seq")
-
-    def __init__(self) -> None:
-        self.contents = -1
-        self.seq = self.at = 0
-        self.folding: list[Projection] = []
-        self.config: Config | None = None
-        self.has_config = False
-        self.number: int | None = None
-        """The highest that was given to a job."""
-        self.empty: set[str] = set()
-        """The values of `_FILLS` of which there is nothing."""
-
-
-_FILLS = {
-    QueuePaused.type: "queues",
-    QueueResumed.type: "queues",
-    QueueLimited.type: "queues",
-    Enqueued.type: "dependencies",
-    Edited.type: "dependencies",
-    BatchOpened.type: "batches",
-    Forced.type: "forced",
-    Released.type: "forced",  # what is given back is as it was before its claim
-    Interrupted.type: "forced",
-}
-"""By type of event: what there may be something of after it. A worker asks for these at each turn."""
-
-
-class SqliteTransaction(SqliteView, Transaction):
+class SqliteTransaction(SqliteView, LogTransaction):
     """The write transaction: see `queuectl.engines.base.Transaction`."""
 
     def __init__(self, db: apsw.Connection, registry: Registry, known: Known) -> None:
-        super().__init__(db)
-        self._registry = registry
-        self._known = known
+        SqliteView.__init__(self, db)
         if known.contents != db.data_version():
             known.seq, known.at = self.head()
             known.folding = registry.active(known.seq)
             known.has_config, known.number, known.empty = False, None, set()
-        known.contents = -1
-        self.seq = known.seq
-        self._folding = known.folding
-        self.now = clock.now()
-        self.at = max(self.now, known.at + 1)
-        self.wakes = False
-        self.types: set[str] = set()
-        self._numbers = range(0)
-        self._conflict: Conflict | None = None
-
-    def append(self, writes: Iterable[Write], actor: str) -> list[Change]:
-        changes: list[Change] = []
-        rows: list[tuple[Any, ...]] = []
-        seq, at = self.seq, self.at
-        for write in writes:
-            before = write.before
-            version = write.version if before is None else before.version
-            for event in write.events:
-                seq += 1
-                version += 1
-                data = stored(event)
-                record = Recorded(seq, write.stream, version, event.type, event.v, at, actor, data)
-                after = evolve(before, record, event)
-                changes.append(Change(record, event, before, after))
-                rows.append(astuple(record))
-                self.types.add(event.type)
-                before = after
-        if not changes:
-            return changes
-        self._insert(rows)
-        self._registry.fold(self._folding, changes)
-        self._appended(changes[-1].record)
-        return changes
-
-    def enqueue(self, groups: Sequence[Alike], actor: str) -> None:
-        if not self._registry.only_ours:  # users' projections are given every change
-            super().enqueue(groups, actor)
-            return
-        rows: list[tuple[Any, ...]] = []
-        new: list[tuple[Job, Alike]] = []
-        seq, at, kind, v = self.seq + 1, self.at, Enqueued.type, Enqueued.v
-        for group in groups:
-            made = zip(group.jobs, group.payloads(), strict=True)
-            first = len(rows)
-            rows += [(seq, f"job:{id}", 1, kind, v, at, actor, data) for seq, ((id, _), data) in enumerate(made, seq)]
-            seq += len(group.jobs)
-            new.append((evolve(None, Recorded(*rows[first]), group.policy), group))
-        self._insert(rows)
-        new_jobs.insert(new, self._store)
-        self.types.add(kind)
-        self._appended(Recorded(*rows[-1]))
+        LogTransaction.__init__(self, registry, known, clock.now())
 
     def _insert(self, rows: Sequence[tuple[Any, ...]]) -> None:
         try:
@@ -140,81 +34,8 @@ class SqliteTransaction(SqliteView, Transaction):
             self._conflict = Conflict(f"{error}: load it again and decide again")
             raise self._conflict from error
 
-    def _appended(self, record: Recorded) -> None:
-        """Note what the events up to this one make unknown. Where it has the last number given, that is the highest."""
-        self.seq = record.seq
-        if ConfigSet.type in self.types:
-            self._known.has_config = False
-        if self._known.empty:
-            self._known.empty.difference_update([_FILLS[kind] for kind in self.types if kind in _FILLS])
-        last = record.subject
-        self._known.number = int(last) if self._numbers and last == str(self._numbers[-1]) else None
-
-    def finish(self) -> None:
-        """Note how far the projections are, last thing before the commit. Raises the Conflict that a caller caught."""
-        if self._conflict is not None:
-            raise self._conflict
-        if self.types:
-            self._registry.advance(self._folding, self.seq)
-
-    def committed(self) -> None:
-        """Keep what is known for the next transaction, unless users' projections are looked after each time."""
-        known = self._known
-        if self.types:
-            known.seq, known.at = self.seq, self.at
-        if self._registry.only_ours:
-            known.contents = self._db.data_version()
-
-    def numbers(self, count: int) -> range:
-        known = self._known
-        if known.number is None:
-            known.number = super().numbers(0).start - 1
-        self._numbers = range(known.number + 1, known.number + 1 + count)
-        return self._numbers
-
-    def config(self) -> Config | None:
-        known = self._known
-        if not known.has_config:
-            known.config = super().config()
-            known.has_config = True
-        return known.config
-
-    def gates(self, names: Sequence[str] | None = None) -> dict[str, QueueGate]:
-        if "queues" in self._known.empty:
-            return {}
-        found = super().gates(names)
-        if not found and names is None:
-            self._known.empty.add("queues")
-        return found
-
-    def forced(self, queues: Sequence[str] = ()) -> list[Job]:
-        if "forced" in self._known.empty:
-            return []
-        found = super().forced()
-        if not found:
-            self._known.empty.add("forced")
-        return [job for job in found if not queues or job.queue in queues]
-
-    def depended_on(self, ids: Collection[str]) -> set[str]:
-        if "dependencies" in self._known.empty:
-            return set()
-        if not self._db.execute("select exists (select 1 from dependencies)").get:
-            self._known.empty.add("dependencies")
-            return set()
-        return super().depended_on(ids)
-
-    def cascading_batch(self) -> BatchState | None:
-        return super().cascading_batch() if self._has_batches() else None
-
-    def halting_batches(self) -> frozenset[str]:
-        return super().halting_batches() if self._has_batches() else frozenset()
-
-    def _has_batches(self) -> bool:
-        if "batches" in self._known.empty:
-            return False
-        if not self._db.execute("select exists (select 1 from batches)").get:
-            self._known.empty.add("batches")
-        return "batches" not in self._known.empty
+    def _contents(self) -> int:
+        return self._db.data_version()
 
     def keep_secrets(self, job: str, values: Mapping[str, str]) -> None:
         self._db.executemany(
@@ -235,11 +56,7 @@ class SqliteTransaction(SqliteView, Transaction):
         self._db.executemany("insert into leaves (seq, at, hash) values (?, ?, ?)", map(astuple, leaves))
 
     def remove(self, streams: Iterable[str]) -> None:
-        folding = {projection.name for projection in self._folding}
-        for row in self._registry.rows().values():
-            if row.broken is not None or row.name not in folding:
-                why = row.broken or "its code is not installed here"
-                raise Refused(f"the projection {row.name!r} would miss it ({why}): mend that, then `queuectl replay`")
+        self._refuse_removal()
         self._db.executemany(
             """
             delete from events

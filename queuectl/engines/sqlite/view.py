@@ -10,7 +10,7 @@ from projections import queues
 from projections.store import marks
 from queuectl.engines.sqlite.health import SqliteHealth
 from queuectl.engines.sqlite.store import SqliteStore
-from queuectl.engines.view import ALL, Filter, Leaf
+from queuectl.engines.view import ALL, Filter, Leaf, Secret
 from queuectl.events import Recorded, encode
 
 STREAMS = 500
@@ -86,6 +86,9 @@ class SqliteView(SqliteHealth):
         rows = self._db.execute(sql, (after, upto if upto is not None else 1 << 62, limit))
         return [Leaf(*row) for row in rows]
 
+    def every_secret(self) -> list[Secret]:
+        return [Secret(*row) for row in self._db.execute("select job, name, value from secrets order by job, name")]
+
     def history(self, streams: Collection[str], before: int) -> Iterable[Recorded]:
         rows = self._db.execute(
             f"""
@@ -120,48 +123,7 @@ class SqliteView(SqliteHealth):
         return chain.from_iterable(parts())
 
     def size(self, upto: int) -> int:
-        """How many events there are up to this one."""
         return self._db.execute("select count(*) from events where seq <= ?", (upto,)).get
-
-    def archivable(self, at: int, states: Collection[str], now: int) -> dict[str, int]:
-        sql = f"""
-            with over as (
-                select id, version from jobs
-                where finished_at <= ? and state in ({marks(states)}) and cascading = 0
-                    and id not in (select job from starts where next > ?)
-                    and (batch is null or batch not in (
-                        select batch from batch_counts where state in ('pending', 'blocked', 'processing', 'failed')
-                    ))
-            )
-            select 'job:' || id, version from over
-            union all
-            select stream, version from events purge where type = 'purged' and seq <= ?
-                and not exists (select 1 from events where stream = purge.stream and version > purge.version)
-                and substr(stream, 5) not in (select job from starts where next > ?)
-            union all
-            select 'worker:' || id, version from workers
-            where ended_at <= ? and id not in (select worker from attempts where job not in (select id from over))
-        """
-        return dict(self._db.execute(sql, (at, *states, now, self.seq_at(at), now, at)))
-
-    def seq_at(self, at: int) -> int:
-        # Moments rise with the numbers, so the place is found by halving: no index is needed.
-        low, high = 0, self.head()[0]
-        while low < high:
-            middle = (low + high + 1) // 2
-            row = self._db.execute(
-                """
-                select * from (select seq, at from events where seq >= ?1 order by seq limit 1)
-                union all select * from (select seq, at from leaves where seq >= ?1 order by seq limit 1)
-                order by seq limit 1
-                """,
-                (middle,),
-            ).get
-            if row is not None and row[1] <= at:
-                low = max(middle, row[0])
-            else:
-                high = middle - 1
-        return low
 
     def failed_jobs(self, *, after: int, upto: int, queue: str | None, limit: int) -> list[tuple[int, str]]:
         rows = self._db.execute(

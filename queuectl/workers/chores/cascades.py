@@ -1,5 +1,6 @@
 """Cascades: the jobs that depend on one that has ended are looked at, where they were too many for its transaction."""
 
+from queuectl import on_empty
 from queuectl.clock import monotonic
 from queuectl.errors import Busy, Outdated, QueueError
 from queuectl.queue import Queue
@@ -25,7 +26,7 @@ class Cascades:
     def run(self, now: float) -> None:
         """See `Chore`."""
         try:
-            with self._queue.engine.transaction(PATIENCE) as tx:
+            with self._queue.engine.transaction(PATIENCE) as tx, on_empty.coming_to_rest(tx, self._actor):
                 left = tx.cascade(self._actor)
             self.due = monotonic() if left else NEVER
         except Outdated:

@@ -10,6 +10,7 @@ more, it ends.
 import os
 
 from queuectl.clock import monotonic
+from queuectl.engines.base import Engine
 from queuectl.errors import QueueError, Unusable, shown
 from queuectl.queue import Queue
 from queuectl.workers.chores.chore import ChoreHost
@@ -78,9 +79,9 @@ class WatchedFile:
 class WatchedDatabase(WatchedFile):
     """The database: another one, too, where a copy was written into the file that is open."""
 
-    def __init__(self, queue: Queue) -> None:
-        self._engine = queue.engine
-        super().__init__(queue.engine.files[0])
+    def __init__(self, engine: Engine, path: str) -> None:
+        self._engine = engine
+        super().__init__(path)
 
     def current(self) -> Inode:
         """`ANOTHER` also where the inode is the same."""
@@ -89,15 +90,31 @@ class WatchedDatabase(WatchedFile):
 
 
 class QueueFiles:
-    """Where a queue is, as far as files tell: its database and its folder, as they were opened."""
+    """Where a queue is, as far as files tell: its folder, and its database if that is a file, as they were opened."""
 
     def __init__(self, queue: Queue) -> None:
-        self.database, self.folder = WatchedDatabase(queue), WatchedFile(queue.home.folder)
+        self.database = WatchedDatabase(queue.engine, queue.engine.files[0]) if queue.engine.files else None
+        self.folder = WatchedFile(queue.home.folder)
+
+    @property
+    def watched(self) -> list[WatchedFile]:
+        """What is looked at."""
+        return [self.folder] if self.database is None else [self.database, self.folder]
+
+    @property
+    def is_database_missing(self) -> bool:
+        """Whether something else was seen in the place of the database last."""
+        return self.database is not None and self.database.since is not None
+
+    def look_at_database(self, now: float) -> None:
+        """Look at the database once more."""
+        if self.database is not None:
+            self.database.look(now)
 
     def is_same_database(self) -> bool:
         """Whether the database is in its place just now. The folder can be made again, the log can't."""
         try:
-            return self.database.current() == self.database.opened
+            return self.database is None or self.database.current() == self.database.opened
         except OSError:
             return False
 
@@ -110,7 +127,7 @@ class QueueFiles:
 
     def lost(self, now: float) -> str | None:
         """What is believed to be another one, or gone for good; None where all is well, or may still become so."""
-        for each in (self.database, self.folder):
+        for each in self.watched:
             if each.is_lost(now, PATIENCE):
                 missing = f"has been missing for {PATIENCE:.0f} s"
                 what = "is another one than this worker has opened" if each.found else missing
@@ -135,7 +152,7 @@ class FileMonitor:
         self._host, self._queue, self._held, self._table, self._bells = host, queue, held, table, bells
         self._home = QueueFiles(queue)
         self._side_files = [WatchedFile(path) for path in queue.engine.files[1:]]
-        self._lock, self._bell = WatchedFile(held.path), WatchedFile(bells.work.path)
+        self._lock, self._bell = WatchedFile(held.path), _watched(bells)
 
     def run(self, now: float) -> None:
         """See `Chore`: look, mend what can be, and have the worker act on the rest."""
@@ -143,8 +160,8 @@ class FileMonitor:
         was_lost, was_gone = self.declared_lost, self.gone is not None
         for message in self._check(now):
             self._host.warn(message)
-        is_missing = any(each.since is not None for each in (self._home.database, *self._side_files))
-        others = (self._home.folder, self._lock, self._bell)
+        is_missing = self._home.is_database_missing or any(each.since is not None for each in self._side_files)
+        others = (self._home.folder, self._lock, *self._bell)
         self.writes_suspended = self.gone is not None or is_missing
         self.claims_suspended = (
             self.writes_suspended or self.declared_lost or any(each.since is not None for each in others)
@@ -160,8 +177,8 @@ class FileMonitor:
 
     def _check(self, now: float) -> list[str]:
         """Look, and mend what can be; returns what is worth a warning."""
-        home = (self._home.database, self._home.folder)
-        for each in (*home, *self._side_files, self._lock, self._bell):
+        home = self._home.watched
+        for each in (*home, *self._side_files, self._lock, *self._bell):
             each.look(now)
         if self.gone is not None or any(each.since is not None for each in home):
             self.gone = self.gone or self._home.lost(now)
@@ -171,9 +188,9 @@ class FileMonitor:
             warnings += self._reopen(now)
         if self._lock.is_lost(now) and not self.declared_lost:
             warnings += self._lock_again()
-        if self._bell.is_lost(now):
+        if any(each.is_lost(now) for each in self._bell):
             self._bells.renew()
-            self._bell = WatchedFile(self._bells.work.path)
+            self._bell = _watched(self._bells)
             warnings.append("its doorbell was removed: it has made another")
         return warnings
 
@@ -197,3 +214,9 @@ class FileMonitor:
             return [f"its lock file was removed, and can't be made again: {error.strerror}"]
         self._lock = WatchedFile(self._held.path)
         return ["its lock file was removed: it has made another"]
+
+
+def _watched(bells: Doorbells) -> list[WatchedFile]:
+    """The file of the worker's doorbell, where it has one."""
+    path = bells.work.path
+    return [WatchedFile(path)] if path is not None else []

@@ -83,7 +83,7 @@ class RecoveryWatch:
             killed = hang_detector.kill(self._queue, worker)
             self._write([{"event": "hung", "hung": worker.id, "pid": worker.pid, "killed": killed}])
             if hang_detector.is_unseen(self._queue, worker):
-                self._recover(worker.id, died=hang_detector.DIED_UNSEEN)
+                self._recover(worker.id, died=hang_detector.silence(self._queue, worker))
 
     def _recover(self, id: str, *, died: str = "died") -> None:
         held = take_lock(self._queue, id)

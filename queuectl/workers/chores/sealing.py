@@ -6,7 +6,6 @@ so that no command waits for more than a few milliseconds.
 
 from collections.abc import Callable
 
-from queuectl import clock
 from queuectl.audit.seal import Seal, Sealing, has_unsealed, last_seal
 from queuectl.clock import SECOND, monotonic
 from queuectl.errors import Busy, Outdated, QueueError
@@ -99,7 +98,7 @@ class SealChore:
             found = has_unsealed(view, last)
         now = monotonic()
         if last.seq != self._last.seq:
-            age = (clock.now() - last.at) / SECOND
+            age = (self._queue.engine.now() - last.at) / SECOND
             self._last = last
             self._due = now + self._every - min(max(age, 0.0), self._every)
         return now >= self._due and found

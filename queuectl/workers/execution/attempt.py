@@ -24,9 +24,10 @@ from queuectl.host import processes
 from queuectl.host.pidfd import PidfdSet
 from queuectl.runnable import Argv
 from queuectl.units import size_text
-from queuectl.workers.execution import memory, output, traces
+from queuectl.workers.execution import memory, traces
 from queuectl.workers.execution.memory import MemoryLimit
 from queuectl.workers.execution.output import AlreadyStarted as AlreadyStarted
+from queuectl.workers.execution.output import OutputFiles
 from queuectl.workers.execution.plain_command import shell_status
 from queuectl.workers.execution.search import AttemptSearch
 from queuectl.workers.execution.spawn import NotStarted, printable, spawn
@@ -49,24 +50,24 @@ def launch(start: Start, orphans: OrphanFinder = tuple) -> "AttemptProcess":
     path exists, and OSError if the file or the process can't be created just now (disk full, no memory, no
     descriptors): nothing has been started then.
     """
-    fd = output.create(start.output)
+    files = OutputFiles(start.output, split=start.split_output)
     started_at, began = clock.now(), clock.monotonic()
     limit = memory.limit(start.memory_limit, start.memory_group)
     pid = -1
     try:
-        output.lock(fd)
-        spare = os.dup(fd)  # for the pidfd: one that has started and can't be watched is ended, and has failed
+        # For the pidfd: one that has started and can't be watched is ended, and has failed.
+        spare = os.dup(files.stdout)
         try:
-            pid, as_shell = _spawn(start, fd, limit)
+            pid, as_shell = _spawn(start, files, limit)
         finally:
             os.close(spare)
         pidfd = os.pidfd_open(pid)
-        return AttemptProcess(start, pid, pidfd, fd, started_at, began, None, orphans, as_shell, limit)
+        return AttemptProcess(start, pid, pidfd, files, started_at, began, None, orphans, as_shell, limit)
     except NotStarted as problem:
         error, code = str(problem), problem.code
     except OSError as problem:
         if pid < 0:  # no process, memory or descriptor is available just now
-            os.close(fd)
+            files.close()
             memory.lift(limit)
             raise
         # It has started and can't be watched: the attempt is used up, but the worker goes on.
@@ -75,20 +76,21 @@ def launch(start: Start, orphans: OrphanFinder = tuple) -> "AttemptProcess":
         os.waitpid(pid, 0)
     memory.lift(limit)
     with suppress(OSError):  # disk full; the outcome has the error too
-        os.write(fd, f"queuectl: {error}\n".encode())
-    size = os.fstat(fd).st_size
-    os.close(fd)
+        os.write(files.stderr, f"queuectl: {error}\n".encode())
+    size = files.size
+    files.close()
     outcome = Outcome(
         cause="spawn", exit_code=code, started_at=started_at, run_seconds=0.0, cpu_seconds=0.0, output_bytes=size,
         error=error,
     )  # fmt: skip
-    return AttemptProcess(start, -1, -1, -1, started_at, began, outcome)
+    return AttemptProcess(start, -1, -1, files, started_at, began, outcome)
 
 
-def _spawn(start: Start, fd: int, limit: MemoryLimit | None) -> tuple[int, bool]:
+def _spawn(start: Start, files: OutputFiles, limit: MemoryLimit | None) -> tuple[int, bool]:
     """Start the command. Returns its pid, and whether it runs in place of a shell that would stay until it ends."""
     begin = functools.partial(
-        spawn, cwd=start.cwd, stdin=start.stdin, output=fd, umask=start.umask, nice=start.nice, limit=limit
+        spawn, cwd=start.cwd, stdin=start.stdin, output=files.stdout, error=files.stderr, umask=start.umask,
+        nice=start.nice, limit=limit,
     )  # fmt: skip
     if (plain := start.plain) is not None:
         with suppress(NotStarted):  # it is for the shell to say why
@@ -100,8 +102,8 @@ class AttemptProcess:
     """A started command. The module tells how it is driven; all times are monotonic seconds."""
 
     __slots__ = (
-        "_as_shell", "_began", "_clock_from", "_ended_for", "_error", "_kept", "_kill_at", "_kills", "_leftovers",
-        "_number", "_orphans", "_outcome", "_output", "_rss_floor", "_search", "_started_at", "_suspension", "_trim",
+        "_as_shell", "_began", "_clock_from", "_ended_for", "_error", "_files", "_kept", "_kill_at", "_kills",
+        "_leftovers", "_number", "_orphans", "_outcome", "_rss_floor", "_search", "_started_at", "_suspension",
         "_usage", "ended", "limit", "pid", "pidfd", "start", "timeout",
     )  # fmt: skip
 
@@ -110,7 +112,7 @@ class AttemptProcess:
         start: Start,
         pid: int,
         pidfd: int,
-        fd: int,
+        files: OutputFiles,
         started_at: int,
         began: float,
         outcome: Outcome | None = None,
@@ -128,7 +130,7 @@ class AttemptProcess:
         self.ended = outcome is not None
         """Whether nothing of it runs any more."""
         self._outcome = outcome
-        self._output = fd
+        self._files = files
         self._as_shell = as_shell
         self._orphans = orphans
         self._started_at = started_at
@@ -141,7 +143,6 @@ class AttemptProcess:
         self._kill_at: float | None = None
         self._kills = 0
         self._number = start.stop_signal
-        self._trim = output.Trim()
         self._kept = False
         self._leftovers: PidfdSet | None = None
         self._suspension: Suspension | None = None
@@ -205,12 +206,20 @@ class AttemptProcess:
             self._suspension.end()
             self._suspension = None
 
-    def end(self, cause: EndCause, now: float, *, number: int | None = None, grace: float | None = None) -> bool:
+    def end(
+        self,
+        cause: EndCause,
+        now: float,
+        *,
+        number: int | None = None,
+        grace: float | None = None,
+        error: str | None = None,
+    ) -> bool:
         """Send the process group its stop signal, or the one of this number, and KILL it after the grace period.
 
         Once the main process has ended, all else that is found of the attempt is ended the same way. The first cause
-        counts; a later call can only send another signal and shorten the grace period, which is 0 after a KILL. Returns
-        False if the command had already ended by itself.
+        counts, and the `error` given with it; a later call can only send another signal and shorten the grace period,
+        which is 0 after a KILL. Returns False if the command had already ended by itself.
         """
         if self.ended:
             return False
@@ -218,7 +227,7 @@ class AttemptProcess:
         self._number = number or self._number
         if self._usage is None and self._ended_for is None:
             if not self._has_ended():
-                self._ended_for = cause
+                self._ended_for, self._error = cause, error
                 self.timeout = None
                 self._send(self._number)
                 if self._suspension is not None:
@@ -264,7 +273,7 @@ class AttemptProcess:
                 self._signal(self._number)
             _, status, usage = os.wait4(self.pid, 0)
             if self._as_shell and self._ended_for is None:
-                status = shell_status(status, self._output)
+                status = shell_status(status, self._files.stderr)
             self._usage = status, clock.monotonic() - self._began, usage
             os.close(self.pidfd)
             self.pidfd = -1
@@ -349,7 +358,7 @@ class AttemptProcess:
         assert self._usage is not None, "the main process is reaped"
         status, seconds, usage = self._usage
         code = os.waitstatus_to_exitcode(status)
-        found = self._stat()
+        size = self._files.size
         self.close_output()
         outcome = Outcome(
             cause=self._ended_for or ("signal" if code < 0 else "exit" if code not in self.start.ok_codes else None),
@@ -359,8 +368,8 @@ class AttemptProcess:
             run_seconds=round(seconds, 6),
             cpu_seconds=round(usage.ru_utime + usage.ru_stime, 6),
             max_rss=usage.ru_maxrss * 1024 if usage.ru_maxrss > self._rss_floor else None,
-            output_bytes=found.st_size if found is not None else 0,
-            output_cut=self._trim.cut or None,
+            output_bytes=size,
+            output_cut=self._files.cut or None,
             limited_by=self.limit.kept_by if self.limit is not None else None,
             kept=self._kept,
             error=self._error,
@@ -368,33 +377,20 @@ class AttemptProcess:
         return outcome if self.limit is None or self._ended_for is not None else self.limit.judged(outcome)
 
     def close_output(self) -> None:
-        """Close the worker's descriptor of the output file; the command's own hold the lock."""
-        if self._output >= 0:
-            os.close(self._output)
-            self._output = -1
+        """Close the worker's descriptors of the output files; the command's own hold the locks."""
+        self._files.close()
 
     def check_output(self, limit: int, now: float, *, kill: bool = False) -> int:
-        """Keep the output within about `limit` bytes of disk by cutting out its middle; returns how many bytes are cut.
+        """Keep each output file within about `limit` bytes of disk by cutting out its middle; returns the bytes cut.
 
         With `kill`, or if the file system can't cut, the attempt is ended (cause output).
         """
-        found = self._stat()
-        if found is not None and found.st_size > limit and self._outcome is None:
-            fd = self._output if self._output >= 0 else os.open(self.start.output, os.O_WRONLY | os.O_CLOEXEC)
+        if self._outcome is None and self._files.exceed(limit):
             why = "output-policy is kill"
             try:
-                self._trim.trim(fd, found, limit)
+                self._files.trim(limit)
             except OSError as error:
                 kill, why = True, f"its middle can't be cut out here: {error.strerror}"
-            finally:
-                if fd != self._output:
-                    os.close(fd)
             if kill and self._error is None and self.end("output", now):
                 self._error = f"its output grew past {size_text(limit)} (output-limit), and {why}"
-        return self._trim.cut
-
-    def _stat(self) -> os.stat_result | None:
-        try:
-            return os.fstat(self._output) if self._output >= 0 else os.stat(self.start.output)
-        except FileNotFoundError:
-            return None  # the command has removed it
+        return self._files.cut

@@ -1,11 +1,15 @@
 """The output file of an attempt: its start token (R11), the lock its processes hold (R18), and its size limit.
 
 The command appends to the file directly. Past the limit, the middle of the file is cut out: the file keeps its size and
-has a hole there, from which a reader knows what is missing.
+has a hole there, from which a reader knows what is missing. Where stderr is kept apart it has a second file, which is
+locked and limited as the first one is, but is no start token.
 """
 
 import fcntl
 import os
+
+from queuectl.home import stderr_of
+from queuectl.host.flock import locked
 
 
 class AlreadyStarted(Exception):
@@ -25,6 +29,11 @@ def create(path: str) -> int:
         low, fd = fd, fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
         os.close(low)
     return fd
+
+
+def is_output_locked(path: str) -> bool:
+    """Whether a process holds the lock on this output file, or on that for stderr beside it."""
+    return bool(locked(path)) or bool(locked(stderr_of(path)))
 
 
 def lock(fd: int) -> None:
@@ -65,6 +74,77 @@ class Trim:
 
             punch_hole(fd, begin, until - begin)
             self._begin, self._until = begin, until
+
+
+class OutputFiles:
+    """The output files of one attempt, open for its command: one, or a second one for stderr.
+
+    They are created and locked. Raises AlreadyStarted if the path exists, or OSError.
+    """
+
+    __slots__ = ("_fds", "_paths", "_trims")
+
+    def __init__(self, path: str, *, split: bool) -> None:
+        self._paths = (path, stderr_of(path)) if split else (path,)
+        self._trims = [Trim() for _ in self._paths]
+        self._fds: list[int] = []
+        try:
+            for each in self._paths:
+                self._fds.append(create(each))
+                lock(self._fds[-1])
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def stdout(self) -> int:
+        """The descriptor of the output file."""
+        return self._fds[0]
+
+    @property
+    def stderr(self) -> int:
+        """The descriptor of the file for stderr: the same, where it is not apart."""
+        return self._fds[-1]
+
+    def close(self) -> None:
+        """Close the descriptors; those of the command hold the locks. Harmless when repeated."""
+        while self._fds:
+            os.close(self._fds.pop())
+
+    @property
+    def size(self) -> int:
+        """How many bytes were written, without files that the command has removed."""
+        return sum(found.st_size for found in self._found() if found is not None)
+
+    @property
+    def cut(self) -> int:
+        """How many of these were cut out."""
+        return sum(trim.cut for trim in self._trims)
+
+    def exceed(self, limit: int) -> bool:
+        """Whether one of the files has more bytes."""
+        return any(found is not None and found.st_size > limit for found in self._found())
+
+    def trim(self, limit: int) -> None:
+        """Cut out the middle of each file that takes more. Raises OSError if that is not possible."""
+        for place, found in enumerate(self._found()):
+            if found is not None and found.st_size > limit:
+                fd = self._fds[place] if self._fds else os.open(self._paths[place], os.O_WRONLY | os.O_CLOEXEC)
+                try:
+                    self._trims[place].trim(fd, found, limit)
+                finally:
+                    if not self._fds:
+                        os.close(fd)
+
+    def _found(self) -> list[os.stat_result | None]:
+        return [os.fstat(fd) for fd in self._fds] or [_stat(path) for path in self._paths]
+
+
+def _stat(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except FileNotFoundError:
+        return None
 
 
 def cut(path: str) -> tuple[int, int] | None:

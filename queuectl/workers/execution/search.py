@@ -3,14 +3,18 @@
 import os
 from collections.abc import Mapping, Sequence
 
+from queuectl.home import stderr_of
 from queuectl.host.processes import is_writer, session
 from queuectl.host.procfs import Process, descendants, look, pids
 from queuectl.workers.execution.traces import OrphanFinder, is_free, is_tagged, is_untagged
 
 
 class AttemptSearch:
-    """Finds the processes that carry an attempt's tag, have its output file open for writing, or share a session with
-    a tagged process, `orphans`, and what any of these has started without a tag. The process that searches is none."""
+    """Finds the processes of an attempt, and what any of these has started without a tag.
+
+    They carry its tag, have an output file of it open for writing, share a session with a tagged process, or are
+    `orphans`. The process that searches is none.
+    """
 
     def __init__(
         self,
@@ -21,10 +25,11 @@ class AttemptSearch:
         database: str | None = None,
         below: int | None = None,
     ) -> None:
-        """`path`: of the output file. `database`: count only tagged processes started for the queue at this path; a
-        copy may use the same tags. `below`: look only at what has come from this process, a subreaper: everything of
-        its attempts has, and the machine may have thousands of others."""
-        self._path, self._tag, self._orphans, self._database = path, tag, orphans, database
+        """`path`: of the output file, beside which there may be one for stderr. `database`: count only tagged processes
+        started for the queue at this path; a copy may use the same tags. `below`: look only at what has come from this
+        process, a subreaper: everything of its attempts has, and the machine may have thousands of others."""
+        self._paths = [each for each in (path, stderr_of(path)) if each == path or os.path.lexists(each)]
+        self._tag, self._orphans, self._database = tag, orphans, database
         self._ancestor = below
         self._sessions: set[int] = set()
 
@@ -48,7 +53,7 @@ class AttemptSearch:
 
     def _has_traces(self, pid: int) -> bool:
         in_session = bool(self._sessions) and session(pid) in self._sessions
-        return in_session or self._is_tagged(pid) or is_writer(pid, self._path)
+        return in_session or self._is_tagged(pid) or any(is_writer(pid, path) for path in self._paths)
 
     def _is_tagged(self, pid: int) -> bool:
         return is_tagged(pid, self._tag, self._database)

@@ -60,7 +60,9 @@ def environment(
     attempt: int,
     queue: str,
     granted: Mapping[str, int | tuple[int, ...]] = {},
+    trigger: Mapping[str, str] = {},
     tag: str,
+    progress: str,
     cwd: str | None = None,
 ) -> dict[str, str]:
     """Return the environment of an attempt (R14).
@@ -77,7 +79,9 @@ def environment(
         "QUEUECTL_JOB_ID": job,
         "QUEUECTL_ATTEMPT": str(attempt),
         "QUEUECTL_QUEUE": queue,
+        "QUEUECTL_PROGRESS": progress,
         **_granted(granted),
+        **trigger,
         TAG: tag,
     }
     if cwd is not None:
@@ -104,6 +108,7 @@ def spawn(
     cwd: str | None,
     stdin: str | None,
     output: int,
+    error: int | None = None,
     umask: int | None = None,
     nice: int = 0,
     limit: MemoryLimit | None = None,
@@ -112,7 +117,8 @@ def spawn(
     """Start a command. Returns its pid, which is also its process group and session.
 
     `umask`: that of the command; None: the worker's. `nice` is added to the worker's niceness. `limit`: that of its
-    memory. `output`: the descriptor of the output file, above 2. `stdin`: the path of a regular file; None: /dev/null.
+    memory. `output`: the descriptor of the output file, above 2; `error`: that of the file for stderr, if it is another
+    one. `stdin`: the path of a regular file; None: /dev/null.
     Relative paths are relative to `cwd`, and argv[0] is looked up in the PATH of `env`, unless `program` is its path,
     on no remote file system. Raises NotStarted, or OSError (see `SHORTAGE`) if the system lacks resources; nothing has
     been started then.
@@ -134,7 +140,8 @@ def spawn(
                 program, argv = SHELL, limit.words(argv)
             if stdin is not None:
                 entrance = _entrance(stdin)
-            given = (program, argv, env, entrance if stdin is not None else _nothing(), output, umask)
+            streams = (entrance if stdin is not None else _nothing(), output, output if error is None else error)
+            given = (program, argv, env, streams, umask)
             return _start(*given) if not nice else _in_thread(nice, functools.partial(_start, *given))
     except ValueError as problem:  # a NUL byte or a lone surrogate in a word, an "=" in a variable's name
         raise NotStarted(str(problem), OSError(errno.EINVAL, "can't be handed to a program")) from problem
@@ -169,13 +176,11 @@ def _inside(cwd: str | None) -> Generator[None]:
             os.close(home)
 
 
-def _start(program: str, argv: tuple[str, ...], env: dict[str, str], stdin: int, output: int, umask: int | None) -> int:
-    actions: list[tuple[int, ...]] = [
-        (os.POSIX_SPAWN_DUP2, stdin, 0),
-        (os.POSIX_SPAWN_DUP2, output, 1),
-        (os.POSIX_SPAWN_DUP2, output, 2),
-        (os.POSIX_SPAWN_DUP2, output, LOCK_FD),
-    ]
+def _start(
+    program: str, argv: tuple[str, ...], env: dict[str, str], streams: tuple[int, int, int], umask: int | None
+) -> int:
+    actions = [(os.POSIX_SPAWN_DUP2, fd, place) for place, fd in enumerate(streams)]
+    actions.append((os.POSIX_SPAWN_DUP2, streams[1], LOCK_FD))
     before = os.umask(umask) if umask is not None else None
     try:
         return os.posix_spawn(program, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_SIGNALS)

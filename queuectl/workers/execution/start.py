@@ -38,5 +38,7 @@ class Start(msgspec.Struct, kw_only=True):
     """Absolute path of the control group that is made to keep that limit; None: RLIMIT_AS keeps it."""
     plain: PlainCommand | None = None
     """What to execute instead of the shell; None: nothing else than `run`."""
+    split_output: bool = False
+    """Whether stderr goes to a file of its own, beside the output file."""
     keep_children: bool = False
     """Keep the remaining processes of the group when the main process ends by itself."""

@@ -1,7 +1,8 @@
 """The traces by which processes of an attempt are found from outside.
 
 A command leaves three (R18): the lock on its output file, which each process holds that inherited fd 1, 2 or the extra
-one; a tag in the environment; and its session. A pid alone proves nothing, for it may be given to another process.
+one (fd 2 may be that of a second file, for stderr, which is locked too); a tag in the environment; and its session. A
+pid alone proves nothing, for it may be given to another process.
 """
 
 import os
@@ -43,11 +44,13 @@ def by_tag(tag: str) -> list[int]:
     return [pid for pid in procfs.pids() if is_tagged(pid, tag)]
 
 
+def tag_of(pid: int) -> str | None:
+    """The tag with which a process was started; None if none can be read."""
+    _, found, rest = procfs.environment(pid).partition(f"\0{TAG}=".encode())
+    return os.fsdecode(rest.partition(b"\0")[0]) if found else None
+
+
 def any_tagged(tags: Iterable[str]) -> str | None:
     """One of these tags with which a living process was started; None if there is none."""
-    wanted = {tag.encode(): tag for tag in tags}
-    for pid in procfs.pids():
-        found = procfs.environment(pid).partition(f"\0{TAG}=".encode())[2].partition(b"\0")[0]
-        if found in wanted:
-            return wanted[found]
-    return None
+    wanted = set(tags)
+    return next((found for pid in procfs.pids() if (found := tag_of(pid)) in wanted), None)

@@ -5,6 +5,7 @@ attempt run again. The supervisor needs it to map the pids it reaps to attempts.
 which costs no system call and outlives the process.
 """
 
+import math
 import mmap
 import os
 import struct
@@ -20,9 +21,12 @@ RUNNING = 1 << 32
 """The code of an attempt that has not ended."""
 
 HEADER = 256
-"""Size in bytes of the header: the reason for which the worker was killed, then the order by which it was stopped."""
+"""Size in bytes of the header: the reason for which the worker was killed, the order by which it was stopped, and when
+its parent is to end it."""
 _WHY = 64
 """Size in bytes of the reason."""
+_STOP = slice(_WHY, HEADER - 8)
+_DEADLINE = struct.Struct("<d")
 
 _ENTRY = struct.Struct("<qqqqqq")
 _END = struct.Struct("<qq")
@@ -75,7 +79,11 @@ class AttemptTable:
 
     def set_stop(self, stop: Stop) -> None:
         """Record the order by which this worker was stopped, which explains the attempts it leaves unfinished."""
-        self._map[_WHY:HEADER] = _encoded(stop)
+        self._map[_STOP] = _encoded(stop)
+
+    def set_deadline(self, moment: float) -> None:
+        """Record when this worker's parent is to end it and what it runs (`clock.boottime`); infinity: never."""
+        _DEADLINE.pack_into(self._map, _STOP.stop, moment)
 
     def add(self, pid: int, job: int, lease: int, started_at: int) -> int | None:
         """Add a running attempt; returns its offset for `set_end` and `remove`, or None if the table is full."""
@@ -122,6 +130,16 @@ def read_kill_reason(path: str) -> str | None:
         return file.read(_WHY).rstrip(b"\0").decode() or None
 
 
+def read_deadline(path: str) -> float:
+    """When the parent of this worker is to end it and what it runs (`clock.boottime`); infinity: never."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            header = file.read(HEADER)
+    except FileNotFoundError:
+        return math.inf
+    return (_DEADLINE.unpack_from(header, _STOP.stop)[0] if len(header) == HEADER else 0.0) or math.inf
+
+
 def write_stop(path: str, stop: Stop) -> None:
     """Record the order by which a worker is about to be stopped. Raises OSError."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -135,7 +153,7 @@ def read_stop(path: str) -> Stop | None:
     """The recorded order by which a worker was stopped; None if there is none."""
     try:
         with open(path, "rb", buffering=0) as file:
-            return msgspec.json.decode(file.read(HEADER)[_WHY:].rstrip(b"\0"), type=Stop)
+            return msgspec.json.decode(file.read(HEADER)[_STOP].rstrip(b"\0"), type=Stop)
     except (FileNotFoundError, msgspec.DecodeError):
         return None
 
@@ -143,6 +161,7 @@ def read_stop(path: str) -> Stop | None:
 def _encoded(stop: Stop) -> bytes:
     """Encode the order in the bytes left of the header; the log has what is cut off."""
     text = msgspec.json.encode(stop)
-    if len(text) > HEADER - _WHY:
+    room = _STOP.stop - _STOP.start
+    if len(text) > room:
         text = msgspec.json.encode(Stop(stop.by[:60], job=stop.job if len(stop.job or "") < 60 else None))
-    return text[: HEADER - _WHY].ljust(HEADER - _WHY, b"\0")
+    return text[:room].ljust(room, b"\0")

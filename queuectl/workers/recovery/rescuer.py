@@ -7,14 +7,14 @@ only then appends the outcome. A claim that never started is released and uses u
 
 import os
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from projections.jobs import Job
 from projections.workers import Worker
-from queuectl import clock, decisions
+from queuectl import clock, decisions, on_empty
 from queuectl.clock import monotonic
 from queuectl.decisions import Ending, Lease, Outcome, Release, Report
 from queuectl.engines.view import Write
@@ -23,9 +23,11 @@ from queuectl.events import WorkerLost, encode
 from queuectl.host import pidfd, procfs, signal_names
 from queuectl.host.oom import PERHAPS
 from queuectl.liveness import Life
+from queuectl.outputs import keep_ends
 from queuectl.queue import Queue
 from queuectl.workers.execution import memory, traces
 from queuectl.workers.execution.memory import MemoryLimit
+from queuectl.workers.execution.progress import with_progress
 from queuectl.workers.execution.traces import OrphanFinder
 from queuectl.workers.journal import open_log_file
 from queuectl.workers.recovery import attempt_table, worker_lock
@@ -186,7 +188,7 @@ class Rescuer:
         identity = worker.identity if worker is not None else here
         if worker is not None and worker.boot_id != procfs.boot_id():
             # None of its processes live here, and a missing output file proves nothing.
-            return decisions.explained(_lost(_elsewhere(worker)), self._stop), None
+            return decisions.explained(_lost(self._elsewhere(worker)), self._stop), None
         path, mark = self._queue.home.output_of(identity, job.id, lease.version), tag(identity, job.id, lease.version)
         limit = memory.found(job.policy.memory_limit, memory.group_of(worker.cgroup if worker else None, path))
         if limit is not None:
@@ -198,16 +200,17 @@ class Rescuer:
             number=signal_names.number(job.stop_signal),
             orphans=self._orphans,
             # The folder was replaced under the worker; or this queue is a copy, and tagged processes the original's.
-            database=self._queue.url if identity != here else None,
+            database=self._queue.engine.access if identity != here else None,
         )
         if identity != here:
-            return self._ended(job, lease, limit, _CHANGED), termination
+            what = _CHANGED if worker is None or worker.lease is None else f"it ran on host {worker.host}"
+            return self._ended(job, lease, limit, what), termination
         try:
             # The creator of the path decides whether the attempt may start (R11): mkdir is as exclusive as O_EXCL.
             os.mkdir(path, 0o700)
         except FileExistsError:
             if not os.path.isdir(path):
-                return self._ended(job, lease, limit, _FOUND), termination
+                return with_progress(self._ended(job, lease, limit, _FOUND), path), termination
         # The file may have been removed while the command ran. Scanned twice: it may fork during the first scan.
         if (job.seq, lease.version) in self._started or any(traces.by_tag(mark) for _ in range(2)):
             return self._ended(job, lease, limit, _FOUND), termination
@@ -223,8 +226,18 @@ class Rescuer:
             known = msgspec.structs.replace(known, error=f"{PERHAPS}; its worker {self._died}")
         return decisions.explained(known, self._stop)
 
+    def _elsewhere(self, worker: Worker) -> str:
+        """Why no process is left here of a worker that ran under another boot of the machine."""
+        if worker.lease is not None and worker.identity != self._queue.home.identity():
+            return f"its worker {self._died}; it ran on host {worker.host}"
+        if worker.machine_id == procfs.machine_id():
+            return "its worker ended when the machine went down"
+        return f"its worker ran on another machine ({worker.host})"
+
     def _append(self, outcomes: dict[Lease, Outcome | None]) -> None:
-        with self._queue.engine.transaction(self._patience) as tx:
+        started = [(lease.job, lease.version) for lease, outcome in outcomes.items() if outcome is not None]
+        keep_ends(self._queue.engine, self._queue.home.identity(), started)
+        with self._queue.engine.transaction(self._patience) as tx, on_empty.coming_to_rest(tx, self._actor):
             # What is fenced has been decided by another process meanwhile.
             ended = tx.end([_ending(lease, outcome) for lease, outcome in outcomes.items()], self._actor, {}).jobs
             worker = tx.worker(self._id)
@@ -241,26 +254,30 @@ class Rescuer:
 
 
 def recover(
-    queue: Queue, *, patience: float | None = None, courtesy: float = 0.0, silent: Iterable[str] = ()
+    queue: Queue, *, patience: float | None = None, courtesy: float = 0.0, silent: Mapping[str, str] = {}
 ) -> RecoveryReport:
     """Recover all dead workers once, and write `logs/recovered_jobs_<timestamp>.json` if there are any.
 
     `patience`: seconds after which attempts that have not ended are reported and left; None: half a minute, and the
     grace periods of their jobs. `courtesy`: seconds to wait first for the supervisors of the dead workers, which alone
-    know how their commands ended. `silent`: the ids of hung workers that can't be seen from here. Raises OSError if the
-    folder of lock files can't be read.
+    know how their commands ended. `silent`: hung workers that can't be seen from here, by id with how each ended.
+    Raises OSError if the folder of lock files can't be read.
     """
-    total = RecoveryReport(workers=[], jobs=[], left=[])
-    deadline = monotonic() + (PATIENCE if patience is None else patience)
-    me = os.urandom(4).hex()
-    dead = list(dict.fromkeys([*dead_workers(queue), *silent]))
+    dead = {**dict.fromkeys(dead_workers(queue), "died"), **silent}
     if dead and courtesy:
         pidfd.wait([], courtesy)
-    for id in dead:
+    return recover_each(queue, dead, f"recovery:{os.urandom(4).hex()}", patience=patience)
+
+
+def recover_each(queue: Queue, dead: Mapping[str, str], actor: str, *, patience: float | None = None) -> RecoveryReport:
+    """Recover these dead workers, by id with how each ended, and write a report as `recover` does."""
+    total = RecoveryReport(workers=[], jobs=[], left=[])
+    deadline = monotonic() + (PATIENCE if patience is None else patience)
+    for id, died in dead.items():
         held = take_lock(queue, id)
         if held is None:
             continue
-        rescuer = Rescuer(queue, held, f"recovery:{me}")
+        rescuer = Rescuer(queue, held, actor, died=died)
         until = deadline
         while not rescuer.tick(now := monotonic()):
             until = deadline + (rescuer.grace if patience is None else 0.0)
@@ -341,13 +358,6 @@ def take_lock(queue: Queue, id: str) -> WorkerLock | None:
         return worker_lock.take(folder, id)  # the file was removed, or the folder replaced
     except FileExistsError:
         return None
-
-
-def _elsewhere(worker: Worker) -> str:
-    """Why no process is left of a worker that ran under another boot of the machine."""
-    if worker.machine_id == procfs.machine_id():
-        return "its worker ended when the machine went down"
-    return f"its worker ran on another machine ({worker.host})"
 
 
 def _ending(lease: Lease, outcome: Outcome | None) -> Ending:

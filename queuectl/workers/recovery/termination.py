@@ -3,8 +3,8 @@
 import signal
 from typing import NamedTuple
 
-from queuectl.host.flock import locked
 from queuectl.host.pidfd import PidfdSet
+from queuectl.workers.execution.output import is_output_locked
 from queuectl.workers.execution.search import AttemptSearch
 from queuectl.workers.execution.traces import OrphanFinder
 
@@ -88,4 +88,4 @@ class Termination:
             self._ending.add(pid, self._search.still, number)
 
     def _is_locked(self) -> bool:
-        return bool(locked(self._path))
+        return is_output_locked(self._path)

@@ -17,7 +17,7 @@ def test_suspended_job_past_its_timeout_is_unreported(lab: Lab, fifo: Fifo, monk
     lab.start()
     pid = int(fifo.line())
     lab.queue.suspend(id)
-    lab.until(lambda: processes.state(pid) == "T")
+    lab.until(lambda: not processes.runs(pid))  # D, not T, where its child was stopped before it became `sleep`
     time.sleep(1.2)
     with InspectedQueue(lab.database) as queue:
         [check] = [check for check in doctor.examine(queue) if check.name == "workers"]

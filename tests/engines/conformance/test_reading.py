@@ -1,7 +1,5 @@
 """Every engine: reading. No SQL, no type of a database and no path: see `conftest.py`."""
 
-import os
-
 import pytest
 
 from projections.config import Config
@@ -299,13 +297,6 @@ def test_jobs_that_are_processing_by_queue(engine: Engine) -> None:
         assert [job.id for job in view.processing()] == ["1", "3"]
         assert [job.id for job in view.processing("b")] == ["3"]
         assert view.processing("c") == []
-
-
-def test_who_reads_and_writes_is_told(engine: Engine) -> None:
-    assert os.getpid() not in engine.holders().writing
-    with engine.transaction():
-        assert os.getpid() in engine.holders().writing
-    assert os.getpid() not in {*engine.holders().writing, *engine.holders().reading}
 
 
 def test_workers_from_their_start_to_their_end(engine: Engine) -> None:

@@ -387,3 +387,12 @@ def test_a_fifo_as_high_water_file_blocks_nothing(path: Path) -> None:
     os.mkfifo(path.parent / "q.db.d" / "high-water")
     with Queue(path) as queue:
         assert queue.enqueue("true") == "1"
+
+
+def test_who_reads_and_writes_is_told(path: Path) -> None:
+    with Queue(path) as queue:
+        engine = queue.engine
+        assert os.getpid() not in engine.holders().writing
+        with engine.transaction():
+            assert os.getpid() in engine.holders().writing
+        assert os.getpid() not in {*engine.holders().writing, *engine.holders().reading}

@@ -11,7 +11,7 @@ import pytest
 
 from queuectl import Queue
 from queuectl.audit.backup import backup
-from queuectl.engines.sqlite.high_water import HighWater
+from queuectl.engines.sqlite.high_water import SqliteHighWater
 from queuectl.engines.sqlite.location import locate
 from queuectl.errors import Unusable
 
@@ -143,7 +143,7 @@ def test_a_removed_note_is_made_anew(path: str, tmp_path: Path) -> None:
 
 def test_high_water_is_never_lowered(path: str, tmp_path: Path) -> None:
     with Queue(path) as queue:
-        note = HighWater(locate(queue.url))
+        note = SqliteHighWater(locate(queue.url))
         note.record(7, None)
         note.record(3, None)
         assert note.read().seq == 7

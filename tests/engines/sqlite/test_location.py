@@ -65,12 +65,6 @@ def test_a_url_without_a_file_is_refused(url: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["postgresql://host/db", "postgres://host/db"])
-def test_postgresql_needs_a_later_version(url: str) -> None:
-    with pytest.raises(Invalid, match="later version"):
-        locate(url)
-
-
 def test_a_symbolic_link_gives_its_targets_location(database: Path) -> None:
     prepare(locate(str(database)))
     link = database.parent / "link.db"

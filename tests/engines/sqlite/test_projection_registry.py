@@ -9,7 +9,7 @@ import pytest
 import projections
 from projections import Change, Store, attempts, builtin, counts, replay
 from queuectl import Queue
-from queuectl.engines.sqlite import projection_registry
+from queuectl.engines import projection_registry
 from queuectl.errors import Outdated, Unusable
 from tests.support.engine_actions import add, claim, report
 
@@ -182,7 +182,7 @@ def test_newer_code_rebuilds_what_older_code_made(path: Path, monkeypatch: pytes
     with monkeypatch.context() as newer:
         others = tuple(projection for projection in builtin() if projection.name != "counts")
         newer.setattr(projections, "builtin", lambda: (*others, Counts2()))
-        newer.setattr("queuectl.engines.sqlite.projection_registry.builtin", projections.builtin)
+        newer.setattr("queuectl.engines.projection_registry.builtin", projections.builtin)
         with Queue(path) as queue:
             assert queue.check() == []
             assert sql(path, "select count(*) from pragma_table_info('counts') where name = 'extra'") == [(1,)]

@@ -229,12 +229,19 @@ def started(lab: Lab, fifo: Fifo) -> int:
     return int(fifo.line())
 
 
+def remove_folder(lab: Lab) -> None:
+    """Remove the queue's folder at once: while its files are removed one by one, the worker may make new ones in it."""
+    gone = f"{lab.queue.home.folder}.gone"
+    os.rename(lab.queue.home.folder, gone)
+    shutil.rmtree(gone)
+
+
 def replace_database(lab: Lab) -> None:
     """Begin anew at the same path."""
     lab.queue.close()
     for path in lab.queue.engine.files:
         os.unlink(path)
-    shutil.rmtree(lab.queue.home.folder)
+    remove_folder(lab)
 
 
 def parent(lab: Lab) -> "subprocess.Popen[str]":
@@ -301,7 +308,7 @@ def test_supervisor_restarts_workers_in_a_replaced_folder(lab: Lab, fifo: Fifo) 
     process = parent(lab)
     command = started(lab, fifo)
     [first] = lab.queue.workers()
-    shutil.rmtree(lab.queue.home.folder)
+    remove_folder(lab)
     Queue(lab.database).close()
 
     [second] = lab.until(lambda: [each for each in lab.queue.workers() if each.id != first.id])

@@ -3,6 +3,8 @@
 import errno
 import os
 import select
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,12 +14,14 @@ from queuectl.host import flock
 from queuectl.runnable import Argv, Shell
 from queuectl.workers.execution import output
 from queuectl.workers.execution.attempt import AlreadyStarted, AttemptProcess, Start, launch
+from queuectl.workers.execution.plain_command import PlainCommand
+from tests.support.termination import terminate
 
 ENV = {"PATH": os.environ.get("PATH", os.defpath)}
 
 
-def begin(path: Path, command: str) -> AttemptProcess:
-    return launch(Start(run=Shell(command), output=str(path), env={**ENV, "GO": f"{path}.go"}))
+def begin(path: Path, command: str, *, split: bool = False) -> AttemptProcess:
+    return launch(Start(run=Shell(command), output=str(path), env={**ENV, "GO": f"{path}.go"}, split_output=split))
 
 
 def wait_until_ended(attempt: AttemptProcess) -> None:
@@ -180,3 +184,56 @@ def test_attempt_ends_if_no_hole_can_be_punched(tmp_path: Path, monkeypatch: pyt
     outcome = attempt.outcome
     assert outcome is not None
     assert (outcome.cause, outcome.signal, outcome.output_cut) == ("output", 15, None)
+
+
+def test_split_output_keeps_each_byte_apart(tmp_path: Path) -> None:
+    path = tmp_path / "output"
+    attempt = begin(path, r"printf 'out\0\r'; printf 'err\n\200' >&2; printf more", split=True)
+    wait_until_ended(attempt)
+    attempt.collect(clock.monotonic())
+    assert path.read_bytes() == b"out\0\rmore"
+    assert (tmp_path / "output.err").read_bytes() == b"err\n\200"
+    assert (tmp_path / "output.err").stat().st_mode & 0o7777 == 0o600
+    assert attempt.outcome is not None
+    assert attempt.outcome.output_bytes == 14
+
+
+def test_each_split_file_is_limited(tmp_path: Path) -> None:
+    path = tmp_path / "output"
+    attempt = begin(path, "echo out; (echo first; yes | head -c 5000000; echo last) >&2", split=True)
+    wait_until_ended(attempt)
+    assert 3_900_000 < attempt.check_output(1_000_000, clock.monotonic()) < 4_100_000
+    attempt.collect(clock.monotonic())
+    assert disk(tmp_path / "output.err") < 1_100_000
+    assert path.read_bytes() == b"out\n"
+    assert attempt.outcome is not None
+    assert attempt.outcome.output_bytes == 5_000_015
+    assert 3_900_000 < (attempt.outcome.output_cut or 0) < 4_100_000
+
+
+def test_messages_of_us_go_to_stderr(tmp_path: Path) -> None:
+    plain = PlainCommand("/bin/sleep", ("sleep", "100"), ENV, shell_stays=True)
+    run = Shell("sleep 100")
+    attempt = launch(Start(run=run, output=str(tmp_path / "killed"), env=ENV, plain=plain, split_output=True))
+    os.kill(attempt.pid, signal.SIGKILL)
+    wait_until_ended(attempt)
+    attempt.collect(clock.monotonic())
+    assert (tmp_path / "killed").read_bytes() == b""
+    assert (tmp_path / "killed.err").read_text() == "Killed\n"
+    launch(Start(run=Argv(("no-such-program",)), output=str(tmp_path / "output"), env=ENV, split_output=True))
+    assert (tmp_path / "output").read_bytes() == b""
+    assert (tmp_path / "output.err").read_text() == "queuectl: no-such-program: not found\n"
+
+
+def test_what_holds_only_split_stderr_is_terminated(tmp_path: Path) -> None:
+    path = tmp_path / "output"
+    program = "import os, time; os.close(1); os.close(77); print(flush=True, file=open('$GO', 'w')); time.sleep(9)"
+    os.mkfifo(tmp_path / "output.go")
+    attempt = begin(path, f'setsid env -i {sys.executable} -c "{program}" & read x <$GO', split=True)
+    wait_until_ended(attempt)
+    attempt.collect(clock.monotonic())
+    attempt.close_output()
+    assert flock.locked(str(path)) is False
+    assert output.is_output_locked(str(path)), "by the lock on the file for stderr"
+    assert not terminate(str(path), "no such tag", clock.monotonic() + 5)
+    assert not output.is_output_locked(str(path))

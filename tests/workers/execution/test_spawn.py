@@ -230,6 +230,7 @@ def test_environment_combines_worker_kept_and_job_variables(run: Run) -> None:
         attempt=2,
         queue="mail",
         tag="cafe:job1:7",
+        progress="/q.db.d/output/job1.7.cafe.progress",
         cwd="/",
     )
     text = run(argv=("env", "-0"), env=env, cwd="/")[1]
@@ -243,6 +244,7 @@ def test_environment_combines_worker_kept_and_job_variables(run: Run) -> None:
         "QUEUECTL_DB": "/q.db",
         "QUEUECTL_JOB_ID": "job1",
         "QUEUECTL_ATTEMPT": "2",
+        "QUEUECTL_PROGRESS": "/q.db.d/output/job1.7.cafe.progress",
         "QUEUECTL_QUEUE": "mail",
         traces.TAG: "cafe:job1:7",
     }

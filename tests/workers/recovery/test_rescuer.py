@@ -208,7 +208,7 @@ def test_unseen_worker_is_recovered_only_when_hung(lab: Lab) -> None:
     worker = pretend(lab, id, pid_namespace="pid:[1]")
     assert rescuer.recover(lab.queue).jobs == []
     assert lab.queue.job(id).state == "processing"
-    assert [found.job for found in rescuer.recover(lab.queue, silent=[worker]).jobs] == [id]
+    assert [found.job for found in rescuer.recover(lab.queue, silent={worker: "was silent"}).jobs] == [id]
 
 
 def test_worker_without_lock_file_is_recovered(lab: Lab) -> None:

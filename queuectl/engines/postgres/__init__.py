@@ -1,0 +1,1 @@
+"""The engine for many machines: log and projections in a schema of a PostgreSQL database."""
