@@ -7,6 +7,7 @@ import msgspec
 
 from queuectl.errors import QueueError, shown
 from queuectl.events import encode
+from queuectl.host.notify_socket import without
 from queuectl.workers import worker_process
 from queuectl.workers.journal import open_log_file
 from queuectl.workers.start_options import READY, SupervisorOptions
@@ -30,7 +31,7 @@ def detached(options: SupervisorOptions, logs: str) -> int:
         sys.executable,
         worker_process.command(worker_process.SUPERVISOR_ROLE, "--db", options.worker.url),
         # Inside of no job: a command that detaches workers does not wait for them.
-        {name: value for name, value in os.environ.items() if name != "QUEUECTL_JOB_ID"},
+        {name: value for name, value in without(os.environ).items() if name != "QUEUECTL_JOB_ID"},
         file_actions=[
             (os.POSIX_SPAWN_DUP2, nothing, 0),
             (os.POSIX_SPAWN_DUP2, out, 1),

@@ -57,3 +57,5 @@ class SupervisorOptions(msgspec.Struct, frozen=True, tag="supervisor"):
     """A descriptor to which `READY` is written once the workers have been spawned."""
     leash: int | None = None
     """A descriptor whose end counts as the first signal to stop."""
+    stop_timeout: float | None = None
+    """Seconds after the first signal to stop in which what runs may finish; None: as long as it takes."""

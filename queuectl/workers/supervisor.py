@@ -19,9 +19,11 @@ from queuectl.decisions import Stop
 from queuectl.errors import QueueError, shown
 from queuectl.events import encode
 from queuectl.host import subreaper
+from queuectl.host.notify_socket import UNWATCHED, NotifySocket
 from queuectl.host.oom import PERHAPS, OomKills
 from queuectl.host_limits import HostLimits
 from queuectl.queue import Queue
+from queuectl.workers.announcements import Announcements
 from queuectl.workers.chores.chore import NEVER
 from queuectl.workers.chores.file_monitor import QueueFiles, WatchedFile
 from queuectl.workers.detach import detached
@@ -31,8 +33,8 @@ from queuectl.workers.recovery import attempt_table, worker_lock
 from queuectl.workers.recovery.orphans import Orphans
 from queuectl.workers.recovery.rescuer import RecoveryReport, Rescuer, take_lock, unreported_outcomes, write_report
 from queuectl.workers.recovery.worker_lock import NoLockFile
-from queuectl.workers.start_options import READY, SupervisorOptions, WorkerOptions
-from queuectl.workers.stderr import is_watched, say
+from queuectl.workers.start_options import SupervisorOptions, WorkerOptions
+from queuectl.workers.stderr import say
 from queuectl.workers.worker_process import (
     CANT_WRITE,
     ORDER_KILL,
@@ -52,6 +54,9 @@ RESTART = 1.0
 """Seconds between a worker's crash and the spawn of its successor."""
 LONG_RESTART = 5.0
 """The same where a successor could not start, because the database or its folder could not be used just then."""
+
+LONGEST = 2**31 - 1
+"""Milliseconds that a poll can wait."""
 
 WORKER_SETTINGS = (
     "output_limit", "output_policy", "disk_floor", "plain_commands", "synchronous", "seal_every", "lease",
@@ -91,6 +96,8 @@ def supervise(
     max_load: float | None = None,
     min_free_memory: int | None = None,
     outboxes: Sequence[str] = (),
+    stop_timeout: float | None = None,
+    notify: NotifySocket = UNWATCHED,
 ) -> int:
     """Run `count` workers with `slots` commands each until they are stopped; returns the exit code.
 
@@ -98,8 +105,10 @@ def supervise(
     `detach`: run in the background, out of reach of this terminal; returns at once. `resources`: what they offer of
     this host's: how much, or the numbers of the pieces. `max_load`, `min_free_memory`: the load average of this host
     from which on they claim nothing, and the bytes of free memory below which they claim nothing. `outboxes`: the URLs
-    of those whose rows they move. Raises Unusable where the database can't be used, Invalid for more slots than the
-    limit of open files allows, and for a URL that names no outbox.
+    of those whose rows they move. `stop_timeout`: the seconds after the first signal to stop in which what runs may
+    finish; then it is ended. `notify`: the manager of the service that this process is. Raises Unusable where the
+    database can't be used, Invalid for more slots than the limit of open files allows, and for a URL that names no
+    outbox.
     """
     raise_file_limit(slots)
     if outboxes:
@@ -113,14 +122,14 @@ def supervise(
         queue.engine.access, "", slots, list(queues), drain, seconds, dict(resources), limits, outboxes=[*outboxes],
         logs=queue.logs,
     )  # fmt: skip
-    options = SupervisorOptions(worker, count)
-    return detached(options, queue.logs) if detach else Supervisor(options, queue).run()
+    options = SupervisorOptions(worker, count, stop_timeout=stop_timeout)
+    return detached(options, queue.logs) if detach else Supervisor(options, queue, notify).run()
 
 
 class Supervisor:
     """Runs in one thread, which waits for the ends of workers and for signals."""
 
-    def __init__(self, options: SupervisorOptions, queue: Queue) -> None:
+    def __init__(self, options: SupervisorOptions, queue: Queue, notify: NotifySocket = UNWATCHED) -> None:
         """Raises what is wrong with settings that workers use: Invalid, Unusable."""
         self._options = options
         self._queue = queue
@@ -141,7 +150,11 @@ class Supervisor:
         self._signals = 0
         """How many signals to stop have come."""
         self._code = 0
+        self._end_at = NEVER
+        """When what runs is ended, after the first of these signals."""
         self._leash = options.leash
+        self._notify = notify
+        self._announcements = Announcements(options, notify)
 
     def run(self) -> int:
         """Run until all workers have ended; returns the exit code."""
@@ -154,7 +167,7 @@ class Supervisor:
         try:
             for _ in range(self._options.count):
                 self._spawn(successor=False)
-            self._announce()
+            self._announcements.up()
             while self._workers or self._restarts or self._rescuers or self._dead:
                 self._wait(wakeup)
                 self._step(monotonic())
@@ -191,16 +204,6 @@ class Supervisor:
         self._workers[worker.pidfd] = worker
         worker.begin(encode(msgspec.structs.replace(options, worker=worker.id, orders=ORDERS_FD)))
 
-    def _announce(self) -> None:
-        if self._options.ready is not None:
-            with suppress(OSError):  # the starter may be gone
-                os.write(self._options.ready, READY)
-            os.close(self._options.ready)
-        if is_watched() and not self._options.worker.is_private:
-            many = f"{self._options.count} workers" if self._options.count != 1 else "1 worker"
-            slots = f", {self._options.worker.slots} slots each" if self._options.worker.slots != 1 else ""
-            say(f"{many} up{slots}; Ctrl-C finishes what runs and stops")
-
     def _wait(self, wakeup: int) -> None:
         """Wait for the next event, and take it in."""
         poll = select.poll()
@@ -210,11 +213,10 @@ class Supervisor:
         if self._leash is not None:
             poll.register(self._leash, select.POLLIN)
         times = [*self._restarts, *(each.next_tick for each in self._rescuers)]
-        if self._fence.due != NEVER:
-            times.append(self._fence.due)
+        times += [self._fence.due, self._notify.due, self._end_at]
         if self._dead:
             times.append(monotonic() + TRY_AGAIN)
-        timeout = max(0.0, (min(times) - monotonic()) * 1000) if times else None
+        timeout = min(max(0.0, (min(times) - monotonic()) * 1000), LONGEST) if min(times) != NEVER else None
         for fd, _ in poll.poll(timeout):
             if fd == wakeup:
                 self._count_signals(os.read(wakeup, 64))
@@ -228,6 +230,8 @@ class Supervisor:
     def _step(self, now: float) -> None:
         """Do what is due: the fence, recoveries, restarts, the reaping of adopted children."""
         self._look_at_fence()
+        if now >= self._end_at:
+            self._count_signals(bytes([signal.SIGTERM]))
         self._begin_recoveries(now)
         for each in [each for each in self._rescuers if now >= each.next_tick]:
             if each.tick(now):
@@ -253,6 +257,7 @@ class Supervisor:
     def _look_at_fence(self) -> None:
         if (now := monotonic()) >= self._fence.due:
             self._fence.look(self._workers.values(), now)
+        self._notify.keep_alive(now)
 
     def _worker_pids(self) -> set[int]:
         return {worker.pid for worker in self._workers.values()}
@@ -262,6 +267,7 @@ class Supervisor:
             if number not in SIGNALS or (number == signal.SIGHUP and self._signals):
                 continue  # a terminal that is closed sends several
             self._signals += 1
+            self._end_at = monotonic() + (self._options.stop_timeout or NEVER) if self._signals == 1 else NEVER
             stop = Stop(signal.Signals(number).name)
             for worker in self._workers.values():
                 with suppress(OSError):  # disk full: recovery will only not know why
@@ -270,12 +276,7 @@ class Supervisor:
                     signal.pidfd_send_signal(worker.pidfd, signal.SIGKILL)
                 else:
                     worker.order(ORDER_STOP if self._signals == 1 else ORDER_KILL, number)
-            if is_watched() and not self._options.worker.is_private:
-                say(
-                    "finishing what runs; once more ends it"
-                    if self._signals == 1
-                    else "ending what runs: it runs again"
-                )
+            self._announcements.stopping(self._signals)
 
     def _reap(self, worker: WorkerProcess) -> None:
         """Reap a worker that has ended: in order, for a reason that a successor would share, or by a crash."""

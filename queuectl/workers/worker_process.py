@@ -11,6 +11,8 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
+from queuectl.host.notify_socket import without
+
 ORDERS_FD = 3
 """The descriptor from which a worker reads its options, and then its orders."""
 ORDER_STOP = b"s"
@@ -96,7 +98,7 @@ def _spawn(words: tuple[str, ...]) -> WorkerProcess:
         pid = os.posix_spawn(
             sys.executable,
             command(ROLE, *words),
-            os.environ,
+            without(os.environ),
             # Onto itself is fine as well: it takes close-on-exec away.
             file_actions=[(os.POSIX_SPAWN_DUP2, nothing, 0), (os.POSIX_SPAWN_DUP2, read_end, ORDERS_FD)],
             setpgroup=0,

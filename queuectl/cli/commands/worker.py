@@ -70,6 +70,16 @@ MinFreeMemory = Annotated[
     ),
 ]
 
+StopTimeout = Annotated[
+    float | None,
+    p.option(
+        "--stop-timeout",
+        "DURATION",
+        "How long what runs may take to finish once workers are told to stop; then it is ended, and runs again.",
+        p.positive_duration,
+    ),
+]
+
 
 def start(
     *,
@@ -83,6 +93,7 @@ def start(
         bool, p.Parameter(name="--drain", help="Stop when nothing is left to do (delayed jobs are left).")
     ] = False,
     for_: Annotated[float | None, p.option("--for", "DURATION", "Stop after so long.", p.positive_duration)] = None,
+    stop_timeout: StopTimeout = None,
     outbox: Outboxes = None,
     detach: Annotated[
         bool,
@@ -102,7 +113,9 @@ def start(
 
     Ctrl-C, SIGTERM and SIGHUP let what runs finish, claim no more, and exit 0; a second one ends what runs,
     which then runs again. A worker that crashes is started anew.
+    In a service of systemd with Type=notify it says when it is up, that it stops, and that it is alive (WatchdogSec=).
     """
+    from queuectl.host.notify_socket import NotifySocket
     from queuectl.workers.inheritance import leave_job
 
     leave_job()
@@ -124,6 +137,8 @@ def start(
             max_load=max_load,
             min_free_memory=min_free_memory,
             outboxes=outbox or (),
+            stop_timeout=stop_timeout,
+            notify=NotifySocket(os.environ),
         )
 
 
