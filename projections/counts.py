@@ -70,6 +70,11 @@ class CountQuestions(Questions):
         sql = f"select queue, sum(jobs) from counts where {WAITING} and held = 0 group by queue having sum(jobs) > 0"
         return dict(self._store.execute(sql))
 
+    def queues_with(self, state: str) -> list[str]:
+        """The queues that have jobs in a state."""
+        sql = "select distinct queue from counts where state = ? and jobs > 0 order by queue"
+        return [queue for (queue,) in self._store.execute(sql, (state,))]
+
     def held_jobs(self, queues: Sequence[str] = ()) -> int:
         """How many waiting jobs are held, of all queues or of some."""
         where = f"and queue in ({marks(queues)})" if queues else ""

@@ -95,8 +95,9 @@ class JobLists(CountQuestions):
             if states := wanted("pending", "failed"):
                 which = {"pending": f"{WAITING} and state = 'pending'", "failed": "state = 'failed'"}
                 yield from self._waiting(which[states[0]] if len(states) == 1 else WAITING, scope, bounds, now)
-            if wanted("blocked"):
-                yield [(f"select seq from jobs where state = 'blocked' and {scope} order by 1", bounds)]
+            if wanted("blocked"):  # by queue, as the index of the few that are blocked has them
+                sql = f"select seq from jobs where state = 'blocked' and queue = ? and {scope} order by 1"
+                yield [(sql, (queue, *bounds)) for queue in self.queues_with("blocked")]
         # What was enqueued since then has not ended earlier.
         least = max(where.ended_since or 0, where.since or 0)
         sql = f"""

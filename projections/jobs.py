@@ -131,7 +131,8 @@ class JobQuestions(Questions):
     def processing(self, queue: str | None = None) -> list[Job]:
         """The jobs that are processing, of all queues or of one, in the order in which they came."""
         of_queue = "" if queue is None else "and j.queue = ?"
-        sql = f"{SELECT} where j.worker is not null {of_queue} order by j.seq"
+        # The plus keeps SQLite from reading the whole table in this order, in the place of the few in the index.
+        sql = f"{SELECT} where j.worker is not null {of_queue} order by +j.seq"
         return [read(row) for row in self._store.rows(sql, () if queue is None else (queue,))]
 
     def jobs_of(self, worker: str) -> list[Job]:

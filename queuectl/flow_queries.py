@@ -17,7 +17,7 @@ from queuectl.queries import Queries, get_job
 from queuectl.queue_summary import QueueSummary, summaries
 from queuectl.units import Then
 from queuectl.wait_history import WaitHistory, wait_history
-from queuectl.waits import Wait, waits
+from queuectl.waits import Wait, first_waits, waits
 
 
 class FlowQueries(Queries):
@@ -60,9 +60,7 @@ class FlowQueries(Queries):
         """The same of the first job of each queue, or of one, however many wait there: all are counted with it."""
         moment = self._engine.now()
         with self._engine.snapshot() as view:
-            facts, found = self._facts(view, moment), view.waiting_by_queue()
-            heads = [job for name in found if queue in (None, name) for job in _head(view, name, moment)]
-        return waits(heads, facts, moment, lambda job: found[job.queue])
+            return first_waits(view, self._facts(view, moment), moment, queue)
 
     def _facts(self, view: View, moment: int, about: Job | None = None) -> Facts:
         """All facts that hold for many jobs, or those about one."""
@@ -126,11 +124,3 @@ class FlowQueries(Queries):
             moment = self._engine.now()
             found = {each.name: each for each in summaries(view, moment)}
         return found.get(wanted) or QueueSummary(QueueState(wanted, 0), 0, 0, 0, 0, 0, None, moment)
-
-
-def _head(view: View, queue: str, moment: int) -> list[Job]:
-    """The first job that waits in a queue: one that is due, or else the one that will be; none that is held."""
-    due = view.due((queue,), 1, moment)
-    if not due and (later := view.next_due((queue,))) is not None:
-        return view.due((queue,), 1, later)
-    return due

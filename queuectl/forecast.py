@@ -59,8 +59,12 @@ class Forecasts:
         if self._then is not None:
             return self._of_then(job, self._then)
         with self._queries.engine.snapshot() as view:
-            said = reported(view, self._queries.home, job)
-            usual = self._usual(view, job) if said is None or said.percent < LEAST else None
+            return self.within(view, job)
+
+    def within(self, view: View, job: Job) -> Forecast:
+        """The forecast for a job that runs, as it is in a view of the present."""
+        said = reported(view, self._queries.home, job)
+        usual = self._usual(view, job) if said is None or said.percent < LEAST else None
         return forecast(job, said, usual, self._queries.engine.now())
 
     def _of_then(self, job: Job, then: Then) -> Forecast:

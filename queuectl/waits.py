@@ -8,6 +8,7 @@ import msgspec
 from projections.jobs import Job
 from queuectl.admission import Facts, Reason, first
 from queuectl.clock import text
+from queuectl.engines.view import View
 
 OF_ONE_JOB = ("held", "dependency", "delayed", "backoff", "postponed")
 """Kinds of reasons that each job has for itself; of the others many have the same."""
@@ -53,3 +54,21 @@ def waits(jobs: Iterable[Job], facts: Facts, now: int, count: Callable[[Job], in
 def _common(reason: Reason) -> str:
     """What the reasons of several jobs share."""
     return "they start after others" if reason.kind == "dependency" else reason.text
+
+
+def first_waits(view: View, facts: Facts, now: int, queue: str | None = None) -> list[Wait]:
+    """The same of the first job of each queue, or of one, however many wait there: all are counted with it.
+
+    What is held or blocked is not among them.
+    """
+    found = view.waiting_by_queue()
+    heads = [job for name in found if queue in (None, name) for job in _head(view, name, now)]
+    return waits(heads, facts, now, lambda job: found[job.queue])
+
+
+def _head(view: View, queue: str, now: int) -> list[Job]:
+    """The first job that waits in a queue: one that is due, or else the one that will be; none that is held."""
+    due = view.due((queue,), 1, now)
+    if not due and (later := view.next_due((queue,))) is not None:
+        return view.due((queue,), 1, later)
+    return due

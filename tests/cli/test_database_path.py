@@ -26,7 +26,8 @@ OTHERS = {
     "list": [["list"]], "status": [["status"]], "inspect": [["inspect", "1"]], "logs": [["logs"], ["logs", "1"]],
     "wait": [["wait"], ["wait", "1"]], "cancel": [["cancel", "1"]], "retry": [["retry", "1"]],
     "worker list": [["worker", "list"]], "worker stop": [["worker", "stop"]], "stop-workers": [["stop-workers"]],
-    "recover": [["recover"]], "recover-fail": [["recover-fail"]], "monitor": [], "dlq list": [["dlq", "list"]],
+    "recover": [["recover"]], "recover-fail": [["recover-fail"]], "monitor": [], "top": [],
+    "dlq list": [["dlq", "list"]],
     "dlq retry": [["dlq", "retry", "--all"]], "dlq purge": [["dlq", "purge", "--all"]], "events": [["events"]],
     "stats": [["stats"]], "simulate": [["simulate", "--max-retries", "1"]], "export": [["export"]],
     "replay": [["replay"], ["replay", "--check"]], "audit seal": [["audit", "seal"]],
@@ -43,7 +44,7 @@ OTHERS = {
     **{f"schedule {word}": [["schedule", word, "nightly"]] for word in ("next", "run", "pause", "resume", "remove")},
     "schedule edit": [["schedule", "edit", "--jitter", "5m", "nightly"]],
 }  # fmt: skip
-"""Those that don't. `monitor` waits for one, where none was named."""
+"""Those that don't. `monitor` and `top` wait for one, where none was named."""
 
 NEITHER = {"selftest", "progress", "outbox schema"}
 """What works in a scratch database, wherever it is called, or in none."""

@@ -22,12 +22,21 @@ class Terminal:
         self.drawn = ""
         self.process = subprocess.Popen(
             queuectl.command(*words), cwd=queuectl.folder, env=queuectl.env | {"TERM": "xterm", "NO_COLOR": "1"},
-            stdin=child, stdout=child, stderr=child,
+            stdin=child, stdout=child, stderr=child, preexec_fn=_lead_session,
         )  # fmt: skip
-        os.close(child)
+        self._child = child  # stays open: what the command left of its settings is looked at
 
     def resize(self, columns: int, rows: int) -> None:
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def press(self, keys: bytes) -> None:
+        """Type these."""
+        os.write(self._fd, keys)
+
+    def echoes(self) -> bool:
+        """Whether the terminal shows what is typed and gives it line by line, as a shell needs it."""
+        local = termios.tcgetattr(self._child)[3]
+        return bool(local & termios.ECHO and local & termios.ICANON)
 
     def frame(self, pattern: str) -> str:
         """Read on until a whole screen shows this; return it, from what is written before its first line."""
@@ -43,4 +52,11 @@ class Terminal:
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
+        os.close(self._child)
         os.close(self._fd)
+
+
+def _lead_session() -> None:
+    """Make the terminal on stdin that of a new session: Ctrl-C is sent to its process."""
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)

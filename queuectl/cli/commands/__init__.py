@@ -6,10 +6,10 @@ from importlib import import_module
 HEADINGS = {
     "Jobs": {
         "enqueue": "enqueue:enqueue", "run": "run:run", "list": "list:list_jobs", "status": "status:status",
-        "inspect": "inspect:inspect", "logs": "logs:logs", "wait": "wait:wait", "cancel": "cancel:cancel",
-        "retry": "retry:retry", "edit": "edit:edit", "hold": "hold:hold", "release": "hold:release",
-        "start": "hold:start", "suspend": "suspend:suspend", "continue": "suspend:continue_",
-        "explain": "explain:explain", "graph": "graph:graph", "note": "note:note",
+        "top": "top:top", "inspect": "inspect:inspect", "logs": "logs:logs", "wait": "wait:wait",
+        "cancel": "cancel:cancel", "retry": "retry:retry", "edit": "edit:edit", "hold": "hold:hold",
+        "release": "hold:release", "start": "hold:start", "suspend": "suspend:suspend",
+        "continue": "suspend:continue_", "explain": "explain:explain", "graph": "graph:graph", "note": "note:note",
         "progress": "progress:progress",
     },
     "Queues": {

@@ -1,22 +1,16 @@
 """`queuectl queue`: the queues, and the limits of each."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from msgspec import UNSET
 
-from queuectl import units
 from queuectl.bounds import check_queue
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output
 from queuectl.errors import Invalid
 from queuectl.limits import MOST, rate_from
-
-if TYPE_CHECKING:
-    from queuectl.queue_summary import QueueSummary
-
-HEADS = ("QUEUE", "RUNNING", "WAITING", "HELD", "LIMITS", "OLDEST WAIT", "PAUSED")
 
 
 def list_queues(*, at: p.At = None, json: p.JsonLines = False, db: p.Database = None) -> None:
@@ -34,25 +28,11 @@ def list_queues(*, at: p.At = None, json: p.JsonLines = False, db: p.Database = 
         if json:
             output.documents(each.json() for each in found)
             return
-        shown = [each for each in found if each.name or each.is_paused]
-        rows = [_row(each) for each in shown]
-        if not output.table(HEADS, rows, right=("RUNNING", "WAITING", "HELD")):
+        from queuectl.cli.ui import queue_rows
+
+        rows = [queue_rows.queue_row(each) for each in found if queue_rows.is_shown(each)]
+        if not output.table(queue_rows.HEADS, rows, right=queue_rows.RIGHT):
             output.message("there are no queues; add a job with `queuectl enqueue COMMAND`")
-
-
-def _row(queue: "QueueSummary") -> tuple[Any, ...]:
-    from queuectl.cli.ui import wording
-
-    limit = queue.state.concurrency
-    running = f"{queue.processing:,}" + (f"/{limit:,}" if limit is not None else "")
-    running += f" ({queue.suspended:,} suspended)" if queue.suspended else ""
-    oldest = units.span(max(0.0, (queue.now - queue.oldest) / 1e6)) if queue.oldest is not None else ""
-    paused = wording.pause(queue.state, queue.now)
-    return (
-        queue.name or "(all)", running, f"{queue.waiting:,}", f"{queue.held:,}" if queue.held else "",
-        wording.queue_limits(queue.state) if queue.state.has_limits else "", oldest,
-        output.Cell(paused, "failed") if paused else "",
-    )  # fmt: skip
 
 
 def _unless_none(read: Callable[[str], Any]) -> Callable[[str], str]:

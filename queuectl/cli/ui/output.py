@@ -6,7 +6,7 @@ The answer goes to stdout, messages go to stderr. Functions named by a noun (`li
 import os
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any
 
@@ -137,41 +137,56 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str | Cell]], right: Seq
 
     Returns the number of rows. Rows are streamed: the first few hundred determine the widths of the columns.
     """
+    count = 0
+    for count, text in enumerate(table_lines(heads, rows, right)):  # noqa: B007
+        line(text)
+    return count
+
+
+def table_lines(
+    heads: Sequence[str],
+    rows: Iterable[Sequence[str | Cell]],
+    right: Sequence[str] = (),
+    room: int | None = None,
+) -> Iterator[str]:
+    """Yield the lines that `table` prints, the heads first; none where there are no rows.
+
+    `room`: the columns to which lines are truncated; None: those of the terminal.
+    """
     source = iter(rows)
     sample = [_cells(row) for row in islice(source, _SAMPLE)]
     if not sample:
-        return 0
+        return
     whole = [_cells(heads), *sample]
-    widths = _fitting([max(display_width(row[column].text) for row in whole) for column in range(len(heads))])
-    line(paint(_row([Cell(head) for head in heads], heads, widths, right), "bold"))
-    count = 0
+    widths = [max(display_width(row[column].text) for row in whole) for column in range(len(heads))]
+    widths = _fitting(widths, room if room is not None else width())
+    fits = room is not None or is_terminal()
+    yield paint(_row([Cell(head) for head in heads], heads, widths, right, fits), "bold")
     for row in chain(sample, map(_cells, source)):
-        line(_row(row, heads, widths, right))
-        count += 1
-    return count
+        yield _row(row, heads, widths, right, fits)
 
 
 def _cells(row: Sequence[str | Cell]) -> list[Cell]:
     return [Cell(escape(cell)) if isinstance(cell, str) else Cell(escape(cell.text), cell.style) for cell in row]
 
 
-def _fitting(widths: Sequence[int]) -> list[int]:
-    """Return the widths reduced to the terminal.
+def _fitting(widths: Sequence[int], room: int) -> list[int]:
+    """Return the widths reduced to so many columns.
 
     The last column, which holds commands, shrinks first, down to a quarter; then the widest of the others.
     """
     *others, last = widths
-    room = width() - _SPACE * len(others)
+    room -= _SPACE * len(others)
     last = min(last, max(room - sum(others), room // 4, _LEAST))
     while others and sum(others) > room - last and max(others) > _LEAST:
         others[others.index(max(others))] -= 1
     return [*others, last]
 
 
-def _row(row: Sequence[Cell], heads: Sequence[str], widths: Sequence[int], right: Sequence[str]) -> str:
+def _row(row: Sequence[Cell], heads: Sequence[str], widths: Sequence[int], right: Sequence[str], fits: bool) -> str:
     parts: list[str] = []
     for column, cell in enumerate(row):
-        text = truncate(cell.text, widths[column]) if is_terminal() else cell.text
+        text = truncate(cell.text, widths[column]) if fits else cell.text
         blank = " " * max(widths[column] - display_width(text), 0)
         painted = paint(text, cell.style)
         if heads[column] in right:
@@ -229,7 +244,13 @@ def wrap(text: str, room: int) -> list[str]:
 
 def fields(pairs: Iterable[tuple[str, str]]) -> None:
     """Print names and values, one pair a line, aligned; pairs without a value are left out."""
+    for text in field_lines(pairs):
+        line(text)
+
+
+def field_lines(pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Yield the lines that `fields` prints."""
     known = [(name, value) for name, value in pairs if value]
     space = max((len(name) for name, _ in known), default=0)
     for name, value in known:
-        line(f"{paint(f'{name:<{space}}', 'dim')}  {value}")
+        yield f"{paint(f'{name:<{space}}', 'dim')}  {value}"

@@ -230,10 +230,15 @@ def last_lines(output: Output, count: int) -> tuple[list[str], bool]:
     The output is closed.
     """
     with closing(OutputReader(output)) as written:
-        has_more = written.seek_last_bytes(count * 4096) > 0
-        sanitizer, screen = Sanitizer(), Screen()
-        parts = [sanitizer.feed(piece) for piece in written.read_new() if isinstance(piece, bytes)]
-        text = screen.feed("".join(parts)) + screen.feed(sanitizer.end()) + screen.end()
+        return read_last_lines(written, count)
+
+
+def read_last_lines(written: OutputReader, count: int) -> tuple[list[str], bool]:
+    """Return the same of an output that stays open."""
+    has_more = written.seek_last_bytes(count * 4096) > 0
+    sanitizer, screen = Sanitizer(), Screen()
+    parts = [sanitizer.feed(piece) for piece in written.read_new() if isinstance(piece, bytes)]
+    text = screen.feed("".join(parts)) + screen.feed(sanitizer.end()) + screen.end()
     lines = text.rstrip("\n").split("\n")
     if lines == [""]:
         return [], False
