@@ -25,7 +25,7 @@ def test_each_kind_of_job_has_its_list(lab: Lab):
     q.enqueue("echo 40 half > $QUEUECTL_PROGRESS; sleep 600", id="long", timeout=None)
     lab.start()
     lab.until(lambda: overview.overview(q).running and overview.overview(q).running[0].forecast.percent == 40)
-    q.enqueue("true", id="child", after=["long"])
+    q.enqueue("true", id="child", after=("long",))
     q.enqueue("true", id="held", held=True)
     seen = overview.overview(q)
     assert [each.job.id for each in seen.running] == ["long"]

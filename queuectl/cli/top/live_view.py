@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from queuectl.cli.top.heights import shared
 from queuectl.cli.top.last_lines import LastLines
-from queuectl.cli.top.panes import WIDE, PaneContent, panes, summary, wait_lines
-from queuectl.cli.top.watch import Watch
+from queuectl.cli.top.panes import PaneContent, panes, summary
+from queuectl.cli.top.watch import QueueWatch
 from queuectl.cli.ui import output
 from queuectl.cli.ui.live_screen import LiveScreen
 from queuectl.overview import Overview
@@ -29,7 +29,7 @@ def show(connect: "Callable[[], Queue]", terms: "Sequence[Term]", hint: str) -> 
     """Draw a queue until q is pressed, or Ctrl-C. `hint`: the last line."""
     screen = LiveScreen()
     written: dict[str, str] = {}
-    with _keys() as keyboard, closing(Watch(connect, terms)) as watch, closing(LastLines()) as lines:
+    with _keys() as keyboard, closing(QueueWatch(connect, terms)) as watch, closing(LastLines()) as lines:
         while True:
             watch.look()
             columns, rows = screen.size
@@ -50,20 +50,20 @@ def _last_line(trouble: str, hint: str) -> str:
 
 def drawn(seen: Overview, written: dict[str, str], columns: int, rows: int) -> list[str]:
     """Return the lines of a screen of this size."""
-    contents = [each for each in panes(seen, seen.now, written, wide=columns >= WIDE) if each.rows]
-    waits = [output.paint(f"  {output.escape(line)}", "dim") for line in wait_lines(seen, seen.now)[: rows // 8]]
+    contents = [each for each in panes(seen, written, columns, rows) if each.rows]
     blank = [""] * (rows >= _ROOMY)
-    sizes = shared([len(each.rows) for each in contents], rows - 1 - len(waits) - (2 + len(blank)) * len(contents))
+    fixed = sum(2 + len(blank) + len(each.notes) for each in contents)
+    sizes = shared([len(each.rows) for each in contents], rows - 1 - fixed)
     lines = [output.escape(summary(seen))]
     for content, size in zip(contents, sizes, strict=True):
-        title, *table = _pane_lines(content, size, columns)
-        lines += [*blank, title, *(waits if content.name == "waiting" else []), *table]
+        lines += [*blank, *_pane_lines(content, size, columns)]
     return [*lines[:rows], *[""] * (rows - len(lines))]
 
 
 def _pane_lines(content: PaneContent, size: int, columns: int) -> list[str]:
+    notes = [output.paint(f"  {output.escape(note)}", "dim") for note in content.notes]
     table = output.table_lines(content.heads, [row.cells for row in content.rows[:size]], content.right, columns)
-    return [output.paint(content.title, "bold"), *table]
+    return [output.paint(content.title, "bold"), *notes, *table]
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
+from msgspec import structs
 
 from projections.jobs import Job
 from queuectl.admission import UNSTARTED
@@ -39,15 +40,18 @@ class PaneContent(msgspec.Struct, frozen=True):
     rows: Sequence[PaneRow]
     right: tuple[str, ...] = ()
     """The columns that are aligned to the right."""
+    notes: tuple[str, ...] = ()
+    """Lines above the table."""
 
 
-def panes(seen: Overview, now: int, last_lines: Mapping[str, str], *, wide: bool) -> list[PaneContent]:
-    """Return what is shown of a queue at a moment (µs UTC), with the last line of output of jobs, by id."""
+def panes(seen: Overview, last_lines: Mapping[str, str], columns: int, rows: int) -> list[PaneContent]:
+    """Return what is shown of a queue on a screen of this size, with the last line of output of jobs, by id."""
+    wide = columns >= WIDE
     return [
         queues_pane(seen),
-        running_pane(seen, now, last_lines, wide=wide),
-        waiting_pane(seen, now, wide=wide),
-        ended_pane(seen, now, last_lines, wide=wide),
+        running_pane(seen, last_lines, wide=wide),
+        waiting_pane(seen, wide=wide, notes=rows // 8),
+        ended_pane(seen, last_lines, wide=wide),
     ]
 
 
@@ -57,13 +61,13 @@ def queues_pane(seen: Overview) -> PaneContent:
     return PaneContent("queues", "Queues", HEADS, rows, RIGHT)
 
 
-def running_pane(seen: Overview, now: int, last_lines: Mapping[str, str], *, wide: bool) -> PaneContent:
+def running_pane(seen: Overview, last_lines: Mapping[str, str], *, wide: bool) -> PaneContent:
     """Return what runs."""
     columns: dict[str, Callable[[RunningJob], str | Cell]] = {
         "ID": lambda each: each.job.id,
         "QUEUE": lambda each: each.job.queue,
-        "FOR": lambda each: _elapsed(each.job, now),
-        "PROGRESS": lambda each: wording.progress(each.forecast, now, room=30 if wide else 12),
+        "FOR": lambda each: _elapsed(each.job, seen.now),
+        "PROGRESS": lambda each: wording.progress(each.forecast, seen.now, room=30 if wide else 12),
         "WORKER": lambda each: each.job.worker or "",
         "COMMAND": lambda each: each.job.command,
         "LAST LINE": lambda each: Cell(last_lines.get(each.job.id, ""), "dim"),
@@ -81,24 +85,25 @@ def _elapsed(job: Job, now: int) -> str | Cell:
     return words if job.attempt == 1 else f"{words}, attempt {job.attempt}"
 
 
-def waiting_pane(seen: Overview, now: int, *, wide: bool) -> PaneContent:
-    """Return what waits, and why."""
+def waiting_pane(seen: Overview, *, wide: bool, notes: int) -> PaneContent:
+    """Return what waits, and why; above it so many lines at most, which sum up the reasons."""
     columns: dict[str, Callable[[Job], str | Cell]] = {
         "ID": lambda job: job.id,
         "QUEUE": lambda job: job.queue,
         "PRIO": lambda job: str(job.priority) if not job.past_limits else "first",
-        "WHY": lambda job: wording.state_detail(job, now, seen.facts),
+        "WHY": lambda job: wording.state_detail(job, seen.now, seen.facts),
         "COMMAND": lambda job: job.command,
     }
-    return _pane("waiting", "Waiting", columns, seen.waiting, seen, wide, ("QUEUE", "PRIO"), ("PRIO",))
+    pane = _pane("waiting", "Waiting", columns, seen.waiting, seen, wide, ("QUEUE", "PRIO"), ("PRIO",))
+    return structs.replace(pane, notes=tuple(wait_lines(seen)[: min(notes, MOST_WAITS)]))
 
 
-def ended_pane(seen: Overview, now: int, last_lines: Mapping[str, str], *, wide: bool) -> PaneContent:
+def ended_pane(seen: Overview, last_lines: Mapping[str, str], *, wide: bool) -> PaneContent:
     """Return what has died, or ended otherwise where the filter names that."""
     columns: dict[str, Callable[[Job], str | Cell]] = {
         "ID": lambda job: job.id,
         "QUEUE": lambda job: job.queue,
-        "HOW": lambda job: Cell(f"{_how(job)}{wording.state_detail(job, now)}", job.state),
+        "HOW": lambda job: Cell(f"{_how(job)}{wording.state_detail(job, seen.now)}", job.state),
         "COMMAND": lambda job: job.command,
         "LAST LINE": lambda job: Cell(last_lines.get(job.id, ""), "dim"),
     }
@@ -137,10 +142,10 @@ def summary(seen: Overview) -> str:
     return " · ".join([f"{counted(seen.workers, 'worker')} up", *(states or ["no jobs"])])
 
 
-def wait_lines(seen: Overview, now: int) -> list[str]:
+def wait_lines(seen: Overview) -> list[str]:
     """Return why jobs wait, a line for each reason, the one that keeps most of them first."""
     lines = [
-        f"{wait.jobs:,} {wording.reason_sentence(wait.reason, now, wait.jobs)}"
+        f"{wait.jobs:,} {wording.reason_sentence(wait.reason, seen.now, wait.jobs)}"
         + (f"; `{wait.reason.frees}`" if wait.reason.frees else "")
         for wait in seen.waits
     ]
@@ -148,4 +153,4 @@ def wait_lines(seen: Overview, now: int) -> list[str]:
         blocked = seen.counts["blocked"]
         lines += [f"{seen.held:,} held"] if seen.held else []
         lines += [f"{blocked:,} start after others"] if blocked and waiting > seen.held else []
-    return lines[:MOST_WAITS]
+    return lines

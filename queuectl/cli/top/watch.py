@@ -2,14 +2,13 @@
 
 import select
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from queuectl.clock import monotonic
 from queuectl.errors import QueueError
 from queuectl.overview import Overview, overview, refreshed
 
 if TYPE_CHECKING:
-    from queuectl.engines.base import Listener
     from queuectl.filters import Term
     from queuectl.queue import Queue
 
@@ -21,7 +20,23 @@ IDLE = 5.0
 """Seconds between two looks at all there is, at most: jobs become due and workers die without an event."""
 
 
-class Watch:
+class Doorbell(Protocol):
+    """Rings when anything was appended."""
+
+    def fileno(self) -> int:
+        """For `poll`."""
+        ...
+
+    def clear(self) -> bool:
+        """Forget the rings so far."""
+        ...
+
+    def close(self) -> None:
+        """Listen no more."""
+        ...
+
+
+class QueueWatch:
     """A queue that is watched. All of it belongs to one thread, but for `terms`."""
 
     def __init__(self, connect: "Callable[[], Queue]", terms: "Sequence[Term]" = ()) -> None:
@@ -36,7 +51,7 @@ class Watch:
         self._terms = terms
         self._url = ""
         self._q: Queue | None = None
-        self._bell: Listener | None = None
+        self._bell: Doorbell | None = None
         self._earliest = self._whole_at = 0.0
         """From when on it is looked again, and when all of it (monotonic seconds)."""
 

@@ -151,16 +151,17 @@ def table_lines(
 ) -> Iterator[str]:
     """Yield the lines that `table` prints, the heads first; none where there are no rows.
 
-    `room`: the columns to which lines are truncated; None: those of the terminal.
+    `room`: the columns to which lines are truncated, `sys.maxsize` for none; None: those of the terminal.
     """
+    room = room if room is not None else width()
     source = iter(rows)
     sample = [_cells(row) for row in islice(source, _SAMPLE)]
     if not sample:
         return
     whole = [_cells(heads), *sample]
     widths = [max(display_width(row[column].text) for row in whole) for column in range(len(heads))]
-    widths = _fitting(widths, room if room is not None else width())
-    fits = room is not None or is_terminal()
+    widths = _fitting(widths, room)
+    fits = room < sys.maxsize
     yield paint(_row([Cell(head) for head in heads], heads, widths, right, fits), "bold")
     for row in chain(sample, map(_cells, source)):
         yield _row(row, heads, widths, right, fits)

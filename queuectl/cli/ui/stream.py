@@ -81,7 +81,7 @@ def follow(
     if printer is None:
         splits = q.job(id).policy.split_output and len(part.sources) > 1
         printer = LinePrinter(raw=part.raw) if splits else Printer()
-    return _run_all([_follow_job(q, id, attempt, printer, part)], meanwhile)[0]
+    return _run_all([follow_steps(q, id, attempt, printer, part)], meanwhile)[0]
 
 
 def follow_all(
@@ -99,20 +99,20 @@ def follow_all(
     for id in ids:
         q.refuse_own(id)
 
-    def more() -> Iterator[_Steps]:
+    def more() -> Iterator[Steps]:
         for id, printer in printers.make(joining()).items():
-            yield _follow_job(q, id, None, printer, structs.replace(part, tail=None))
+            yield follow_steps(q, id, None, printer, structs.replace(part, tail=None))
 
-    jobs = [_follow_job(q, id, None, printer, part) for id, printer in printers.make(ids).items()]
+    jobs = [follow_steps(q, id, None, printer, part) for id, printer in printers.make(ids).items()]
     return _run_all(jobs, meanwhile, more)
 
 
-_Steps = Generator[float, None, "Job"]
+Steps = Generator[float, None, "Job"]
 """Each step prints what is new of one job and yields the seconds until the next step."""
 
 
 def _run_all(
-    jobs: list[_Steps], meanwhile: Callable[[], None] | None, more: Callable[[], Iterable[_Steps]] = tuple
+    jobs: list[Steps], meanwhile: Callable[[], None] | None, more: Callable[[], Iterable[Steps]] = tuple
 ) -> list["Job"]:
     """Run the steps of all jobs, and of those that come meanwhile, in one loop until each has ended."""
     ended: dict[int, Job] = {}
@@ -145,8 +145,11 @@ def _run_all(
             steps.close()
 
 
-def _follow_job(q: "Queue", id: str, attempt: int | None, printer: Printer, part: Part) -> _Steps:
-    """Print the output of one attempt, or of all until the job has ended; return the job as it is then."""
+def follow_steps(q: "Queue", id: str, attempt: int | None, printer: Printer, part: Part) -> Steps:
+    """Print the output of one attempt, or of all until the job has ended, step by step; return the job as it is then.
+
+    For what has a loop of its own; `follow` runs the steps.
+    """
     job = q.job(id)
     number = attempt if attempt is not None else max(job.attempt, 1)
     while True:
@@ -165,7 +168,7 @@ def _follow_job(q: "Queue", id: str, attempt: int | None, printer: Printer, part
         printer.message(f"attempt {number}")
 
 
-def _wait_for_next(q: "Queue", id: str, number: int) -> _Steps:
+def _wait_for_next(q: "Queue", id: str, number: int) -> Steps:
     """Wait until a later attempt begins or the job has ended."""
     job = q.job(id)
     while job.attempt <= number and job.state not in FINAL:
@@ -174,7 +177,7 @@ def _wait_for_next(q: "Queue", id: str, number: int) -> _Steps:
     return job
 
 
-def _follow_attempt(q: "Queue", id: str, number: int, printer: Printer, part: Part) -> _Steps:
+def _follow_attempt(q: "Queue", id: str, number: int, printer: Printer, part: Part) -> Steps:
     """Print one attempt's output, from its last lines on if only these are shown, until the attempt has ended."""
     opened: dict[int, OutputReader] = {}
     pause = 0.01

@@ -159,6 +159,13 @@ class Screen:
 
     def _finish_line(self) -> str:
         """Return the current line and begin the next one."""
+        text = self.current
+        self._cells, self._styles, self._column = [], [], 0
+        return text
+
+    @property
+    def current(self) -> str:
+        """The line that has not ended, as it is now."""
         cells, styles = self._cells, self._styles
         if any(styles):
             parts: list[str] = []
@@ -171,7 +178,6 @@ class Screen:
             text = "".join(parts) + (_RESET if style else "")
         else:
             text = "".join(cells)
-        self._cells, self._styles, self._column = [], [], 0
         return text
 
 

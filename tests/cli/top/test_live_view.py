@@ -1,7 +1,6 @@
 """`queuectl top` without Textual: drawn on a terminal, and ended by a key."""
 
 import os
-import signal
 from collections.abc import Iterator
 
 import pytest
