@@ -57,7 +57,7 @@ def is_wanted(view: View) -> bool:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("histories", [12, pytest.param(200, marks=(pytest.mark.torture, pytest.mark.timeout(900)))])
+@pytest.mark.parametrize("histories", [12, pytest.param(50, marks=(pytest.mark.torture, pytest.mark.timeout(900)))])
 def test_each_coming_to_rest_is_told(histories: int, monkeypatch: pytest.MonkeyPatch) -> None:
     witness = Witness(monkeypatch)
     numbers = count(Random().randrange(10**6))

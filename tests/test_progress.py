@@ -1,6 +1,7 @@
 """How far a job is: what its command says in a file, and where that is told."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -137,12 +138,14 @@ def test_what_runs_is_shown_with_its_progress(lab: Lab, fifo: Fifo, queuectl: Sh
 def test_a_heartbeat_and_the_end_tell_it(lab: Lab, fifo: Fifo, queuectl: Shell):
     script = f"{PROGRESS} 25.5% first; read x < {fifo}; echo 99 > $QUEUECTL_PROGRESS; exit 3"
     id = lab.queue.enqueue(script, timeout=None, max_retries=0)
-    lab.worker(drain=True, constants={"chores.heartbeat.INTERVAL": 0.1})
+    worker = lab.worker(drain=True, constants={"chores.heartbeat.INTERVAL": 0.1})
     told = '{"job":"1","attempt":1,"progress":25.5,"progress_text":"first"}'
     [beat, *_] = lab.until(lambda: [each for each in lab.records("heartbeat") if told in each.data])
+    worker.send_signal(signal.SIGSTOP)  # its next heartbeat would find no file
     os.unlink(next(file for file in Path(lab.queue.home.output).iterdir() if file.name.endswith(".progress")))
     [job] = queuectl("list", "--json").ok().ndjson
     assert (job["progress"], job["progress_text"]) == (25.5, "first"), "the heartbeat knows what the file lost"
+    worker.send_signal(signal.SIGCONT)
     Path(str(fifo)).write_text("go\n")
     lab.until(lambda: lab.queue.job(id).state == "dead")
     [attempt] = lab.queue.attempts(id)

@@ -7,8 +7,6 @@ that is done by chores.
 import os
 import select
 import signal
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from queuectl.clock import boottime, monotonic
 from queuectl.decisions import Report, Stop
@@ -18,14 +16,15 @@ from queuectl.host_lease import CLOCK_OFF, told_clock
 from queuectl.queue import Queue
 from queuectl.workers.chores.cascades import Cascades
 from queuectl.workers.chores.checkpoint import Checkpoint
-from queuectl.workers.chores.chore import NEVER, Chore, ChoreHost
-from queuectl.workers.chores.file_monitor import FileMonitor, QueueGone
+from queuectl.workers.chores.chore import NEVER, Chore, run_due
+from queuectl.workers.chores.file_monitor import DeclaredLost, FileMonitor, QueueGone
 from queuectl.workers.chores.file_sharing import FileSharing
 from queuectl.workers.chores.heartbeat import HeartbeatChore, heartbeat_of
 from queuectl.workers.chores.host_watch import HostWatch
 from queuectl.workers.chores.memory_groups import MemoryGroups
 from queuectl.workers.chores.reaping import Reaping
 from queuectl.workers.chores.recovery_watch import RecoveryWatch
+from queuectl.workers.chores.relays import Relays
 from queuectl.workers.chores.schedules import ScheduleChore
 from queuectl.workers.chores.sealing import SealChore
 from queuectl.workers.chores.self_fencing import SelfFencing
@@ -44,15 +43,8 @@ from queuectl.workers.stderr import say
 from queuectl.workers.turn import Turn, TurnWriter
 from queuectl.workers.worker_process import ORDER_KILL
 
-if TYPE_CHECKING:
-    from queuectl.workers.chores.outboxes import OutboxChore
-
 PAUSE = 1.0
 """Seconds to wait when the database can't be written, before the next try."""
-
-
-class DeclaredLost(QueueError):
-    """Others have taken this worker for dead; another one is to be started in its place."""
 
 
 class WorkerLoop:
@@ -90,7 +82,7 @@ class WorkerLoop:
         self._checkpoint = Checkpoint(self, queue.engine)
         self._sharing = FileSharing(self, queue, identity, self._pending)
         self._seals = SealChore(self, queue, options.worker, journal, self._checkpoint, self._is_undisturbed)
-        self._outboxes = _outboxes(self, queue, journal, options.outboxes)
+        self._relays = Relays(self, queue, journal, options.outboxes)
         self._chores: list[Chore] = [
             self._fencing,
             self._slots,
@@ -106,7 +98,7 @@ class WorkerLoop:
             self._host,
             self._groups,
             self._sharing,
-            *self._outboxes,
+            self._relays,
         ]
         self._after_turns: list[Chore] = [self._checkpoint, self._seals]
         """The chores for which no command waits."""
@@ -139,17 +131,24 @@ class WorkerLoop:
         if event.clock_ahead is not None and abs(event.clock_ahead) > CLOCK_OFF:
             self.warn(f"the clock of this host {told_clock(event.clock_ahead)}: set it right")
         self._journal.write([{"event": "started", "pid": os.getpid(), "slots": self._options.slots}])
-        while not self._is_over():
-            self._wait()
-            now = monotonic()
-            _run_due(self._chores, now)
-            self._start(now)
-            if self._next_turn(now) <= now:
-                self._take_turn(now)
-                self._start(monotonic())
-                self._checkpoint.turn_taken()
-            _run_due(self._after_turns, monotonic())
+        try:
+            while not self._is_over():
+                self._step()
+        except Outdated:
+            self._end_outdated()
+            raise
         return self._finish()
+
+    def _step(self) -> None:
+        self._wait()
+        now = monotonic()
+        run_due(self._chores, now)
+        self._start(now)
+        if self._next_turn(now) <= now:
+            self._take_turn(now)
+            self._start(monotonic())
+            self._checkpoint.turn_taken()
+        run_due(self._after_turns, monotonic())
 
     def _wait(self) -> None:
         now = monotonic()
@@ -183,7 +182,7 @@ class WorkerLoop:
         """While others write, or the server does not answer, which may take long: commands start, end and run into
         their timeouts, and orders come."""
         self._poll_events(0.0)
-        _run_due([self._fencing, self._slots], monotonic())
+        run_due([self._fencing, self._slots], monotonic())
 
     def _start(self, now: float) -> None:
         """Start what is claimed, as far as slots are free."""
@@ -203,6 +202,20 @@ class WorkerLoop:
             return self._leaving
         written = self._pending.due == NEVER or self._files.gone is not None
         return written and self._slots.stuck == len(self._slots)
+
+    def _end_outdated(self) -> None:
+        """Wait for the ends of what runs, which stay in the attempt table: the newer version's recovery reports them.
+
+        Under a lease what runs is ended at once, as other hosts may run it soon.
+        """
+        self._table.set_outdated()
+        leased = self._fencing.has_lease
+        self.stop("upgraded", Stop("an upgrade") if leased else None, kill=leased)
+        if self._slots:
+            self.warn("the database was upgraded by a newer queuectl: claims no more, ends with what it runs")
+        while len(self._slots) > self._slots.stuck:
+            self._poll_events(max(0.0, min(self._slots.due, self._fencing.due) - monotonic()))
+            run_due([self._fencing, self._slots], monotonic())
 
     def _finish(self) -> bool:
         self._engine.while_waiting(None)
@@ -313,7 +326,7 @@ class WorkerLoop:
             self.stop("asked to", turn.stopped_by, kill=turn.stop_now)
         self._journal.write(turn_lines(reports, turn))
         if self._drains and not self._claims and len(self._slots) <= self._slots.stuck and self._pending.due == NEVER:
-            if turn.drained and all(each.is_settled for each in self._outboxes):
+            if turn.drained and self._relays.are_settled:
                 self.stop("drained")
             else:
                 self._bells.hear_log()  # what others run may end, and with it the reason to wait
@@ -356,14 +369,12 @@ class WorkerLoop:
 
     def stop(self, reason: str, by: Stop | None = None, *, kill: bool = False) -> None:
         """See `ChoreHost`. `by` is recorded, where that is known; `kill` also ends what runs."""
-        now = monotonic()
-        self._stopping = self._stopping or reason
+        now, self._stopping = monotonic(), self._stopping or reason
         if by is not None:
             self._table.set_stop(by)
         self._killed = self._killed or kill
         self._schedules.stop()
-        for each in self._outboxes:
-            each.stop()
+        self._relays.stop()
         self._claims.give_back_all(now)
         self._pending.explain(by)
         self._slots.give_up_waiting(now)
@@ -384,17 +395,3 @@ class WorkerLoop:
             self.stop("parent gone")
         for order, number in zip(said[::2], said[1::2], strict=True):
             self.stop("signal", Stop(signal.Signals(number).name), kill=order == ORDER_KILL[0])
-
-
-def _outboxes(worker: ChoreHost, queue: Queue, journal: Journal, urls: Sequence[str]) -> "list[OutboxChore]":
-    if not urls:
-        return []
-    from queuectl.workers.chores.outboxes import OutboxChore  # loads what few workers need
-
-    return [OutboxChore(worker, queue, journal, url) for url in urls]
-
-
-def _run_due(chores: Iterable[Chore], now: float) -> None:
-    for chore in chores:
-        if chore.due <= now:
-            chore.run(now)

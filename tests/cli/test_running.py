@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import apsw
 import pytest
 
 from tests.support.paths import DATA
@@ -106,6 +107,22 @@ def test_an_interrupted_run_cancels_its_job(queuectl: Shell):
     assert running.stdout is not None
     assert running.stdout.readline() == b"up\n"
     running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=20)
+    assert (running.returncode, err) == (130, b"")
+    assert queuectl("inspect", "a", "--json").json["state"] == "cancelled"
+
+
+def test_a_run_interrupted_while_it_enqueues_cancels(queuectl: Shell):
+    queuectl.make()
+    other = apsw.Connection(str(queuectl.folder / "q.db"))
+    other.execute("begin immediate")
+    running = queuectl.start("run", "--id", "a", "sleep 60")
+    wal = str(queuectl.folder / "q.db-wal")
+    _until(lambda: wal in [os.readlink(fd) for fd in Path(f"/proc/{running.pid}/fd").iterdir()])
+    time.sleep(0.5)  # it waits for the lock
+    running.send_signal(signal.SIGINT)
+    assert queuectl("list", "--json").ok().ndjson == []
+    other.execute("commit")
     _, err = running.communicate(timeout=20)
     assert (running.returncode, err) == (130, b"")
     assert queuectl("inspect", "a", "--json").json["state"] == "cancelled"

@@ -53,13 +53,21 @@ def run(
     with signals.interruptible(), opening.open_queue(db, create=True) as q:
         from queuectl.workers.private_worker import PrivateWorker
 
-        made = q.enqueue(job)
-        job_options.mention_time_limit(q, made)
-        job_options.mention_locks(q, job.needs)
-        line = WaitingLine(q, [made], WaitHint(q, [made], has_worker=True), sparse=True)
-        with PrivateWorker(q, [made], alone=True) as private, line:
+        made, is_followed = None, False
+        try:
+            with signals.held_back():
+                made = q.enqueue(job)
+            job_options.mention_time_limit(q, made)
+            job_options.mention_locks(q, job.needs)
             printer = SplitPrinter() if job.split_output else Printer()
-            return _follow(q, made, printer, private.start_if_needed, line)
+            line = WaitingLine(q, [made], WaitHint(q, [made], has_worker=True), sparse=True)
+            with PrivateWorker(q, [made], alone=True) as private, line:
+                is_followed = True
+                return _follow(q, made, printer, private.start_if_needed, line)
+        except KeyboardInterrupt:
+            if made is not None and not is_followed:
+                _cancel(q, made, lambda: None)
+            raise
 
 
 def _follow(q: "Queue", id: str, printer: Printer, meanwhile: "Callable[[], None]", tell: "Callable[[], None]") -> int:

@@ -30,5 +30,34 @@ def interruptible() -> Generator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def held_back() -> Generator[None]:
+    """Raise at the end of this context what a first SIGINT, SIGTERM or SIGHUP would have raised in it; a next at once.
+
+    What is done here is then known to be done, or not, before the signal counts.
+    """
+    old = {
+        number: handler
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if callable(handler := signal.getsignal(number))
+    }
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        if len(came) > 1:
+            old[signal.Signals(number)](number, frame)
+
+    for number in old:
+        signal.signal(number, note)
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+    for number in came[:1]:
+        old[signal.Signals(number)](number, None)
+
+
 def _raise(number: int, frame: FrameType | None) -> None:
     raise SignalInterrupt(number)

@@ -23,13 +23,17 @@ class PostgresRegistry(Registry):
 
         False where that does not tell: then `is_current` does.
         """
-        return folding == self._ours and all(
+        return self.are_ours(folding) and all(
             table in tables for ours in self._builtin.values() for table in ours.tables
         )
 
+    def are_ours(self, folding: str) -> bool:
+        """Whether `log.folding` names the projections of this version, and no others."""
+        return folding == self._ours
+
     def active_at(self, head: int, folding: str) -> list[Projection]:
         """The projections to fold into, each at the head, of which `log.folding` says who is there."""
-        if folding == self._ours:
+        if self.are_ours(folding):
             self.only_ours = True
             return [*self._builtin.values()]
         return self.active(head)
@@ -49,7 +53,15 @@ class PostgresRegistry(Registry):
         if names == self._ours and self.only_ours:
             self._store.execute("update log set folding = ? where folding <> ?", (names, names))
             return
-        # What the head says of others is written down for each of them first: they may be left behind from now on.
+        self._write_down()
+        super().advance(folding, head)
+
+    def _record(self, projection: Projection, seq: int, source: str | None) -> None:
+        self._write_down()  # an older version that found itself named there would go on folding into other tables
+        super()._record(projection, seq, source)
+
+    def _write_down(self) -> None:
+        """Write into the rows what the head says of each: they may be left behind from now on."""
         self._store.execute(
             """
             update projection_state set seq = log.seq from log
@@ -57,4 +69,3 @@ class PostgresRegistry(Registry):
             """
         )
         self._store.execute("update log set folding = '' where folding <> ''")
-        super().advance(folding, head)

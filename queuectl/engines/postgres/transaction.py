@@ -25,7 +25,8 @@ class PostgresTransaction(PostgresView, LogTransaction):
         PostgresView.__init__(self, session)
         self.first: Recorded | None = None
         """The first event that was appended."""
-        if known.contents != head.seq:
+        # A newer version makes the tables anew without an event: then the head does not name ours any more.
+        if known.contents != head.seq or not registry.are_ours(head.folding):
             known.seq, known.at = head.seq, head.at
             known.folding = registry.active_at(head.seq, head.folding)
             known.has_config, known.number, known.empty = False, None, set()

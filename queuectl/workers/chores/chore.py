@@ -4,6 +4,7 @@ The worker's loop sleeps until the earliest `due` of its chores and runs those t
 class with these two members and name it in `WorkerLoop.__init__`.
 """
 
+from collections.abc import Iterable
 from typing import Protocol
 
 NEVER = float("inf")
@@ -24,6 +25,13 @@ class Chore(Protocol):
         Raises Outdated where a newer queuectl has been at the database; other trouble is reported by `ChoreHost.warn`.
         """
         ...
+
+
+def run_due(chores: Iterable[Chore], now: float) -> None:
+    """Run those that are due, in this order."""
+    for chore in chores:
+        if chore.due <= now:
+            chore.run(now)
 
 
 class ChoreHost(Protocol):

@@ -34,6 +34,10 @@ ANOTHER = (0, 0)
 """In place of them, where it is another database."""
 
 
+class DeclaredLost(QueueError):
+    """Others have taken this worker for dead; another one is to be started in its place."""
+
+
 class QueueGone(Unusable):
     """The queue is not there any more: another one is in its place, or none."""
 

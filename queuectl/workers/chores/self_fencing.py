@@ -44,6 +44,11 @@ class SelfFencing:
         self._told = False
         self._table.set_deadline(sent + self._lease.parent_ends_at)
 
+    @property
+    def has_lease(self) -> bool:
+        """Whether other hosts run what this worker held once it has been silent for long."""
+        return self._lease is not None
+
     def may_start(self) -> bool:
         """Whether a command may be started."""
         return self._lease is None or self._lease.stage(boottime() - self._confirmed) is Stage.WORKS

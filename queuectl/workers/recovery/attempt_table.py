@@ -21,11 +21,12 @@ RUNNING = 1 << 32
 """The code of an attempt that has not ended."""
 
 HEADER = 256
-"""Size in bytes of the header: the reason for which the worker was killed, the order by which it was stopped, and when
-its parent is to end it."""
+"""Size in bytes of the header: the reason for which the worker was killed, the order by which it was stopped, whether
+it is outdated, and when its parent is to end it."""
 _WHY = 64
 """Size in bytes of the reason."""
-_STOP = slice(_WHY, HEADER - 8)
+_STOP = slice(_WHY, HEADER - 9)
+_OUTDATED = HEADER - 9
 _DEADLINE = struct.Struct("<d")
 
 _ENTRY = struct.Struct("<qqqqqq")
@@ -81,9 +82,13 @@ class AttemptTable:
         """Record the order by which this worker was stopped, which explains the attempts it leaves unfinished."""
         self._map[_STOP] = _encoded(stop)
 
+    def set_outdated(self) -> None:
+        """Record that this worker writes no more, heartbeats included, and lives until what it runs has ended."""
+        self._map[_OUTDATED] = 1
+
     def set_deadline(self, moment: float) -> None:
         """Record when this worker's parent is to end it and what it runs (`clock.boottime`); infinity: never."""
-        _DEADLINE.pack_into(self._map, _STOP.stop, moment)
+        _DEADLINE.pack_into(self._map, _OUTDATED + 1, moment)
 
     def add(self, pid: int, job: int, lease: int, started_at: int) -> int | None:
         """Add a running attempt; returns its offset for `set_end` and `remove`, or None if the table is full."""
@@ -125,9 +130,23 @@ def write_kill_reason(path: str, why: str) -> None:
 
 
 def read_kill_reason(path: str) -> str | None:
-    """The recorded reason for which this worker was killed; None if there is none. Raises OSError."""
+    """The recorded reason for which this worker was killed; None if there is none, or no text. Raises OSError."""
     with open(path, "rb", buffering=0) as file:
-        return file.read(_WHY).rstrip(b"\0").decode() or None
+        why = file.read(_WHY).rstrip(b"\0")
+    try:
+        return why.decode() or None
+    except UnicodeDecodeError:  # a damaged file, or one of an older version
+        return None
+
+
+def read_outdated(path: str) -> bool:
+    """Whether this worker is of an older version than the database, and only waits for the ends of what it runs."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            header = file.read(HEADER)
+    except FileNotFoundError:
+        return False
+    return len(header) == HEADER and header[_OUTDATED] == 1
 
 
 def read_deadline(path: str) -> float:
@@ -137,7 +156,7 @@ def read_deadline(path: str) -> float:
             header = file.read(HEADER)
     except FileNotFoundError:
         return math.inf
-    return (_DEADLINE.unpack_from(header, _STOP.stop)[0] if len(header) == HEADER else 0.0) or math.inf
+    return (_DEADLINE.unpack_from(header, _OUTDATED + 1)[0] if len(header) == HEADER else 0.0) or math.inf
 
 
 def write_stop(path: str, stop: Stop) -> None:

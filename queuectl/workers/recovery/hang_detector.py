@@ -64,7 +64,7 @@ class HangDetector:
             sign = worker.version, frozenset((job.id, job.lease) for job in jobs)
             last, since = before.get(worker.id, (None, now))
             self._signs[worker.id] = (sign, since if last == sign else now)
-            if last == sign and (jobs or now - since > _lease(worker).idle_silence):
+            if last == sign and (jobs or now - since > _lease(worker).idle_silence) and not self._is_outdated(worker):
                 silent.append(worker)
         self.patience = max([HUNG_AFTER, *(patience(self._queue, worker) for worker in silent)])
         if silent and not self._could_write():
@@ -80,6 +80,11 @@ class HangDetector:
         holders = {worker.id for worker, _ in found}
         idle = [each for each in live if each.id not in holders and each.slots and is_elsewhere(self._queue, each)]
         return [(each, jobs) for each, jobs in (*found, *((each, []) for each in idle)) if each.id != self._me.worker]
+
+    def _is_outdated(self, worker: Worker) -> bool:
+        """Whether it is of an older version than the database: it writes nothing, and waits for what it runs."""
+        elsewhere = is_elsewhere(self._queue, worker)
+        return not elsewhere and attempt_table.read_outdated(f"{self._queue.home.workers}/{worker.id}")
 
     def _could_write(self) -> bool:
         began = monotonic()

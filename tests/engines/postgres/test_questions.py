@@ -38,7 +38,7 @@ class InPostgres(PostgresView, NumberQuestions):
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("histories", [6, pytest.param(30, marks=(pytest.mark.torture, pytest.mark.timeout(900)))])
+@pytest.mark.parametrize("histories", [6, pytest.param(10, marks=(pytest.mark.torture, pytest.mark.timeout(900)))])
 def test_every_question_is_answered_alike(histories: int, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     answered: Counter[str] = Counter()
     numbers = count(Random().randrange(10**6))

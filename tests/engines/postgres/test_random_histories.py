@@ -50,7 +50,7 @@ def place(postgres: Database) -> Iterator[Callable[[str], str]]:
         engines.discard(each)
 
 
-@pytest.mark.parametrize("histories", [3, pytest.param(50, marks=(pytest.mark.torture, pytest.mark.timeout(1800)))])
+@pytest.mark.parametrize("histories", [3, pytest.param(12, marks=(pytest.mark.torture, pytest.mark.timeout(1800)))])
 def test_histories_are_those_of_sqlite(
     histories: int, place: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,6 +51,18 @@ def test_kill_reason_is_kept_in_the_lock_file(tmp_path: Path) -> None:
     assert [entry.pid for entry in attempt_table.read(str(path))] == [100]
 
 
+def test_a_damaged_lock_file_tells_nothing(lab: Lab) -> None:
+    """As one of a version that had another form; recovery goes on."""
+    id = lab.queue.enqueue("touch began; sleep 60", cwd=str(lab.folder), max_retries=0)
+    worker = lab.worker()
+    lab.until((lab.folder / "began").exists)
+    worker.kill()
+    worker.wait()
+    Path(lab.queue.home.workers, "alone").write_bytes(bytes(range(255, 0, -1)) * 20)
+    [job] = rescuer.recover(lab.queue).jobs
+    assert (job.job, job.outcome, lab.queue.job(id).state) == (id, "failed", "dead")
+
+
 @pytest.mark.parametrize("command, state, type", [("exit 0", "completed", "completed"), ("exit 7", "dead", "failed")])
 def test_command_ended_under_stopped_worker_is_not_lost(
     lab: Lab, tmp_path: Path, command: str, state: str, type: str
