@@ -239,10 +239,9 @@ def names(queue: Queue, words: bytes) -> bool:
     return all(part in words for part in re.split(rb"[?&]", queue.url.encode()))
 
 
-def leftover_processes(queue: Queue, identity: str) -> list[str]:
-    """Other processes of the queue that still run: tagged, or with its database on their command line."""
+def processes_of(queue: Queue, identity: str) -> Iterator[tuple[int, bytes]]:
+    """Other processes of the queue that live, with their command lines: tagged, or with its database in these words."""
     tag = f"{traces.TAG}={identity}:".encode()
-    found: list[str] = []
     for pid in procfs.pids():
         if pid == os.getpid() or processes.state(pid) in (None, "Z", "X"):
             continue
@@ -252,8 +251,15 @@ def leftover_processes(queue: Queue, identity: str) -> list[str]:
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
         if any(part.startswith(tag) for part in environ.split(b"\0")) or names(queue, words):
-            found.append(f"process {pid} is left: {words.replace(bytes(1), b' ').decode(errors='replace')[:200]}")
-    return found
+            yield pid, words
+
+
+def leftover_processes(queue: Queue, identity: str) -> list[str]:
+    """Those that still run, in words."""
+    return [
+        f"process {pid} is left: {words.replace(bytes(1), b' ').decode(errors='replace')[:200]}"
+        for pid, words in processes_of(queue, identity)
+    ]
 
 
 def leftover_files(queue: Queue) -> list[str]:
