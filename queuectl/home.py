@@ -59,6 +59,16 @@ class Home(msgspec.Struct, frozen=True):
         return self.folder + "/stdin"
 
     @property
+    def archives(self) -> str:
+        """The folder of the archives that workers make (R24); missing until there is one."""
+        return self.folder + "/archive"
+
+    @property
+    def retention(self) -> str:
+        """The file in which retention notes what it has begun, and what went wrong."""
+        return self.folder + "/retention.json"
+
+    @property
     def logs(self) -> str:
         """The folder of `worker.jsonl` and the reports of recoveries."""
         return self.folder + "/logs"

@@ -34,6 +34,8 @@ class Settings(JobSettings, frozen=True):
     plain_commands: str = "direct"
     synchronous: str = "full"
     seal_every: float | None = None
+    keep: float | None = None
+    keep_dead: float | None = None
     lease: float = 60.0
     on_dead: str | None = None
     on_empty: str | None = None
@@ -94,6 +96,19 @@ def _seal_every(text: str) -> float | None:
     raise Invalid(f"{text!r} is not a duration above 0, or none")
 
 
+def _keep(text: str) -> float | None:
+    word = text.strip().lower()
+    if word in ("none", "forever"):
+        return None
+    try:
+        seconds = units.duration(text)
+    except Invalid:
+        seconds = 0.0
+    if seconds > 0:
+        return seconds
+    raise Invalid(f"{text!r} is not a duration above 0 (30d, 12h), or none")
+
+
 def _size(least: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if least <= (count := units.size(text)) <= 1 << 50:
@@ -117,6 +132,10 @@ _TABLE = (
             "full: what was acknowledged survives a power cut; normal: only a crash of the program"),
     Setting("seal-every", "none", _seal_every,
             "how often workers seal the log, where anything has happened; none: only `audit seal` does"),
+    Setting("keep", "none", _keep,
+            "how long jobs stay that have completed or were cancelled, before workers archive them; none: for ever",
+            only_stored=True),
+    Setting("keep-dead", "none", _keep, "the same of dead jobs; none: for ever, whatever keep says", only_stored=True),
     Setting("lease", "60", host_lease.parse,
             "how long a worker may be cut off from a database that other hosts reach, before these run what it ran"),
     Setting("on-dead", "none", callback, "a callback of every job that dies: a line of shell", only_stored=True),

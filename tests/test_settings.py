@@ -90,6 +90,7 @@ def test_ambiguous_variables_are_ignored_with_a_warning(environ: dict[str, str],
         ("keep-env", "PATH, LANG", ("PATH", "LANG")), ("keep-env", "none", ()), ("output-limit", "1MiB", 1 << 20),
         ("synchronous", "normal", "normal"), ("plain-commands", "shell", "shell"),
         ("seal-every", "1h", 3600.0), ("seal-every", "None", None), ("lease", "2m", 120.0),
+        ("keep", "30d", 2592000.0), ("keep", "forever", None), ("keep-dead", "12h", 43200.0),
     ],
 )  # fmt: skip
 def test_a_value_is_read(key: str, text: str, value: object):
@@ -109,6 +110,9 @@ def test_a_value_is_read(key: str, text: str, value: object):
         ("synchronous", "off", "synchronous: 'off' is not one of full, normal"),
         ("seal-every", "0", "seal-every: '0' is not a duration above 0, or none"),
         ("lease", "10", "lease: '10' is not a duration from 30s to 1d"),
+        ("keep", "0", r"^keep: '0' is not a duration above 0 \(30d, 12h\), or none"),
+        ("keep", "-3d", "^keep: '-3d' is not a duration above 0"),
+        ("keep-dead", "month", "^keep-dead: 'month' is not a duration above 0"),
         ("seal-every", "hourly", "seal-every: 'hourly' is not a duration"),
     ],
 )

@@ -167,9 +167,8 @@ def _log_pages(queue: Queue, upto: int, progress: Progress) -> Iterator[list[Rec
         progress(after, upto)
 
 
-def _all_leaves(queue: Queue) -> Iterator[Leaf]:
-    """Yield all leaves."""
-    after = 0
+def _leaves(queue: Queue, after: int) -> Iterator[Leaf]:
+    """Yield the leaves of the events behind event `after`."""
     while True:
         with queue.engine.snapshot() as view:
             page = view.leaves(after=after, limit=PAGE)
@@ -186,10 +185,12 @@ def _verify_file(queue: Queue, path: str, progress: Progress) -> dict[str, Strea
     """
     with queue.engine.snapshot() as view:
         head = view.head()[0]
-    leaves, kept = _all_leaves(queue), Leaf(0, 0, b"")
+    leaves, kept = _leaves(queue, 0), Leaf(0, 0, b"")
     found: dict[str, Stream] = {}
     distinct: dict[Stream, Stream] = {}
     for number, record in enumerate(read(path)):
+        if record.seq - kept.seq > PAGE:  # leaves stay for ever: most are of other archives
+            leaves = _leaves(queue, record.seq - 1)
         while kept.seq < record.seq:
             kept = next(leaves, Leaf(1 << 62, 0, b""))
         if kept != leaf(record):

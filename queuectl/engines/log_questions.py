@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Collection
 
+from projections.jobs import ENDED
 from projections.store import Questions, marks
 
 _NEXT = """(
@@ -30,14 +31,17 @@ select low from halving where low >= high
 """
 """Moments rise with the numbers, so the place is found by halving: no index of moments is needed."""
 
-_ARCHIVABLE = """
+_RELEASED = """cascading = 0
+    and id not in (select job from starts where next > ?)
+    and (batch is null or batch not in (
+        select batch from batch_counts where state in ('pending', 'blocked', 'processing', 'failed')
+    ))
+"""
+"""Whether nothing needs an ended job any more. Its value is the present moment."""
+
+_ARCHIVABLE = f"""
 with over as (
-    select id, version from jobs
-    where finished_at <= ? and state in ({states}) and cascading = 0
-        and id not in (select job from starts where next > ?)
-        and (batch is null or batch not in (
-            select batch from batch_counts where state in ('pending', 'blocked', 'processing', 'failed')
-        ))
+    select id, version from jobs where finished_at <= ? and state in ({{states}}) and {_RELEASED}
 )
 select 'job:' || id, version from over
 union all
@@ -47,6 +51,12 @@ select stream, version from events purge where type = 'purged' and seq <= ?
 union all
 select 'worker:' || id, version from workers
 where ended_at <= ? and id not in (select worker from attempts where job not in (select id from over))
+"""
+
+_OLDEST_ENDS = f"""
+select finished_at from jobs
+where state = ? and {ENDED} and finished_at <= ? and {_RELEASED}
+order by finished_at limit ?
 """
 
 
@@ -70,3 +80,10 @@ class LogQuestions(Questions):
         """
         sql = _ARCHIVABLE.format(states=marks(states))
         return dict(self._store.execute(sql, (at, *states, now, self.seq_at(at), now, at)))
+
+    def oldest_ends(self, at: int, state: str, now: int, limit: int) -> list[int]:
+        """When the first jobs came to a final state that are archivable as of `at`: moments (µs UTC), at most `limit`.
+
+        An index has the ended jobs in this order, so that the first costs the same however many there are.
+        """
+        return [end for (end,) in self._store.execute(_OLDEST_ENDS, (state, at, now, limit))]

@@ -13,7 +13,7 @@ import msgspec
 from queuectl.errors import QueueError, SettingWarning
 from queuectl.host.leaving import leave
 from queuectl.workers import worker_process
-from queuectl.workers.start_options import SupervisorOptions, WorkerOptions
+from queuectl.workers.start_options import RetentionOptions, SupervisorOptions, WorkerOptions
 from queuectl.workers.stderr import say
 
 
@@ -28,6 +28,12 @@ def main(argv: list[str]) -> int:
 
         document = worker_process.read_options()
         return work(msgspec.json.decode(document, type=WorkerOptions)) if document is not None else 0
+    if argv[0] == worker_process.RETENTION_ROLE:
+        from queuectl.workers.retention_process import retain  # imports what only it needs
+
+        document = worker_process.read_options()
+        os.close(worker_process.ORDERS_FD)
+        return retain(msgspec.json.decode(document, type=RetentionOptions)) if document is not None else 0
     document = argv[0]
     if document == worker_process.SUPERVISOR_ROLE:
         document = worker_process.read_options()

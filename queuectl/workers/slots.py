@@ -101,7 +101,8 @@ class Slots:
         self._taken = 0
         """The slots of all of these."""
         self._next_output = 0.0
-        self._orphans = Orphans()
+        self.orphans = Orphans()
+        """What commands have left behind among the children of the worker."""
         self._explanations = Explanations()
 
     def __len__(self) -> int:
@@ -249,7 +250,7 @@ class Slots:
         own = slot.attempt.pid
 
         def orphans() -> list[int]:  # those that can't be of an attempt beside this one
-            return self._orphans.find(self.main_pids() - {own})
+            return self.orphans.find(self.main_pids() - {own})
 
         search = AttemptSearch(slot.attempt.start.output, mark, orphans=orphans, below=os.getpid())
         slot.attempt.suspend(Suspension(search, self._queue.engine.holders, now), now)
@@ -337,7 +338,7 @@ class Slots:
 
     def _find_earlier(self, claim: Claim) -> tuple[str, str] | None:
         """Output file and tag of an earlier claim of which something lives; None where nothing does."""
-        self._orphans.release(claim.job.id)
+        self.orphans.release(claim.job.id)
         for path, mark in claim.earlier:
             if is_output_locked(path):
                 return path, mark
@@ -350,7 +351,7 @@ class Slots:
         return None
 
     def _find_orphans(self) -> list[int]:
-        return self._orphans.find(self.main_pids())
+        return self.orphans.find(self.main_pids())
 
     def main_pids(self) -> set[int]:
         """The main processes of the attempts that run."""
@@ -367,7 +368,7 @@ class Slots:
             return
         if slot.attempt.succeeded or slot.attempt.start.keep_children:
             # Before the next command starts: of what is found later, it could not be said whose it is.
-            self._orphans.keep(self.main_pids(), slot.claim.job.id)
+            self.orphans.keep(self.main_pids(), slot.claim.job.id)
         self._ended.append(slot)
         if not slot.attempt.succeeded:
             self.report(now)

@@ -59,3 +59,13 @@ class SupervisorOptions(msgspec.Struct, frozen=True, tag="supervisor"):
     """A descriptor whose end counts as the first signal to stop."""
     stop_timeout: float | None = None
     """Seconds after the first signal to stop in which what runs may finish; None: as long as it takes."""
+
+
+class RetentionOptions(msgspec.Struct, frozen=True, tag="retention"):
+    """The options of a process that archives what has been kept for long enough."""
+
+    url: str
+    worker: str
+    """The id of the worker that has started it."""
+    logs: str | None
+    """As of `WorkerOptions`."""

@@ -59,7 +59,8 @@ LONGEST = 2**31 - 1
 """Milliseconds that a poll can wait."""
 
 WORKER_SETTINGS = (
-    "output_limit", "output_policy", "disk_floor", "plain_commands", "synchronous", "seal_every", "lease",
+    "output_limit", "output_policy", "disk_floor", "plain_commands", "synchronous", "seal_every", "keep",
+    "keep_dead", "lease",
 )  # fmt: skip
 """The settings that workers use: none is spawned where one of these can't be read."""
 

@@ -25,6 +25,7 @@ from queuectl.workers.chores.memory_groups import MemoryGroups
 from queuectl.workers.chores.reaping import Reaping
 from queuectl.workers.chores.recovery_watch import RecoveryWatch
 from queuectl.workers.chores.relays import Relays
+from queuectl.workers.chores.retention import RetentionChore
 from queuectl.workers.chores.schedules import ScheduleChore
 from queuectl.workers.chores.sealing import SealChore
 from queuectl.workers.chores.self_fencing import SelfFencing
@@ -82,6 +83,7 @@ class WorkerLoop:
         self._checkpoint = Checkpoint(self, queue.engine)
         self._sharing = FileSharing(self, queue, identity, self._pending)
         self._seals = SealChore(self, queue, options.worker, journal, self._checkpoint, self._is_undisturbed)
+        self._retention = RetentionChore(self, queue, options, identity, self._slots.orphans)
         self._relays = Relays(self, queue, journal, options.outboxes)
         self._chores: list[Chore] = [
             self._fencing,
@@ -100,7 +102,7 @@ class WorkerLoop:
             self._sharing,
             self._relays,
         ]
-        self._after_turns: list[Chore] = [self._checkpoint, self._seals]
+        self._after_turns: list[Chore] = [self._checkpoint, self._seals, self._retention]
         """The chores for which no command waits."""
 
         self._paused_until = monotonic()
@@ -220,6 +222,7 @@ class WorkerLoop:
     def _finish(self) -> bool:
         self._engine.while_waiting(None)
         self._seals.close()
+        self._retention.close()
         self._bells.close()
         self._groups.run(monotonic())
         if self._files.gone is not None:
@@ -308,6 +311,7 @@ class WorkerLoop:
         """Do what a turn has found to be wanted."""
         self._slots.settings = turn.settings
         self._seals.set_interval(turn.settings.seal_every)
+        self._retention.follow(turn.settings)
         if turn.hindrance is not None:
             self._not_started(turn.hindrance, now)
         if turn.jobs is not None:

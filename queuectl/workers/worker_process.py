@@ -24,6 +24,8 @@ ROLE = "worker"
 """The first argument of a process that is to read its options there. What follows only shows what it is for."""
 SUPERVISOR_ROLE = "supervisor"
 """The same of a supervisor in the background."""
+RETENTION_ROLE = "retention"
+"""The same of a process that archives what has been kept for long enough."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """The signals that stop workers, once their supervisor gets them."""

@@ -7,6 +7,9 @@ from queuectl.cli import opening
 from queuectl.cli import parameters as p
 from queuectl.cli.ui import output
 
+_SHORT = 3600.0
+"""Seconds: who keeps jobs for less is told what that means."""
+
 Key = Annotated[str, p.Parameter(name="KEY", help=f"One of {', '.join(settings.SETTINGS)}.")]
 
 
@@ -81,6 +84,14 @@ def set_(
     with opening.open_queue(db, create=True) as q:
         q.set_config(key, value, reason)
         _print_setting(q.config(), key, json)
+    _warn_of_short_keep(settings.setting(key), value)
+
+
+def _warn_of_short_keep(setting: settings.Setting, text: str) -> None:
+    """Say what it means to keep jobs for so short a time, which may be a slip of a unit."""
+    seconds = setting.parse(text)
+    if setting.key in ("keep", "keep-dead") and isinstance(seconds, float) and seconds < _SHORT:
+        output.message(f"{text} is short: soon after their end, jobs leave the queue and their outputs are removed")
 
 
 def unset(key: Key, /, *, reason: p.Reason = None, json: p.Json = False, db: p.Database = None) -> None:

@@ -47,6 +47,10 @@ class Orphans:
         for pid in self.find(mine):
             self._kept[pid] = KeptOrphan(processes.start_time(pid), job)
 
+    def spare(self, pid: int) -> None:
+        """Keep a child that belongs to no command."""
+        self._kept[pid] = KeptOrphan(processes.start_time(pid), None)
+
     def release(self, job: str) -> None:
         """No longer keep the orphans of this job, which is about to run again."""
         self._kept = {pid: kept for pid, kept in self._kept.items() if kept.job != job}
