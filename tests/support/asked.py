@@ -197,6 +197,9 @@ class Arguments:
     def since(self) -> int:
         return self._one([0, 1 << 60, *self._moments])
 
+    def state(self) -> str:
+        return self._dice.choice(sorted(FINAL))
+
     def states(self) -> tuple[str, ...]:
         return self._some([*STATES]) or STATES
 
