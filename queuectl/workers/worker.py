@@ -104,7 +104,6 @@ class WorkerLoop:
         ]
         self._after_turns: list[Chore] = [self._checkpoint, self._seals, self._retention]
         """The chores for which no command waits."""
-
         self._paused_until = monotonic()
         self._stopping: str | None = None
         """Why the worker stops; None while it works."""
