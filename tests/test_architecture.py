@@ -301,6 +301,10 @@ def test_each_engine_is_loaded_without_the_other() -> None:
     assert "apsw" not in loaded_by("from queuectl import engines; engines.load('postgresql://host/db')")
 
 
+def test_only_the_screen_loads_textual() -> None:
+    assert "textual" not in loaded_by("from queuectl.cli import app; app.load_all(); import queuectl.cli.top.live_view")
+
+
 def test_projections_can_be_imported_first() -> None:
     assert "projections" in loaded_by("import projections.jobs, projections.replay")
 

@@ -16,12 +16,12 @@ from tests.support.shell import Shell
 class Terminal:
     """A command on a terminal, and what it has drawn so far."""
 
-    def __init__(self, queuectl: Shell, *words: str, columns: int, rows: int) -> None:
+    def __init__(self, queuectl: Shell, *words: str, columns: int, rows: int, term: str = "xterm") -> None:
         self._fd, child = pty.openpty()
         self.resize(columns, rows)
         self.drawn = ""
         self.process = subprocess.Popen(
-            queuectl.command(*words), cwd=queuectl.folder, env=queuectl.env | {"TERM": "xterm", "NO_COLOR": "1"},
+            queuectl.command(*words), cwd=queuectl.folder, env=queuectl.env | {"TERM": term, "NO_COLOR": "1"},
             stdin=child, stdout=child, stderr=child, preexec_fn=_lead_session,
         )  # fmt: skip
         self._child = child  # stays open: what the command left of its settings is looked at
@@ -37,6 +37,15 @@ class Terminal:
         """Whether the terminal shows what is typed and gives it line by line, as a shell needs it."""
         local = termios.tcgetattr(self._child)[3]
         return bool(local & termios.ECHO and local & termios.ICANON)
+
+    def shows(self, pattern: str) -> None:
+        """Read on until this was written, and forget what was."""
+        deadline = monotonic() + 20
+        while not re.search(pattern, self.drawn):
+            assert monotonic() < deadline, f"{pattern} is not in {self.drawn!r}"
+            if select([self._fd], [], [], 0.1)[0]:
+                self.drawn += os.read(self._fd, 65536).decode(errors="replace")
+        self.drawn = ""
 
     def frame(self, pattern: str) -> str:
         """Read on until a whole screen shows this; return it, from what is written before its first line."""

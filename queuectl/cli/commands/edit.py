@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from projections.job import STATES
 from queuectl.admission import UNSTARTED
-from queuectl.cli import job_options, job_stdin, job_text, opening
+from queuectl.cli import job_editing, job_options, job_stdin, job_text, opening
 from queuectl.cli import parameters as p
 from queuectl.cli.job_selection import All, Ids, JobSelection, Yes, print_changed, select
-from queuectl.cli.ui import editor, output
+from queuectl.cli.ui import output
 from queuectl.errors import Invalid
 from queuectl.options import refuse_both
 
 if TYPE_CHECKING:
-    from queuectl.queue import Queue
+    pass
 
 Values = Annotated[
     list[str] | None,
@@ -57,7 +57,7 @@ def edit(
     fields, whole = _given(changes, values or ())
     with opening.open_queue(db) as q:
         if not fields.keys() - {"reason"}:
-            changed = _edit_text(q, _one(ids), fields)
+            changed = job_editing.edit_text(q.job(_one(ids)), fields, lambda id, changes: q.edit(id, **changes))
         elif (selected := select(q, selection, "edit", UNSTARTED)) is not None:
             if fields.get("stdin") == "-":
                 job_stdin.wait_until_readable()
@@ -85,13 +85,3 @@ def _one(ids: Sequence[str]) -> str:
     if len({*ids}) == 1 and sys.stdin.isatty() and output.is_terminal():
         return ids[0]
     raise Invalid("edit needs something to change: an option, or --set; one job alone is opened on a terminal")
-
-
-def _edit_text(q: "Queue", id: str, fields: Mapping[str, Any]) -> list[str]:
-    """Change a job to what its user makes of its text; returns its id if anything is another."""
-    job = q.job(id)
-    text = job_text.text(job)
-    with editor.edited(text) as after:
-        said = job_text.differences(text, after)
-        changes: dict[str, Any] = {**said, **fields}
-        return q.edit(id, version=job.version, whole=[*said], **changes) if said else []

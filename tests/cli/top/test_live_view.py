@@ -15,6 +15,8 @@ def watching(queuectl: Shell) -> Iterator[Terminal]:
     queuectl.drain()
     queuectl("enqueue", "--queue", "mail", "--id", "a", "true").ok()
     queuectl("pause", "mail", "--reason", "lunch").ok()
+    (queuectl.folder / "sitecustomize.py").write_text("import sys\nsys.modules['textual'] = None\n")
+    queuectl.env["PYTHONPATH"] = f"{queuectl.folder}:{queuectl.env['PYTHONPATH']}"
     watching = Terminal(queuectl, "top", columns=80, rows=30)
     yield watching
     (queuectl.folder / "go").touch()
