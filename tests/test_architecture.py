@@ -89,7 +89,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("queuectl.queue",),
     ("queuectl.audit", "queuectl.export", "queuectl.analysis", "queuectl.other_queues", "queuectl.outbox"),
     ("queuectl.workers",),
-    ("queuectl.doctor",),
+    ("queuectl.doctor", "queuectl.service"),
     ("queuectl.cli",),
 ]
 """Lowest first: a module imports what stands in its own row or in a row above it in this list."""

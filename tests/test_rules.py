@@ -9,7 +9,7 @@ from tests.support.paths import ROOT
 
 DOC = ROOT / "docs" / "rules.md"
 
-LAST = 48
+LAST = 49
 """The highest number that was given to a rule."""
 
 POINTER = re.compile(r"^- (Place|Test): `([^`:]+)(?:::([\w.]+))?`$", re.MULTILINE)

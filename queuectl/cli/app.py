@@ -22,7 +22,7 @@ $ queuectl inspect 1 --events             what happened to job 1, event by event
 
 `queuectl help COMMAND` (or COMMAND --help) explains a command. The database is --db, or QUEUECTL_DB, or
 DB_PATH (also in .env), or queue.db in the folder for your state files; enqueue, run, worker start, import,
-config set, pause, queue set, resource set and schedule add make it.""",
+config set, pause, queue set, resource set, schedule add and service install make it.""",
     version=__version__,
     version_flags=["--version", "-V"],
     help_format="plaintext",
@@ -42,6 +42,11 @@ _GROUPS = {
 $ queuectl worker start --count 2
 $ queuectl worker list
 $ queuectl worker stop""",
+    "service": """Have systemd start workers at boot, and keep them up.
+
+$ queuectl service install --slots 4
+$ queuectl service status
+$ queuectl service uninstall""",
     "outbox": """Enqueue jobs within the transactions of an application that has a database of its own.
 
 $ queuectl outbox schema | sqlite3 app.db

@@ -62,6 +62,15 @@ def is_postgres(url: str) -> bool:
     return url.lower().startswith(POSTGRES)
 
 
+def has_password(url: str) -> bool:
+    """Whether a password, or another secret, stands in a URL. Raises Invalid for a URL that can't be read."""
+    if not is_postgres(url):
+        return False
+    from queuectl.engines.postgres.location import locate_postgres
+
+    return locate_postgres(url).has_secret
+
+
 def resolve(url: str) -> str:
     """The URL under which the engine of this database is known (`Engine.url`); nothing is opened.
 

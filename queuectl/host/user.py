@@ -3,12 +3,16 @@
 import os
 
 
-def caller() -> str:
-    """`user@host`, for the log."""
+def name() -> str:
+    """The user's name, or its number where it has none."""
     try:
         import pwd
 
-        user = pwd.getpwuid(os.geteuid()).pw_name
+        return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
-        user = str(os.geteuid())
-    return f"{user}@{os.uname().nodename}"
+        return str(os.geteuid())
+
+
+def caller() -> str:
+    """`user@host`, for the log."""
+    return f"{name()}@{os.uname().nodename}"

@@ -8,6 +8,12 @@ from queuectl.host_limits import UNLIMITED, HostLimits
 READY = b"ready\n"
 """What a supervisor writes once its workers have been spawned."""
 
+WORKER_SETTINGS = (
+    "output_limit", "output_policy", "disk_floor", "plain_commands", "synchronous", "seal_every", "keep",
+    "keep_dead", "lease",
+)  # fmt: skip
+"""The settings that workers use: none is spawned where one of these can't be read."""
+
 
 class WorkerOptions(msgspec.Struct, frozen=True, tag="worker"):
     """The options of one worker process."""

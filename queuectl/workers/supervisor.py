@@ -33,7 +33,7 @@ from queuectl.workers.recovery import attempt_table, worker_lock
 from queuectl.workers.recovery.orphans import Orphans
 from queuectl.workers.recovery.rescuer import RecoveryReport, Rescuer, take_lock, unreported_outcomes, write_report
 from queuectl.workers.recovery.worker_lock import NoLockFile
-from queuectl.workers.start_options import SupervisorOptions, WorkerOptions
+from queuectl.workers.start_options import WORKER_SETTINGS, SupervisorOptions, WorkerOptions
 from queuectl.workers.stderr import say
 from queuectl.workers.worker_process import (
     CANT_WRITE,
@@ -57,12 +57,6 @@ LONG_RESTART = 5.0
 
 LONGEST = 2**31 - 1
 """Milliseconds that a poll can wait."""
-
-WORKER_SETTINGS = (
-    "output_limit", "output_policy", "disk_floor", "plain_commands", "synchronous", "seal_every", "keep",
-    "keep_dead", "lease",
-)  # fmt: skip
-"""The settings that workers use: none is spawned where one of these can't be read."""
 
 
 class CrashedWorker(msgspec.Struct):

@@ -27,7 +27,8 @@ HEADINGS = {
     "Workers": {
         "worker start": "worker:start", "worker list": "worker:list_workers", "worker stop": "worker:stop",
         "stop-workers": "stop_workers:stop_workers", "recover": "recover:recover", "recover-fail": "recover:recover",
-        "monitor": "monitor:monitor", "outbox schema": "outbox:print_schema",
+        "monitor": "monitor:monitor", "service install": "service:install", "service status": "service:status",
+        "service uninstall": "service:uninstall", "outbox schema": "outbox:print_schema",
     },
     "Dead letter queue": {"dlq list": "dlq:list_dead", "dlq retry": "dlq:retry", "dlq purge": "dlq:purge"},
     "History": {
@@ -57,7 +58,7 @@ CHANGES = frozenset({
     "queue:set_limits", "suspend:suspend", "suspend:continue_", "resource:set_resource", "resource:unset_resource",
     "edit:edit", "note:note",
     "schedule:add", "schedule:run", "schedule:backfill", "schedule:edit", "schedule:pause",
-    "schedule:resume", "schedule:remove",
+    "schedule:resume", "schedule:remove", "service:install", "service:uninstall",
 })  # fmt: skip
 """Commands that change something: an answer that can't be written goes to stderr (`stdout.deferred`)."""
 

@@ -24,6 +24,8 @@ Timeout = Annotated[
     float | None,
     p.option("--timeout", "DURATION", "Wait at most so long for them (exit code 124).", p.positive_duration),
 ]
+Count = Annotated[int, p.option("--count", "N", "How many worker processes.", p.integer(1, 1000))]
+Slots = Annotated[int, p.option("--slots", "M", "How many commands each runs at once.", p.integer(1, 10_000))]
 Offered = Annotated[
     list[str] | None,
     p.Parameter(
@@ -83,8 +85,8 @@ StopTimeout = Annotated[
 
 def start(
     *,
-    count: Annotated[int, p.option("--count", "N", "How many worker processes.", p.integer(1, 1000))] = 1,
-    slots: Annotated[int, p.option("--slots", "M", "How many commands each runs at once.", p.integer(1, 10_000))] = 1,
+    count: Count = 1,
+    slots: Slots = 1,
     queue: p.QueueList = None,
     resource: Offered = None,
     max_load: MaxLoad = None,

@@ -45,6 +45,11 @@ class PostgresLocation(msgspec.Struct, frozen=True):
     """What stood in the URL."""
 
     @property
+    def has_secret(self) -> bool:
+        """Whether the URL says more than may be shown."""
+        return self.url not in (self.dsn, with_schema(self, self.schema))
+
+    @property
     def name(self) -> str:
         """The schema as it stands in a statement: a word of SQL may be its name."""
         return f'"{self.schema}"'
