@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 EXAMPLES = ROOT / "examples"
 FILES = {
-    "README.md", "analyse_backup.py", "enqueue_and_wait.py", "enqueue_once.py", "http_service.py", "job_file.sh",
-    "jobs.ndjson", "nightly.sh", "notify.py", "outbox.py", "progress.py", "progress.sh", "runs_per_day/pyproject.toml",
-    "runs_per_day/runs_per_day.py", "same_transaction.py",
+    "README.md", "analyse_backup.py", "debian/build", "enqueue_and_wait.py", "enqueue_once.py", "http_service.py",
+    "job_file.sh", "jobs.ndjson", "nightly.sh", "notify.py", "outbox.py", "progress.py", "progress.sh",
+    "runs_per_day/pyproject.toml", "runs_per_day/runs_per_day.py", "same_transaction.py",
 }  # fmt: skip
 
 
