@@ -1,5 +1,6 @@
 """Jobs: the table of all jobs, with the indexes that claims and lists use, and what is asked of it."""
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,9 @@ def fold(changes: Sequence["Change"], store: Store) -> None:
     store.delete(TABLE, "seq", gone)
 
 
+_INPUT = re.compile(r'"stdin"\s*:\s*"([0-9a-f]{64})"')
+"""The name of an input in the text of a policy."""
+
 # -- questions -------------------------------------------------------------------------------------------------------
 
 SELECT = f"""
@@ -143,6 +147,12 @@ class JobQuestions(Questions):
         """The callbacks of a job that are in the table, as they came."""
         rows = self._store.rows(f"{SELECT} where j.triggered_by = ? order by j.seq", (f"job:{id}",))
         return [job for job in map(read, rows) if job.policy.trigger is not None and job.policy.trigger.is_callback]
+
+    def inputs_of_jobs(self) -> set[str]:
+        """The names of the inputs that jobs read (`--stdin`). All policies are looked at."""
+        policy = "coalesce(j.edited, cast(e.data as text))"
+        sql = f"select {policy} from jobs j join events e on e.seq = j.seq where {policy} like '%\"stdin\"%'"
+        return {name for (text,) in self._store.rows(sql) for name in _INPUT.findall(text)}
 
     def workers_with_jobs(self) -> list[str]:
         """The ids of the workers that hold any job, in no order; ended ones and unknown ones too."""

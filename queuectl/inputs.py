@@ -82,13 +82,35 @@ def bring(name: str, engine: Engine) -> str:
     return path
 
 
+def remove(name: str, home: Home, before: float) -> bool:
+    """Remove the copy on this host that was last asked for before that moment (seconds since 1970); whether it was.
+
+    Raises Unusable. It is put out of the way first: who asks for it meanwhile makes another.
+    """
+    path = path_of(home, name)
+    aside = f"{home.stdin}/.{name}-{os.urandom(4).hex()}"
+    try:
+        os.rename(path, aside)
+        if os.stat(aside).st_mtime >= before:  # it was asked for after all
+            os.rename(aside, path)
+            return False
+        os.unlink(aside)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _failed(home, error) from error
+    return True
+
+
 def _write(home: Home, name: str, data: bytes) -> None:
     path = path_of(home, name)
-    if not os.path.exists(path):
+    try:
         try:
+            os.utime(path)  # it is asked for: `remove` spares it until the job is there that reads it
+        except FileNotFoundError:
             write_file(path, data, replace=True)
-        except OSError as error:
-            raise _failed(home, error) from error
+    except OSError as error:
+        raise _failed(home, error) from error
 
 
 def _failed(home: Home, error: OSError) -> Unusable:

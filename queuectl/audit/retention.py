@@ -10,20 +10,19 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 
-import msgspec
-
 from projections.replay import ProgressBars
 from queuectl import clock
 from queuectl.audit.archive import ArchiveResult, archive
 from queuectl.audit.retention_rules import (
     Begun,
-    RetentionState,
+    change_state,
     is_archivist,
+    is_sweep_due,
     oldest_overdue,
     read_state,
     rules,
-    write_state,
 )
+from queuectl.audit.sweep import Sweep, Swept
 from queuectl.engines.base import Engine
 from queuectl.errors import QueueError, Refused, Unusable
 from queuectl.home import failed, make_folder
@@ -34,29 +33,45 @@ MOST = 10_000
 """Jobs in one archive: what is kept in memory, and done again by whoever finishes it, is bounded."""
 
 
+def retain(queue: Queue, bars: ProgressBars = lambda what: lambda done, total: None) -> Iterator[ArchiveResult | Swept]:
+    """Archive what is overdue, and sweep the folder of the queue once a day; yields what was done.
+
+    To be run under the lock `LOCK`. `bars` are those of `archive`: what they return is called between portions of work,
+    and may sleep. Raises QueueError where something can't be done; it is noted in the folder of the queue.
+    """
+    error: str | None = None
+    try:
+        yield from Retention(queue, bars).run()
+        state = read_state(queue.home)
+        if is_sweep_due(state):
+            sweep = Sweep(queue, state.unused, bars("Sweeping"))
+            yield sweep.run()
+            change_state(queue.home, swept=clock.now(), unused=sweep.unused)
+    except QueueError as problem:
+        error = str(problem)
+        raise
+    finally:
+        with suppress(Unusable):  # the disk is full: that is the error then
+            change_state(queue.home, at=clock.now(), error=error)
+
+
 class Retention:
     """Makes the archives that are wanted, one after the other."""
 
     def __init__(self, queue: Queue, bars: ProgressBars = lambda what: lambda done, total: None) -> None:
-        """`bars` are those of `archive`: what they return is called between its portions, and may sleep."""
+        """`bars` as of `retain`."""
         self._queue = queue
         self._home = queue.home
         self._bars = bars
 
     def run(self) -> Iterator[ArchiveResult]:
-        """Archive until nothing is overdue; yields what each archive came to. To be run under the lock `LOCK`.
-
-        Raises QueueError where that can't be done; it is noted in the folder of the queue.
-        """
-        try:
-            if (begun := self._begun()) is not None:
-                yield self._archive(begun)
-            while (following := self._next()) is not None:
-                yield self._archive(following)
-        except QueueError as error:
-            self._note(error=str(error))
-            raise
-        self._note()
+        """Archive until nothing is overdue; yields what each archive came to. Raises QueueError."""
+        if (begun := self._begun()) is not None:
+            yield self._archive(begun)
+        while (following := self._next()) is not None:
+            yield (done := self._archive(following))
+            if not done.jobs:
+                return  # something has happened to all of them meanwhile
 
     def _begun(self) -> Begun | None:
         """The archive to be finished; None where the settings do not want that any more."""
@@ -69,7 +84,7 @@ class Retention:
         latest = [now - round(rule.keep * clock.SECOND) for rule in wanted if rule.states == begun.states]
         if latest and begun.before <= latest[0]:
             return begun
-        write_state(self._home, RetentionState())
+        change_state(self._home, begun=None)
         return None
 
     def _clear(self) -> None:
@@ -100,21 +115,17 @@ class Retention:
             make_folder(self._home.archives)
         except OSError as error:
             raise failed(self._home.archives, error) from error
-        write_state(self._home, RetentionState(begun=begun))
+        change_state(self._home, begun=begun)
         try:
             done = archive(self._queue, begun.file, begun.before, begun.states, self._bars)
         except (Unusable, Refused):
             raise
         except QueueError:
             if os.path.lexists(begun.file):  # it is damaged: what is still in the log goes to another file
-                write_state(self._home, RetentionState())
+                change_state(self._home, begun=None)
             raise
-        write_state(self._home, RetentionState())
+        change_state(self._home, begun=None)
         return done
-
-    def _note(self, error: str | None = None) -> None:
-        with suppress(Unusable):  # a full disk: that is the error then
-            write_state(self._home, msgspec.structs.replace(read_state(self._home), at=clock.now(), error=error))
 
 
 def new_file(engine: Engine, before: int, word: str) -> str:

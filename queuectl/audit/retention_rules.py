@@ -4,7 +4,7 @@ All of it is asked by workers each minute, so that it costs little and loads lit
 """
 
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -65,6 +65,10 @@ class RetentionState(msgspec.Struct, frozen=True):
     error: str | None = None
     """Why it could not be done then."""
     begun: Begun | None = None
+    swept: int = 0
+    """When the folder was swept last; 0: never, and no time is counted yet."""
+    unused: dict[str, str] = {}
+    """The inputs in the database that nothing named then: see `Sweep`."""
 
 
 def read_state(home: Home) -> RetentionState:
@@ -74,12 +78,18 @@ def read_state(home: Home) -> RetentionState:
     return RetentionState()
 
 
-def write_state(home: Home, state: RetentionState) -> None:
-    """Note what is known. Raises Unusable."""
+def change_state(home: Home, **changes: Any) -> None:
+    """Note what has changed. Raises Unusable."""
+    state = msgspec.structs.replace(read_state(home), **changes)
     try:
         write_file(home.retention, msgspec.json.encode(state) + b"\n", replace=True)
     except OSError as error:
         raise failed(home.retention, error) from error
+
+
+def is_sweep_due(state: RetentionState) -> bool:
+    """Whether the folder was swept a day ago, or longer. A clock that was set back does not count."""
+    return state.swept != 0 and clock.now() - state.swept >= DAY * clock.SECOND
 
 
 def oldest_overdue(view: View, wanted: list[Rule], now: int) -> Rule | None:

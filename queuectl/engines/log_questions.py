@@ -59,6 +59,11 @@ where state = ? and {ENDED} and finished_at <= ? and {_RELEASED}
 order by finished_at limit ?
 """
 
+_GONE = """
+select stream from events as last where stream in ({streams}) and type in ('archived', 'purged')
+    and not exists (select 1 from events where stream = last.stream and version > last.version)
+"""
+
 
 class LogQuestions(Questions):
     """What is asked of the log, and of the tables beside it."""
@@ -87,3 +92,9 @@ class LogQuestions(Questions):
         An index has the ended jobs in this order, so that the first costs the same however many there are.
         """
         return [end for (end,) in self._store.execute(_OLDEST_ENDS, (state, at, now, limit))]
+
+    def gone_jobs(self, ids: Collection[str]) -> set[str]:
+        """Those of these ids (a page at most) whose jobs were archived or purged."""
+        streams = [f"job:{id}" for id in ids]
+        rows = self._store.execute(_GONE.format(streams=marks(streams)), streams) if streams else ()
+        return {stream.partition(":")[2] for (stream,) in rows}

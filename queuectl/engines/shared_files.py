@@ -4,7 +4,7 @@ The files lie on one host: where the attempt ran, where `--stdin` copied. The en
 the whole of each input, and passes on what a reader asks a worker of that host for.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -82,6 +82,14 @@ class SharedFiles(Protocol):
 
     def inputs(self) -> Iterable[str]:
         """The names of all inputs that are kept."""
+        ...
+
+    def input_versions(self) -> Mapping[str, str]:
+        """The names of all inputs that are kept, each with what changes whenever `keep_input` is asked for it."""
+        ...
+
+    def forget_inputs(self, versions: Mapping[str, str]) -> None:
+        """Remove inputs, as long as each has this version."""
         ...
 
     def can_ask(self) -> bool:

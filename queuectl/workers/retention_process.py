@@ -6,10 +6,14 @@ It rests three times as long as it works, and ends with the worker: what it has 
 import ctypes
 import signal
 import time
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from queuectl.audit.retention import Retention
+import msgspec
+
+from queuectl.audit import retention
+from queuectl.audit.archive import ArchiveResult
 from queuectl.audit.retention_rules import LOCK, read_state
+from queuectl.audit.sweep import Swept
 from queuectl.clock import monotonic
 from queuectl.errors import QueueError
 from queuectl.queue import Queue
@@ -47,15 +51,22 @@ def _retain(queue: Queue, worker: str) -> None:
     journal = Journal(queue.logs, worker)
     last = read_state(queue.home).error
     try:
-        for done in Retention(queue, lambda what: Pace()).run():
-            line = {"jobs": done.jobs, "workers": done.workers, "events": done.events, "bytes": done.bytes}
-            journal.write([{"event": "archived", "file": done.file, **line}])
+        for done in retention.retain(queue, lambda what: Pace()):
+            journal.write([_line(done)])
     except QueueError as error:
         journal.write([{"event": "error", "error": f"can't archive: {error}"}])
         if str(error) != last:  # each is told once
             raise
     finally:
         journal.close()
+
+
+def _line(done: ArchiveResult | Swept) -> dict[str, Any]:
+    """What the journal says of it."""
+    if isinstance(done, Swept):
+        return {"event": "swept", **msgspec.structs.asdict(done)}
+    counts = {"jobs": done.jobs, "workers": done.workers, "events": done.events, "bytes": done.bytes}
+    return {"event": "archived", "file": done.file, **counts}
 
 
 class Pace:

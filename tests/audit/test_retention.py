@@ -14,7 +14,7 @@ from queuectl.audit import retention
 from queuectl.audit.archive import ArchiveResult
 from queuectl.audit.archive_file import read
 from queuectl.audit.retention import Retention
-from queuectl.audit.retention_rules import Begun, RetentionState, read_state, write_state
+from queuectl.audit.retention_rules import Begun, change_state, read_state
 from queuectl.audit.verify import verify
 from queuectl.clock import now
 from queuectl.errors import QueueError
@@ -49,7 +49,7 @@ def up(queue: Queue, worker: str = "up", *, drain: bool = False, identity: str |
 
 
 def retain(queue: Queue) -> list[ArchiveResult]:
-    return list(Retention(queue).run())
+    return [done for done in retention.retain(queue) if isinstance(done, ArchiveResult)]
 
 
 def aged(queue: Queue) -> None:
@@ -199,7 +199,7 @@ def test_begun_archive_is_left_once_unwanted(queue: Queue) -> None:
     work(queue, "w1")
     begun = Begun(f"{queue.home.archives}/begun.ndjson.gz", now(), ("cancelled", "completed"))
     for said in (None, "30d"):
-        write_state(queue.home, RetentionState(begun=begun))
+        change_state(queue.home, begun=begun)
         queue.set_config("keep", said)
         assert retain(queue) == []
     assert read_state(queue.home).begun is None
@@ -214,7 +214,7 @@ def test_damaged_archive_does_not_hinder_the_next(queue: Queue) -> None:
     os.mkdir(queue.home.archives)
     damaged = Path(queue.home.archives, "begun.ndjson.gz")
     damaged.write_bytes(b"no archive")
-    write_state(queue.home, RetentionState(begun=Begun(str(damaged), 1, ("cancelled", "completed"))))
+    change_state(queue.home, begun=Begun(str(damaged), 1, ("cancelled", "completed")))
 
     with pytest.raises(QueueError, match="is no archive of this queue"):
         retain(queue)

@@ -1,6 +1,6 @@
 """The tables by which hosts read each other's files. Each call is one transaction of its own, beside the log's lock."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from queuectl.engines.postgres.listener import notify
@@ -81,7 +81,8 @@ class PostgresSharedFiles:
         )
 
     def keep_input(self, name: str, data: bytes) -> None:
-        if not self._rows(f"select 1 from {self._inputs} where name = ?", (name,)):
+        # Written anew also where it is there: nobody who finds it unused meanwhile removes it. Its data is not touched.
+        if not self._rows(f"update {self._inputs} set name = name where name = ? returning 1", (name,)):
             self._rows(f"insert into {self._inputs} (name, data) values (?, ?) on conflict do nothing", (name, data))
 
     def input(self, name: str) -> bytes | None:
@@ -90,6 +91,18 @@ class PostgresSharedFiles:
 
     def inputs(self) -> list[str]:
         return [name for (name,) in self._rows(f"select name from {self._inputs}", ())]
+
+    def input_versions(self) -> dict[str, str]:
+        return dict(self._rows(f"select name, xmin::text from {self._inputs}", ()))
+
+    def forget_inputs(self, versions: Mapping[str, str]) -> None:
+        self._rows(
+            f"""
+            delete from {self._inputs} using unnest(?::text[], ?::text[]) as unused (name, version)
+            where inputs.name = unused.name and inputs.xmin::text = unused.version
+            """,
+            ([*versions], [*versions.values()]),
+        )
 
     def can_ask(self) -> bool:
         rights = " and ".join(f"has_table_privilege(?1, '{right}')" for right in ("insert", "update", "delete"))

@@ -8,7 +8,16 @@ import signal
 import sys
 
 from queuectl import clock
-from queuectl.audit.retention_rules import LOCK, Rule, is_archivist, oldest_overdue, read_state, rules
+from queuectl.audit.retention_rules import (
+    LOCK,
+    Rule,
+    change_state,
+    is_archivist,
+    is_sweep_due,
+    oldest_overdue,
+    read_state,
+    rules,
+)
 from queuectl.clock import monotonic
 from queuectl.errors import Outdated, QueueError
 from queuectl.events import encode
@@ -34,7 +43,7 @@ class RetentionChore:
 
     def __init__(self, host: ChoreHost, queue: Queue, options: WorkerOptions, identity: str, orphans: Orphans) -> None:
         """`identity` is that of the home. The process is a child of the worker, and none of its `orphans`."""
-        self.due = NEVER
+        self.due = monotonic() + LOOK
         self._host = host
         self._queue = queue
         self._options = RetentionOptions(options.url, options.worker, options.logs)
@@ -50,7 +59,7 @@ class RetentionChore:
         """Go by these settings from now on."""
         if self._is_wanted_here and (wanted := rules(settings)) != self._rules:
             self._rules = wanted
-            self.due = monotonic() if wanted else NEVER
+            self.due = monotonic()
 
     def run(self, now: float) -> None:
         """See `Chore`."""
@@ -60,10 +69,10 @@ class RetentionChore:
                 return
             os.close(self._process)
             self._process = None
-        if not self._rules:
+        if not self._is_wanted_here:
             self.due = NEVER
             return
-        self.due = now + min(LOOK, *(max(rule.keep / 2, WATCH) for rule in self._rules))
+        self.due = now + min([LOOK, *(max(rule.keep / 2, WATCH) for rule in self._rules)])
         try:
             if self._is_wanted():
                 self._process = self._spawn()
@@ -72,18 +81,32 @@ class RetentionChore:
             raise
         except (QueueError, OSError) as error:
             self.due = now + REST
-            self._host.warn(f"can't look for what is to be archived: {error}")
+            self._host.warn(f"can't look for what is to be archived or swept: {error}")
 
     def _is_wanted(self) -> bool:
-        """Whether anything is to be archived here and now, and no process is at it."""
+        """Whether anything is to be archived or swept here and now, and no process is at it."""
         if locked(f"{self._queue.home.folder}/{LOCK}"):
             return False
         state = read_state(self._queue.home)
         if state.error is not None and 0 <= clock.now() - state.at < REST * clock.SECOND:
             return False
+        if not state.swept:
+            self._begin_day()
+        if is_sweep_due(state):
+            return True
+        if not self._rules:
+            return False
         with self._queue.engine.snapshot() as view:
             wanted = state.begun is not None or oldest_overdue(view, self._rules, self._queue.engine.now()) is not None
             return wanted and is_archivist(view, self._queue.home, self._identity)
+
+    def _begin_day(self) -> None:
+        """Count the day after which the folder is swept from now on."""
+        if (lock := self._queue.engine.alone(LOCK)) is not None:
+            try:
+                change_state(self._queue.home, swept=clock.now())
+            finally:
+                lock.close()
 
     def _spawn(self) -> int:
         # A process group of its own: what a terminal sends is for the supervisor alone (R16).
