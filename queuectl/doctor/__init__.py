@@ -11,7 +11,7 @@ import msgspec
 
 from projections.replay import Progress, ProgressBars
 from queuectl import dotenv, engines
-from queuectl.doctor.checks import environment, flow, hosts, log, schedules, server, workers
+from queuectl.doctor.checks import environment, flow, growth, hosts, log, schedules, server, workers
 from queuectl.doctor.finding import Finding, Severity, problem
 from queuectl.errors import QueueError, shown
 from queuectl.flow_queries import FlowQueries
@@ -28,6 +28,8 @@ CHECKS: dict[str, Callable[["InspectedQueue", ProgressBars], Iterator[Finding]]]
     "wal": environment.wal,
     "gate": environment.gate,
     "disk": environment.disk,
+    "growth": growth.growth,
+    "retention": growth.retention,
     "workers": workers.workers,
     "hosts": hosts.hosts,
     "flow": flow.flow,

@@ -181,6 +181,10 @@ class View(
         """How far each projection has come."""
 
     @abstractmethod
+    def free_space(self) -> int:
+        """Bytes within the database that are free to be used again; 0 where the engine can't tell."""
+
+    @abstractmethod
     def wal_backlog(self) -> int:
         """Bytes that are committed and can't be written back into the database yet (SQLite's WAL).
 

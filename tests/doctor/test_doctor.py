@@ -124,7 +124,13 @@ def test_damaged_index_is_found_and_replay_repairs_it(database: str) -> None:
     assert look(database, "file").severity == "ok"
 
 
-@pytest.mark.parametrize("table, also", [("jobs", {"replay", "leftovers"}), ("config", {"replay", "settings", "disk"})])
+@pytest.mark.parametrize(
+    "table, also",
+    [
+        ("jobs", {"replay", "leftovers"}),
+        ("config", {"replay", "settings", "disk", "retention"}),
+    ],
+)
 def test_overwritten_page_is_reported_with_advice(database: str, table: str, also: set[str]) -> None:
     Path(database + ".d/output/a.2.cafe").touch(0o600)
     make_noise(database, table)

@@ -69,5 +69,8 @@ class PostgresHealth(View):
             for name, version, seq, source, broken in rows
         ]
 
+    def free_space(self) -> int:
+        return 0
+
     def wal_backlog(self) -> int:
         return 0

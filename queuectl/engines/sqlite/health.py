@@ -73,6 +73,9 @@ class SqliteHealth(View):
         rows = self._db.execute("select name, seq, source, broken from projection_state order by name")
         return [ProjectionStatus(*row) for row in rows]
 
+    def free_space(self) -> int:
+        return self._db.pragma("freelist_count") * self._db.pragma("page_size")
+
     def wal_backlog(self) -> int:
         frames, done = self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
         return max(frames - done, 0) * self._db.pragma("page_size")

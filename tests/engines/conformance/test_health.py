@@ -7,6 +7,7 @@ from tests.support.engine_actions import add, claim, report
 def test_a_new_database_is_sound_and_empty(engine: Engine) -> None:
     with engine.snapshot() as view:
         assert view.wal_backlog() >= 0
+        assert view.free_space() >= 0
         assert (view.damage(), view.schema_differences()) == ([], [])
         assert (view.highest_seq(), view.streams(upto=0)) == (0, [])
         assert {each.seq for each in view.projection_statuses()} == {0}

@@ -80,7 +80,7 @@ def bring_about_what_is_rare(queue: Queue) -> None:
     queue.enqueue_many(
         [
             Spec(command="true", queue="apart", id="parent", on_end="called back"),
-            Spec(command="true", queue="apart", id="unique", unique="key", delay=60.0),
+            Spec(command="true", queue="apart", id="unique", unique="key", delay=60.0, stdin=__file__),
             Spec(command="true", id="member", after=("parent",), batch="apart"),
         ]
     )

@@ -12,8 +12,9 @@ from freezegun import freeze_time
 
 from queuectl import Queue
 from queuectl.audit.archive_file import read
+from queuectl.audit.retention_rules import DAY, change_state, read_state
 from queuectl.audit.verify import verify
-from queuectl.clock import monotonic
+from queuectl.clock import SECOND, monotonic, now
 from queuectl.host import procfs
 from tests.support.archives import outputs, work
 from tests.support.lab import Lab
@@ -120,3 +121,32 @@ def test_kills_lose_and_double_nothing(lab: Lab) -> None:
     assert len(gone) == len(set(gone)), "nothing is there twice"
     assert not kept & set(gone)
     assert before <= kept | set(gone), "nothing is lost"
+
+
+def test_workers_sweep_once_a_day(lab: Lab) -> None:
+    lab.queue.purge("1")
+    stale = Path(lab.queue.home.output_of(lab.queue.home.identity(), "1", 2))
+    stale.touch()
+    worker = lab.worker(constants={"chores.retention.LOOK": 0.2})
+    lab.until(lambda: read_state(lab.queue.home).swept)
+    assert stale.exists(), "a day is counted from the first look on"
+    change_state(lab.queue.home, swept=now() - round(DAY * SECOND))
+    lab.until(lambda: not stale.exists())
+    lab.until(lambda: '"event":"swept"' in lab.journal())
+    time.sleep(0.5)
+    assert lab.journal().count('"event":"swept"') == 1
+    assert worker.poll() is None
+
+
+def test_a_failure_is_told_once_and_tried_later(lab: Lab) -> None:
+    lab.queue.set_config("keep", "30d")
+    Path(lab.queue.home.archives).touch()
+    worker = lab.worker(constants={"chores.retention.LOOK": 0.2, "chores.retention.REST": 0.4})
+    lab.up()
+    lab.until(lambda: lab.journal().count("can't archive") > 1)
+    os.unlink(lab.queue.home.archives)
+    lab.until(lambda: tombstones(lab) == 301)
+    lab.until(lambda: read_state(lab.queue.home).error is None)
+    worker.send_signal(signal.SIGKILL)
+    lab.until(lambda: lab.ours() == [])
+    assert lab.ended(worker)[1].count("can't archive") == 1
