@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -18,6 +19,7 @@ from queuectl.clock import SECOND, monotonic, now
 from queuectl.host import procfs
 from tests.support.archives import outputs, work
 from tests.support.lab import Lab
+from tests.torture.disk_full import small_disk
 
 PAST = "2026-01-01"
 
@@ -150,3 +152,27 @@ def test_a_failure_is_told_once_and_tried_later(lab: Lab) -> None:
     worker.send_signal(signal.SIGKILL)
     lab.until(lambda: lab.ours() == [])
     assert lab.ended(worker)[1].count("can't archive") == 1
+
+
+def test_a_full_disk_of_archives_loses_nothing(lab: Lab) -> None:
+    folder = Path(lab.queue.home.archives)
+    with small_disk(folder) as mounted:
+        filler = folder / "filler"
+        if not mounted:  # nor can anything be written there then
+            folder.rmdir()
+            filler = folder
+        with open(filler, "wb", buffering=0) as file, suppress(OSError):
+            while mounted:
+                file.write(bytes(4096))
+        lab.queue.set_config("keep", "30d")
+        lab.worker(constants={"chores.retention.LOOK": 0.2, "chores.retention.REST": 0.4})
+        lab.until(lambda: read_state(lab.queue.home).error)
+        assert ("No space left on device" if mounted else "archive") in str(read_state(lab.queue.home).error)
+        assert lab.queue.status().counts["completed"] == 300
+        assert filler.exists()
+        filler.unlink()
+        lab.until(lambda: tombstones(lab) == 301)
+        assert len(os.listdir(folder)) == 1, "nothing half done is left"
+        assert verify(lab.queue).findings == []
+        for pid in lab.ours():
+            os.kill(pid, signal.SIGKILL)  # before its folder goes
