@@ -6,6 +6,7 @@ last asked for, since it is made before the job that reads it.
 """
 
 import os
+import stat
 from collections.abc import Collection
 from contextlib import suppress
 from itertools import islice
@@ -17,12 +18,16 @@ from queuectl import clock, inputs
 from queuectl.audit.retention_rules import DAY
 from queuectl.errors import Unusable, shown
 from queuectl.home import job_of
+from queuectl.host.atomic_file import write_file
 from queuectl.queue import Queue
 
 PAGE = 500
 """Files that are looked at together."""
 REPORTS = 1000
 """Reports of recoveries that are kept."""
+LOG_LIMIT = 8 << 20
+"""Bytes of `worker.log` above which it begins anew; as much of its end is kept beside it."""
+
 REPORT = "recovered_jobs_"
 
 
@@ -49,6 +54,7 @@ class Sweep:
     def run(self) -> Swept:
         """Remove what is not needed. Raises Unusable."""
         try:
+            self._shorten_log()
             return Swept(self._outputs(), self._inputs(), self._reports())
         except OSError as error:
             raise Unusable(f"{shown(str(error.filename))}: {error.strerror}") from error
@@ -96,6 +102,21 @@ class Sweep:
         for name in reports:
             os.unlink(f"{logs}/{name}")
         return len(reports)
+
+    def _shorten_log(self) -> None:
+        """Begin the file anew to which a supervisor in the background writes its messages: it has it open, and
+        appends."""
+        path = f"{self._queue.logs}/worker.log"
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return
+        with open(fd, "r+b") as file:
+            found = os.fstat(fd)
+            if found.st_size > LOG_LIMIT and stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
+                file.seek(-LOG_LIMIT, os.SEEK_END)
+                write_file(path + ".1", file.read(), replace=True)
+                file.truncate(0)
 
 
 def remove(path: str) -> None:

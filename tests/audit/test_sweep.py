@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from queuectl import Queue, inputs
+from queuectl.audit import sweep as sweeping
 from queuectl.audit.archive import archive
 from queuectl.audit.retention import retain
 from queuectl.audit.retention_rules import DAY, change_state, read_state
@@ -114,6 +115,19 @@ def test_old_reports_of_recoveries_go(queue: Queue) -> None:
         Path(queue.logs, name).touch()
     assert sweep(queue).run().reports == 3
     assert sorted(os.listdir(queue.logs)) == [*names[3:], "worker.jsonl"]
+
+
+def test_a_long_log_of_messages_begins_anew(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeping, "LOG_LIMIT", 6)
+    log = Path(queue.logs, "worker.log")
+    with open(log, "ab", buffering=0) as supervisor:
+        supervisor.write(b"short\n")
+        sweep(queue).run()
+        assert log.read_bytes() == b"short\n"
+        supervisor.write(b"longer\n")
+        sweep(queue).run()
+        supervisor.write(b"anew\n")
+    assert (log.read_bytes(), Path(f"{log}.1").read_bytes()) == (b"anew\n", b"onger\n")
 
 
 def test_a_sweep_is_made_once_a_day(queue: Queue) -> None:
