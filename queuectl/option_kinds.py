@@ -35,6 +35,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     """(name, value) -> the value as it is used. Raises Invalid, which begins with the name."""
     note: str = ""
     """What the help of a flag adds: how it is written."""
+    words: tuple[str, ...] = ()
+    """The only values that there are; empty: there are others."""
     many: bool = False
     """Whether the flag may be repeated."""
     read_all: Callable[[Sequence[str]], Any] = tuple
@@ -73,7 +75,9 @@ def choice(*words: str) -> Kind:
 
     quoted = ", ".join(f'"{word}"' for word in words)
     documented = ", ".join(f'`"{word}"`' for word in words)
-    return Kind(type=f"Literal[{quoted}]", json=str, documented=documented, read=read, load=read, check=check)
+    return Kind(
+        type=f"Literal[{quoted}]", json=str, documented=documented, read=read, load=read, check=check, words=words
+    )
 
 
 def _seconds(value: float | str) -> float:

@@ -57,6 +57,8 @@ class Setting(msgspec.Struct, frozen=True):
     parse: Callable[[str], Value]
     help: str
     seed: str | None = None
+    words: tuple[str, ...] = ()
+    """Values that it may have; empty: it has no such words."""
     only_stored: bool = False
     """Whether `config set` alone sets it: it is of the queue, and not of what this process asks for."""
 
@@ -83,9 +85,13 @@ class Resolved(msgspec.Struct, frozen=True):
 
 
 def _of_job(option: Option) -> Setting:
-    return Setting(
-        option.key, option.setting or "", option.kind.read, option.help[0].lower() + option.help[1:-1], option.seed
-    )
+    text = option.help[0].lower() + option.help[1:-1]
+    return Setting(option.key, option.setting or "", option.kind.read, text, option.seed, option.kind.words)
+
+
+def _choice(key: str, words: tuple[str, ...], text: str) -> Setting:
+    """One of some words, of which the first is the default."""
+    return Setting(key, words[0], choice(*words).read, text, words=words)
 
 
 def _seal_every(text: str) -> float | None:
@@ -123,12 +129,12 @@ _TABLE = (
     Setting("keep-env", ",".join(environment.DEFAULT), environment.parse,
             "variables of the caller that a job is given: names, patterns (CUDA_*), all or none"),
     Setting("output-limit", "64MiB", _size(4096), "how much output of an attempt is kept"),
-    Setting("output-policy", "cut", choice("cut", "kill").read,
+    _choice("output-policy", ("cut", "kill"),
             "what becomes of an attempt that writes more: its output's middle is cut out, or it is killed"),
     Setting("disk-floor", "100MiB", _size(0), "the free disk space below which no new job starts"),
-    Setting("plain-commands", "direct", choice("direct", "shell").read,
+    _choice("plain-commands", ("direct", "shell"),
             "direct: a command line of plain words runs without the shell; shell: each line runs by it"),
-    Setting("synchronous", "full", choice("full", "normal").read,
+    _choice("synchronous", ("full", "normal"),
             "full: what was acknowledged survives a power cut; normal: only a crash of the program"),
     Setting("seal-every", "none", _seal_every,
             "how often workers seal the log, where anything has happened; none: only `audit seal` does"),

@@ -25,3 +25,9 @@ def test_the_reference_names_each_command_once() -> None:
     titles = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("## ")]
     names = dict.fromkeys(name.partition(" ")[0] for name in COMMANDS if name != "recover-fail")
     assert titles == [f"## queuectl {name}" for name in names]
+
+
+def test_the_lines_of_completion_are_up_to_date() -> None:
+    from tests.support.cli_reference import MODULE, summaries
+
+    assert MODULE.read_text(encoding="utf-8") == summaries(), f"out of date; run: {COMMAND}"

@@ -70,6 +70,10 @@ def _main(words: list[str]) -> int:
 
 
 def _run(words: list[str]) -> int:
+    if words[:1] == ["__complete"]:  # at each press of TAB
+        from queuectl.cli.completion import answer
+
+        return answer.answer(words[1:])
     for word in words:
         if not word.isascii():
             try:

@@ -7,7 +7,7 @@ from cyclopts import App, Group, Parameter
 from cyclopts.exceptions import CycloptsError
 
 from queuectl import __version__
-from queuectl.cli.commands import HEADINGS, RUNS_ARGV
+from queuectl.cli.commands import ALIAS, HEADINGS, RUNS_ARGV
 from queuectl.cli.ui.help import HelpFormatter
 from queuectl.errors import Invalid
 
@@ -93,7 +93,7 @@ def _add(name: str, group: Group, place: int) -> None:
     path, (first, _, inner) = f"queuectl.cli.for_cyclopts:{name}", name.partition(" ")
     if not inner:
         usage = {"usage": f"queuectl {name} [OPTIONS] COMMAND | -- PROGRAM [ARG]..."} if name in RUNS_ARGV else {}
-        app.command(path, name=name, group=group, sort_key=place, show=name != "recover-fail", **usage)
+        app.command(path, name=name, group=group, sort_key=place, show=name != ALIAS, **usage)
         return
     if first not in app:
         app.command(App(name=first, help=_GROUPS[first], group=group, sort_key=place))

@@ -7,6 +7,7 @@ import msgspec
 
 from queuectl import filters
 from queuectl.cli import parameters as p
+from queuectl.cli.completion import values as v
 from queuectl.cli.ui import output
 from queuectl.cli.ui.confirmation import confirmed
 from queuectl.errors import Invalid
@@ -16,11 +17,15 @@ if TYPE_CHECKING:
     from projections.jobs import Job
     from queuectl.queue import Queue
 
-Ids = Annotated[str, p.Parameter(name="ID", help="The jobs; all of them are changed, or none.")]
 All = Annotated[
     bool, p.Parameter(name="--all", help="All jobs that it applies to (of --state, --queue and --where, if given).")
 ]
 Yes = Annotated[bool, p.Parameter(name=["--yes", "-y"], help="Don't ask for confirmation on a terminal.")]
+
+
+def ids_of(group: str) -> p.Parameter:
+    """Return the argument for the ids of the jobs to change; those of a group are suggested (`values.jobs`)."""
+    return p.Parameter(name="ID", help="The jobs; all of them are changed, or none.", values=v.jobs(group))
 
 
 class JobSelection(msgspec.Struct, frozen=True):

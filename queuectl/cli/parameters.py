@@ -8,6 +8,8 @@ import msgspec
 
 from queuectl import units
 from queuectl.bounds import check_batch, check_queue, check_variables
+from queuectl.cli.completion import values as v
+from queuectl.cli.completion.values import Values
 from queuectl.option_kinds import SWITCH, VARIABLES
 from queuectl.options import OF_NAME, Option
 
@@ -22,6 +24,8 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     """The value of a word; raises Invalid for what it rejects. None: the word itself."""
     read_all: Callable[[Sequence[str]], Any] | None = None
     """The value of an option that may be repeated, from all its words; raises Invalid."""
+    values: Values | None = None
+    """What completion suggests; None: what its placeholder stands for (see `Values`)."""
     extra: Mapping[str, Any] = {}
     """What else `cyclopts.Parameter` is given."""
 
@@ -46,12 +50,17 @@ def options(described: Mapping[str, tuple[Any, Parameter]]) -> Any:
 
 
 def option(
-    name: str | Sequence[str], metavar: str, text: str, read: Callable[[str], Any] | None = None, **extra: Any
+    name: str | Sequence[str],
+    metavar: str,
+    text: str,
+    read: Callable[[str], Any] | None = None,
+    values: Values | None = None,
+    **extra: Any,
 ) -> Parameter:
     """Return an option with a value. With `read` the value may begin with a hyphen: `read` has the better message."""
     if read is not None:
         extra["allow_leading_hyphen"] = True
-    return Parameter(name=name, metavar=metavar, help=text, read=read, extra=extra)
+    return Parameter(name=name, metavar=metavar, help=text, read=read, values=values, extra=extra)
 
 
 def _states(texts: Sequence[str]) -> list[str]:
@@ -101,8 +110,8 @@ Logs = Annotated[
 Json = Annotated[bool, Parameter(name="--json", help="Answer as JSON.")]
 JsonLines = Annotated[bool, Parameter(name="--json", help="Answer as JSON, one object a line.")]
 Reason = Annotated[str | None, option("--reason", "TEXT", OF_NAME["reason"].help, OF_NAME["reason"].kind.read)]
-Queue = Annotated[str | None, option("--queue", "NAME", "Only jobs of this queue.", check_queue)]
-Batch = Annotated[str | None, option("--batch", "NAME", "Of the jobs of this batch.", check_batch)]
+Queue = Annotated[str | None, option("--queue", "NAME", "Only jobs of this queue.", check_queue, v.QUEUES)]
+Batch = Annotated[str | None, option("--batch", "NAME", "Of the jobs of this batch.", check_batch, v.BATCHES)]
 EventsQueue = Annotated[
     str | None,
     option(
@@ -110,6 +119,7 @@ EventsQueue = Annotated[
         "NAME",
         "Only of this queue: of its jobs and, among events, of itself and of all queues (pause, resume, limits).",
         check_queue,
+        v.QUEUES,
     ),
 ]
 QueueList = Annotated[
@@ -119,6 +129,7 @@ QueueList = Annotated[
         metavar="NAME",
         help="Only jobs of this queue (may be repeated).",
         read_all=each(check_queue),
+        values=v.QUEUES,
         extra={"consume_multiple": True},
     ),
 ]
@@ -189,6 +200,10 @@ Job = Annotated[str, Parameter(name="ID", help="The job: its id, or the beginnin
 JobFilter = Annotated[str | None, option("--job", "ID", "Only of this job.")]
 
 
+_OF_JOB_OPTION = {"queue": v.QUEUES, "batch": v.BATCHES}
+"""What completion suggests for options of a job of which their placeholder does not tell it."""
+
+
 def job_option(job_option: Option) -> tuple[Any, Parameter]:
     """Return the type and description of an option of a job."""
     flag, kind = f"--{job_option.key}", job_option.kind
@@ -196,11 +211,14 @@ def job_option(job_option: Option) -> tuple[Any, Parameter]:
     text = job_option.help + kind.note + default
     if kind is SWITCH:
         return bool, Parameter(name=flag, help=text)
+    values = v.words(*kind.words) if kind.words else _OF_JOB_OPTION.get(job_option.name)
     if not kind.many:
         read = partial(_unless_template, kind.read) if kind.type == "str" else kind.read
-        return str | None, option(flag, job_option.metavar, text, read)
-    values = variables if kind is VARIABLES else kind.read_all
-    return list[str] | None, Parameter(name=flag, metavar=job_option.metavar, help=text, read_all=values)
+        return str | None, option(flag, job_option.metavar, text, read, values)
+    read_all = variables if kind is VARIABLES else kind.read_all
+    return list[str] | None, Parameter(
+        name=flag, metavar=job_option.metavar, help=text, read_all=read_all, values=values
+    )
 
 
 def _unless_template(read: Callable[[str], Any], text: str) -> Any:

@@ -15,15 +15,17 @@ from queuectl.cli import commands
 from queuectl.cli import parameters as p
 from queuectl.errors import Invalid
 
-_VARARGS = 4
-"""The flag of code that takes any number of arguments (`inspect.CO_VARARGS`)."""
+VARARGS = 4
+"""The flag of code that takes any number of arguments (`inspect.COVARARGS`)."""
 
 
 class _NotPlain(Exception):
     """A line that cyclopts must parse."""
 
 
-class _Option(msgspec.Struct, frozen=True):
+class GivenOption(msgspec.Struct, frozen=True):
+    """An option of a command, with what it is given."""
+
     path: tuple[str, ...]
     """The name of its parameter, and its key if that is a mapping."""
     type: Any
@@ -38,10 +40,10 @@ def parse(words: Sequence[str]) -> partial[object] | None:
         name = " ".join(words[:width])
         if name in commands.COMMANDS and name.split(" ") == list(words[:width]):
             command = commands.load(name)
-            options = list(_options(command))
+            given = list(options(command))
             try:
-                operands = _distribute(words[width:], options)
-                values = _values(options)
+                operands = _distribute(words[width:], given)
+                values = _values(given)
             except (_NotPlain, Invalid):
                 return None
             return partial(command, *operands, **values) if _takes(command, len(operands), values) else None
@@ -54,26 +56,26 @@ def _takes(command: Callable[..., object], operands: int, values: Container[str]
     code, may_lack = command.__code__, command.__kwdefaults__ or {}
     if operands < code.co_argcount - len(command.__defaults__ or ()):
         return False
-    if operands > code.co_argcount and not code.co_flags & _VARARGS:
+    if operands > code.co_argcount and not code.co_flags & VARARGS:
         return False
     named = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
     return all(name in may_lack or name in values for name in named)
 
 
-def _options(command: Callable[..., object]) -> Iterator[_Option]:
+def options(command: Callable[..., object]) -> Iterator[GivenOption]:
     """Yield the options of a command, none of them given."""
     for name, annotation in command.__annotations__.items():
         match get_args(annotation):
             case _, p.Options() as mapping:
                 for key, (type_, described) in mapping.items():
-                    yield _Option((name, key), type_, described, [])
+                    yield GivenOption((name, key), type_, described, [])
             case type_, p.Parameter() as described:
-                yield _Option((name,), type_, described, [])
+                yield GivenOption((name,), type_, described, [])
             case _:
                 pass
 
 
-def _distribute(words: Sequence[str], options: Sequence[_Option]) -> list[str]:
+def _distribute(words: Sequence[str], options: Sequence[GivenOption]) -> list[str]:
     """Give the options their texts, and return the operands. Raises _NotPlain."""
     named = {name: option for option in options for name in option.described.names}
     operands: list[str] = []
@@ -94,7 +96,7 @@ def _distribute(words: Sequence[str], options: Sequence[_Option]) -> list[str]:
     return operands
 
 
-def _values(options: Sequence[_Option]) -> dict[str, Any]:
+def _values(options: Sequence[GivenOption]) -> dict[str, Any]:
     """Return the values of the options that were given. Raises _NotPlain, or Invalid for a value."""
     values: dict[str, Any] = {}
     for option in options:
@@ -104,7 +106,7 @@ def _values(options: Sequence[_Option]) -> dict[str, Any]:
     return values
 
 
-def _value(option: _Option) -> Any:
+def _value(option: GivenOption) -> Any:
     if option.described.read_all is not None:
         return option.described.read_all(option.texts)
     if len(option.texts) > 1:

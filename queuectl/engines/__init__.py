@@ -2,15 +2,18 @@
 
 import os
 import stat
+from contextlib import AbstractContextManager
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from projections.replay import Progress
-from queuectl.engines.base import Engine
 from queuectl.errors import Invalid, Unusable
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+    from projections.replay import Progress
+    from projections.store import Store
+    from queuectl.engines.base import Engine
 
 POSTGRES = ("postgresql:", "postgres:")
 """How the URL of a PostgreSQL database begins."""
@@ -22,10 +25,10 @@ def connect(
     url: str,
     *,
     create: bool = True,
-    progress: Progress | None = None,
+    progress: "Progress | None" = None,
     patience: float | None = 30.0,
     healing: bool = True,
-) -> Engine:
+) -> "Engine":
     """The engine for a path, `sqlite:///path` or `postgresql://…`.
 
     The database (of PostgreSQL the schema) is made where there is none, unless `create` is false. Without `healing` it
@@ -40,6 +43,16 @@ def connect(
     return SqliteEngine(locate(url), create=create, progress=progress, patience=patience, healing=healing)
 
 
+def read_only(url: str) -> "AbstractContextManager[Store]":
+    """The tables of a queue as they stand, for questions that are to be answered at once or not at all.
+
+    Nothing is made, healed or rebuilt, and little waited for: the tables may be those of another version. Raises here
+    or when it is entered, Invalid and Unusable as `connect` does, and Absent where there is no database.
+    """
+    module = _postgres("read_only") if is_postgres(url) else import_module("queuectl.engines.sqlite.read_only")
+    return module.read_only(url)
+
+
 def load(url: str) -> None:
     """Import what `connect` needs for this URL. Raises Unusable where that is not installed."""
     if is_postgres(url):
@@ -48,7 +61,7 @@ def load(url: str) -> None:
         import_module("queuectl.engines.sqlite.engine")
 
 
-def join(connection: object, schema: str) -> Engine:
+def join(connection: object, schema: str) -> "Engine":
     """The engine of a queue in the database of this connection of psycopg, whose `transaction` is a part of the one
     that the caller has open there; nothing else may be asked of it.
 
@@ -133,12 +146,12 @@ def files(url: str) -> tuple[str, ...]:
     return locate(url).files
 
 
-def _postgres() -> "ModuleType":
+def _postgres(name: str = "database") -> "ModuleType":
+    """A module of the engine. Raises Unusable where psycopg is not installed."""
     try:
-        from queuectl.engines.postgres import database
+        return import_module(f"queuectl.engines.postgres.{name}")
     except ImportError as error:
         raise Unusable(
             f"postgresql://… needs psycopg, which can't be loaded ({str(error).partition(chr(10))[0]}):"
             " pip install 'queuectl-eventlog[postgres]'"
         ) from error
-    return database

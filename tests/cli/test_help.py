@@ -25,7 +25,7 @@ def test_every_command_of_the_contract_is_there():
         "enqueue", "run", "worker start", "worker list", "worker stop", "stop-workers", "status", "list", "inspect",
         "logs", "events", "dlq list", "dlq retry", "dlq purge", "retry", "cancel", "wait", "config get", "config set",
         "config unset", "recover", "recover-fail", "monitor", "replay", "export", "stats", "simulate", "backup",
-        "import", "doctor", "selftest",
+        "import", "doctor", "selftest", "completion",
     }  # fmt: skip
 
 

@@ -54,7 +54,7 @@ def _option(option: Any) -> st.SearchStrategy[list[str]]:
 
 def _line(name: str) -> st.SearchStrategy[list[str]]:
     """Lines that call a command: mostly of its own options, and of few words else."""
-    options = plain_parser._options(commands.load(name))  # pyright: ignore[reportPrivateUsage]
+    options = plain_parser.options(commands.load(name))
     operand = st.sampled_from(TEXTS).map(lambda text: [text])
     own = [_option(each) for each in options if "-" in "".join(each.described.names)]
     any_option = st.one_of(own) if own else operand

@@ -1,18 +1,21 @@
-"""docs/reference/cli.md, generated from the commands themselves.
+"""What is generated from the commands themselves: docs/reference/cli.md, and the line that says what each is for.
 
-`python -m tests.support.cli_reference` writes it anew, with `--print` to stdout. cyclopts' `generate_docs` does most of
-it; what it doesn't know of a nested command or gets wrong in Markdown is mended here.
+`python -m tests.support.cli_reference` writes both anew, with `--print` the page to stdout. cyclopts' `generate_docs`
+does most of the page; what it doesn't know of a nested command or gets wrong in Markdown is mended here.
 """
 
 import re
 import sys
+from pathlib import Path
 
 from cyclopts import App
 
 from queuectl.cli.app import app, load_all
+from queuectl.cli.commands import COMMANDS, load
 from tests.support.paths import ROOT
 
 PAGE = ROOT / "docs" / "reference" / "cli.md"
+MODULE = ROOT / "queuectl" / "cli" / "commands" / "summaries.py"
 COMMAND = "python -m tests.support.cli_reference"
 """What writes the page."""
 
@@ -61,8 +64,36 @@ def _examples(section: str) -> str:
     return re.sub(r"(?m)(?:^\$ .*\n)+", lambda lines: f"```console\n{lines[0]}```\n", section)
 
 
+def generated() -> dict[Path, str]:
+    """Return what is generated, by the file in which it stands."""
+    return {PAGE: reference(), MODULE: summaries()}
+
+
+def summaries() -> str:
+    """Return the module with the first line of the help of each command, and of each group of commands."""
+    load_all()
+    texts = {name: load(name).__doc__ for name in COMMANDS}
+    texts |= {name.partition(" ")[0]: app[name.partition(" ")[0]].help for name in COMMANDS if " " in name}
+    lines = (f"{name}: {(text or '').strip().partition(chr(10))[0]}\n" for name, text in sorted(texts.items()))
+    return _SUMMARIES.format(command=COMMAND, lines="".join(lines))
+
+
+_SUMMARIES = '''"""What each command is for, in a line, without the command being imported.
+
+Generated from their help by `{command}`.
+"""
+
+_LINES = """\\
+{lines}"""
+
+SUMMARIES = {{name: text for name, _, text in (line.partition(": ") for line in _LINES.splitlines())}}
+"""The line by the name of the command, or of the group of commands."""
+'''
+
+
 if __name__ == "__main__":
     if sys.argv[1:] == ["--print"]:
         sys.stdout.write(reference())
     else:
-        PAGE.write_text(reference(), encoding="utf-8")
+        for path, text in generated().items():
+            path.write_text(text, encoding="utf-8")

@@ -39,11 +39,15 @@ HEADINGS = {
         "config get": "config:get", "config set": "config:set_", "config unset": "config:unset",
         "archive": "archive:archive", "backup": "backup:backup", "import": "import_log:import_log",
         "doctor": "doctor:doctor", "selftest": "selftest:selftest",
+        "completion": "completion:print_completion",
     },
 }  # fmt: skip
 """Module and function of each command by its name, in the order of `--help`."""
 
 COMMANDS = {name: path for commands in HEADINGS.values() for name, path in commands.items()}
+
+ALIAS = "recover-fail"
+"""Another name of `recover`, which works and is not shown."""
 
 EVERYWHERE = ("--db", "--logs")
 """Options that may also precede the command."""

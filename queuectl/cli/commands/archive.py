@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 from queuectl import clock, units
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
+from queuectl.cli.completion import values as v
 from queuectl.cli.ui import output, progress
 from queuectl.errors import Invalid
 from queuectl.units import counted
@@ -38,6 +39,7 @@ def archive(
             metavar="STATE",
             help=f"Only jobs in this state: {_FINAL} (may be repeated).",
             read_all=p.each(_state),
+            values=v.words(*_FINAL.split(", ")),
             extra={"consume_multiple": True},
         ),
     ] = None,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
-from queuectl.cli.job_selection import All, Ids, JobSelection, Yes, print_changed, select
+from queuectl.cli.job_selection import All, JobSelection, Yes, ids_of, print_changed, select
 from queuectl.option_kinds import SIGNAL
 
 Signal = Annotated[
@@ -18,6 +18,7 @@ Signal = Annotated[
     ),
 ]
 _UNENDED = ("pending", "blocked", "processing", "failed")
+Ids = Annotated[str, ids_of("unended")]
 
 
 def cancel(

@@ -5,16 +5,17 @@ from typing import Annotated, Any
 from queuectl import settings
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
+from queuectl.cli.completion import values as v
 from queuectl.cli.ui import output
 
 _SHORT = 3600.0
 """Seconds: who keeps jobs for less is told what that means."""
 
-Key = Annotated[str, p.Parameter(name="KEY", help=f"One of {', '.join(settings.SETTINGS)}.")]
+Key = Annotated[str, p.Parameter(name="KEY", help=f"One of {', '.join(settings.SETTINGS)}.", values=v.SETTINGS)]
 
 
 def get(
-    key: Annotated[str | None, p.Parameter(name="KEY", help="Only this one.")] = None,
+    key: Annotated[str | None, p.Parameter(name="KEY", help="Only this one.", values=v.SETTINGS)] = None,
     /,
     *,
     json: p.Json = False,
@@ -68,7 +69,9 @@ def _origin(setting: settings.Setting, value: settings.Resolved) -> str:
 
 def set_(
     key: Key,
-    value: Annotated[str, p.Parameter(name="VALUE", help="Its new value.", extra={"allow_leading_hyphen": True})],
+    value: Annotated[
+        str, p.Parameter(name="VALUE", help="Its new value.", values=v.SETTING, extra={"allow_leading_hyphen": True})
+    ],
     /,
     *,
     reason: p.Reason = None,

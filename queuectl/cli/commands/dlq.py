@@ -1,10 +1,10 @@
 """`queuectl dlq`: the dead letter queue, where jobs go that have failed too often."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from queuectl.cli import job_options, opening
 from queuectl.cli import parameters as p
-from queuectl.cli.job_selection import All, Ids, JobSelection, SelectedJobs, Yes, print_changed, select
+from queuectl.cli.job_selection import All, JobSelection, SelectedJobs, Yes, ids_of, print_changed, select
 from queuectl.cli.ui import output
 from queuectl.errors import Refused
 from queuectl.units import counted
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from queuectl.queue import Queue
 
 _DEAD = ("dead",)
+Ids = Annotated[str, ids_of("dead")]
 
 
 def list_dead(

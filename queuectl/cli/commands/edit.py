@@ -8,7 +8,7 @@ from projections.job import STATES
 from queuectl.admission import UNSTARTED
 from queuectl.cli import job_editing, job_options, job_stdin, job_text, opening
 from queuectl.cli import parameters as p
-from queuectl.cli.job_selection import All, Ids, JobSelection, Yes, print_changed, select
+from queuectl.cli.job_selection import All, JobSelection, Yes, ids_of, print_changed, select
 from queuectl.cli.ui import output
 from queuectl.errors import Invalid
 from queuectl.options import refuse_both
@@ -26,6 +26,7 @@ Values = Annotated[
         read_all=list,
     ),
 ]
+Ids = Annotated[str, ids_of("unended")]
 
 
 def edit(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from queuectl import units
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
+from queuectl.cli.completion import values as v
 from queuectl.cli.ui import output
 from queuectl.errors import Invalid
 
@@ -25,7 +26,7 @@ def _type(text: str) -> str:
 
 
 Type = Annotated[
-    str | None, p.option("--type", "TYPE", "Only events of this type: enqueued, claimed, failed, ...", _type)
+    str | None, p.option("--type", "TYPE", "Only events of this type: enqueued, claimed, failed, ...", _type, v.EVENTS)
 ]
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
+from queuectl.cli.completion import values as v
 from queuectl.cli.ui import output
 from queuectl.clock import SECOND
 from queuectl.errors import Invalid
@@ -23,7 +24,10 @@ _MOST = 20
 
 
 def explain(
-    id: Annotated[str | None, p.Parameter(name="ID", help="This job; all that wait, where none is named.")] = None,
+    id: Annotated[
+        str | None,
+        p.Parameter(name="ID", help="This job; all that wait, where none is named.", values=v.jobs("unstarted")),
+    ] = None,
     /,
     *,
     history: Annotated[

@@ -1,16 +1,21 @@
 """`queuectl hold`, `release` and `start`: whether single jobs that wait may start."""
 
+from typing import Annotated
+
 from queuectl.admission import UNSTARTED
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
-from queuectl.cli.job_selection import All, Ids, JobSelection, Yes, print_changed, select
+from queuectl.cli.job_selection import All, JobSelection, Yes, ids_of, print_changed, select
 from queuectl.errors import Invalid
 
 _WAITING = UNSTARTED
+Waiting = Annotated[str, ids_of("waiting")]
+Held = Annotated[str, ids_of("held")]
+Unstarted = Annotated[str, ids_of("unstarted")]
 
 
 def hold(
-    *ids: Ids,
+    *ids: Waiting,
     all: All = False,
     state: p.States = None,
     queue: p.Queue = None,
@@ -37,7 +42,7 @@ def hold(
 
 
 def release(
-    *ids: Ids,
+    *ids: Held,
     all: All = False,
     state: p.States = None,
     queue: p.Queue = None,
@@ -61,7 +66,7 @@ def release(
             print_changed(q, q.release(*selected.ids, among=selected.among, reason=reason), json)
 
 
-def start(*ids: Ids, reason: p.Reason = None, json: p.JsonLines = False, db: p.Database = None) -> None:
+def start(*ids: Unstarted, reason: p.Reason = None, json: p.JsonLines = False, db: p.Database = None) -> None:
     """Start jobs that wait next, once: past pause, hold, delay, concurrency and rate.
 
     $ queuectl start 17

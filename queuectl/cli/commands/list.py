@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 from queuectl import filters
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
+from queuectl.cli.completion import values as v
 from queuectl.cli.ui import output, progress
 from queuectl.errors import Invalid
 
@@ -38,6 +39,7 @@ Columns = Annotated[
         metavar="NAME[,NAME…]",
         help="Only these: fields of the document of a job (docs/reference/json.md), and situation. May be repeated.",
         read_all=_columns,
+        values=v.COLUMNS,
         extra={"allow_leading_hyphen": True},
     ),
 ]

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from queuectl.cli import parameters as p
+from queuectl.cli.completion import values as v
 from queuectl.cli.ui import output
 
 
@@ -14,7 +15,9 @@ def _dialect(text: str) -> str:
     return text
 
 
-Dialect = Annotated[str, p.option("--dialect", "NAME", "The SQL of sqlite or postgresql.", _dialect)]
+Dialect = Annotated[
+    str, p.option("--dialect", "NAME", "The SQL of sqlite or postgresql.", _dialect, v.words("sqlite", "postgresql"))
+]
 
 
 def print_schema(*, dialect: Dialect = "sqlite") -> None:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
+from queuectl.cli.completion import values as v
 from queuectl.cli.ui import output, progress, signals
 from queuectl.units import counted
 
@@ -11,13 +12,20 @@ from queuectl.units import counted
 def replay(
     *names: Annotated[
         str,
-        p.Parameter(name="NAME", help="Only these projections: jobs, attempts, counts, workers, config, or your own."),
+        p.Parameter(
+            name="NAME",
+            help="Only these projections: jobs, attempts, counts, workers, config, or your own.",
+            values=v.PROJECTIONS,
+        ),
     ],
     check: Annotated[
         bool, p.Parameter(name="--check", help="Compare and touch nothing; exit 1 with the differences, if any.")
     ] = False,
     into: Annotated[
-        str | None, p.Parameter(name="--into", help="A new database to rebuild all of it in; this one stays as it is.")
+        str | None,
+        p.Parameter(
+            name="--into", help="A new database to rebuild all of it in; this one stays as it is.", values=v.FILES
+        ),
     ] = None,
     json: p.Json = False,
     db: p.Database = None,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from queuectl import amounts, units
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
+from queuectl.cli.completion import values as v
 from queuectl.cli.ui import output
 from queuectl.errors import Invalid
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 HEADS = ("RESOURCE", "WHERE", "FREE", "OF", "INDICES", "HELD BY")
 
-Name = Annotated[str, p.Parameter(name="NAME", help="The resource.")]
+Name = Annotated[str, p.Parameter(name="NAME", help="The resource.", values=v.RESOURCES)]
 
 
 def list_resources(*, at: p.At = None, json: p.JsonLines = False, db: p.Database = None) -> None:

@@ -1,14 +1,17 @@
 """`queuectl retry`: run jobs again that have ended."""
 
+from typing import Annotated
+
 from queuectl.cli import job_options, opening
 from queuectl.cli import parameters as p
-from queuectl.cli.job_selection import All, Ids, JobSelection, Yes, print_changed, select
+from queuectl.cli.job_selection import All, JobSelection, Yes, ids_of, print_changed, select
 from queuectl.cli.ui import output
 from queuectl.units import counted
 
 _FAILED = ("dead", "cancelled")
 
 _LEFT_OUT = "changed meanwhile, another one has its unique key, or it would never start for what it depends on"
+Ids = Annotated[str, ids_of("ended")]
 
 
 def retry(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from queuectl import clock, units
 from queuectl.cli import job_options, job_stdin, opening
 from queuectl.cli import parameters as p
+from queuectl.cli.completion import values as v
 from queuectl.cli.ui import output
 from queuectl.errors import Invalid
 from queuectl.options import OPTIONS, refuse_both
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 HEADS = ("SCHEDULE", "WHEN", "NEXT", "LAST", "FIRED", "SKIPPED", "COMMAND")
 
-Name = Annotated[str, p.Parameter(name="NAME", help="The schedule.")]
+NewName = Annotated[str, p.Parameter(name="NAME", help="The schedule.")]
+Name = Annotated[str, p.Parameter(name="NAME", help="The schedule.", values=v.SCHEDULES)]
 Words = Annotated[
     str,
     p.Parameter(
@@ -61,6 +63,7 @@ _TERMS: dict[str, tuple[Any, p.Parameter]] = {
             "WHICH",
             "Of the moments that pass while no worker is up: none, the last or all are made up for [default: last].",
             _choice(*CATCH_UP),
+            v.words(*CATCH_UP),
         ),
     ),
     "window": (
@@ -74,6 +77,7 @@ _TERMS: dict[str, tuple[Any, p.Parameter]] = {
             "WHAT",
             "While an earlier job has not ended: skip; queue: one waits for its end; allow [default: skip].",
             _choice(*OVERLAP),
+            v.words(*OVERLAP),
         ),
     ),
     "jitter": (
@@ -101,7 +105,7 @@ else:
 
 
 def add(
-    name: Name,
+    name: NewName,
     /,
     *words: Words,
     terms: TermOptions = None,

@@ -1,14 +1,18 @@
 """`queuectl suspend` and `continue`: jobs that run are stopped for a while."""
 
+from typing import Annotated
+
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
-from queuectl.cli.job_selection import All, Ids, JobSelection, Yes, print_changed, select
+from queuectl.cli.job_selection import All, JobSelection, Yes, ids_of, print_changed, select
 
 _RUNNING = ("processing",)
+Running = Annotated[str, ids_of("running")]
+Suspended = Annotated[str, ids_of("suspended")]
 
 
 def suspend(
-    *ids: Ids,
+    *ids: Running,
     all: All = False,
     queue: p.Queue = None,
     where: p.Where = None,
@@ -34,7 +38,7 @@ def suspend(
 
 
 def continue_(
-    *ids: Ids,
+    *ids: Suspended,
     all: All = False,
     queue: p.Queue = None,
     where: p.Where = None,

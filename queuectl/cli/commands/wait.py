@@ -8,6 +8,7 @@ from queuectl import enclosing_jobs
 from queuectl.admission import UNSTARTED
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
+from queuectl.cli.completion import values as v
 from queuectl.cli.ui import output
 from queuectl.cli.ui.hint import WaitHint
 from queuectl.cli.ui.waiting_line import WaitingLine
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 
 def wait(
-    *ids: Annotated[str, p.Parameter(name="ID", help="The jobs. None named: until nothing is left to do.")],
+    *ids: Annotated[
+        str, p.Parameter(name="ID", help="The jobs. None named: until nothing is left to do.", values=v.jobs("unended"))
+    ],
     batch: p.Batch = None,
     timeout: Annotated[
         float | None, p.option("--timeout", "DURATION", "Give up after so long (exit code 124).", p.positive_duration)

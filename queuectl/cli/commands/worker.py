@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from queuectl import amounts, host_limits
 from queuectl.cli import opening
 from queuectl.cli import parameters as p
+from queuectl.cli.completion import values as v
 from queuectl.cli.ui import output
 from queuectl.errors import shown
 from queuectl.liveness import lease_left
@@ -31,6 +32,7 @@ Offered = Annotated[
     p.Parameter(
         name="--resource",
         metavar="NAME=LIST|N|SIZE",
+        values=v.RESOURCES,
         help="What this host has, for jobs that start here (may be repeated): gpu=0-1 or port=80,443 names the pieces, "
         "gpu=0-0 a single one, mem=64G says how much.",
         read_all=amounts.offers,
@@ -234,7 +236,7 @@ def _tell_suspended(q: "Queue", ids: "Sequence[str]", own: "Sequence[str]") -> N
 
 
 def stop(
-    *ids: Annotated[str, p.Parameter(name="ID", help="These workers; all, where none is named.")],
+    *ids: Annotated[str, p.Parameter(name="ID", help="These workers; all, where none is named.", values=v.WORKERS)],
     now: Now = False,
     timeout: Timeout = None,
     reason: p.Reason = None,

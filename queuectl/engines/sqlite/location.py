@@ -100,7 +100,7 @@ def prepare(location: Location, *, create: bool = True) -> bool:
             missing.append(parent)
             parent = os.path.dirname(parent)
         check_folder(parent, "make files in")
-        fresh = not _check_database(location)
+        fresh = not check_database(location)
         for folder in reversed(missing):
             make_folder(folder)
         make_folder(home.folder)
@@ -128,7 +128,7 @@ def check_mounts(location: Location) -> None:
         )
 
 
-def _check_database(location: Location) -> bool:
+def check_database(location: Location) -> bool:
     """Whether the database exists. Raises Unusable where it, or what SQLite keeps beside it, is not as it must be."""
     path = location.database
     size = _check_file(path)
