@@ -71,6 +71,7 @@ stats: Show how much was done, how long it waited and ran, and what failed.
 status: Count the jobs by state.
 stop-workers: Stop all workers, and return when they are gone.
 suspend: Suspend jobs that run, until they are continued: their processes get no CPU (SIGSTOP).
+top: Watch a queue on the whole terminal: what runs and what it wrote last, what waits and why, what died.
 wait: Wait until jobs have ended: completed, dead or cancelled.
 worker: Start, list and stop the processes that run jobs.
 worker list: List the workers that are up, and what each runs.
