@@ -70,7 +70,7 @@ def _call(call: partial[object]) -> object:
 
 @pytest.mark.parametrize("name", commands.COMMANDS)
 def test_no_word_of_a_list_is_lost(name: str):
-    for option in plain_parser._options(commands.load(name)):  # pyright: ignore[reportPrivateUsage]
+    for option in plain_parser.options(commands.load(name)):
         if option.described.read is not None:
             assert not re.search(r"\b(list|tuple)\[", str(option.type)), "it reads one word"
 
