@@ -47,6 +47,7 @@ LAYERS: list[tuple[str, ...]] = [
         "queuectl.stock",
         "queuectl.host_limits",
         "queuectl.schedule_terms",
+        "queuectl.versions",
     ),
     ("queuectl.decisions",),
     ("queuectl.engines",),

@@ -4,6 +4,7 @@ import re
 import tomllib
 
 from queuectl import __version__
+from queuectl.versions import OLDEST_READER
 from tests.support.paths import ROOT
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -30,6 +31,13 @@ def test_changelog_versions_fall_from_the_codes_version() -> None:
     assert released == sorted(set(released), reverse=True)
     now = tuple(map(int, __version__.partition(".dev")[0].split(".")))
     assert all(version <= now if ".dev" not in __version__ else version < now for version in released)
+
+
+def test_this_version_reads_what_it_writes() -> None:
+    def numbers(version: str) -> tuple[int, ...]:
+        return tuple(map(int, version.partition(".dev")[0].split(".")))
+
+    assert numbers(OLDEST_READER) <= numbers(__version__)
 
 
 def test_pre_commit_uses_the_pinned_tools() -> None:

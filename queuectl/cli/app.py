@@ -1,15 +1,27 @@
 """The application of cyclopts: parses command lines, explains their errors, and prints help and version."""
 
+import textwrap
 from collections.abc import Sequence
 from functools import partial
 
 from cyclopts import App, Group, Parameter
 from cyclopts.exceptions import CycloptsError
 
-from queuectl import __version__
+from queuectl import __version__, versions
 from queuectl.cli.commands import ALIAS, HEADINGS, RUNS_ARGV
 from queuectl.cli.ui.help import HelpFormatter
 from queuectl.errors import Invalid
+
+
+def _version() -> str:
+    """What `--version` prints: the program's own version, then those of what it writes."""
+    tables = ", ".join(f"{name} {version}" for name, version in versions.tables().items())
+    return (
+        f"queuectl {__version__} (schema {versions.SQLITE}, in PostgreSQL {versions.POSTGRES})\n"
+        f"{textwrap.fill(f'tables: {tables}', 78, subsequent_indent='  ')}\n"
+        f"databases are read by queuectl {versions.OLDEST_READER} and newer"
+    )
+
 
 app = App(
     name="queuectl",
@@ -23,7 +35,7 @@ $ queuectl inspect 1 --events             what happened to job 1, event by event
 `queuectl help COMMAND` (or COMMAND --help) explains a command. The database is --db, or QUEUECTL_DB, or
 DB_PATH (also in .env), or queue.db in the folder for your state files; enqueue, run, worker start, import,
 config set, pause, queue set, resource set, schedule add and service install make it.""",
-    version=__version__,
+    version=_version,
     version_flags=["--version", "-V"],
     help_format="plaintext",
     help_formatter=HelpFormatter(),

@@ -87,6 +87,8 @@ class ProjectionStatus(msgspec.Struct, frozen=True):
     """The import path of a user's own; None for ours."""
     broken: str | None
     """What it raised, where it was set aside."""
+    version: int
+    """Of its tables."""
 
 
 class View(
@@ -183,6 +185,10 @@ class View(
     @abstractmethod
     def free_space(self) -> int:
         """Bytes within the database that are free to be used again; 0 where the engine can't tell."""
+
+    @abstractmethod
+    def schema_version(self) -> int:
+        """The version of the schema of the log (see `queuectl.versions`)."""
 
     @abstractmethod
     def wal_backlog(self) -> int:

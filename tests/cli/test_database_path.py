@@ -50,6 +50,26 @@ NEITHER = {"completion", "selftest", "progress", "outbox schema", "service insta
 """What works in a scratch database, wherever it is called, or in none; and what depends on systemd (tests/service)."""
 
 
+@pytest.mark.parametrize(
+    "variables, folder",
+    [
+        ({"XDG_STATE_HOME": "{here}/state"}, "state/queuectl"),
+        ({"XDG_STATE_HOME": "state"}, ".local/state/queuectl"),  # the specification has it that no relative path counts
+        ({"XDG_STATE_HOME": ""}, ".local/state/queuectl"),
+        ({}, ".local/state/queuectl"),
+    ],
+    ids=["absolute", "relative", "empty", "not set"],
+)
+def test_the_default_is_in_the_state_folder(queuectl: Shell, variables: dict[str, str], folder: str):
+    named = {name: value.format(here=queuectl.folder) for name, value in variables.items()}
+    named |= {f"XDG_{what}_HOME": str(queuectl.folder / what) for what in ("CONFIG", "DATA", "CACHE")}
+    queuectl("enqueue", "true", QUEUECTL_DB="", **named).ok()
+    assert [str(path.relative_to(queuectl.folder)) for path in queuectl.folder.rglob("queue.db")] == [
+        f"{folder}/queue.db"
+    ]
+    assert {path.name for path in queuectl.folder.iterdir()} == {folder.partition("/")[0]}
+
+
 def test_every_command_is_in_the_table():
     assert set(COMMANDS) == set(MAKERS) | set(OTHERS) | NEITHER
 

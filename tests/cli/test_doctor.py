@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import cli, doctor
+from queuectl import cli, doctor, versions
 from tests.support.shell import Shell
 
 DAMAGE = 'import apsw, sys; list(apsw.Connection(sys.argv[1]).execute("update counts set jobs = 77"))'
@@ -42,6 +42,10 @@ def test_the_document_names_every_check_with_its_figures(queuectl: Shell):
     assert disk["severity"] == "ok"
     assert disk["free"] > disk["floor"] > 0
     assert checks["file"]["findings"][0]["bytes"] == (queuectl.folder / "q.db").stat().st_size
+    [tables] = checks["projections"]["findings"]
+    assert (tables["schema"], tables["versions"]) == (versions.SQLITE, versions.tables())
+    assert tables["what"].endswith(f"schema {versions.SQLITE}; read by queuectl {versions.OLDEST_READER} and newer")
+    assert tables["oldest_reader"] == versions.OLDEST_READER
     assert set(checks["log"]["findings"][0]) == {"severity", "what", "do", "events", "streams", "archived"}
 
 

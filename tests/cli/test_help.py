@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from queuectl import __version__
+from queuectl import __version__, versions
 from queuectl.cli.app import app
 from tests.support.shell import Shell
 
@@ -64,8 +64,13 @@ def test_the_defaults_are_shown(queuectl: Shell):
     assert "[default: 1]" in queuectl("worker", "start", "--help").out
 
 
-def test_the_version(queuectl: Shell):
-    assert queuectl("--version").ok().out == f"{__version__}\n"
+def test_the_version_tells_that_of_the_schema(queuectl: Shell):
+    first, tables, *_, reader = queuectl("--version").ok().lines
+    assert first.split()[:2] == ["queuectl", __version__]
+    assert first.endswith(f"(schema {versions.SQLITE}, in PostgreSQL {versions.POSTGRES})")
+    assert tables.startswith("tables: jobs ")
+    assert reader == f"databases are read by queuectl {versions.OLDEST_READER} and newer"
+    assert list(queuectl.folder.iterdir()) == []
 
 
 def test_enqueue_loads_nothing_heavy(queuectl: Shell):
@@ -91,4 +96,4 @@ def test_help_is_a_command_too(words: tuple[str, ...], capsys: pytest.CaptureFix
 
 
 def test_the_version_has_a_letter(queuectl: Shell):
-    assert queuectl("-V").ok().out == queuectl("--version").ok().out == f"{__version__}\n"
+    assert queuectl("-V").ok().out == queuectl("--version").ok().out

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from projections.suggestions import Suggestion
 from queuectl.cli.completion import bash_words
 from queuectl.cli.completion.candidates import candidates
-from queuectl.cli.completion.slot import Slot, slot
+from queuectl.cli.completion.slot import CursorSlot, slot
 from queuectl.errors import QueueError
 
 NAME = "__complete"
@@ -55,14 +55,14 @@ def _for_others(words: Sequence[str]) -> list[str]:
     return [_task(found, suggestions), *(f"{each.name}\t{_brief(each.text)}" for each in suggestions)]
 
 
-def _suggestions(found: Slot) -> list[Suggestion]:
+def _suggestions(found: CursorSlot) -> list[Suggestion]:
     try:
         return candidates(found)
     except (QueueError, OSError):
         return []
 
 
-def _task(found: Slot, suggestions: Sequence[Suggestion]) -> str:
+def _task(found: CursorSlot, suggestions: Sequence[Suggestion]) -> str:
     """What the shell has to do: complete the word itself (argv, files, folders or programs), or take the words.
 
     `open` words are not complete, and no space follows them.

@@ -7,11 +7,11 @@ from operator import attrgetter
 from typing import Any
 
 from projections.suggestions import Suggestion, Suggestions
-from queuectl.cli.completion.slot import Slot
+from queuectl.cli.completion.slot import CursorSlot
 from queuectl.cli.completion.values import Values
 
 
-def candidates(slot: Slot) -> list[Suggestion]:
+def candidates(slot: CursorSlot) -> list[Suggestion]:
     """The whole words that may stand at the cursor. Raises QueueError where the queue can't be read."""
     if slot.values is None:
         found: Iterable[Suggestion] = (each for each in slot.names if each.name.startswith(slot.text))
@@ -36,7 +36,7 @@ def suggestions(database: str | None) -> Generator[Suggestions]:
         yield Suggestions(store)
 
 
-def _of_values(slot: Slot, values: Values) -> Iterator[Suggestion]:
+def _of_values(slot: CursorSlot, values: Values) -> Iterator[Suggestion]:
     """Yield the values that begin as the word does; of several in one word, those of the last."""
     cut = slot.text.rfind(values.separator) + 1 if values.separator else 0
     head, text = slot.text[:cut], slot.text[cut:]
@@ -46,7 +46,7 @@ def _of_values(slot: Slot, values: Values) -> Iterator[Suggestion]:
             yield Suggestion(head + each.name, each.text)
 
 
-def _words(slot: Slot, values: Values) -> Iterator[Suggestion]:
+def _words(slot: CursorSlot, values: Values) -> Iterator[Suggestion]:
     """Yield the values that are known without the queue."""
     yield from map(Suggestion, values.words)
     if values.known:
@@ -62,7 +62,7 @@ def _words(slot: Slot, values: Values) -> Iterator[Suggestion]:
         yield from map(Suggestion, setting.words if setting is not None else ())
 
 
-def _names(slot: Slot, values: Values, text: str) -> Iterator[Suggestion]:
+def _names(slot: CursorSlot, values: Values, text: str) -> Iterator[Suggestion]:
     """Yield the ids and names that the queue has."""
     if not values.jobs and not values.names:
         return

@@ -6,7 +6,7 @@ from projections.jobs import STATES
 from projections.suggestions import Suggestion
 from queuectl import filters
 from queuectl.cli.completion.candidates import suggestions
-from queuectl.cli.completion.slot import Slot
+from queuectl.cli.completion.slot import CursorSlot
 
 _WORDS = {"state": STATES, "cause": filters.CAUSES}
 """Keys whose values are known."""
@@ -14,7 +14,7 @@ _NAMES = {"queue": "queues", "batch": "batches", "tag": "tags"}
 """Keys whose values the queue knows: the questions of `Suggestions` that give them."""
 
 
-def terms(slot: Slot) -> Iterator[Suggestion]:
+def terms(slot: CursorSlot) -> Iterator[Suggestion]:
     """Yield what the filter may be with its last term, or the last value of that, completed."""
     begin = slot.text.rfind(" ") + 1
     begin += slot.text.startswith("-", begin)
@@ -32,7 +32,7 @@ def terms(slot: Slot) -> Iterator[Suggestion]:
             yield Suggestion(head + written, each.text)
 
 
-def _of_key(slot: Slot, key: str, text: str) -> Iterator[Suggestion]:
+def _of_key(slot: CursorSlot, key: str, text: str) -> Iterator[Suggestion]:
     """Yield the values of a key that begin so."""
     yield from map(Suggestion, _WORDS.get(key, ()))
     if key in _NAMES:

@@ -19,7 +19,7 @@ _HELP = Suggestion("--help", "Explain the command.")
 _VERSION = Suggestion("--version", "Print the version.")
 
 
-class Slot(msgspec.Struct, frozen=True, kw_only=True):
+class CursorSlot(msgspec.Struct, frozen=True, kw_only=True):
     """What stands at the cursor."""
 
     text: str
@@ -38,27 +38,27 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it belongs to a program and its arguments, behind `--`."""
 
 
-def slot(words: Sequence[str]) -> Slot:
+def slot(words: Sequence[str]) -> CursorSlot:
     """What the last of these words is. They stand behind the name of our program; the last may be empty."""
     *before, text = words
     ahead: list[str] = []
     while before and before[0].partition("=")[0] in _EVERYWHERE:
         width = 1 if "=" in before[0] else 2
         if len(before) < width:
-            return Slot(text=text, values=_EVERYWHERE[before[0]])
+            return CursorSlot(text=text, values=_EVERYWHERE[before[0]])
         ahead += before[:width]
         before = before[width:]
     is_help = before[:1] == ["help"]
     before = before[is_help:]
     for width in (1, 2):
         if (name := " ".join(before[:width])) in commands.COMMANDS and len(before) >= width:
-            return _CommandLine(name, [*ahead, *before[width:]]).slot(text) if not is_help else Slot(text=text)
+            return _CommandLine(name, [*ahead, *before[width:]]).slot(text) if not is_help else CursorSlot(text=text)
     if text.startswith("-") and not before:
         flag, equals, value = text.partition("=")
         if equals:
-            return Slot(text=value, head=flag + equals, values=_EVERYWHERE.get(flag))
-        return Slot(text=text, names=[*map(Suggestion, _EVERYWHERE), _HELP, _VERSION])
-    return Slot(text=text, names=[*_command_names(before)])
+            return CursorSlot(text=value, head=flag + equals, values=_EVERYWHERE.get(flag))
+        return CursorSlot(text=text, names=[*map(Suggestion, _EVERYWHERE), _HELP, _VERSION])
+    return CursorSlot(text=text, names=[*_command_names(before)])
 
 
 def _command_names(group: Sequence[str]) -> Iterator[Suggestion]:
@@ -111,13 +111,13 @@ class _CommandLine:
             if not equals and flag in self._flags and self._flags[flag].type is not bool:
                 self._pending = flag
 
-    def slot(self, text: str) -> Slot:
+    def slot(self, text: str) -> CursorSlot:
         """What this word is."""
         if self._end == "--" and self._runs_argv:
-            return Slot(text=text, is_argv=True)
+            return CursorSlot(text=text, is_argv=True)
         if self._end.startswith(":::"):
-            return Slot(text=text, values=FILES)
-        found = Slot(text=text, operands=self._operands, database=self._given.get("--db"))
+            return CursorSlot(text=text, values=FILES)
+        found = CursorSlot(text=text, operands=self._operands, database=self._given.get("--db"))
         if self._pending:
             return msgspec.structs.replace(found, values=self._values_of(self._pending))
         flag, equals, value = text.partition("=")

@@ -13,6 +13,7 @@ from queuectl.engines.view import ProjectionStatus
 from queuectl.errors import QueueError, shown
 from queuectl.events import Archived, Newer, Unreadable
 from queuectl.units import counted, size_text, span
+from queuectl.versions import OLDEST_READER
 
 if TYPE_CHECKING:
     from projections.replay import ProgressBars
@@ -198,9 +199,15 @@ def replayed(queue: "InspectedQueue", bars: "ProgressBars") -> Iterator[Finding]
 def projections(queue: "InspectedQueue", bars: "ProgressBars") -> Iterator[Finding]:
     """Check that every projection has folded the whole log; built-in ones have, or the queue would not open."""
     with queue.engine.snapshot() as view:
-        head, all = view.head()[0], view.projection_statuses()
-    findings = [finding for each in all for finding in _position(each, head)]
-    yield from findings or [fine(f"all {len(all)} at event {head:,}", seq=head)]
+        head, all, schema = view.head()[0], view.projection_statuses(), view.schema_version()
+    if findings := [finding for each in all for finding in _position(each, head)]:
+        yield from findings
+        return
+    versions = {each.name: each.version for each in all}
+    yield fine(
+        f"all {len(all)} at event {head:,}, schema {schema}; read by queuectl {OLDEST_READER} and newer",
+        seq=head, schema=schema, versions=versions, oldest_reader=OLDEST_READER,
+    )  # fmt: skip
 
 
 def _position(each: ProjectionStatus, head: int) -> Iterator[Finding]:

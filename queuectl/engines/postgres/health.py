@@ -65,12 +65,15 @@ class PostgresHealth(View):
         rows = self._store.execute("select name, version, seq, source, broken from projection_state order by name")
         at_head = set(folding.split())
         return [
-            ProjectionStatus(name, head if f"{name}:{version}" in at_head else seq, source, broken)
+            ProjectionStatus(name, head if f"{name}:{version}" in at_head else seq, source, broken, version)
             for name, version, seq, source, broken in rows
         ]
 
     def free_space(self) -> int:
         return 0
+
+    def schema_version(self) -> int:
+        return self._store.execute("select schema_version from about")[0][0]
 
     def wal_backlog(self) -> int:
         return 0

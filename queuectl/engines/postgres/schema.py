@@ -9,9 +9,10 @@ from psycopg import errors
 from queuectl.engines.postgres.location import PostgresLocation
 from queuectl.engines.postgres.session import Session
 from queuectl.errors import Absent, Unusable
+from queuectl.versions import POSTGRES
 
 APPLICATION = "queuectl"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = POSTGRES
 """Of schema.sql, kept in the table `about`."""
 
 MAKING = 0x71634D4B

@@ -12,11 +12,12 @@ from queuectl.engines.sqlite.gate import Gate
 from queuectl.engines.sqlite.location import Location
 from queuectl.errors import Busy, Outdated, Unusable, shown
 from queuectl.events import Newer, Unreadable
+from queuectl.versions import SQLITE
 
 APPLICATION_ID = 0x51435431
 """`QCT1`: what makes a SQLite file one of ours."""
 
-SCHEMA = 2
+SCHEMA = SQLITE
 """Version of the log's own schema, kept in `user_version`."""
 
 OLDEST_SQLITE = 3_053_000

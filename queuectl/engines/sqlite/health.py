@@ -70,11 +70,14 @@ class SqliteHealth(View):
         return list(rows)
 
     def projection_statuses(self) -> list[ProjectionStatus]:
-        rows = self._db.execute("select name, seq, source, broken from projection_state order by name")
+        rows = self._db.execute("select name, seq, source, broken, version from projection_state order by name")
         return [ProjectionStatus(*row) for row in rows]
 
     def free_space(self) -> int:
         return self._db.pragma("freelist_count") * self._db.pragma("page_size")
+
+    def schema_version(self) -> int:
+        return self._db.pragma("user_version")
 
     def wal_backlog(self) -> int:
         frames, done = self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)

@@ -74,7 +74,7 @@ def test_bash_reads_the_name_that_was_meant(quote: str) -> None:
 
 
 @given(NAMES, NAMES, st.sampled_from(["", "'", '"']))
-def test_what_is_typed_and_the_rest_make_the_name(begin: str, end: str, quote: str) -> None:
+def test_typed_and_rest_make_the_name(begin: str, end: str, quote: str) -> None:
     typed = quote + rest(begin, quote, "")
     assert unquoted(typed) == begin
     assert open_quote(typed) == quote
