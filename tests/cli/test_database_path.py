@@ -63,7 +63,8 @@ NEITHER = {"completion", "selftest", "progress", "outbox schema", "service insta
 def test_the_default_is_in_the_state_folder(queuectl: Shell, variables: dict[str, str], folder: str):
     named = {name: value.format(here=queuectl.folder) for name, value in variables.items()}
     named |= {f"XDG_{what}_HOME": str(queuectl.folder / what) for what in ("CONFIG", "DATA", "CACHE")}
-    queuectl("enqueue", "true", QUEUECTL_DB="", **named).ok()
+    queuectl.env |= {**named, "QUEUECTL_DB": ""}
+    queuectl("enqueue", "true").ok()
     assert [str(path.relative_to(queuectl.folder)) for path in queuectl.folder.rglob("queue.db")] == [
         f"{folder}/queue.db"
     ]

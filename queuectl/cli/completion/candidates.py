@@ -1,6 +1,6 @@
 """What the word at the cursor may become."""
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from operator import attrgetter
@@ -52,8 +52,8 @@ def _words(slot: CursorSlot, values: Values) -> Iterator[Suggestion]:
     if values.known:
         module, _, name = values.known.partition(":")
         known: Any = attrgetter(name)(import_module(module))
-        each: Iterable[Any] = known() if callable(known) else getattr(known, "values", known.__iter__)()
-        for word in each:
+        give: Callable[[], Iterable[Any]] = known if callable(known) else getattr(known, "values", known.__iter__)
+        for word in give():
             yield Suggestion(getattr(word, "key", getattr(word, "name", word)), getattr(word, "help", ""))
     if values.of_setting and slot.operands:
         from queuectl.settings import SETTINGS
