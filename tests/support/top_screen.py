@@ -66,7 +66,7 @@ class TopScreen:
 
 
 def drive(
-    url: str,
+    url: "str | Callable[[], Queue]",
     steps: Callable[[TopScreen], Awaitable[None]],
     *,
     where: str = "",
@@ -74,11 +74,15 @@ def drive(
     size: tuple[int, int] = (80, 24),
 ) -> TopApp:
     """Run the steps on a screen that shows the queue at this URL; returns the application as it is then."""
-    app = TopApp(lambda: Queue(url, create=False, actor="cli:ann@here"), where, read_only=read_only)
+    connect = (lambda: Queue(url, create=False, actor="cli:ann@here")) if isinstance(url, str) else url
+    app = TopApp(connect, where, read_only=read_only)
 
     async def run() -> None:
         async with app.run_test(size=size) as pilot:
             await steps(TopScreen(app, pilot))
 
-    asyncio.run(run())
+    try:
+        asyncio.run(run())
+    finally:
+        app.let_go()
     return app

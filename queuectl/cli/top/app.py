@@ -5,10 +5,12 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
+from threading import Thread
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.message import Message
 from textual.worker import WorkerFailed
 
 from queuectl import filters
@@ -18,6 +20,18 @@ from queuectl.cli.top.watch import QueueWatch
 
 if TYPE_CHECKING:
     from queuectl.queue import Queue
+
+
+PATIENCE = 1.0
+"""Seconds for which reading is waited for at the end."""
+
+
+class Failed(Message):
+    """The thread that watches has met an error."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
 
 
 class TopApp(App[int]):
@@ -38,6 +52,7 @@ class TopApp(App[int]):
         """What has ended it, where that was an error."""
         self._watch = QueueWatch(connect, filters.parse(where))
         self._waker = os.eventfd(0, os.EFD_CLOEXEC)
+        self._watching = Thread(target=self._look_on, daemon=True)
         self._is_over = False
         self._main = MainScreen(where)
 
@@ -51,14 +66,18 @@ class TopApp(App[int]):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             with suppress(ValueError, RuntimeError):  # not in the main thread
                 loop.add_signal_handler(number, self.exit, 128 + number)
-        self.run_worker(self._look_on, thread=True)
+        self._watching.start()
 
-    def on_unmount(self) -> None:
-        """Let go of the queue."""
+    def let_go(self) -> None:
+        """Let go of the queue, once what was to be changed is; reading that takes long is not waited for."""
         self._is_over = True
         self._wake()
-        self.outputs.close()
-        self.changes.close()
+        self.changes.close(None)
+        self.outputs.close(PATIENCE)
+        if self._watching.is_alive():
+            self._watching.join(PATIENCE)
+        if not self._watching.is_alive():
+            os.close(self._waker)
 
     def _look_on(self) -> None:
         """Look at the queue, in a thread of its own, until the application ends."""
@@ -69,8 +88,14 @@ class TopApp(App[int]):
                 self._main.post_message(Looked(watch.seen, watch.trouble))
                 if watch.wait(self._waker):
                     os.eventfd_read(self._waker)
+        except Exception as error:  # noqa: BLE001 - it ends the application, in its own thread
+            self.post_message(Failed(error))
         finally:
             watch.close()
+
+    def on_failed(self, failed: "Failed") -> None:
+        """End with the error of the thread that watches."""
+        raise failed.error
 
     def _wake(self) -> None:
         os.eventfd_write(self._waker, 1)
@@ -96,7 +121,10 @@ class TopApp(App[int]):
 def run(connect: "Callable[[], Queue]", where: str, *, read_only: bool) -> int:
     """Show a queue on the terminal until its user ends that; returns the exit code."""
     app = TopApp(connect, where, read_only=read_only)
-    code = app.run()
+    try:
+        code = app.run()
+    finally:
+        app.let_go()
     if app.error is not None:
         raise app.error
     return code or 0

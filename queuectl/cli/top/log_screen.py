@@ -1,7 +1,6 @@
 """A screen that follows the output of a job."""
 
 import asyncio
-from collections.abc import Generator
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
@@ -13,7 +12,7 @@ from textual.widgets import Footer, RichLog, Static
 from queuectl.cli.top.text_screens import BACK
 from queuectl.cli.ui import output
 from queuectl.cli.ui.printer import Printer
-from queuectl.cli.ui.stream import Part, follow_steps
+from queuectl.cli.ui.stream import Part, Steps, follow_steps
 from queuectl.cli.ui.terminal import Sanitizer
 from queuectl.cli.ui.terminal import Screen as LineScreen
 from queuectl.errors import QueueError
@@ -25,6 +24,10 @@ if TYPE_CHECKING:
 
 FIRST = 1000
 """Lines of what is there already that are shown."""
+BURST = 1000
+"""Lines that are shown at once; of a command that writes faster than can be read, the last ones."""
+PAUSE = 0.2
+"""Seconds between two looks, at least."""
 MOST = 20_000
 """Lines that are kept."""
 
@@ -37,6 +40,7 @@ class LogLines(Printer):
     def __init__(self) -> None:
         self._sanitizer, self._screen = Sanitizer(), LineScreen()
         self._lines: list[str] = []
+        self._passed_over = 0
 
     def write(self, data: bytes, source: int = 0) -> None:
         """Take a piece of output."""
@@ -44,7 +48,9 @@ class LogLines(Printer):
 
     def _take(self, text: str) -> None:
         self._lines += text.split("\n")[:-1]
-        del self._lines[:-MOST]
+        if (more := len(self._lines) - BURST) > 0:
+            self._passed_over += more
+            del self._lines[:more]
 
     def finish(self) -> None:
         """End an unfinished line and its colours."""
@@ -58,6 +64,9 @@ class LogLines(Printer):
     def taken(self) -> tuple[list[str], str]:
         """Return the lines since the last call, and the line that has not ended, as it is now."""
         lines, self._lines = self._lines, []
+        if passed_over := self._passed_over:
+            lines.insert(0, output.paint(f"— {passed_over:,} lines passed over —", "dim"))
+            self._passed_over = 0
         return lines, self._screen.current
 
 
@@ -78,6 +87,7 @@ class LogScreen(Screen[None]):
     def __init__(self, thread: "QueueThread", job: "Job") -> None:
         super().__init__()
         self._thread, self._job = thread, job
+        self._steps: Steps | None = None
 
     def compose(self) -> ComposeResult:
         """Make the widgets."""
@@ -96,6 +106,8 @@ class LogScreen(Screen[None]):
         printer, id = LogLines(), self._job.id
         steps = await self._thread.ask(lambda q: follow_steps(q, id, None, printer, Part(tail=FIRST)))
 
+        self._steps = steps
+
         def step(q: "Queue") -> tuple[float | None, tuple[list[str], str]]:
             return _next_pause(steps), printer.taken()
 
@@ -110,7 +122,7 @@ class LogScreen(Screen[None]):
                 job = await self._thread.ask(lambda q: q.job(id))
                 self._append([output.paint(f"— {job.state} —", job.state)], "")
                 return
-            await asyncio.sleep(max(pause, 0.05))
+            await asyncio.sleep(max(pause, PAUSE))
 
     def _append(self, lines: list[str], unfinished: str) -> None:
         log = self.query_one(RichLog)
@@ -120,6 +132,11 @@ class LogScreen(Screen[None]):
         self.query_one("#unfinished", Static).update(Text.from_ansi(unfinished))
         if lines and follows:
             log.scroll_end(animate=False, immediate=True)
+
+    def on_unmount(self) -> None:
+        """Let go of the output, in the thread that reads it."""
+        if (steps := self._steps) is not None:
+            self._thread.submit(lambda q: steps.close())
 
     def action_back(self) -> None:
         """Go back to the panes."""
@@ -134,6 +151,6 @@ class LogScreen(Screen[None]):
         self.query_one(RichLog).scroll_end(animate=False)
 
 
-def _next_pause(steps: "Generator[float, None, Job]") -> float | None:
+def _next_pause(steps: Steps) -> float | None:
     """Take a step; return the seconds until the next one, None if it was the last."""
     return next(steps, None)

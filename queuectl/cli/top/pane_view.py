@@ -43,7 +43,7 @@ class PaneView(ScrollView, can_focus=True):
     def __init__(self, name: str) -> None:
         super().__init__(id=name)
         self.content = PaneContent(name, name.capitalize(), (), ())
-        self._lines: list[Strip] = []
+        self._lines: list[str] = []
         """Those of the rows, laid out for a width."""
         self._fixed: list[Strip] = []
         self._width = 0
@@ -95,7 +95,7 @@ class PaneView(ScrollView, can_focus=True):
             ),
             *([self._strip(heads)] if rows else []),
         ]
-        self._lines = [self._strip(row) for row in rows]
+        self._lines = rows
 
     def _strip(self, line: str) -> Strip:
         text = Text.from_ansi(line, end="")
@@ -112,7 +112,7 @@ class PaneView(ScrollView, can_focus=True):
         place = y - len(self._fixed) + round(self.scroll_y)
         if place >= len(self._lines):
             return Strip.blank(width, self.rich_style)
-        strip = self._filled(self._lines[place], width)
+        strip = self._filled(self._strip(self._lines[place]), width)
         return strip.apply_style(Style(reverse=True)) if place == self._place and self.has_focus else strip
 
     def _filled(self, strip: Strip, width: int) -> Strip:

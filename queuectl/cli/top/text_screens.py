@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from queuectl.cli.top.queue_thread import QueueThread
     from queuectl.queue import Queue
 
+PAUSE = 2.0
+"""Seconds between two looks at a job."""
+
 BACK = Binding("escape,q", "back", "Back", key_display="Esc")
 
 
@@ -61,12 +64,17 @@ class DetailsScreen(TextScreen):
         super().__init__()
         self._thread, self._id = thread, id
 
-    async def on_mount(self) -> None:
+    def on_mount(self) -> None:
         """Begin to look."""
-        self.run_worker(self.look(), exclusive=True)
+        self.set_interval(PAUSE, self.look_anew)
+        self.look_anew()
 
     def on_resize(self) -> None:
         """Lay it out anew."""
+        self.look_anew()
+
+    def look_anew(self) -> None:
+        """Begin to look, where that is not under way."""
         self.run_worker(self.look(), exclusive=True)
 
     async def look(self) -> None:

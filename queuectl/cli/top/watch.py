@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from queuectl.filters import Term
     from queuectl.queue import Queue
 
-PAUSE = 0.25
+PAUSE = 0.5
 """Seconds between two looks, at least."""
 TICK = 1.0
 """The same while something runs, whose progress is in no event, and between two tries after trouble."""

@@ -54,9 +54,15 @@ def test_a_second_time_a_key_takes_it_back(queue: Queue):
     queue.hold("a")
     queue.pause("default")
     queue.pause()
-    drive(queue.engine.access, pressed(queue, "h", "unheld"))
-    drive(queue.engine.access, pressed(queue, "P", "queue_resumed"))
-    drive(queue.engine.access, pressed(queue, "p", "queue_resumed"))
+
+    async def steps(screen: TopScreen) -> None:
+        await screen.until("Waiting 1")
+        await screen.press("tab")
+        for key, done in (("h", "a was let go"), ("P", "all queues resumed"), ("p", "queue default resumed")):
+            await screen.press(key, "enter")
+            await screen.until(done)
+
+    drive(queue.engine.access, steps)
     assert [(each.subject, each.type) for each in queue.events(after=4)] == [
         ("a", "unheld"), ("", "queue_resumed"), ("default", "queue_resumed")
     ]  # fmt: skip

@@ -2,10 +2,13 @@
 
 import os
 import re
+from threading import Event
 
 import pytest
 
+from queuectl import Queue
 from queuectl.cli.ui import output
+from queuectl.clock import monotonic
 from tests.support.lab import Lab
 from tests.support.top_screen import TopScreen, drive
 
@@ -152,6 +155,32 @@ def test_a_database_may_go_and_come_back(busy: Lab):
         await screen.until(lambda: "no answer" not in screen.text)
 
     drive(path, steps)
+
+
+def test_it_ends_while_the_database_is_waited_for():
+    stuck = Event()
+
+    def connect() -> Queue:
+        stuck.wait(60)
+        raise AssertionError("nobody waits for this")
+
+    async def steps(screen: TopScreen) -> None:
+        await screen.until("q Quit")
+        await screen.press("q")
+
+    began = monotonic()
+    assert drive(connect, steps).return_value == 0
+    assert monotonic() - began < 20
+    stuck.set()
+
+
+def test_what_was_asked_for_is_done_first(busy: Lab):
+    async def steps(screen: TopScreen) -> None:
+        await screen.until("Waiting 1")
+        await screen.press("tab", "c", "enter", "q")
+
+    drive(busy.database, steps)
+    assert busy.queue.job("later").state == "cancelled"
 
 
 def test_ctrl_c_and_q_end_it(lab: Lab):
