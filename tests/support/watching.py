@@ -38,14 +38,15 @@ class Terminal:
         local = termios.tcgetattr(self._child)[3]
         return bool(local & termios.ECHO and local & termios.ICANON)
 
-    def shows(self, pattern: str) -> None:
-        """Read on until this was written, and forget what was."""
+    def shows(self, pattern: str) -> str:
+        """Read on until this was written; return what was up to its end, and forget that."""
         deadline = monotonic() + 20
-        while not re.search(pattern, self.drawn):
+        while (found := re.search(pattern, self.drawn)) is None:
             assert monotonic() < deadline, f"{pattern} is not in {self.drawn!r}"
             if select([self._fd], [], [], 0.1)[0]:
                 self.drawn += os.read(self._fd, 65536).decode(errors="replace")
-        self.drawn = ""
+        drawn, self.drawn = self.drawn[: found.end()], self.drawn[found.end() :]
+        return drawn
 
     def frame(self, pattern: str) -> str:
         """Read on until a whole screen shows this; return it, from what is written before its first line."""

@@ -3,8 +3,8 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from threading import Thread
 from typing import TYPE_CHECKING, ClassVar
 
@@ -20,7 +20,6 @@ from queuectl.cli.top.watch import QueueWatch
 
 if TYPE_CHECKING:
     from queuectl.queue import Queue
-
 
 PATIENCE = 1.0
 """Seconds for which reading is waited for at the end."""
@@ -38,13 +37,18 @@ class TopApp(App[int]):
     """Shows a queue, and does to it what is asked for. Its return value is the exit code."""
 
     ENABLE_COMMAND_PALETTE = False
+    CSS = "App:nocolor FooterKey .footer-key--key { color: ansi_default; }"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "exit(130)", "Quit", show=False, priority=True, system=True)
     ]
 
     def __init__(self, connect: "Callable[[], Queue]", where: str = "", *, read_only: bool = False) -> None:
         """`where`: the filter of the jobs. `read_only`: nothing can be changed."""
+        no_color = os.environ.pop("NO_COLOR", "")
         super().__init__()
+        if no_color:  # Textual would make the terminal's own colours black on black
+            os.environ["NO_COLOR"] = no_color
+            self.no_color = True
         self.theme = "ansi-dark"  # the colours of the terminal, its background as well
         self.read_only = read_only
         self.outputs, self.changes = QueueThread(connect), QueueThread(connect)
@@ -53,7 +57,7 @@ class TopApp(App[int]):
         self._watch = QueueWatch(connect, filters.parse(where))
         self._waker = os.eventfd(0, os.EFD_CLOEXEC)
         self._watching = Thread(target=self._look_on, daemon=True)
-        self._is_over = False
+        self._is_over = self._is_lent = False
         self._main = MainScreen(where)
 
     def get_default_screen(self) -> MainScreen:
@@ -65,8 +69,30 @@ class TopApp(App[int]):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             with suppress(ValueError, RuntimeError):  # not in the main thread
-                loop.add_signal_handler(number, self.exit, 128 + number)
+                loop.add_signal_handler(number, self._signalled, number)
         self._watching.start()
+
+    def _signalled(self, number: int) -> None:
+        if not (self._is_lent and number == signal.SIGINT):
+            self.exit(128 + number)
+
+    @contextmanager
+    def lent_terminal(self) -> Generator[None]:
+        """Lend the terminal to another program, for which a Ctrl-C is then meant."""
+        self._is_lent = True
+        failure: Exception | None = None
+        with self.suspend():
+            try:
+                yield
+            except Exception as error:  # noqa: BLE001 - raised below: the terminal is taken back only after a good end
+                failure = error
+        # The signals that came meanwhile are told of first.
+        asyncio.get_running_loop().call_later(0.1, self._take_terminal_back)
+        if failure is not None:
+            raise failure
+
+    def _take_terminal_back(self) -> None:
+        self._is_lent = False
 
     def let_go(self) -> None:
         """Let go of the queue, once what was to be changed is; reading that takes long is not waited for."""

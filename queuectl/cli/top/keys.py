@@ -28,7 +28,7 @@ class Key(msgspec.Struct, frozen=True):
 JOBS = ("running", "waiting", "ended")
 
 KEYS = (
-    Key("enter", "details", "Details", "everything about the job, as `inspect` has it, and its history", JOBS),
+    Key("enter", "details", "Details", "all about the job, as `inspect` has it, and its history", JOBS),
     Key("l", "log", "Log", "the output of the job as it grows", JOBS),
     Key("r", "retry", "Retry", "run a job again that has ended", ("ended",), changes=True),
     Key("c", "cancel", "Cancel", "cancel the job", ("running", "waiting"), changes=True),
@@ -36,7 +36,7 @@ KEYS = (
     Key("s", "start", "Start", "start a job that waits next, past pause and limits", ("waiting",), changes=True),
     Key("u", "suspend", "Suspend", "suspend a job that runs, or let it go on", ("running",), changes=True),
     Key("e", "edit", "Edit", "change what was asked of the job, in $VISUAL or $EDITOR", JOBS, changes=True),
-    Key("p", "pause", "Pause", "pause the queue, of the job or under the cursor, or resume it", changes=True),
+    Key("p", "pause", "Pause", "pause or resume the queue under the cursor, or of the job", changes=True),
     Key("P", "pause_all", "", "pause all queues, or resume them", changes=True),
     Key("slash", "filter", "Filter", "show only the jobs that a filter finds, as `list` takes it", shown="/"),
     Key("z", "zoom", "", "show this pane alone, or all of them again"),
@@ -48,7 +48,7 @@ MOVES = (
     ("Tab, Shift+Tab", "the next pane, the one before"),
     ("↑ ↓, j k, PgUp PgDn", "another job"),
     ("Home End, g G", "the first, the last"),
-    ("Mouse", "a click chooses, two show the details, the wheel scrolls; the words in the footer are keys"),
+    ("Mouse", "a click chooses, two show details, the wheel scrolls"),
 )
 
 BINDINGS = [

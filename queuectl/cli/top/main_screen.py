@@ -118,6 +118,8 @@ class MainScreen(Screen[None]):
         shown = [self._panes[name] for name in PANES if not alone or name == self._current]
         for name in PANES:
             self._panes[name].display = not alone or name == self._current
+        if self.focused is None:  # a click beside all panes takes the cursor away
+            self.set_focus(self._panes[self._current])
         room = max(rows - 3 - self._prompt.is_open, 1)
         sizes = shared([view.rows for view in shown], room - sum(view.fixed for view in shown))
         for view, size in zip(shown, sizes, strict=True):
@@ -137,7 +139,7 @@ class MainScreen(Screen[None]):
         words += ["read-only"] if self.app.read_only else []
         line = _line(" · ".join(words), "dim")
         if self._trouble:
-            line = _line(f"no answer: {self._trouble}; trying again", "bold red")
+            line = _line(f"no answer: {self._trouble}; trying again", "bold" if self.app.no_color else "bold red")
         elif self._said:
             line = _line(self._said, "bold")
         self._status.update(line)
@@ -245,18 +247,21 @@ class MainScreen(Screen[None]):
 
     def action_edit(self) -> None:
         """Change what was asked of the job, in an editor."""
-        if (job := self._job()) is None:
-            return
-        changes, id = self.app.changes, job.id
+        if (job := self._job()) is not None:
+            self.run_worker(self._edit(job.id))
+
+    async def _edit(self, id: str) -> None:
+        changes = self.app.changes
         try:
-            present = changes.submit(lambda q: q.job(id)).result()
-            with self.app.suspend():
+            job = await changes.ask(lambda q: q.job(id))
+            with self.app.lent_terminal():
                 changed = job_editing.edit_text(
-                    present, {}, lambda id, fields: changes.submit(lambda q: q.edit(id, **fields)).result()
+                    job, {}, lambda id, fields: changes.submit(lambda q: q.edit(id, **fields)).result()
                 )
-            self.say(f"{id} was changed" if changed else "nothing was changed")
         except (QueueError, OSError) as error:
-            self.say(str(error))
+            self.say(f"edit {id}: {error}")
+        else:
+            self.say(f"{id} was changed" if changed else f"edit {id}: nothing was changed")
 
     # -- changes -----------------------------------------------------------------------------------------------------
 

@@ -107,7 +107,7 @@ class PaneView(ScrollView, can_focus=True):
         if y < len(self._fixed):
             strip = self._fixed[y]
             if y == 0 and self.has_focus:
-                strip = strip.apply_style(Style(bold=True, color="blue"))
+                strip = strip.apply_style(Style(bold=True, color=None if self.app.no_color else "blue"))
             return self._filled(strip, width)
         place = y - len(self._fixed) + round(self.scroll_y)
         if place >= len(self._lines):

@@ -1,5 +1,6 @@
 """`queuectl top` on a real terminal: it leaves that as it was, however it ends, and lends it to an editor."""
 
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -17,9 +18,9 @@ LEAVES = r"\x1b\[\?1049l"
 def session(queuectl: Shell) -> Iterator[Terminal]:
     queuectl("enqueue", "--id", "later", "--hold", "true").ok()
     editor = queuectl.folder / "editor"
-    editor.write_text(f"#!{sys.executable}\nimport re, sys\n" + EDITOR)
+    editor.write_text(f"#!{sys.executable}\nimport os, signal, sys\n" + EDITOR)
     editor.chmod(0o755)
-    queuectl.env["VISUAL"] = str(editor)
+    queuectl.env["VISUAL"] = f"exec {editor}"  # no shell beside it that a Ctrl-C would end
     session = Terminal(queuectl, "top", columns=100, rows=30)
     yield session
     session.close()
@@ -28,13 +29,16 @@ def session(queuectl: Shell) -> Iterator[Terminal]:
 EDITOR = r"""
 path = sys.argv[1]
 print("in the editor", sys.stdin.isatty())
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+os.killpg(os.getpgrp(), signal.SIGINT)  # Ctrl-C is meant for the editor
 text = open(path).read()
 open(path, "w").write(text.replace('"priority": 0', '"priority": 7'))
 """
 
 
 def test_q_gives_the_terminal_back(session: Terminal):
-    session.shows("later")
+    drawn = session.shows("later") + session.shows("Quit")
+    assert not re.findall(r"\x1b\[(?:[\d;]*;)?(?:3[0-7]|38;[\d;]*|4[0-7]|48;[\d;]*)m", drawn), "NO_COLOR is set"
     session.press(b"q")
     session.shows(LEAVES)
     assert session.process.wait(20) == 0
@@ -60,6 +64,16 @@ def test_a_job_is_changed_in_an_editor(queuectl: Shell, session: Terminal):
     session.press(b"q")
     assert session.process.wait(20) == 0
     assert queuectl("inspect", "later", "--json").json["priority"] == 7
+
+
+def test_an_editor_that_fails_is_told(queuectl: Shell, session: Terminal):
+    session.shows("later")
+    (queuectl.folder / "editor").write_text("#!/bin/sh\nexit 7\n")
+    session.press(b"\te")
+    session.shows("edit later: the editor")
+    session.press(b"q")
+    assert session.process.wait(20) == 0
+    assert session.echoes()
 
 
 def test_an_error_is_one_line(queuectl: Shell):
