@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from operator import attrgetter
-from typing import Any
+from typing import Any, cast
 
 from projections.suggestions import Suggestion, Suggestions
 from queuectl.cli.completion.slot import CursorSlot
@@ -52,7 +52,7 @@ def _words(slot: CursorSlot, values: Values) -> Iterator[Suggestion]:
     if values.known:
         module, _, name = values.known.partition(":")
         known: Any = attrgetter(name)(import_module(module))
-        give: Callable[[], Iterable[Any]] = known if callable(known) else getattr(known, "values", known.__iter__)
+        give = cast(Callable[[], Iterable[Any]], known if callable(known) else getattr(known, "values", known.__iter__))
         for word in give():
             yield Suggestion(getattr(word, "key", getattr(word, "name", word)), getattr(word, "help", ""))
     if values.of_setting and slot.operands:
