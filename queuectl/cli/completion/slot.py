@@ -69,9 +69,9 @@ def _command_names(group: Sequence[str]) -> Iterator[Suggestion]:
             continue
         *outer, last = name.split(" ")
         if outer == [*group]:
-            found[last] = SUMMARIES[name]
+            found[last] = SUMMARIES.get(name, "")
         elif not group:
-            found[outer[0]] = SUMMARIES[outer[0]]
+            found[outer[0]] = SUMMARIES.get(outer[0], "")
     yield from (Suggestion(name, text) for name, text in found.items())
     if not group:
         yield Suggestion("help", "Explain a command.")
