@@ -32,7 +32,7 @@ class JobGroup(msgspec.Struct, frozen=True):
     condition: str = "1 = 1"
     """Which they are."""
     sources: tuple[str, ...] = ()
-    """Conditions that have an index each (see `projections.jobs`): all of these jobs are within them."""
+    """Conditions that have an index each (see `projections.jobs`), within which these jobs are found."""
 
 
 _STARTED = "worker is not null"
@@ -52,7 +52,7 @@ JOB_GROUPS = {
         ENDED, tuple(f"{ENDED} and state = '{each}' order by finished_at desc" for each in ("dead", "cancelled"))
     ),
 }  # fmt: skip
-"""The groups by their names. Of those that have a source less the newest jobs of all are looked at, too."""
+"""The groups by their names. The newest jobs of all are looked at for each, which finds those that completed lately."""
 
 
 class _Labels(msgspec.Struct, frozen=True):

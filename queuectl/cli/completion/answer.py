@@ -12,10 +12,7 @@ from projections.suggestions import Suggestion
 from queuectl.cli.completion import bash_words
 from queuectl.cli.completion.candidates import candidates
 from queuectl.cli.completion.slot import CursorSlot, slot
-from queuectl.errors import QueueError
-
-NAME = "__complete"
-"""The command that the scripts call; no person does."""
+from queuectl.errors import Invalid, QueueError
 
 _LISTING = ("63", "33")
 """The values of COMP_TYPE with which bash shows the words rather than put them into the line."""
@@ -24,8 +21,14 @@ _WIDTH = 60
 
 
 def answer(words: Sequence[str]) -> int:
-    """Print the answer to the words behind `__complete`; return the exit code."""
-    shell, *rest = words
+    """Print the answer to the words behind `__complete`; return the exit code. Raises Invalid for others than a script.
+
+    There are, for bash, COMP_TYPE, the line up to the cursor and the end of it that readline replaces; for zsh and fish
+    the words behind the name of the program, without their quotes, up to the cursor.
+    """
+    shell, *rest = words or ("",)
+    if shell not in ("bash", "zsh", "fish") or not rest or (shell == "bash" and len(rest) != 3):
+        raise Invalid("__complete is for the scripts that `queuectl completion SHELL` prints")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         lines = _for_bash(*rest) if shell == "bash" else _for_others(rest)
@@ -34,7 +37,7 @@ def answer(words: Sequence[str]) -> int:
 
 
 def _for_bash(kind: str, line: str, replaced: str) -> list[str]:
-    """The answer for COMP_TYPE, the line up to the cursor, and the end of it that readline replaces."""
+    """The answer for bash; `kind` is COMP_TYPE."""
     read = bash_words.parse(line)
     if read.is_redirected:
         return ["files"]
@@ -49,7 +52,7 @@ def _for_bash(kind: str, line: str, replaced: str) -> list[str]:
 
 
 def _for_others(words: Sequence[str]) -> list[str]:
-    """The answer for the words behind the name of the program, without their quotes."""
+    """The answer for zsh and fish."""
     found = slot(words)
     suggestions = _suggestions(found)
     return [_task(found, suggestions), *(f"{each.name}\t{_brief(each.text)}" for each in suggestions)]

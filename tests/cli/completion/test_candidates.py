@@ -175,6 +175,11 @@ def test_an_unknown_shell_is_refused(inside: Inside) -> None:
     assert inside("completion").refused(2).startswith("completion needs a SHELL")
 
 
+@pytest.mark.parametrize("words", [(), ("tcsh", "x"), ("zsh",), ("bash", "9", "queuectl ")], ids=str)
+def test_only_scripts_are_answered(inside: Inside, words: tuple[str, ...]) -> None:
+    assert "is for the scripts" in inside("__complete", *words).refused(2)
+
+
 def test_no_answer_needs_heavy_modules(queuectl: Shell) -> None:
     """Each is imported with nothing that a press of TAB would wait for."""
     queuectl("enqueue", "true").ok()
