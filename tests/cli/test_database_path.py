@@ -46,7 +46,9 @@ OTHERS = {
 }  # fmt: skip
 """Those that don't. `monitor` and `top` wait for one, where none was named."""
 
-NEITHER = {"completion", "selftest", "progress", "outbox schema", "service install", "service status", "service uninstall"}
+NEITHER = {
+    "completion", "selftest", "progress", "outbox schema", "service install", "service status", "service uninstall",
+}  # fmt: skip
 """What works in a scratch database, wherever it is called, or in none; and what depends on systemd (tests/service)."""
 
 
