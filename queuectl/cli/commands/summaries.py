@@ -65,6 +65,10 @@ schedule remove: Remove a schedule. The jobs that it has enqueued stay.
 schedule resume: Have a paused schedule enqueue again.
 schedule run: Enqueue a job of a schedule now, beside its moments; print its id.
 selftest: Run 50 jobs with 5 workers in a scratch database, and judge the outcome (exit code 0 or 1).
+service: Have systemd start workers at boot, and keep them up.
+service install: Have systemd start workers for this queue now and at each boot, and restart them when they fail.
+service status: Show how the services of this queue are: whether they are up, since when, and why not.
+service uninstall: Stop the services of this queue, which takes as long as what they run, and remove their units.
 simulate: Show what another retry policy would have changed.
 start: Start jobs that wait next, once: past pause, hold, delay, concurrency and rate.
 stats: Show how much was done, how long it waited and ran, and what failed.
