@@ -25,7 +25,7 @@ PATIENCE = 1.0
 """Seconds for which reading is waited for at the end."""
 
 
-class Failed(Message):
+class WatchFailed(Message):
     """The thread that watches has met an error."""
 
     def __init__(self, error: Exception) -> None:
@@ -115,11 +115,11 @@ class TopApp(App[int]):
                 if watch.wait(self._waker):
                     os.eventfd_read(self._waker)
         except Exception as error:  # noqa: BLE001 - it ends the application, in its own thread
-            self.post_message(Failed(error))
+            self.post_message(WatchFailed(error))
         finally:
             watch.close()
 
-    def on_failed(self, failed: "Failed") -> None:
+    def on_watch_failed(self, failed: "WatchFailed") -> None:
         """End with the error of the thread that watches."""
         raise failed.error
 
