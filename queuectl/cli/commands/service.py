@@ -10,6 +10,7 @@ from queuectl.cli import parameters as p
 from queuectl.cli.commands import worker
 from queuectl.cli.ui import output
 from queuectl.errors import Invalid, QueueError, shown
+from queuectl.units import plain, span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,7 +102,7 @@ def install(
         "--slots", str(slots),
         *(word for each in dict.fromkeys(queue or ()) for word in ("--queue", each)),
         *(word for each in resource or () for word in ("--resource", each)),
-        *(["--max-load", f"{max_load:g}"] if max_load is not None else []),
+        *(["--max-load", plain(max_load)] if max_load is not None else []),
         *(["--min-free-memory", str(min_free_memory)] if min_free_memory is not None else []),
         *(["--logs", _absolute(logs)] if logs is not None else []),
     ]  # fmt: skip
@@ -246,7 +247,6 @@ _RESULTS = {
 
 def _print(state: "ServiceState") -> None:
     from queuectl import clock
-    from queuectl.units import span
 
     since = f" for {span(max(1, (clock.now() - clock.micros(state.since)) // 1_000_000))}" if state.since else ""
     style = "running" if state.is_up else "failed"
