@@ -78,7 +78,7 @@ def asked(program: Path, *words: str) -> "subprocess.CompletedProcess[str]":
 
 def test_the_wheel_works_as_a_tool(program: Path, wheel: Path):
     version = wheel.name.split("-")[1]
-    assert asked(program, "--version").stdout.startswith(version)
+    assert asked(program, "--version").stdout.startswith(f"queuectl {version} ")
     tested = asked(program, "selftest")
     assert tested.returncode == 0, tested.stdout + tested.stderr
     assert asked(program, "run", "echo hello").stdout == "hello\n"
@@ -113,6 +113,10 @@ def package(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Path:
 def test_a_package_names_no_folder_of_its_making(package: Path, tmp_path: Path):
     run("dpkg-deb", "--extract", package, tmp_path)
     assert os.readlink(tmp_path / "usr/bin/queuectl") == "/opt/queuectl/bin/queuectl"
+    completions = ("bash-completion/completions/queuectl", "zsh/vendor-completions/_queuectl",
+                   "fish/vendor_completions.d/queuectl.fish")  # fmt: skip
+    for name in (*completions, "man/man1/queuectl.1.gz", "doc/queuectl/copyright"):
+        assert (tmp_path / "usr/share" / name).stat().st_size > 100, name
     assert not list(tmp_path.rglob("pip")), "it is only needed to build"
     fields = run("dpkg-deb", "--field", package).stdout
     assert re.search(r"^Depends: python3\.\d+$", fields, re.MULTILINE)
