@@ -1,6 +1,6 @@
-"""What is generated from the commands themselves: docs/reference/cli.md, and the line that says what each is for.
+"""What is generated from the commands themselves: docs/reference/cli.md, man/queuectl.1, the line on what each is for.
 
-`python -m tests.support.cli_reference` writes both anew, with `--print` the page to stdout. cyclopts' `generate_docs`
+`python -m tests.support.cli_reference` writes all anew, with `--print` the first to stdout. cyclopts' `generate_docs`
 does most of the page; what it doesn't know of a nested command or gets wrong in Markdown is mended here.
 """
 
@@ -12,6 +12,7 @@ from cyclopts import App
 
 from queuectl.cli.app import app, load_all
 from queuectl.cli.commands import COMMANDS, load
+from tests.support import man_page
 from tests.support.paths import ROOT
 
 PAGE = ROOT / "docs" / "reference" / "cli.md"
@@ -66,7 +67,7 @@ def _examples(section: str) -> str:
 
 def generated() -> dict[Path, str]:
     """Return what is generated, by the file in which it stands."""
-    return {PAGE: reference(), MODULE: summaries()}
+    return {PAGE: reference(), MODULE: summaries(), man_page.PAGE: man_page.page()}
 
 
 def summaries() -> str:

@@ -1,6 +1,6 @@
 """man/queuectl.1, generated from the commands and settings themselves.
 
-`python -m tests.support.man_page` writes it anew. Its text is that of `queuectl help` and of the settings; what a
+`tests.support.cli_reference` writes it anew. Its text is that of `queuectl help` and of the settings; what a
 command takes is read from its parameters.
 """
 
@@ -14,7 +14,7 @@ from queuectl.cli.parameters import Parameter
 from tests.support.paths import ROOT
 
 PAGE = ROOT / "man" / "queuectl.1"
-COMMAND = "python -m tests.support.man_page"
+COMMAND = "python -m tests.support.cli_reference"
 """What writes it."""
 
 _SITE = "Its documentation, in docs/ of the source: guides, exit codes, JSON documents, tables."
@@ -147,8 +147,3 @@ def _escaped(text: str) -> str:
 
 def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
-
-
-if __name__ == "__main__":
-    PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(page(), encoding="utf-8")

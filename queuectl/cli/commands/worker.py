@@ -32,7 +32,6 @@ Offered = Annotated[
     p.Parameter(
         name="--resource",
         metavar="NAME=LIST|N|SIZE",
-        values=v.RESOURCES,
         help="What this host has, for jobs that start here (may be repeated): gpu=0-1 or port=80,443 names the pieces, "
         "gpu=0-0 a single one, mem=64G says how much.",
         read_all=amounts.offers,

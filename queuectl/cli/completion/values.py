@@ -63,7 +63,8 @@ PROGRAMS = Values(shell="programs")
 
 OF_PLACEHOLDER = {
     "ID": JOBS, "ID[,ID…]": DEPENDENCIES, "FILTER": FILTER, "STATE[,STATE]": STATES, "KEY[=VALUE]": TAGS,
-    "QUEUE": QUEUES, "NAME[=N|SIZE]": RESOURCES, "HOST": HOSTS, "SIGNAL": SIGNALS, "ZONE": ZONES,
+    "QUEUE": QUEUES, "NAME[=N|SIZE]": RESOURCES, "NAME=LIST|N|SIZE": RESOURCES, "HOST": HOSTS,
+    "SIGNAL": SIGNALS, "ZONE": ZONES,
     "FILE": FILES, "URL|PATH": FILES, "PATH": FILES, "FOLDER": FOLDERS, "COMMAND": PROGRAMS,
 }  # fmt: skip
 """The values of a parameter by the placeholder that its help has for them, unless it says others."""

@@ -14,9 +14,10 @@ from tests.support.shell import Answer, Shell
 Inside = Callable[..., Answer]
 
 FREE = {
-    "N", "M", "X", "DURATION", "DURATION[,DURATION…]", "WHEN", "TEXT", "KEY", "RULE", "CODE[,CODE…]", "PATTERN", "SEQ",
+    "N", "M", "X", "DURATION", "DURATION|none", "DURATION[,DURATION…]", "WHEN", "TEXT",
+    "KEY", "RULE", "CODE[,CODE…]", "PATTERN", "SEQ",
     "SEQ:HASH", "LIST", "SIZE", "N/SPAN", "K[=V]", "PERCENT", "N|SIZE", "CRON", "CRON|COMMAND", "FIELD=VALUE", "WORD",
-    "--env-in-log", "schedule add NAME", "export --columns", "selftest --db",
+    "--env-in-log", "schedule add NAME", "export --columns", "selftest --db", "--name", "--user",
 }  # fmt: skip
 """Placeholders, options and arguments with values that can't be known before they are typed."""
 
