@@ -1,4 +1,4 @@
-"""man/queuectl.1: as the commands are, and well-formed."""
+"""docs/man/queuectl.1: as the commands are, and well-formed."""
 
 import re
 import shutil
@@ -25,7 +25,7 @@ def test_the_page_has_each_command_and_section() -> None:
 def test_a_wheel_puts_it_where_man_looks() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     shared = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
-    assert shared == {"man/queuectl.1": "share/man/man1/queuectl.1"}
+    assert shared == {"docs/man/queuectl.1": "share/man/man1/queuectl.1"}
     assert "/man" in project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
 
 

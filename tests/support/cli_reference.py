@@ -1,4 +1,4 @@
-"""What is generated from the commands themselves: docs/reference/cli.md, man/queuectl.1, the line on what each is for.
+"""What is generated from the commands: docs/reference/cli.md, docs/man/queuectl.1, the line on what each is for.
 
 `python -m tests.support.cli_reference` writes all anew, with `--print` the first to stdout. cyclopts' `generate_docs`
 does most of the page; what it doesn't know of a nested command or gets wrong in Markdown is mended here.

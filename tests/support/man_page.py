@@ -1,4 +1,4 @@
-"""man/queuectl.1, generated from the commands and settings themselves.
+"""docs/man/queuectl.1, generated from the commands and settings themselves.
 
 `tests.support.cli_reference` writes it anew. Its text is that of `queuectl help` and of the settings; what a
 command takes is read from its parameters.
@@ -13,7 +13,7 @@ from queuectl.cli.commands import ALIAS, HEADINGS, RUNS_ARGV, load
 from queuectl.cli.parameters import Parameter
 from tests.support.paths import ROOT
 
-PAGE = ROOT / "man" / "queuectl.1"
+PAGE = ROOT / "docs" / "man" / "queuectl.1"
 COMMAND = "python -m tests.support.cli_reference"
 """What writes it."""
 
