@@ -26,7 +26,7 @@ def test_a_wheel_puts_it_where_man_looks() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     shared = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
     assert shared == {"docs/man/queuectl.1": "share/man/man1/queuectl.1"}
-    assert "/man" in project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    assert "/docs" in project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
 
 
 def test_programs_that_read_it_find_nothing_wrong() -> None:

@@ -13,7 +13,7 @@ from projections.numbers import NumberQuestions
 from queuectl.engines.figures import FIGURES
 from queuectl.engines.view import Filter, View
 
-OF_THE_DATABASE = frozenset({"damage", "schema_differences", "free_space", "wal_backlog"})
+OF_THE_DATABASE = frozenset({"damage", "schema_differences", "free_space", "schema_version", "wal_backlog"})
 """What is asked of the files rather than of what they say."""
 
 UNORDERED = frozenset({"workers_with_jobs", "run_seconds", "jobs_of", "waiting_queues", "waiting_members", "roots"})

@@ -47,6 +47,7 @@ COMMANDS = [
 SHAPES = [
     (r"\b[0-9smhd.]+( [0-9smhd.]+)? ago\b", "long ago"),
     (r'"disk_free":\d+', ""),
+    (r"schema \d+", "schema"),
 ]
 
 
