@@ -101,7 +101,7 @@ class SystemdMachine:
             ["/bin/sh", "-c", line, self._group, "/bin/sh", "-c", _BOOT, "boot", self._layers, *folders, str(ROOT)],
             env={"PATH": SHELL_PATH}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         )  # fmt: skip
-        until(lambda: self._started() and self._is_up(), 30)
+        until(lambda: self._started() and self._is_up(), 90)
 
     def _started(self) -> bool:
         assert self._holder is not None

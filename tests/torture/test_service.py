@@ -30,7 +30,7 @@ class Account:
         self.name = name
         machine.add_user(name)
         machine.run("root", "loginctl", "enable-linger", name)
-        until(lambda: self.run("systemctl", "--user", "is-system-running").stdout.strip() == "running", 20)
+        until(lambda: self.run("systemctl", "--user", "is-system-running").stdout.strip() == "running", 60)
 
     def run(self, *words: str) -> Any:
         uid = self.machine.run("root", "id", "-u", self.name).stdout.strip()
@@ -61,7 +61,7 @@ class Account:
     def runs(self, id: str, command: str) -> None:
         """Enqueue a job, and wait until it runs."""
         self.queuectl("enqueue", "--id", id, "--timeout", "none", f"touch began-{id}; {command}")
-        until(lambda: self.run("test", "-e", f"began-{id}").returncode == 0, 20)
+        until(lambda: self.run("test", "-e", f"began-{id}").returncode == 0, 60)
 
 
 @pytest.fixture(scope="module")
@@ -104,11 +104,11 @@ def test_a_lost_parent_costs_no_job(account: Account, number: str):
     account.runs("long", "while ! test -e go; do sleep 0.1; done")
     before = account.status()
     account.run("kill", f"-{number}", str(before["pid"]))
-    until(lambda: account.status()["restarts"] == 1 and account.status()["active"] == "active", 20)
+    until(lambda: account.status()["restarts"] == 1 and account.status()["active"] == "active", 60)
     account.runs("next", "true")
     assert account.job("long")["state"] == "processing"
     account.run("touch", "go")
-    until(lambda: account.job("long")["state"] == "completed", 20)
+    until(lambda: account.job("long")["state"] == "completed", 60)
     assert account.history("long") == ["enqueued", "claimed", "completed"]
     assert account.job("long")["attempts"][0]["worker"] in before["workers"]
     assert not {*before["workers"]} & {*account.status()["workers"]}
@@ -119,7 +119,7 @@ def test_a_service_survives_a_reboot(account: Account, orderly: bool):
     account.queuectl("config", "set", "backoff-base", "1")
     account.runs("long", "if test -e again; then exit 0; fi; touch again; sleep 600")
     account.machine.reboot(orderly=orderly)
-    until(lambda: account.job("long")["state"] == "completed", 30)
+    until(lambda: account.job("long")["state"] == "completed", 60)
     events = account.history("long")
     assert ("interrupted" if orderly else "failed") in events
     assert ("failed" if orderly else "interrupted") not in events
@@ -167,7 +167,7 @@ def test_a_service_of_the_system_ends_in_time(machine: SystemdMachine, new_accou
     assert done.returncode == 0, done.stderr
     assert f"is up as {account.name}" in done.stderr
     account.queuectl("--db", database, "enqueue", "--id", "long", "touch began; sleep 600")
-    until(lambda: account.run("test", "-e", "began").returncode == 0, 20)
+    until(lambda: account.run("test", "-e", "began").returncode == 0, 60)
     assert account.run("stat", "--format=%U", "began").stdout.strip() == account.name
     began = time.monotonic()
     removed = machine.queuectl("root", "service", "uninstall", "--system", "--db", database)
