@@ -44,6 +44,8 @@ def fold(changes: Sequence["Change"], store: Store) -> None:
     new: dict[int, list[Dependency]] = {}
     gone: list[int] = []
     for change in changes:
+        if change.record.type not in reads:
+            continue
         before, after = _of(change.before), _of(change.after)
         if before == after:
             continue

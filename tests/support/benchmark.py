@@ -10,16 +10,12 @@ from tests.support.paths import ROOT
 
 
 def too_short(told: list[dict[str, Any]]) -> set[tuple[str, str]]:
-    """(workload, figure) of the ratios below two fifths of their goal: half is met where new files are dear."""
+    """(workload, figure) of the ratios below a third of their goal: half is met where new files are dear."""
     ratios = [entry for entry in told if entry["floor"] is not None and entry["goal"] is not None]
     return {
         (entry["workload"], entry["figure"])
         for entry in ratios
-        if (
-            entry["value"] < entry["goal"] / 2.5
-            if entry["better"] == "higher"
-            else entry["value"] > entry["goal"] * 2.5
-        )
+        if (entry["value"] < entry["goal"] / 3 if entry["better"] == "higher" else entry["value"] > entry["goal"] * 3)
     }
 
 
