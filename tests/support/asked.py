@@ -128,6 +128,9 @@ class Arguments:
     def ids(self) -> tuple[str, ...]:
         return self._some([*self._jobs, *self._parents])
 
+    def gone_jobs__ids(self) -> tuple[str, ...]:
+        return tuple(stream.removeprefix("job:") for stream in self._streams if stream.startswith("job:"))
+
     job = id
 
     def count_notes__job(self) -> str:

@@ -145,7 +145,8 @@ def check_database(location: Location) -> bool:
         elif not stat.S_ISREG(found.st_mode):
             raise Unusable(f"{shown(path + suffix)}: is not a regular file: move it away")
         check_owner(path + suffix, found)
-        if suffix == "-wal" and not size and found.st_size:
+        # Another process may have made both since: it writes the file before the -wal.
+        if suffix == "-wal" and not size and found.st_size and not _check_file(path):
             raise Unusable(f"{shown(path)}: is gone or empty, but its -wal is there: put it back, or move both away")
     return size is not None
 
