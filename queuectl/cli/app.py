@@ -12,13 +12,16 @@ from queuectl.cli.commands import ALIAS, HEADINGS, RUNS_ARGV
 from queuectl.cli.ui.help import HelpFormatter
 from queuectl.errors import Invalid
 
+NUL = "\0"
+"""In the place of a space at which no line is to end."""
+
 
 def _version() -> str:
     """What `--version` prints: the program's own version, then those of what it writes."""
-    tables = ", ".join(f"{name} {version}" for name, version in versions.tables().items())
+    tables = ", ".join(f"{name}{NUL}{version}" for name, version in versions.tables().items())
     return (
         f"queuectl {__version__} (schema {versions.SQLITE}, in PostgreSQL {versions.POSTGRES})\n"
-        f"{textwrap.fill(f'tables: {tables}', 78, subsequent_indent='  ')}\n"
+        f"{textwrap.fill(f'tables: {tables}', 78, subsequent_indent='  ').replace(NUL, ' ')}\n"
         f"databases are read by queuectl {versions.OLDEST_READER} and newer"
     )
 
